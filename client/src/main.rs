@@ -1,0 +1,15 @@
+//! `client` takes turns; `client load`, `client verify` and `client report` measure and verify.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    let subcommand = args.first().and_then(|first| first.to_str());
+    let run: fn(Vec<_>) -> ExitCode = match subcommand {
+        Some("load") => client::load::main,
+        Some("verify") => client::load::verify_main,
+        Some("report") => client::load::report_main,
+        _ => return client::turns::main(args),
+    };
+    run(args.split_off(1))
+}
