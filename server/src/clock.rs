@@ -64,4 +64,36 @@ mod tests {
             assert_eq!(clock.text(), expected);
         }
     }
+
+    /// The zone is the process's, so another process looks: this test, run again with `TZ` set to
+    /// central European time, spelt so that no zone database is needed.
+    #[test]
+    fn local_time_is_right_across_daylight_saving_changes() {
+        const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+        if std::env::var("TZ").as_deref() != Ok(ZONE) {
+            let name = "clock::tests::local_time_is_right_across_daylight_saving_changes";
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = again
+                .args([name, "--exact"])
+                .env("TZ", ZONE)
+                .output()
+                .unwrap();
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && told.contains("1 passed"),
+                "{told}"
+            );
+            return;
+        }
+        let mut clock = Clock::new(false);
+        for (second, expected) in [
+            (1_711_846_799, "2024-03-31 01:59:59"),
+            (1_711_846_800, "2024-03-31 03:00:00"),
+            (1_729_990_799, "2024-10-27 02:59:59"),
+            (1_729_990_800, "2024-10-27 02:00:00"),
+        ] {
+            clock.set(OffsetDateTime::from_unix_timestamp(second).unwrap());
+            assert_eq!(clock.text(), expected);
+        }
+    }
 }

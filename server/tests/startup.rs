@@ -1,5 +1,7 @@
 //! How the server starts, what it refuses, and what it leaves alone.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;
@@ -166,9 +168,8 @@ fn too_few_descriptors_to_serve_anybody() {
         "ulimit -n 20; exec '{}' -port 0",
         env!("CARGO_BIN_EXE_server")
     );
-    command
-        .args(["-c", &script])
-        .current_dir(tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    command.args(["-c", &script]).current_dir(&folder);
     let line = complaint(&command.output().unwrap(), 1);
     assert!(
         line.starts_with("server: 20 open files are too few"),
