@@ -26,6 +26,7 @@ use server::protocol::Framing;
 
 use self::connection::Connection;
 use self::options::{COMMAND, Options};
+pub use self::options::{ROUNDS, THREADS};
 use self::ring::Ring;
 use self::summary::Summary;
 

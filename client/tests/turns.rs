@@ -241,7 +241,7 @@ fn a_reply_before_the_first_message() {
 fn silence() {
     let port = answering(["ok\n"; 3]);
     let why = failure(client(port).args(["-timeout", "0.2"]));
-    let expected = "no reply within 200ms (at 'Thread 3, iteration 1', 3 acknowledged before)";
+    let expected = "no reply within 0.2 s (at 'Thread 3, iteration 1', 3 acknowledged before)";
     assert_eq!(why, expected);
 }
 
@@ -249,7 +249,7 @@ fn silence() {
 fn half_a_reply_and_silence() {
     let port = answering(["ok\n", "ok"]);
     let why = failure(client(port).args(["-timeout", "0.2"]));
-    let expected = "only part of a reply within 200ms, 'ok'; does it need -framing none? (at \
+    let expected = "only part of a reply within 0.2 s, 'ok'; does it need -framing none? (at \
                     'Thread 1, iteration 1', 1 acknowledged before)";
     assert_eq!(why, expected);
 }
@@ -267,7 +267,7 @@ fn trickling_bytes_do_not_extend_the_time() {
     let why = failure(command.args(["-nt", "1", "-ni", "1", "-timeout", "0.3"]));
     // The first may come before it was asked for.
     let unasked = why.starts_with("a reply that nobody asked for");
-    let late = why.starts_with("only part of a reply within 300ms, 'oo");
+    let late = why.starts_with("only part of a reply within 0.3 s, 'oo");
     assert!(unasked || late, "{why}");
 }
 

@@ -184,9 +184,10 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
-            Self::Silent(timeout) => write!(f, "no reply within {timeout:?}"),
+            Self::Silent(timeout) => write!(f, "no reply within {} s", timeout.as_secs_f64()),
             Self::SilentWithin(timeout, half) => {
-                write!(f, "only part of a reply within {timeout:?}, '{half}'")
+                let seconds = timeout.as_secs_f64();
+                write!(f, "only part of a reply within {seconds} s, '{half}'")
             }
             Self::Unexpected(reply) => write!(f, "expected the reply '{OK}', got '{reply}'"),
             Self::Unasked(reply) => write!(f, "a reply that nobody asked for, '{reply}'"),

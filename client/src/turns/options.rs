@@ -1,9 +1,16 @@
 //! What can be typed after `client`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use server::args::{Command, Given, Opt, UsageError};
 use server::protocol::{DEFAULT_PORT, Framing};
+
+/// What `-nt` takes.
+pub const THREADS: RangeInclusive<usize> = 1..=100_000;
+
+/// What `-ni` takes.
+pub const ROUNDS: RangeInclusive<u64> = 1..=u64::MAX;
 
 pub(super) const COMMAND: Command = Command {
     name: "client",
@@ -106,8 +113,8 @@ impl Options {
             match option.name {
                 "nhost" => options.host = option.text()?,
                 "port" => options.port = option.number("a port number", 1..=u16::MAX)?,
-                "nt" => options.threads = option.number("a number of threads", 1..=100_000)?,
-                "ni" => options.rounds = option.number("a number of rounds", 1..=u64::MAX)?,
+                "nt" => options.threads = option.number("a number of threads", THREADS)?,
+                "ni" => options.rounds = option.number("a number of rounds", ROUNDS)?,
                 "formula" => options.formula = option.choice(Formula::CHOICES)?,
                 "framing" => options.framing = option.choice(Framing::CHOICES)?,
                 "timeout" => {
