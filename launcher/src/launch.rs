@@ -153,7 +153,7 @@ impl Launch {
         self.stop_server()?;
         let clients = clients.map_err(End::Failed)?;
         let log = options.log();
-        let records = summary::count_records(log).map_err(|error| {
+        let records = summary::count_records(&log).map_err(|error| {
             End::Failed(format!(
                 "cannot count the records in {}: {error}",
                 log.display()
@@ -237,7 +237,8 @@ impl Launch {
         address: SocketAddr,
         clients: Result<Vec<(String, Summary)>, String>,
     ) -> Result<(), End> {
-        let log = options.log().display();
+        let log = options.log();
+        let log = log.display();
         let place = format!("the server goes on at {address} until Ctrl-C, its log is {log}");
         match clients {
             Ok(clients) => self.say(Stream::Stdout, summary::text(&clients, &place)),

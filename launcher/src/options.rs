@@ -1,9 +1,10 @@
 //! What can be typed after `launcher`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use client::turns;
 use server::args::{Command, Given, Opt, UsageError};
+use server::options::Config;
 use server::protocol::DEFAULT_PORT;
 
 pub(crate) const COMMAND: Command = Command {
@@ -100,13 +101,11 @@ impl Default for Options {
     }
 }
 
-/// Where the server's log is unless it is told otherwise.
-const DEFAULT_LOG: &str = "logging.log";
-
 impl Options {
     /// Where the log is.
-    pub(crate) fn log(&self) -> &Path {
-        self.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG))
+    pub(crate) fn log(&self) -> PathBuf {
+        let log = self.log.clone();
+        log.unwrap_or_else(|| Config::default().log)
     }
 
     pub(crate) fn new(given: &[Given]) -> Result<Self, UsageError> {

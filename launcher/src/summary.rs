@@ -78,8 +78,8 @@ mod tests {
             ("client 10".to_owned(), summary(60, 1_000_000)),
         ];
         let expected = "\
-client 1    50 messages in 3.21 ms, round trip median 80.2 µs, worst  321 µs
-client 10   60 messages in  1.00 s, round trip median 25.0 ms, worst  100 ms
+client 1    50 messages in 3.21 ms, round trip median 80.0 µs, worst 321 µs
+client 10   60 messages in  1.00 s, round trip median 25.0 ms, worst 100 ms
 in all     110 messages, 220 records in x
 ";
         assert_eq!(text(&clients, "220 records in x"), expected);
