@@ -238,7 +238,8 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
             return result;
         }
         assert!(Instant::now() < deadline, "waited too long for {what}");
-        thread::yield_now();
+        // Long enough to leave the machine to those who are waited for.
+        thread::park_timeout(Duration::from_millis(1));
     }
 }
 
