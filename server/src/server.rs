@@ -302,6 +302,7 @@ impl<F: Storage> Server<F> {
                     (Reply::Ok, Some(error)) => error,
                     (reply, _) => reply,
                 };
+                // It is there: no connection is reaped that a batch owes something.
                 let connection = &mut self.connections[run.key];
                 connection.owe(reply, run.count);
                 self.queues.schedule(run.key, connection);
