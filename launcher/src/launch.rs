@@ -44,12 +44,8 @@ pub(crate) enum Event {
     Signal(i32),
     /// A child said so.
     Listening { child: usize, address: SocketAddr },
-    /// A child's stream has been shown to its end.
-    Closed {
-        child: usize,
-        /// Empty for stdout.
-        last_line: String,
-    },
+    /// All that a child said has been shown; the last line on its stderr.
+    Silent { child: usize, last_words: String },
     /// A text of the launcher's own is written.
     Said,
 }
@@ -343,9 +339,9 @@ impl Launch {
             }
             // No client listens.
             Event::Listening { .. } => {}
-            Event::Closed { child, last_line } => {
+            Event::Silent { child, last_words } => {
                 if let Some(child) = self.children.get_mut(child) {
-                    child.stream_closed(last_line);
+                    child.fell_silent(last_words);
                 }
             }
             Event::Said => self.unsaid -= 1,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
@@ -319,9 +319,25 @@ fn help_and_bad_options() {
 }
 
 #[test]
+fn lines_of_one_child_stay_in_order() {
+    let place = Place::real();
+    let mut both_in_one = Command::new("sh");
+    both_in_one.args(["-c", "exec ./launcher -port=0 -cl=4 -ni=3 2>&1"]);
+    let output = both_in_one.current_dir(place.path(".")).output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    for client in 1..=4 {
+        let prefix = format!("client {client} | ");
+        let lines = output.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 5 * 3 + 1);
+        assert!(lines[15].starts_with("client: 15 messages acknowledged in "));
+    }
+}
+
+#[test]
 fn a_closed_stderr_changes_nothing() {
     let place = Place::real();
-    let mut command = std::process::Command::new(place.path("launcher"));
+    let mut command = Command::new(place.path("launcher"));
     command.args(["-port=0", "-cl=1"]).stdout(Stdio::null());
     command.current_dir(place.path("."));
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
