@@ -129,13 +129,15 @@ impl Child {
         }
     }
 
-    /// How it ended and why, as far as it said: `exit status: 1: no reply within 10 s`.
+    /// How it ended and why, as far as it said: `no reply within 10 s`, `signal: 9 (SIGKILL)`.
     pub(crate) fn end(&self) -> String {
-        let status = self.status.map(|status| status.to_string());
-        let status = status.unwrap_or_else(|| "lost".to_owned());
-        match self.said() {
-            "" => status,
-            said => format!("{status}: {said}"),
+        let said = self.said();
+        match self.status {
+            // The usual way to fail with a message.
+            Some(status) if status.code() == Some(1) && !said.is_empty() => said.to_owned(),
+            Some(status) if said.is_empty() => status.to_string(),
+            Some(status) => format!("{status}: {said}"),
+            None => "lost".to_owned(),
         }
     }
 
