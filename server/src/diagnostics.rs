@@ -1,0 +1,133 @@
+//! Diagnostics: `log` and `env_logger` on standard error, in the shape of the records.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::terminal::Terminal;
+
+/// Standard error, shared between the logger and the loop that watches it.
+#[derive(Clone, Debug)]
+pub struct Stderr {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    terminal: Terminal,
+    clock: Clock,
+}
+
+impl Stderr {
+    /// Standard error, with the time as the records show it.
+    pub fn open(utc: bool) -> Self {
+        let terminal = Terminal::open(io::stderr());
+        let clock = Clock::new(utc);
+        let shared = Arc::new(Mutex::new(Shared { terminal, clock }));
+        Self { shared }
+    }
+
+    /// Makes this the destination of the `log` crate. `RUST_LOG` chooses what is said; warnings
+    /// and errors unless it is set.
+    pub fn install_logger(&self) {
+        let clock = Arc::clone(&self.shared);
+        let environment = env_logger::Env::default().default_filter_or("warn");
+        env_logger::Builder::from_env(environment)
+            .format(move |line, record| {
+                let level = match record.level() {
+                    log::Level::Warn => "WARNING",
+                    level => level.as_str(),
+                };
+                let time = with(&clock, |shared| {
+                    shared.clock.tick();
+                    shared.clock.text().to_owned()
+                });
+                writeln!(line, "{level}\t| {time} --server: {}", record.args())
+            })
+            .target(env_logger::Target::Pipe(Box::new(self.clone())))
+            .init();
+    }
+
+    /// Shows one line, whatever `RUST_LOG` says.
+    pub fn say(&self, line: &str) {
+        self.with_terminal(|terminal, time| terminal.show(format!("{line}\n").as_bytes(), 1, time));
+    }
+
+    /// Gives standard error a moment for the last lines: the program is about to end.
+    pub fn finish(&self) {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        self.with_terminal(|terminal, time| terminal.finish(deadline, time));
+    }
+
+    /// Lends the terminal and the time.
+    pub fn with_terminal<T>(&self, f: impl FnOnce(&mut Terminal, &str) -> T) -> T {
+        with(&self.shared, |shared| {
+            shared.clock.tick();
+            f(&mut shared.terminal, shared.clock.text())
+        })
+    }
+}
+
+fn with<T>(shared: &Mutex<Shared>, f: impl FnOnce(&mut Shared) -> T) -> T {
+    f(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Write for Stderr {
+    /// Takes one or more whole lines, as the logger writes them.
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let count = memchr::memchr_iter(b'\n', lines).count() as u64;
+        self.with_terminal(|terminal, time| terminal.show(lines, count, time));
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets a diagnostic that clients can cause through once a second, and counts the others.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+impl Throttle {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Whether to speak now; then how to end the line: with the number of those left out since
+    /// the last one, if there were any.
+    pub fn pass(&mut self, now: Instant) -> Option<String> {
+        if self
+            .last
+            .is_some_and(|last| now.duration_since(last) < Self::INTERVAL)
+        {
+            self.suppressed += 1;
+            return None;
+        }
+        self.last = Some(now);
+        match std::mem::take(&mut self.suppressed) {
+            0 => Some(String::new()),
+            n => Some(format!(" ({n} more like this in the meantime)")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_passes_one_a_second_and_counts_the_rest() {
+        let mut throttle = Throttle::default();
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(throttle.pass(at(0)).as_deref(), Some(""));
+        assert_eq!(throttle.pass(at(1)), None);
+        assert_eq!(throttle.pass(at(999)), None);
+        let ending = throttle.pass(at(1000)).unwrap();
+        assert_eq!(ending, " (2 more like this in the meantime)");
+        assert_eq!(throttle.pass(at(2000)).as_deref(), Some(""));
+    }
+}

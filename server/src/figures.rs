@@ -1,0 +1,71 @@
+//! What the server has done so far, for people.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::terminal::plural;
+
+/// Counted since the start.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// When the counting began.
+    pub started: Instant,
+    /// Clients that were served, those still connected included; refused ones are not.
+    pub clients: u64,
+    /// Messages whose `ok` the kernel took.
+    pub acknowledged: u64,
+    /// Error replies that the kernel took.
+    pub errors: u64,
+    /// Bytes written to the log.
+    pub bytes: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// The longest that writing (and syncing) a batch took.
+    pub longest_commit: Duration,
+}
+
+impl Figures {
+    /// Nothing yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            clients: 0,
+            acknowledged: 0,
+            errors: 0,
+            bytes: 0,
+            turns: 0,
+            longest_commit: Duration::ZERO,
+        }
+    }
+
+    /// The line for SIGUSR1: `connected` clients are there now.
+    pub fn line(&self, connected: usize) -> String {
+        format!(
+            "{connected} {} connected, {}, {} turns, longest commit {:.3} ms",
+            plural(connected as u64, "client"),
+            self.counts(),
+            self.turns,
+            self.longest_commit.as_secs_f64() * 1e3,
+        )
+    }
+
+    fn counts(&self) -> String {
+        let (clients, errors) = (self.clients, self.errors);
+        format!(
+            "{clients} {} served, {} {} acknowledged, {errors} {}, {} logged in {:.3} s",
+            plural(clients, "client"),
+            self.acknowledged,
+            plural(self.acknowledged, "message"),
+            plural(errors, "error"),
+            format_args!("{} {}", self.bytes, plural(self.bytes, "byte")),
+            self.started.elapsed().as_secs_f64(),
+        )
+    }
+}
+
+/// The line that is printed when the server stops.
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped: {}", self.counts())
+    }
+}

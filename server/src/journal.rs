@@ -1,0 +1,391 @@
+//! The log file, and what it takes to say truthfully that records are in it.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// What the journal needs of a file that is opened to append. Tests bring files that fail.
+pub trait Storage: Write + Sized {
+    /// Opens what is at `path` to append, locked against other servers; changes nothing yet.
+    fn open(path: &Path) -> io::Result<Self>;
+    /// Whether `path` leads to this file.
+    fn is_at(&self, path: &Path) -> bool;
+    /// The length in bytes.
+    fn length(&self) -> io::Result<u64>;
+    /// Cuts the file to `length` bytes.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+    /// Reads the byte at `offset`.
+    fn byte_at(&self, offset: u64) -> io::Result<u8>;
+    /// Returns when the bytes written would survive a power cut.
+    fn sync(&self) -> io::Result<()>;
+    /// Returns when the file at `path`, and its name, would survive a power cut.
+    fn sync_with_name(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The log, written a batch at a time.
+#[derive(Debug)]
+pub struct Journal<F = File> {
+    file: F,
+    sync: bool,
+    /// Bytes at the end of the file that a failed write left there and that could not be cut off
+    /// yet. While there are any, nothing is written.
+    torn: u64,
+}
+
+/// Why a batch is not in the log.
+#[derive(Debug)]
+pub enum CommitError {
+    /// None of the batch is in the log, or will be; the next one may fare better.
+    Refused(io::Error),
+    /// Nobody knows what of the batch is on the disk: after a failed sync the kernel may drop the
+    /// pages, and the next sync would succeed without them.
+    Unknown(io::Error),
+}
+
+impl<F: Storage> Journal<F> {
+    /// A journal on a file that is opened to append; with `sync`, commits are synced to disk.
+    pub fn new(file: F, sync: bool) -> Self {
+        Self {
+            file,
+            sync,
+            torn: 0,
+        }
+    }
+
+    /// Writes `records` to the log, all or nothing.
+    ///
+    /// With `durable` they are also synced to disk, if this journal syncs at all.
+    pub fn commit(&mut self, records: &[u8], durable: bool) -> Result<(), CommitError> {
+        self.cut_back().map_err(CommitError::Refused)?;
+        if let Err(error) = self.append(records) {
+            // If this fails, the next commit tries again before it writes.
+            _ = self.cut_back();
+            return Err(CommitError::Refused(error));
+        }
+        self.torn = 0;
+        if self.sync && durable {
+            self.file.sync().map_err(CommitError::Unknown)?;
+        }
+        Ok(())
+    }
+
+    /// Counts in `torn` what it has written, until all is.
+    fn append(&mut self, mut records: &[u8]) -> io::Result<()> {
+        while !records.is_empty() {
+            match self.file.write(records) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.torn += n as u64;
+                    records = &records[n..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a failed write left off the end. Counted from the end, so that it is right even
+    /// if somebody has emptied the file in the meantime.
+    fn cut_back(&mut self) -> io::Result<()> {
+        if self.torn > 0 {
+            let length = self.file.length()?;
+            self.file.truncate(length.saturating_sub(self.torn))?;
+            self.torn = 0;
+        }
+        Ok(())
+    }
+}
+
+/// How a log file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Empty it.
+    Overwrite,
+    /// Write after what is there; a torn last record is ended with a newline first.
+    Append,
+}
+
+/// What opening a log found.
+#[derive(Debug)]
+pub struct Opened<F = File> {
+    /// The log, locked.
+    pub journal: Journal<F>,
+    /// The last record had no newline, as a crash leaves it; it has one now.
+    pub mended: bool,
+}
+
+impl<F: Storage> Journal<F> {
+    /// Opens the log at `path` and locks it against other servers; only then changes anything.
+    pub fn open(path: &Path, opening: Opening, sync: bool) -> io::Result<Opened<F>> {
+        let mut file = F::open(path)?;
+        let mended = match opening {
+            Opening::Overwrite => {
+                file.truncate(0)?;
+                false
+            }
+            Opening::Append => mend(&mut file)?,
+        };
+        if sync {
+            file.sync_with_name(path)?;
+        }
+        let journal = Self::new(file, sync);
+        Ok(Opened { journal, mended })
+    }
+
+    /// Opens the log by its name again, as after a rotation, to append.
+    ///
+    /// If the name still leads to the same file, nothing changes. On an error this journal stays
+    /// as it is. Otherwise it goes on in the new file, and says whether that had to be mended.
+    pub fn reopen(&mut self, path: &Path) -> io::Result<bool> {
+        if self.is_at(path) {
+            return Ok(false);
+        }
+        let opened = Self::open(path, Opening::Append, self.sync)?;
+        // What is torn in the old file would stay there for good.
+        self.cut_back()?;
+        *self = opened.journal;
+        Ok(opened.mended)
+    }
+
+    /// Whether `path` leads to the file that this journal writes.
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.file.is_at(path)
+    }
+}
+
+/// Ends a torn last record with a newline. Returns whether there was one.
+fn mend(file: &mut impl Storage) -> io::Result<bool> {
+    let Some(last) = file.length()?.checked_sub(1) else {
+        return Ok(false);
+    };
+    if file.byte_at(last)? == b'\n' {
+        return Ok(false);
+    }
+    file.write_all(b"\n")?;
+    Ok(true)
+}
+
+impl Storage for File {
+    fn open(path: &Path) -> io::Result<Self> {
+        // A FIFO or a device must not make the server wait before it is refused.
+        let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let mut options = Self::options();
+        options.read(true).append(true).create(true);
+        let file = options.custom_flags(at_once).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another server is writing it"),
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(file)
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        let same = || {
+            let (open, named) = (self.metadata()?, path.metadata()?);
+            Ok::<_, io::Error>((open.dev(), open.ino()) == (named.dev(), named.ino()))
+        };
+        same().unwrap_or(false)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn byte_at(&self, offset: u64) -> io::Result<u8> {
+        let mut byte = [0];
+        self.read_exact_at(&mut byte, offset)?;
+        Ok(byte[0])
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn sync_with_name(&self, path: &Path) -> io::Result<()> {
+        self.sync_all()?;
+        let path = path.canonicalize()?;
+        let directory = path.parent().unwrap_or(&path);
+        Self::options().read(true).open(directory)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A file in memory whose operations fail as planned.
+    #[derive(Default)]
+    struct Faulty {
+        bytes: RefCell<Vec<u8>>,
+        /// What the next writes do: take so many bytes, or fail. Without a plan they take all.
+        writes: RefCell<VecDeque<Result<usize, i32>>>,
+        truncate_fails: Cell<bool>,
+        sync_fails: Cell<bool>,
+        syncs: Cell<u32>,
+    }
+
+    const EINTR: i32 = 4;
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
+
+    fn fail_if(fails: bool) -> io::Result<()> {
+        if fails {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(())
+    }
+
+    impl Write for Faulty {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let plan = self.writes.borrow_mut().pop_front();
+            let n = plan.unwrap_or(Ok(bytes.len()));
+            let n = n.map_err(io::Error::from_raw_os_error)?.min(bytes.len());
+            self.bytes.borrow_mut().extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Storage for Faulty {
+        fn open(_: &Path) -> io::Result<Self> {
+            Ok(Self::default())
+        }
+
+        fn is_at(&self, path: &Path) -> bool {
+            path == "here"
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.bytes.borrow().len() as u64)
+        }
+
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            fail_if(self.truncate_fails.get())?;
+            self.bytes.borrow_mut().truncate(length as usize);
+            Ok(())
+        }
+
+        fn byte_at(&self, offset: u64) -> io::Result<u8> {
+            Ok(self.bytes.borrow()[offset as usize])
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.syncs.set(self.syncs.get() + 1);
+            fail_if(self.sync_fails.get())
+        }
+
+        fn sync_with_name(&self, _: &Path) -> io::Result<()> {
+            self.sync()
+        }
+    }
+
+    fn journal(sync: bool, writes: &[Result<usize, i32>]) -> Journal<Faulty> {
+        let file = Faulty::default();
+        file.writes.borrow_mut().extend(writes);
+        Journal::new(file, sync)
+    }
+
+    /// Commits; the error number if the batch was refused.
+    fn refused(journal: &mut Journal<Faulty>, records: &str) -> Option<i32> {
+        match journal.commit(records.as_bytes(), true) {
+            Ok(()) => None,
+            Err(CommitError::Refused(error)) => error.raw_os_error().or(Some(0)),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn content(journal: &Journal<Faulty>) -> String {
+        String::from_utf8(journal.file.bytes.borrow().clone()).unwrap()
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_are_gone_on_with() {
+        let mut journal = journal(false, &[Ok(1), Err(EINTR), Ok(2), Ok(3)]);
+        assert_eq!(refused(&mut journal, "a record\n"), None);
+        assert_eq!(content(&journal), "a record\n");
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off_and_the_next_batch_is_written() {
+        for first in [Ok(0), Ok(3), Ok(8)] {
+            let mut journal = journal(false, &[Ok(99), first, Err(ENOSPC)]);
+            assert_eq!(refused(&mut journal, "before\n"), None);
+            assert!(refused(&mut journal, "refused 1\nrefused 2\n").is_some());
+            assert_eq!(content(&journal), "before\n", "{first:?}");
+            journal.file.writes.borrow_mut().clear();
+            assert_eq!(refused(&mut journal, "after\n"), None);
+            assert_eq!(content(&journal), "before\nafter\n");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_after_what_cannot_be_cut_off() {
+        let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
+        journal.file.truncate_fails.set(true);
+        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        assert_eq!(refused(&mut journal, "refused\n"), Some(EIO));
+        assert_eq!(content(&journal), "tor");
+        journal.file.truncate_fails.set(false);
+        assert_eq!(refused(&mut journal, "after\n"), None);
+        assert_eq!(content(&journal), "after\n");
+    }
+
+    #[test]
+    fn a_file_emptied_by_somebody_else_is_not_cut_too_far() {
+        let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
+        journal.file.truncate_fails.set(true);
+        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        journal.file.bytes.borrow_mut().clear();
+        journal.file.truncate_fails.set(false);
+        assert_eq!(refused(&mut journal, "after\n"), None);
+        assert_eq!(content(&journal), "after\n");
+    }
+
+    #[test]
+    fn syncs_what_has_to_last_and_only_that() {
+        for (sync, durable, expected) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
+            let mut journal = journal(sync, &[]);
+            journal.commit(b"a record\n", durable).unwrap();
+            assert_eq!(journal.file.syncs.get(), expected);
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_leaves_nobody_sure() {
+        let mut journal = journal(true, &[]);
+        journal.file.sync_fails.set(true);
+        let result = journal.commit(b"a record\n", true);
+        assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
+    }
+
+    #[test]
+    fn reopening_cuts_back_first_and_keeps_the_old_file_if_it_cannot() {
+        let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
+        journal.file.truncate_fails.set(true);
+        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        assert!(!journal.reopen(Path::new("here")).unwrap());
+        journal.reopen(Path::new("elsewhere")).unwrap_err();
+        assert_eq!(content(&journal), "tor");
+        journal.file.truncate_fails.set(false);
+        assert!(!journal.reopen(Path::new("elsewhere")).unwrap());
+        assert_eq!(refused(&mut journal, "after\n"), None);
+        assert_eq!(content(&journal), "after\n");
+    }
+}

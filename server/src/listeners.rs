@@ -1,0 +1,159 @@
+//! The listening sockets: accepts clients, whatever goes wrong with single ones.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+
+use crate::diagnostics::Throttle;
+use crate::net::canonical;
+
+/// How long to wait for descriptors or memory, unless a connection ends before.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The listening sockets of all addresses.
+#[derive(Debug)]
+pub struct Listeners {
+    sockets: Vec<Listener>,
+    /// Descriptors or memory have run out: no attempt before this.
+    paused_until: Option<Instant>,
+    complaint: Throttle,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    /// Clients may be waiting. Readiness is reported once, so it is kept here.
+    ready: bool,
+}
+
+impl Listeners {
+    /// Sockets as [`net::listen`](crate::net::listen) makes them.
+    pub fn new(sockets: Vec<TcpListener>) -> Self {
+        let sockets = sockets.into_iter().map(|socket| Listener {
+            socket,
+            ready: false,
+        });
+        Self {
+            sockets: sockets.collect(),
+            paused_until: None,
+            complaint: Throttle::default(),
+        }
+    }
+
+    /// The addresses, all on one port.
+    pub fn addresses(&self) -> impl Iterator<Item = io::Result<SocketAddr>> {
+        self.sockets
+            .iter()
+            .map(|listener| listener.socket.local_addr())
+    }
+
+    /// How many sockets there are.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// All are closed.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Registers the socket at `index` with `token(index)`.
+    pub fn register(
+        &mut self,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> io::Result<()> {
+        for (index, listener) in self.sockets.iter_mut().enumerate() {
+            registry.register(&mut listener.socket, token(index), Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that clients wait at the socket at `index`.
+    pub fn note(&mut self, index: usize) {
+        if let Some(listener) = self.sockets.get_mut(index) {
+            listener.ready = true;
+        }
+    }
+
+    /// Has every socket looked at, whether an event came for it or not.
+    pub fn note_all(&mut self) {
+        for listener in &mut self.sockets {
+            listener.ready = true;
+        }
+    }
+
+    /// Clients may be waiting, and nothing keeps them from being accepted.
+    pub fn is_ready(&self) -> bool {
+        self.paused_until.is_none() && self.sockets.iter().any(|listener| listener.ready)
+    }
+
+    /// When to try again after descriptors have run out.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// A connection has ended: there may be a descriptor again.
+    pub fn resume(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// Accepts the next client; `None` if none waits, or none can be had for now.
+    pub fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.paused_until = None;
+        for listener in self.sockets.iter_mut().filter(|listener| listener.ready) {
+            loop {
+                match listener.socket.accept() {
+                    Ok((socket, peer)) => return Some((socket, canonical(peer))),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if concerns_one_client(&error) => log::debug!("accept: {error}"),
+                    Err(error) => {
+                        self.paused_until = Some(now + PAUSE);
+                        if let Some(ending) = self.complaint.pass(now) {
+                            log::warn!("cannot accept clients, they wait: {error}{ending}");
+                        }
+                        return None;
+                    }
+                }
+            }
+            listener.ready = false;
+        }
+        None
+    }
+
+    /// Closes the sockets: whoever connects from now on is refused.
+    pub fn close(&mut self) {
+        self.sockets.clear();
+        self.paused_until = None;
+    }
+}
+
+/// Errors of the client that was next, after which the one behind it can be accepted. Linux passes
+/// pending network errors of the new socket on as if they were accept's own (`accept(2)`).
+fn concerns_one_client(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(
+            Errno::CONNABORTED
+                | Errno::CONNRESET
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NOPROTOOPT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NONET
+                | Errno::OPNOTSUPP
+        )
+    )
+}

@@ -1,0 +1,121 @@
+//! Listening sockets with the options that accepted ones inherit.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+use mio::net::TcpListener;
+use socket2::{Domain, Socket, TcpKeepalive, Type};
+
+/// How many connections the kernel may hold before they are accepted. It cuts this down to its own
+/// limit (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// How often another port is tried when port 0 gave one that is taken on another address.
+const PORT_ATTEMPTS: usize = 16;
+
+/// Listens on every address of `host`, all on one port; 0 stands for any.
+///
+/// With a `keepalive`, a client that has vanished is noticed after it when idle, and after twice
+/// it when data is in flight: keepalive alone does not end such a connection, TCP's user timeout
+/// does. On Linux accepted sockets inherit these options and `TCP_NODELAY`.
+///
+/// Addresses of a family that this machine lacks are skipped, unless no other is left.
+pub fn listen(host: &str, port: u16, keepalive: Option<Duration>) -> io::Result<Vec<TcpListener>> {
+    let addresses = resolve(host, port)?;
+    for _ in 1..PORT_ATTEMPTS {
+        match listen_on(&addresses, keepalive) {
+            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+    listen_on(&addresses, keepalive)
+}
+
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    // `[::1]` is how people write it beside a port.
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    let mut addresses: Vec<SocketAddr> = (bare, port)
+        .to_socket_addrs()
+        .map_err(|error| io::Error::other(format!("cannot find '{host}': {error}")))?
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn listen_on(
+    addresses: &[SocketAddr],
+    keepalive: Option<Duration>,
+) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    let mut skipped = None;
+    let mut port = 0;
+    for &(mut address) in addresses {
+        if address.port() == 0 {
+            address.set_port(port);
+        }
+        let failed = |error: io::Error| {
+            let message = format!("cannot listen on {address}: {error}");
+            io::Error::new(error.kind(), message)
+        };
+        // Beside IPv4 addresses an IPv6 wildcard must keep to its own family.
+        let only_v6 = addresses.iter().any(SocketAddr::is_ipv4);
+        match listener(address, only_v6, keepalive) {
+            Ok(listener) => {
+                port = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            Err(error) if is_missing(&error) => skipped = Some(failed(error)),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    match skipped {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+/// The machine has no such address family, or not this address.
+fn is_missing(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn listener(
+    address: SocketAddr,
+    only_v6: bool,
+    keepalive: Option<Duration>,
+) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // A restart need not wait for the last connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(keepalive) = keepalive {
+        let interval = (keepalive / 4).max(Duration::from_secs(1));
+        let probes = TcpKeepalive::new()
+            .with_time(keepalive)
+            .with_interval(interval);
+        socket.set_tcp_keepalive(&probes)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(2 * keepalive))?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// The peer as people know it: an IPv4 client of an IPv6 socket by its IPv4 address.
+pub fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), peer.port()),
+        IpAddr::V6(_) => peer,
+    }
+}

@@ -1,0 +1,284 @@
+//! The server's command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::args::{Command, Given, Invocation, Opt, UsageError};
+use crate::journal::Opening;
+use crate::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
+
+/// What `server` takes.
+pub const COMMAND: Command = Command {
+    name: "server",
+    usage: "[options]",
+    about: "Takes lines over TCP, writes each to a log, and answers 'ok': 'ok' means the line is \
+            in the log.",
+    options: &[
+        Opt {
+            names: &["host"],
+            value: "HOST",
+            help: "address to listen on; a name stands for all its addresses (default 127.0.0.1: \
+                   only this machine can connect)",
+        },
+        Opt {
+            names: &["port"],
+            value: "PORT",
+            help: "port to listen on; 0 takes any that is free (default 2005)",
+        },
+        Opt {
+            names: &["log"],
+            value: "FILE",
+            help: "the log, a regular file, emptied at start (default logging.log)",
+        },
+        Opt {
+            names: &["append"],
+            value: "",
+            help: "keep what is in the log and write after it",
+        },
+        Opt {
+            names: &["sync"],
+            value: "",
+            help: "answer 'ok' only when the record would survive a power cut",
+        },
+        Opt {
+            names: &["quiet"],
+            value: "",
+            help: "do not show the records on standard output",
+        },
+        Opt {
+            names: &["framing"],
+            value: "line|none",
+            help: "'line': LF ends a message and a reply; 'none': what one read brings is a \
+                   message, and replies have no line end (default line)",
+        },
+        Opt {
+            names: &["max-message"],
+            value: "BYTES",
+            help: "the longest message; a longer one is answered with an error (default 65536)",
+        },
+        Opt {
+            names: &["max-clients"],
+            value: "N",
+            help: "how many clients at once (default: what the limit of open files allows)",
+        },
+        Opt {
+            names: &["idle-timeout"],
+            value: "SECONDS",
+            help: "close a connection on which nothing comes or goes for so long (default 0: \
+                   never)",
+        },
+        Opt {
+            names: &["keepalive"],
+            value: "SECONDS",
+            help: "probe a silent client after so long; one that has vanished is dropped within \
+                   about twice that (default 60; 0: never)",
+        },
+        Opt {
+            names: &["utc"],
+            value: "",
+            help: "show UTC in the records instead of local time",
+        },
+    ],
+    operands: false,
+    examples: &[
+        (
+            "server -host 127.0.0.1 -port 2005",
+            "the defaults: records go to logging.log and to the terminal",
+        ),
+        (
+            "server -log /var/log/lines.log -append -sync -quiet",
+            "keep old records, survive power cuts, show nothing",
+        ),
+    ],
+    notes: "Signals: INT and TERM stop gracefully within 5 seconds, a second one at once.\n\
+            HUP opens the log anew by its name, USR1 prints a line of figures.\n\
+            RUST_LOG=info (or debug) on standard error says more.\n\
+            Exit codes: 0 stopped, 1 failed or stopped at once, 2 bad options.",
+};
+
+/// What the server is told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Host name or address to listen on.
+    pub host: String,
+    /// Port to listen on; 0 is any.
+    pub port: u16,
+    /// Where the log is.
+    pub log: PathBuf,
+    /// What happens to what is in the log.
+    pub opening: Opening,
+    /// Sync to disk before each `ok`.
+    pub sync: bool,
+    /// Do not show records on standard output.
+    pub quiet: bool,
+    /// How messages are told apart.
+    pub framing: Framing,
+    /// The longest message in bytes.
+    pub max_message: usize,
+    /// The most clients at once, if not as many as descriptors allow.
+    pub max_clients: Option<usize>,
+    /// Close connections on which nothing moves for so long.
+    pub idle_timeout: Option<Duration>,
+    /// Probe silent clients after so long.
+    pub keepalive: Option<Duration>,
+    /// Show UTC.
+    pub utc: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: DEFAULT_PORT,
+            log: PathBuf::from("logging.log"),
+            opening: Opening::Overwrite,
+            sync: false,
+            quiet: false,
+            framing: Framing::Line,
+            max_message: DEFAULT_MAX_MESSAGE,
+            max_clients: None,
+            idle_timeout: None,
+            keepalive: Some(Duration::from_secs(60)),
+            utc: false,
+        }
+    }
+}
+
+/// What a command line asks the server for.
+#[derive(Debug)]
+pub enum Task {
+    /// Serve.
+    Serve(Config),
+    /// Print this and exit.
+    Print(String),
+}
+
+/// Reads the server's command line, the program's name left out.
+pub fn parse<I>(args: I) -> Result<Task, UsageError>
+where
+    I: IntoIterator<Item: Into<OsString>>,
+{
+    let given = match COMMAND.parse(args)? {
+        Invocation::Print(text) => return Ok(Task::Print(text)),
+        Invocation::Run(given) => given,
+    };
+    let mut config = Config::default();
+    for option in &given {
+        apply(&mut config, option)?;
+    }
+    Ok(Task::Serve(config))
+}
+
+fn apply(config: &mut Config, given: &Given) -> Result<(), UsageError> {
+    // The loop keeps milliseconds in 32 bits, and compares them across a wrap.
+    const LONGEST_IDLE: u32 = 2_000_000;
+    // What the kernel takes for TCP_KEEPIDLE.
+    const LONGEST_KEEPALIVE: u32 = 32_767;
+    let seconds = |n: u32| (n > 0).then(|| Duration::from_secs(n.into()));
+    match given.name {
+        "host" => config.host = given.text()?,
+        "port" => config.port = given.number("a port number", 0..=65_535)?,
+        "log" => config.log = given.path()?,
+        "append" => config.opening = Opening::Append,
+        "sync" => config.sync = true,
+        "quiet" => config.quiet = true,
+        "framing" => config.framing = given.choice(Framing::CHOICES)?,
+        "max-message" => config.max_message = given.number("bytes", 1..=1 << 30)?,
+        "max-clients" => config.max_clients = Some(given.number("clients", 1..=1 << 30)?),
+        "idle-timeout" => {
+            config.idle_timeout = seconds(given.number("seconds", 0..=LONGEST_IDLE)?);
+        }
+        "keepalive" => {
+            config.keepalive = seconds(given.number("seconds", 0..=LONGEST_KEEPALIVE)?);
+        }
+        "utc" => config.utc = true,
+        name => unreachable!("-{name} is in the table but not applied"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[String]) -> Config {
+        match parse(args) {
+            Ok(Task::Serve(config)) => config,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_every_option() {
+        type Set = fn(&mut Config);
+        let table: [(&str, &str, Set); 12] = [
+            ("host", "::1", |c| c.host = "::1".to_owned()),
+            ("port", "0", |c| c.port = 0),
+            ("log", "a b.log", |c| c.log = "a b.log".into()),
+            ("append", "", |c| c.opening = Opening::Append),
+            ("sync", "", |c| c.sync = true),
+            ("quiet", "", |c| c.quiet = true),
+            ("framing", "none", |c| c.framing = Framing::None),
+            ("max-message", "10", |c| c.max_message = 10),
+            ("max-clients", "7", |c| c.max_clients = Some(7)),
+            ("idle-timeout", "9", |c| {
+                c.idle_timeout = Some(Duration::from_secs(9));
+            }),
+            ("keepalive", "0", |c| c.keepalive = None),
+            ("utc", "", |c| c.utc = true),
+        ];
+        let known: Vec<_> = COMMAND.options.iter().flat_map(|o| o.names).collect();
+        assert!(
+            table.iter().map(|(name, ..)| name).eq(known),
+            "the table is whole"
+        );
+        for (name, value, set) in table {
+            let mut expected = Config::default();
+            set(&mut expected);
+            for dashes in ["-", "--"] {
+                let option = format!("{dashes}{name}");
+                if value.is_empty() {
+                    assert_eq!(config(&[option]), expected, "{name}");
+                    continue;
+                }
+                assert_eq!(config(&[format!("{option}={value}")]), expected, "{name}");
+                assert_eq!(config(&[option, value.to_owned()]), expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (args, expected) in [
+            (
+                ["-port", "65536"],
+                "-port: expected a port number (0 to 65535), got '65536'",
+            ),
+            (
+                ["-max-message", "0"],
+                "-max-message: expected bytes (1 to 1073741824), got '0'",
+            ),
+            (
+                ["-framing", "lf"],
+                "-framing: expected line or none, got 'lf'",
+            ),
+            (
+                ["-idle-timeout", "1s"],
+                "-idle-timeout: expected seconds (0 to 2000000), got '1s'",
+            ),
+            (["-log", ""], "-log: expected a path, got ''"),
+        ] {
+            assert_eq!(parse(args).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        let help = COMMAND.help();
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 80),
+            "{help}"
+        );
+    }
+}

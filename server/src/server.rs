@@ -1,0 +1,480 @@
+//! The loop: one thread, one [`mio::Poll`], every client in a [`slab::Slab`].
+//!
+//! [`Server::turn`] is the table of contents. ARCHITECTURE.md draws it and names what must hold.
+
+mod queues;
+mod stop;
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook_mio::v1_0::Signals;
+use slab::Slab;
+
+use crate::batch::Batch;
+use crate::clock::Clock;
+use crate::connection::{Connection, Flags, Workspace};
+use crate::diagnostics::{Stderr, Throttle};
+use crate::figures::Figures;
+use crate::framing::Rules;
+use crate::journal::{CommitError, Journal, Storage};
+use crate::listeners::Listeners;
+use crate::options::Config;
+use crate::protocol::Reply;
+use crate::terminal::{Terminal, plural};
+use queues::Queues;
+use stop::Stop;
+
+/// Tokens below these are keys of the slab.
+const SIGNALS: Token = Token(usize::MAX);
+const STDOUT: Token = Token(usize::MAX - 1);
+const STDERR: Token = Token(usize::MAX - 2);
+const FIRST_LISTENER: Token = Token(usize::MAX - 3);
+/// A name does not have more addresses than this; further ones would get no token.
+const MAX_LISTENERS: usize = 1 << 16;
+
+/// How many events one wait brings at most.
+const EVENTS: usize = 1024;
+
+/// How much is read and staged in one turn, in bytes of input and of log. Who is left goes first
+/// in the next turn.
+const TURN_BUDGET: usize = 4 << 20;
+
+/// How many clients are accepted in one turn.
+const ACCEPT_BUDGET: usize = 256;
+
+/// Clients over the limit that are told so at the same time; the others wait in the backlog.
+pub const REFUSALS: usize = 8;
+
+/// How long `send:` records may wait for others to share a write with.
+const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
+
+/// How long input is awaited and forgotten after the sending side was shut down, in milliseconds.
+const LINGER: u32 = 1000;
+
+/// How often things are looked at that no event reports.
+const CHORES: Duration = Duration::from_secs(1);
+
+/// Why the loop ended without being asked to, or before it was done.
+#[derive(Debug)]
+pub enum Failure {
+    /// A second signal: this many clients were cut off.
+    Forced(usize),
+    /// The disk did not take a batch: what of it is kept, nobody knows.
+    Sync(io::Error),
+    /// The operating system refused something that the loop cannot do without.
+    Loop(io::Error),
+}
+
+/// Server, connections, log and all.
+pub struct Server<F = File> {
+    poll: Poll,
+    events: Events,
+    signals: Option<Signals>,
+    listeners: Listeners,
+    connections: Slab<Connection>,
+    queues: Queues,
+    /// Clients over the limit among the connections.
+    refused: usize,
+    work: Workspace,
+
+    /// What this turn stages.
+    batch: Batch,
+    /// What was committed in this turn.
+    committed: Batch,
+    /// Since when `send:` records wait for company.
+    lone_since: Instant,
+    journal: Journal<F>,
+    /// The last commit was refused.
+    log_failing: bool,
+    log_complaint: Throttle,
+    /// The log's name leads elsewhere; said once.
+    log_displaced: bool,
+    reopen_asked: bool,
+
+    terminal: Terminal,
+    stderr: Stderr,
+    clock: Clock,
+    now: Instant,
+    figures: Figures,
+    next_chores: Instant,
+    stop: Option<Stop>,
+
+    log_path: PathBuf,
+    max_clients: usize,
+    idle_timeout: Option<Duration>,
+}
+
+impl<F: Storage> Server<F> {
+    /// A server on sockets that listen and a log that is open. It serves when it is
+    /// [run](Server::run).
+    pub fn new(
+        config: &Config,
+        sockets: Vec<TcpListener>,
+        journal: Journal<F>,
+        terminal: Terminal,
+        stderr: Stderr,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        let mut listeners = Listeners::new(sockets);
+        listeners.register(registry, |index| Token(FIRST_LISTENER.0 - index))?;
+        terminal.register(registry, STDOUT)?;
+        stderr.with_terminal(|terminal, _| terminal.register(registry, STDERR))?;
+        let rules = Rules {
+            framing: config.framing,
+            max_message: config.max_message,
+        };
+        let now = Instant::now();
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            signals: None,
+            listeners,
+            connections: Slab::new(),
+            queues: Queues::new(now),
+            refused: 0,
+            work: Workspace::new(rules),
+            batch: Batch::default(),
+            committed: Batch::default(),
+            lone_since: now,
+            journal,
+            log_failing: false,
+            log_complaint: Throttle::default(),
+            log_displaced: false,
+            reopen_asked: false,
+            terminal,
+            stderr,
+            clock: Clock::new(config.utc),
+            now,
+            figures: Figures::new(now),
+            next_chores: now + CHORES,
+            stop: None,
+            log_path: config.log.clone(),
+            max_clients: config.max_clients.unwrap_or(usize::MAX - REFUSALS),
+            idle_timeout: config.idle_timeout,
+        })
+    }
+
+    /// Has signals tell the server to stop, to open its log anew, or to print its figures.
+    pub fn handle_signals(&mut self) -> io::Result<()> {
+        // SIGXFSZ would kill; handled, a log at the file-size limit is an error like others.
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ])?;
+        let registry = self.poll.registry();
+        registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// The addresses it listens on, all on one port.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.addresses().collect()
+    }
+
+    /// Serves until it is told to stop.
+    pub fn run(mut self) -> Result<Figures, Failure> {
+        while !self.has_stopped() {
+            self.turn()?;
+        }
+        self.finish();
+        Ok(self.figures)
+    }
+
+    /// One turn of the loop.
+    pub fn turn(&mut self) -> Result<(), Failure> {
+        self.wait()?;
+        self.read();
+        self.commit()?;
+        self.reply();
+        self.reap();
+        self.accept();
+        Ok(())
+    }
+
+    /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
+    fn wait(&mut self) -> Result<(), Failure> {
+        let timeout = self.timeout();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(Failure::Loop(error));
+            }
+            _ => {}
+        }
+        self.now = Instant::now();
+        self.queues.set_time(self.now);
+        self.clock.tick();
+        self.figures.turns += 1;
+        let (mut signalled, time) = (false, self.clock.text());
+        for event in &self.events {
+            match event.token() {
+                SIGNALS => signalled = true,
+                STDOUT => self.terminal.writable(time),
+                STDERR => self.stderr.with_terminal(Terminal::writable),
+                Token(token) if token > FIRST_LISTENER.0 - MAX_LISTENERS => {
+                    self.listeners.note(FIRST_LISTENER.0 - token);
+                }
+                Token(key) => {
+                    if let Some(connection) = self.connections.get_mut(key) {
+                        connection.note(event);
+                        self.queues.schedule(key, connection);
+                    }
+                }
+            }
+        }
+        if signalled {
+            self.obey_signals()?;
+        }
+        if self.now >= self.next_chores {
+            self.do_chores();
+        }
+        self.advance_stop();
+        Ok(())
+    }
+
+    /// How long to wait for events: not at all while there is work, else until the next deadline.
+    fn timeout(&self) -> Option<Duration> {
+        if self.queues.has_work() || self.can_accept() {
+            return Some(Duration::ZERO);
+        }
+        let lone_records = (!self.batch.is_empty()).then(|| self.lone_since + LONE_RECORDS_WAIT);
+        let chores = self.needs_chores().then_some(self.next_chores);
+        let deadlines = [
+            lone_records,
+            chores,
+            self.listeners.paused_until(),
+            self.queues.next_linger_end(),
+            self.stop.as_ref().map(Stop::next_step),
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(self.now))
+    }
+
+    fn obey_signals(&mut self) -> Result<(), Failure> {
+        let Some(signals) = &mut self.signals else {
+            return Ok(());
+        };
+        for signal in signals.pending().collect::<Vec<_>>() {
+            match signal {
+                SIGINT | SIGTERM if self.stop.is_some() => {
+                    return Err(Failure::Forced(self.connections.len()));
+                }
+                SIGINT | SIGTERM => self.begin_stop(),
+                SIGHUP => self.reopen_asked = true,
+                SIGUSR1 => self.stderr.say(&self.figures.line(self.clients())),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Phase 2: reads what clients sent, and stages it.
+    fn read(&mut self) {
+        let mut spent = 0;
+        for _ in 0..self.queues.to_read.len() {
+            if spent >= TURN_BUDGET {
+                return;
+            }
+            let Some((key, connection)) = self.queues.next_to_read(&mut self.connections) else {
+                return;
+            };
+            let time = self.clock.text();
+            spent += connection.read(key, &mut self.work, time, &mut self.batch);
+            if self.stop.is_some() && !connection.flags.contains(Flags::READABLE) {
+                connection.drained();
+            }
+            self.queues.touch(key, connection);
+        }
+    }
+
+    /// Phase 3: writes the batch to the log, then makes its replies due.
+    fn commit(&mut self) -> Result<(), Failure> {
+        if self.is_commit_due() {
+            std::mem::swap(&mut self.batch, &mut self.committed);
+            let verdict = self.write_journal()?;
+            for run in self.committed.replies() {
+                let reply = match (run.reply, verdict) {
+                    (Reply::Ok, Some(error)) => error,
+                    (reply, _) => reply,
+                };
+                let connection = &mut self.connections[run.key];
+                connection.owe(reply, run.count);
+                self.queues.schedule(run.key, connection);
+            }
+        }
+        if std::mem::take(&mut self.reopen_asked) {
+            self.reopen_log();
+        }
+        Ok(())
+    }
+
+    /// Messages are never kept waiting; lone `send:` records are, for a moment.
+    fn is_commit_due(&self) -> bool {
+        let waited = self.now >= self.lone_since + LONE_RECORDS_WAIT || self.stop.is_some();
+        !self.batch.replies().is_empty() || waited && !self.batch.is_empty()
+    }
+
+    /// Writes the batch; returns what its messages are answered if it was refused.
+    fn write_journal(&mut self) -> Result<Option<Reply>, Failure> {
+        let batch = &self.committed;
+        let begun = Instant::now();
+        // Losing the record of a reply in a power cut breaks no promise.
+        let durable = batch.messages() > 0;
+        let result = self.journal.commit(batch.records(), durable);
+        self.figures.longest_commit = self.figures.longest_commit.max(begun.elapsed());
+        match result {
+            Ok(()) => {
+                self.figures.bytes += batch.records().len() as u64;
+                if std::mem::take(&mut self.log_failing) {
+                    log::warn!("{}: can be written again", self.log_path.display());
+                }
+                Ok(None)
+            }
+            Err(CommitError::Refused(error)) => {
+                self.log_failing = true;
+                if let Some(ending) = self.log_complaint.pass(self.now) {
+                    let (path, n) = (self.log_path.display(), batch.messages());
+                    let noun = plural(n, "message");
+                    log::error!("cannot write {path}: {error}; answered {n} {noun} so{ending}");
+                }
+                self.committed.forget_records();
+                Ok(Some(Reply::log(&error)))
+            }
+            Err(CommitError::Unknown(error)) => Err(Failure::Sync(error)),
+        }
+    }
+
+    fn reopen_log(&mut self) {
+        let path = self.log_path.display();
+        match self.journal.reopen(&self.log_path) {
+            Ok(mended) => {
+                self.log_displaced = false;
+                if mended {
+                    log::warn!("{path}: ended a torn record at its end");
+                }
+                log::info!("{path}: opened anew");
+            }
+            Err(error) => log::error!("cannot open {path} anew: {error}; the old file is kept"),
+        }
+    }
+
+    /// Phase 4: sends the replies that are due, stages their records, and shows what was committed.
+    fn reply(&mut self) {
+        let lone = self.batch.is_empty();
+        for _ in 0..self.queues.to_write.len() {
+            if self.batch.records().len() >= TURN_BUDGET {
+                break;
+            }
+            let Some((key, connection)) = self.queues.next_to_write(&mut self.connections) else {
+                break;
+            };
+            let sent = connection.write(&mut self.work, self.clock.text(), &mut self.batch);
+            self.figures.acknowledged += u64::from(sent.oks);
+            self.figures.errors += u64::from(sent.errors);
+            self.queues.touch(key, connection);
+        }
+        if lone {
+            self.lone_since = self.now;
+        }
+        let (records, count) = (self.committed.records(), self.committed.record_count());
+        self.terminal.show(records, count, self.clock.text());
+        self.committed.clear();
+    }
+
+    /// Phase 5: removes the connections that are finished.
+    fn reap(&mut self) {
+        self.queues.end_lingering(&mut self.connections);
+        while let Some(key) = self.queues.next_to_reap(&self.connections) {
+            let connection = self.connections.remove(key);
+            self.refused -= usize::from(connection.flags.contains(Flags::REFUSED));
+            log::info!("{}: gone", connection.peer);
+            self.listeners.resume();
+        }
+    }
+
+    /// Phase 6: takes new clients.
+    fn accept(&mut self) {
+        for _ in 0..ACCEPT_BUDGET {
+            if self.connections.len() >= self.max_clients + REFUSALS {
+                break;
+            }
+            let Some((socket, peer)) = self.listeners.accept(self.now) else {
+                break;
+            };
+            self.admit(socket, peer);
+        }
+        if self.stop.is_some() && !self.can_accept() {
+            self.listeners.close();
+        }
+    }
+
+    /// Clients may be waiting, and there is a place for them, if only to be refused.
+    fn can_accept(&self) -> bool {
+        self.listeners.is_ready() && self.connections.len() < self.max_clients + REFUSALS
+    }
+
+    fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        // Registered once for both: readiness is kept in the connection's flags from then on.
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut socket, Token(key), both) {
+            log::warn!("{peer}: cannot be watched, closed: {error}");
+            return;
+        }
+        let connection = entry.insert(Connection::new(socket, peer, self.queues.millis()));
+        if self.stop.is_some() {
+            connection.expect_end();
+        }
+        log::info!("{peer}: connected");
+        if self.connections.len() - self.refused > self.max_clients {
+            self.refused += 1;
+            let connection = &mut self.connections[key];
+            connection.flags |= Flags::REFUSED;
+            connection.owe_unasked(Reply::TooManyClients(self.max_clients), 1);
+            connection.close();
+        } else {
+            self.figures.clients += 1;
+        }
+        self.queues.schedule(key, &mut self.connections[key]);
+    }
+
+    /// Clients that are served.
+    fn clients(&self) -> usize {
+        self.connections.len() - self.refused
+    }
+
+    /// Things that no event reports, looked at about once a second if there is anything to see.
+    fn do_chores(&mut self) {
+        self.next_chores = self.now + CHORES;
+        let time = self.clock.text();
+        self.terminal.retry(time);
+        self.stderr.with_terminal(Terminal::retry);
+        if !self.log_displaced && !self.journal.is_at(&self.log_path) {
+            self.log_displaced = true;
+            let path = self.log_path.display();
+            log::warn!(
+                "{path} was moved or deleted: records go on into the file that was opened, \
+                 until SIGHUP has it opened by its name again"
+            );
+        }
+        if let Some(timeout) = self.idle_timeout {
+            self.queues.close_idle(&mut self.connections, timeout);
+        }
+    }
+
+    fn needs_chores(&self) -> bool {
+        let idle = self.idle_timeout.is_some() && !self.connections.is_empty();
+        let terminals = [
+            self.terminal.needs_retry(),
+            self.stderr
+                .with_terminal(|terminal, _| terminal.needs_retry()),
+        ];
+        idle || terminals.contains(&true)
+    }
+}

@@ -1,0 +1,190 @@
+//! How the server starts, what it refuses, and what it leaves alone.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::process::{Output, Stdio};
+
+use support::{Server, binary, received_from};
+use tempfile::TempDir;
+
+/// Runs a server that is expected to end by itself, in `folder`.
+fn run_in(folder: &TempDir, options: &[&str]) -> Output {
+    let mut command = binary();
+    command
+        .args(options)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn run(options: &[&str]) -> Output {
+    run_in(&tempfile::tempdir().unwrap(), options)
+}
+
+/// The one line on standard error, for a server that failed with `code`.
+fn complaint(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    let (line, rest) = said.split_once('\n').expect("a line");
+    assert_eq!(rest, "", "one line only");
+    line.to_owned()
+}
+
+#[test]
+fn option_errors_exit_2_and_name_the_option() {
+    for (options, expected) in [
+        (
+            &["-prot", "1"][..],
+            "server: unknown option '-prot': did you mean '-port'?",
+        ),
+        (&["-port"], "server: -port: expected PORT after it"),
+        (
+            &["-port", "x"],
+            "server: -port: expected a port number (0 to 65535), got 'x'",
+        ),
+        (&["-quiet=1"], "server: -quiet takes no value, got '1'"),
+        (&["stray"], "server: unexpected argument 'stray'"),
+    ] {
+        assert_eq!(complaint(&run(options), 2), expected);
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for option in ["-h", "-help", "--help"] {
+        let output = run(&[option]);
+        assert!(output.status.success() && output.stderr.is_empty());
+        assert!(output.stdout.starts_with(b"Usage: server [options]\n"));
+    }
+    for option in ["-V", "-version", "--version"] {
+        let expected = format!("server {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(run(&[option]).stdout, expected.as_bytes());
+    }
+}
+
+#[test]
+fn a_second_server_on_the_port_leaves_the_log_alone() {
+    let server = Server::start(&[]);
+    assert_eq!(server.connect().ask("kept"), "ok");
+    let log = server.wait_for_log(|log| log.contains("send: ok"));
+    let port = server.address().port().to_string();
+    let path = server.log_path();
+    let output = run(&["-port", &port, "-log", path.to_str().unwrap()]);
+    let line = complaint(&output, 1);
+    let start = format!("server: cannot listen on 127.0.0.1:{port}: Address already in use");
+    assert!(line.starts_with(&start), "{line}");
+    assert_eq!(server.log(), log);
+    assert_eq!(server.connect().ask("still served"), "ok");
+}
+
+#[test]
+fn a_second_server_on_the_log_is_refused_and_wipes_nothing() {
+    let server = Server::start(&[]);
+    assert_eq!(server.connect().ask("kept"), "ok");
+    let path = server.log_path();
+    for more in [&[][..], &["-append"]] {
+        let mut options = vec!["-port", "0", "-log", path.to_str().unwrap()];
+        options.extend(more);
+        let line = complaint(&run(&options), 1);
+        assert!(line.contains("another server is writing it"), "{line}");
+    }
+    assert!(server.log().contains("recieved: kept"));
+}
+
+#[test]
+fn what_is_no_regular_file_is_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    for (log, reason) in [
+        (".", "Is a directory"),
+        ("fifo", "it is not a regular file"),
+        ("/dev/full", "it is not a regular file"),
+        ("missing/logging.log", "No such file or directory"),
+    ] {
+        let line = complaint(&run_in(&folder, &["-port", "0", "-log", log]), 1);
+        let start = format!("server: cannot open the log {log}: {reason}");
+        assert!(line.starts_with(&start), "{line}");
+    }
+}
+
+#[test]
+fn a_host_that_is_not_here() {
+    let line = complaint(&run(&["-port", "0", "-host", "no-such-host.invalid"]), 1);
+    assert!(
+        line.starts_with("server: cannot find 'no-such-host.invalid': "),
+        "{line}"
+    );
+    let line = complaint(&run(&["-port", "0", "-host", "192.0.2.1"]), 1);
+    assert!(
+        line.starts_with("server: cannot listen on 192.0.2.1:0: "),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_log_is_emptied_at_start_unless_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("logging.log"), "old\n").unwrap();
+    let server = Server::start_in(folder, &["-append"]);
+    assert_eq!(server.connect().ask("first"), "ok");
+    let ended = server.stop();
+    assert!(ended.log().starts_with("old\nINFO\t| "));
+    let server = Server::start_in(ended.into_folder(), &[]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("second"), "ok");
+    let log = server.log();
+    assert!(!log.contains("old") && !log.contains("first"));
+    assert_eq!(received_from(&log, &client.name()), ["second"]);
+}
+
+#[test]
+fn a_torn_last_line_is_ended_and_not_glued_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let torn = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:4 reciev";
+    fs::write(folder.path().join("logging.log"), torn).unwrap();
+    let mut server = Server::start_in(folder, &["-append"]);
+    assert_eq!(server.connect().ask("whole"), "ok");
+    let log = server.wait_for_log(|log| log.contains("send: ok"));
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines[0], torn);
+    assert!(lines[1].ends_with(" recieved: whole"), "{log}");
+    server.signal(rustix::process::Signal::USR1);
+    server.wait_for_line("1 message acknowledged");
+    let ended = server.stop();
+    let mended = |line: &String| line.ends_with("logging.log: ended a torn record at its end");
+    assert!(ended.said.iter().any(mended), "{:?}", ended.said);
+}
+
+#[test]
+fn too_few_descriptors_to_serve_anybody() {
+    let mut command = std::process::Command::new("sh");
+    let script = format!(
+        "ulimit -n 20; exec '{}' -port 0",
+        env!("CARGO_BIN_EXE_server")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    command.args(["-c", &script]).current_dir(&folder);
+    let line = complaint(&command.output().unwrap(), 1);
+    assert!(
+        line.starts_with("server: 20 open files are too few"),
+        "{line}"
+    );
+}
+
+#[test]
+fn max_clients_above_the_limit_is_lowered_and_said() {
+    let mut command = std::process::Command::new("sh");
+    let server = env!("CARGO_BIN_EXE_server");
+    let script = format!("ulimit -n 64; exec '{server}' -port 0 -quiet -max-clients 1000");
+    command.args(["-c", &script]);
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let ended = server.stop();
+    let said = |line: &String| line.contains("-max-clients 1000 is lowered to 39: 64 files");
+    assert!(ended.said.iter().any(said), "{:?}", ended.said);
+}
