@@ -129,11 +129,12 @@ impl Threshold {
             failed: value.is_none_or(|value| self.operator.holds(value, self.value)),
         }
     }
+}
 
-    /// Whether the figure is a time, for printing it.
-    pub(super) fn is_time(&self) -> bool {
-        !matches!(self.metric, Metric::Plain(_))
-    }
+/// Whether the figure that an expression is about is a time.
+pub(super) fn is_time(expression: &str) -> bool {
+    let threshold = Threshold::parse(expression);
+    threshold.is_ok_and(|threshold| !matches!(threshold.metric, Metric::Plain(_)))
 }
 
 impl Operator {

@@ -10,7 +10,7 @@ use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Ledger;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Text};
 use super::units::printable;
 
 /// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
@@ -44,7 +44,7 @@ pub(super) struct Verification {
     /// Messages sent but never answered: they may be there or not.
     pub(super) unanswered: u64,
     pub(super) unanswered_and_logged: u64,
-    /// Last lines without an end, which count as not written.
+    /// Records that were cut short, as by a server that was killed: they count as not there.
     pub(super) torn: u64,
     /// The first findings, in words.
     pub(super) examples: Vec<String>,
@@ -156,9 +156,14 @@ impl<'a> Verifier<'a> {
 
     /// A line that carries the run's name.
     fn line(&mut self, line: &[u8]) {
-        let message = received(line).and_then(|text| self.pattern.read(text));
-        let Some((conn, seq)) = message else {
-            return self.mangled(line);
+        let text = received(line).map_or(Text::Foreign, |text| self.pattern.read(text));
+        let (conn, seq) = match text {
+            Text::Message(conn, seq) => (conn, seq),
+            Text::Torn => {
+                self.found.torn += 1;
+                return;
+            }
+            Text::Foreign => return self.mangled(line),
         };
         let index = usize::try_from(conn).unwrap_or(usize::MAX);
         let sent = self.ledgers.get(index).map_or(0, |ledger| ledger.sent);
