@@ -33,6 +33,7 @@ mod report_command;
 mod run;
 mod runfile;
 mod schedule;
+mod seen;
 mod summary;
 mod tally;
 mod template;

@@ -26,7 +26,7 @@ const SIZE: (u32, u32) = (1760, 520);
 const FONT: u32 = 25;
 
 /// Points are marked where they are few enough to be told apart.
-const MARKED: usize = 80;
+const MARKED: usize = 40;
 
 /// A line; it has a gap where there is no value.
 #[derive(Clone, Debug)]

@@ -13,11 +13,15 @@ use crate::load::verify::Verification;
 type Row = (&'static str, fn(&Report) -> Option<String>);
 
 pub(super) fn tables(html: &mut String, runs: &[Report]) {
-    table(html, "Figures", runs, FIGURES);
     verdicts(html, runs);
-    table(html, "Verification", runs, VERIFICATION);
-    table(html, "Instrument", runs, INSTRUMENT);
+    // One run's tables are narrow enough to stand side by side.
+    let class = if runs.len() == 1 { "narrow" } else { "" };
+    _ = writeln!(html, "<div class=\"{class}\">");
+    table(html, "Figures", runs, FIGURES);
     table(html, "Settings", runs, SETTINGS);
+    table(html, "Instrument", runs, INSTRUMENT);
+    table(html, "Verification", runs, VERIFICATION);
+    html.push_str("</div>\n");
 }
 
 /// Rows and tables that no run has anything for are left out.
@@ -30,7 +34,10 @@ fn table(html: &mut String, caption: &str, runs: &[Report], rows: &[Row]) {
     if filled.is_empty() {
         return;
     }
-    _ = writeln!(html, "<h2>{caption}</h2>\n<div class=\"wide\"><table>");
+    _ = writeln!(
+        html,
+        "<section>\n<h2>{caption}</h2>\n<div class=\"wide\"><table>"
+    );
     if runs.len() > 1 {
         html.push_str("<tr><th></th>");
         for run in runs {
@@ -46,7 +53,7 @@ fn table(html: &mut String, caption: &str, runs: &[Report], rows: &[Row]) {
         }
         html.push_str("</tr>\n");
     }
-    html.push_str("</table></div>\n");
+    html.push_str("</table></div>\n</section>\n");
 }
 
 fn verdicts(html: &mut String, runs: &[Report]) {
