@@ -55,6 +55,11 @@ impl<F: Storage> Journal<F> {
         }
     }
 
+    /// Whether commits are synced to disk.
+    pub fn syncs(&self) -> bool {
+        self.sync
+    }
+
     /// Writes `records` to the log, all or nothing.
     ///
     /// With `durable` they are also synced to disk, if this journal syncs at all.

@@ -179,8 +179,13 @@ impl<F: Storage> Server<F> {
 
     /// One turn of the loop.
     pub fn turn(&mut self) -> Result<(), Failure> {
-        self.wait()?;
+        self.figures.turns += 1;
+        self.wait(self.timeout())?;
         self.read();
+        while self.gathers() {
+            self.wait(Some(Duration::ZERO))?;
+            self.read();
+        }
         self.commit()?;
         self.reply();
         self.reap();
@@ -189,8 +194,7 @@ impl<F: Storage> Server<F> {
     }
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
-    fn wait(&mut self) -> Result<(), Failure> {
-        let timeout = self.timeout();
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(Failure::Loop(error));
@@ -200,7 +204,6 @@ impl<F: Storage> Server<F> {
         self.now = Instant::now();
         self.queues.set_time(self.now);
         self.clock.tick();
-        self.figures.turns += 1;
         let (mut signalled, time) = (false, self.clock.text());
         for event in &self.events {
             match event.token() {
@@ -281,6 +284,15 @@ impl<F: Storage> Server<F> {
             }
             self.queues.touch(key, connection);
         }
+    }
+
+    /// A sync takes far longer than another look at the poll, so with `-sync` those who have
+    /// something to say by now share it.
+    fn gathers(&self) -> bool {
+        self.log.syncs()
+            && self.batch.messages() > 0
+            && self.batch.records().len() < TURN_BUDGET
+            && !self.events.is_empty()
     }
 
     /// Phase 3: writes the batch to the log, then makes its replies due.

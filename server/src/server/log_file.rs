@@ -38,6 +38,11 @@ impl<F: Storage> LogFile<F> {
         }
     }
 
+    /// Whether commits are synced to disk.
+    pub(super) fn syncs(&self) -> bool {
+        self.journal.syncs()
+    }
+
     /// Writes the records of `batch`. If the log does not take them, they are dropped, and what is
     /// returned is the answer to their messages.
     pub(super) fn commit(
