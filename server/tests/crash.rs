@@ -1,5 +1,7 @@
 //! The server is killed in the middle of its work.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs::File;

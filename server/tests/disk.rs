@@ -1,5 +1,7 @@
 //! The disk fills, fails or goes away, and the log with it.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs::{self, File};
@@ -86,7 +88,7 @@ fn a_full_disk_is_said_and_service_resumes_when_there_is_room() {
         std::os::fd::AsRawFd::as_raw_fd(&log)
     ));
     fill_and_free(server, &log, |_| {
-        fs::remove_file(inside.join("ballast")).unwrap()
+        fs::remove_file(inside.join("ballast")).unwrap();
     });
 }
 

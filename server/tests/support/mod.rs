@@ -8,6 +8,7 @@
 
 pub mod numbered;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -51,6 +52,7 @@ pub fn can(what: &str, test: &str) -> bool {
 /// A running server, killed when dropped.
 pub struct Server {
     child: Child,
+    pub started: Instant,
     address: SocketAddr,
     folder: TempDir,
     stderr: Receiver<String>,
@@ -86,6 +88,7 @@ impl Server {
         let stderr = lines(child.stderr.take().expect("piped"));
         let mut server = Self {
             child,
+            started: Instant::now(),
             address: ([0, 0, 0, 0], 0).into(),
             folder,
             stderr,
@@ -197,11 +200,18 @@ impl Server {
         1024 * kib.expect("a size").parse::<u64>().unwrap()
     }
 
-    /// How many descriptors it has open.
-    pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .unwrap()
-            .count()
+    /// The descriptors it has open.
+    pub fn descriptors(&self) -> BTreeSet<u64> {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let names = folder.map(|entry| entry.unwrap().file_name());
+        names
+            .map(|name| name.to_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// SIGSTOP has taken effect.
+    pub fn is_stopped(&self) -> bool {
+        self.proc("status").contains("State:\tT")
     }
 
     fn proc(&self, file: &str) -> String {
