@@ -18,7 +18,7 @@ fn killed_under_load_nothing_acknowledged_is_lost() {
     let mut torn_before = false;
     for moment in [1, 800, 5_000, 10_000, 20_000] {
         let server = Server::start_in(folder, &["-append"]);
-        let load = Load::start(server.address(), 50, 16);
+        let load = Load::start(server.address(), 50, 16).unwrap();
         wait_until("acknowledgements", || {
             (load.acknowledged() >= moment).then_some(())
         });

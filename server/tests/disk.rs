@@ -17,7 +17,7 @@ const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
 /// Load, then no room, then room again: what is `ok` is in the log, what is an error is not, and
 /// the same connections go on.
 fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
-    let load = Load::start(server.address(), 20, 16);
+    let load = Load::start(server.address(), 20, 16).unwrap();
     let more_than = |what, count: &dyn Fn() -> u64, n| {
         wait_until(what, || (count() > n).then_some(()));
     };
@@ -67,6 +67,36 @@ fn a_file_size_limit_is_an_error_and_not_a_death() {
         };
         prlimit(Some(server.pid()), Resource::Fsize, unlimited).unwrap();
     });
+}
+
+/// Long messages do not fit, the records of their errors do: the log fails and works in turns.
+#[test]
+fn a_disk_that_is_nearly_full_does_not_flood_the_diagnostics() {
+    const MESSAGES: usize = 300;
+    let command = script("ulimit -S -f 100; exec $SERVER -port 0 -quiet");
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let mut client = server.connect();
+    let long = "x".repeat(60_000);
+    for _ in 0..MESSAGES {
+        let reply = client.ask(&long);
+        assert_eq!(reply, "error log: File too large (os error 27)");
+    }
+    assert_eq!(client.ask("fits"), "ok");
+    assert_eq!(received_from(&server.log(), &client.name()), ["fits"]);
+    let seconds = server.started.elapsed().as_secs() as usize + 1;
+    let ended = server.stop();
+    assert!(
+        ended.count_said("cannot write") <= seconds,
+        "{:?}",
+        ended.said
+    );
+    // It is a message that shows that the log can be written again.
+    assert_eq!(
+        ended.count_said("can be written again"),
+        1,
+        "{:?}",
+        ended.said
+    );
 }
 
 #[test]

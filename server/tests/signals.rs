@@ -20,7 +20,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 #[test]
 fn a_stop_under_full_load_keeps_every_promise() {
     let server = Server::start(&[]);
-    let load = Load::start(server.address(), 50, 64);
+    let load = Load::start(server.address(), 50, 64).unwrap();
     wait_until("load", || (load.acknowledged() > 20_000).then_some(()));
     let asked = Instant::now();
     let ended = server.stop();
@@ -140,7 +140,7 @@ fn a_second_signal_ends_it_at_once() {
 fn rotation_by_rename_loses_and_repeats_nothing() {
     const ROTATIONS: usize = 10;
     let server = Server::start(&[]);
-    let load = Load::start(server.address(), 20, 16);
+    let load = Load::start(server.address(), 20, 16).unwrap();
     for n in 0..ROTATIONS {
         let before = load.acknowledged();
         wait_until("load", || {
@@ -186,7 +186,7 @@ fn sighup_without_a_rename_changes_nothing() {
 #[test]
 fn sigpipe_is_nothing_and_a_pause_is_only_a_pause() {
     let server = Server::start(&[]);
-    let load = Load::start(server.address(), 10, 16);
+    let load = Load::start(server.address(), 10, 16).unwrap();
     server.signal(Signal::PIPE);
     server.signal(Signal::STOP);
     wait_until("the pause", || server.is_stopped().then_some(()));

@@ -25,7 +25,7 @@ fn start_with_stdout(stdout: impl Into<Stdio>) -> Server {
 
 /// The load is served to its end, though nobody sees a record.
 fn serve(server: &Server) {
-    let load = Load::start(server.address(), 10, 64);
+    let load = Load::start(server.address(), 10, 64).unwrap();
     wait_until("service", || (load.acknowledged() > ENOUGH).then_some(()));
     let accounts = load.finish().unwrap();
     let verdict = verify(&accounts, server.log().as_bytes()).unwrap();

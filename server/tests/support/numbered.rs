@@ -41,16 +41,19 @@ pub struct Account {
 impl Load {
     /// Connects `connections` times. Each sends `pipeline` messages at once, waits for their
     /// replies, and begins again.
-    pub fn start(address: SocketAddr, connections: usize, pipeline: usize) -> Self {
+    pub fn start(address: SocketAddr, connections: usize, pipeline: usize) -> io::Result<Self> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let shared = Arc::new(Shared::default());
-        let spawn = |_| {
+        let streams: Vec<_> = (0..connections)
+            .map(|_| connect(address))
+            .collect::<io::Result<_>>()?;
+        let spawn = |stream| {
             let shared = Arc::clone(&shared);
             let id = IDS.fetch_add(1, Ordering::Relaxed);
-            thread::spawn(move || send_until_told(address, id, pipeline, &shared))
+            thread::spawn(move || send_until_told(stream, id, pipeline, &shared))
         };
-        let threads = (0..connections).map(spawn).collect();
-        Self { shared, threads }
+        let threads = streams.into_iter().map(spawn).collect();
+        Ok(Self { shared, threads })
     }
 
     /// `ok`s so far.
@@ -77,16 +80,20 @@ impl Load {
     }
 }
 
-fn send_until_told(
-    address: SocketAddr,
-    id: u64,
-    pipeline: usize,
-    shared: &Shared,
-) -> io::Result<Account> {
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn send_until_told(
+    stream: TcpStream,
+    id: u64,
+    pipeline: usize,
+    shared: &Shared,
+) -> io::Result<Account> {
     let mut account = Account {
         id,
         sent: 0,
