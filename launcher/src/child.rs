@@ -1,0 +1,183 @@
+//! A process of ours, and what is known of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use rustix::io::ioctl_fionbio;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::launch::Event;
+use crate::output::{self, Lines, Output, Stream};
+
+/// Showing lines takes little.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// A child whose output is being forwarded. It does not outlive this value.
+pub(crate) struct Child {
+    pub(crate) name: String,
+    process: process::Child,
+    /// Once it has ended and was reaped.
+    status: Option<ExitStatus>,
+    /// The last line on its stderr, once all it said has been shown.
+    last_words: Option<String>,
+}
+
+impl Child {
+    /// Starts `command` as the `index`th child. To be called from the main thread, since a child
+    /// asks the kernel to be told when the thread that started it ends.
+    pub(crate) fn start(
+        name: &str,
+        index: usize,
+        command: &mut Command,
+        output: &Arc<Output>,
+        events: &Sender<Event>,
+    ) -> io::Result<Self> {
+        // In a process group of its own, so that Ctrl-C reaches the launcher only: it says once
+        // to each child what to do, whereas a second signal would stop the server the hard way.
+        let process = command
+            .env(server::process::LAUNCHER_PID, process::id().to_string())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut child = Self {
+            name: name.to_owned(),
+            process,
+            status: None,
+            last_words: None,
+        };
+        child.forward(index, output, events)?;
+        Ok(child)
+    }
+
+    /// Shows what it says, on a thread of its own.
+    fn forward(
+        &mut self,
+        child: usize,
+        output: &Arc<Output>,
+        events: &Sender<Event>,
+    ) -> io::Result<()> {
+        let stdout = self.process.stdout.take().expect("stdout is piped");
+        let stderr = self.process.stderr.take().expect("stderr is piped");
+        ioctl_fionbio(&stdout, true)?;
+        ioctl_fionbio(&stderr, true)?;
+        let prefix = |stream| output.prefix(&self.name, child, stream);
+        let stdout = Lines::new(stdout, prefix(Stream::Stdout));
+        let stderr = Lines::new(stderr, prefix(Stream::Stderr));
+        let (output, events) = (Arc::clone(output), events.clone());
+        let run = move || {
+            let mut last_line = Vec::new();
+            output::forward(&output, stdout, stderr, |line| {
+                line.clone_into(&mut last_line);
+                if let Some(address) = listening(line) {
+                    // Nobody listens any more once the launcher ends.
+                    _ = events.send(Event::Listening { child, address });
+                }
+            });
+            let last_words = String::from_utf8_lossy(&last_line).into_owned();
+            _ = events.send(Event::Silent { child, last_words });
+        };
+        thread::Builder::new().stack_size(STACK_BYTES).spawn(run)?;
+        Ok(())
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// Whether it has ended and all it said has been shown.
+    pub(crate) fn is_done(&self) -> bool {
+        self.has_ended() && self.last_words.is_some()
+    }
+
+    /// Whether it has ended in any way but well.
+    pub(crate) fn failed(&self) -> bool {
+        self.status.is_some_and(|status| !status.success())
+    }
+
+    /// All it said has been shown; this is the last line on its stderr.
+    pub(crate) fn fell_silent(&mut self, last_words: String) {
+        self.last_words = Some(last_words);
+    }
+
+    /// Looks whether it has ended.
+    pub(crate) fn reap(&mut self) {
+        if self.status.is_none() {
+            // An error would mean that it is no child of ours (any more).
+            self.status = self.process.try_wait().unwrap_or(None);
+        }
+    }
+
+    /// Sends it `signal` if it has not ended. Until it is reaped, nobody else can have its number.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if self.status.is_none() {
+            _ = kill_process(Pid::from_child(&self.process), signal);
+        }
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        if self.status.is_none() {
+            _ = self.process.kill();
+            self.status = self.process.wait().ok();
+        }
+    }
+
+    /// How it ended and why, as far as it said: `no reply within 10 s`, `signal: 9 (SIGKILL)`.
+    pub(crate) fn end(&self) -> String {
+        let said = self.said();
+        match self.status {
+            // The usual way to fail with a message.
+            Some(status) if status.code() == Some(1) && !said.is_empty() => said.to_owned(),
+            Some(status) if said.is_empty() => status.to_string(),
+            Some(status) => format!("{status}: {said}"),
+            None => "lost".to_owned(),
+        }
+    }
+
+    /// Its last words without its name, which every message of our programs starts with.
+    pub(crate) fn said(&self) -> &str {
+        let said = self.last_words.as_deref().unwrap_or_default();
+        let program = self.name.split(' ').next().unwrap_or_default();
+        let rest = said.strip_prefix(program);
+        rest.and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or(said)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The address in the line with which a server says that it accepts connections.
+fn listening(line: &[u8]) -> Option<SocketAddr> {
+    let address = line.strip_prefix(b"listening on ")?;
+    std::str::from_utf8(address).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listening_line_tells_the_address() {
+        for (line, port) in [
+            (&b"listening on 127.0.0.1:2005"[..], Some(2005)),
+            (b"listening on [::1]:40000", Some(40000)),
+            (b"server: listening on 127.0.0.1:2005", None),
+            (b"listening on localhost:2005", None),
+            (b"listening on \xff", None),
+            (b"", None),
+        ] {
+            assert_eq!(listening(line).map(|address| address.port()), port);
+        }
+    }
+}
