@@ -40,6 +40,14 @@ const FIRST_LISTENER: Token = Token(usize::MAX - 3);
 /// A name does not have more addresses than this; further ones would get no token.
 const MAX_LISTENERS: usize = 1 << 16;
 
+/// What is to be told of clients. Linux ends a read at urgent data, so it has to be known of.
+#[cfg(target_os = "linux")]
+const INTEREST: Interest = Interest::READABLE
+    .add(Interest::WRITABLE)
+    .add(Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// How many events one wait brings at most.
 const EVENTS: usize = 1024;
 
@@ -382,8 +390,8 @@ impl<F: Storage> Server<F> {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         // Registered once for both: readiness is kept in the connection's flags from then on.
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut socket, Token(key), both) {
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(&mut socket, Token(key), INTEREST) {
             log::warn!("{peer}: cannot be watched, closed: {error}");
             return;
         }

@@ -14,7 +14,7 @@ use crate::terminal::plural;
 pub(super) struct LogFile<F> {
     journal: Journal<F>,
     path: PathBuf,
-    /// The last batch was refused.
+    /// It was said that messages cannot be written, and not yet that they can again.
     failing: bool,
     complaint: Throttle,
     /// The path leads elsewhere by now; said once.
@@ -59,14 +59,15 @@ impl<F: Storage> LogFile<F> {
         match result {
             Ok(()) => {
                 self.bytes += batch.records().len() as u64;
-                if std::mem::take(&mut self.failing) {
+                // Records of replies may fit where messages do not.
+                if batch.messages() > 0 && std::mem::take(&mut self.failing) {
                     log::warn!("{path}: can be written again");
                 }
                 Ok(None)
             }
             Err(CommitError::Refused(error)) => {
-                self.failing = true;
                 if let Some(ending) = self.complaint.pass(now) {
+                    self.failing = true;
                     let n = batch.messages();
                     let noun = plural(n, "message");
                     log::error!("cannot write {path}: {error}; answered {n} {noun} so{ending}");
