@@ -1,8 +1,13 @@
 //! `client` takes turns; `client load`, `client verify` and `client report` measure and verify.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Err(error) = server::process::end_with_launcher() {
+        _ = writeln!(io::stderr(), "client: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
     let subcommand = args.first().and_then(|first| first.to_str());
     let run: fn(Vec<_>) -> ExitCode = match subcommand {

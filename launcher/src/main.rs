@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! The launcher starts one server and `-cl` clients, shows the lines of all of them, and leaves no
+//! process behind, however it ends.
+//!
+//! - `options`: what can be typed
+//! - `launch`: the phases of a run, from the server's start to its end
+//! - `child`: a process of ours, and what is known of it
+//! - `output`: the lines of all children, whole and with their names
+//! - `summary`: how it went
+
+mod child;
+mod launch;
+mod options;
+mod output;
+mod summary;
+
+use std::process::ExitCode;
+
+use server::args::{self, Invocation};
+
+use crate::options::{COMMAND, Options};
+
+fn main() -> ExitCode {
+    let options = match COMMAND.parse(std::env::args_os().skip(1)) {
+        Ok(Invocation::Run(given)) => Options::new(&given),
+        Ok(Invocation::Print(text)) => return args::print(&text),
+        Err(error) => Err(error),
+    };
+    match options {
+        Ok(options) => launch::run(&options),
+        Err(error) => COMMAND.refuse(&error),
+    }
+}

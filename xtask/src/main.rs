@@ -1,2 +1,70 @@
-//! placeholder
-fn main() {}
+//! The project's chores: `cargo xtask COMMAND`. One file per command.
+
+mod run_all;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+/// A command: its name, what it does, and the function, which gets the rest of the command line.
+type Command = (&'static str, &'static str, fn(Vec<OsString>) -> ExitCode);
+
+const COMMANDS: &[Command] = &[(
+    "run-all [OPTIONS]",
+    "build server, client and launcher in release mode and run the launcher",
+    run_all::main,
+)];
+
+/// Exit code for a command line that could not be understood.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    let Some(name) = args.first() else {
+        say(io::stderr(), &usage());
+        return ExitCode::from(EXIT_USAGE);
+    };
+    if ["-h", "-help", "--help"].iter().any(|help| name == help) {
+        say(io::stdout(), &usage());
+        return ExitCode::SUCCESS;
+    }
+    let known = |(usage, ..): &&Command| usage.split(' ').next().is_some_and(|n| name == n);
+    let Some((_, _, run)) = COMMANDS.iter().find(known) else {
+        let name = name.to_string_lossy();
+        say(
+            io::stderr(),
+            &format!("xtask: unknown command '{name}'\n\n{}", usage()),
+        );
+        return ExitCode::from(EXIT_USAGE);
+    };
+    run(args.split_off(1))
+}
+
+fn usage() -> String {
+    let mut text = "Usage: cargo xtask COMMAND\n\nCommands:\n".to_owned();
+    for (usage, about, _) in COMMANDS {
+        _ = writeln!(text, "  {usage}\n      {about}");
+    }
+    text.push_str(
+        "
+Examples:
+  cargo xtask run-all --clients 5
+      one server and five clients; a summary at the end
+  cargo xtask run-all -help
+      the launcher's options
+",
+    );
+    text
+}
+
+/// A reader that has gone is no error.
+fn say(mut to: impl io::Write, text: &str) {
+    _ = to.write_all(text.as_bytes());
+}
+
+/// Says what went wrong; returns the exit code for it.
+fn fail(why: &str) -> ExitCode {
+    say(io::stderr(), &format!("xtask: {why}\n"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,281 @@
+//! One message out, one reply in, and everything that a server can do wrong in between.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::net::RecvFlags;
+use server::protocol::{Framing, OK};
+
+/// Replies of servers that keep the contract are a tenth of this.
+const MAX_REPLY: usize = 1024;
+
+/// How long a server may take to close its end after the last reply. It is not waited for longer,
+/// since all has been said.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// A connection with at most one unanswered message.
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    framing: Framing,
+    timeout: Duration,
+    /// Whether the socket's read timeout is shorter than `timeout` just now.
+    hurried: bool,
+    reply: [u8; MAX_REPLY],
+}
+
+impl Connection {
+    /// `timeout` is how long a whole reply may take.
+    pub(super) fn new(stream: TcpStream, framing: Framing, timeout: Duration) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(timeout))?;
+        stream.set_read_timeout(Some(timeout))?;
+        Ok(Self {
+            peer: stream.peer_addr()?,
+            stream,
+            framing,
+            timeout,
+            hurried: false,
+            reply: [0; MAX_REPLY],
+        })
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Sends `message`, line end included, and waits for the reply `ok`.
+    pub(super) fn exchange(&mut self, message: &[u8]) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.timeout;
+        self.expect_silence()?;
+        if let Err(error) = self.stream.write_all(message) {
+            // A server that closed may have said why.
+            return match self.read_reply(deadline) {
+                Err(Failure::Unexpected(reply)) => Err(Failure::Unexpected(reply)),
+                _ if is_timeout(&error) => Err(Failure::Silent(self.timeout)),
+                _ => Err(Failure::Broken(error)),
+            };
+        }
+        self.read_reply(deadline)
+    }
+
+    /// Closes the sending side; what still comes then was not asked for.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        let leave = LEAVE.min(self.timeout);
+        let closing = self.stream.shutdown(Shutdown::Write);
+        let closing = closing.and_then(|()| self.stream.set_read_timeout(Some(leave)));
+        let unasked = closing.and_then(|()| self.stream.read(&mut self.reply));
+        match unasked {
+            // Every message is acknowledged: how the connection ends matters no more.
+            Ok(0) | Err(_) => Ok(()),
+            Ok(len) => Err(Failure::Unasked(shown(&self.reply[..len]))),
+        }
+    }
+
+    /// Nothing may have come since the last reply: it would be taken for the next one.
+    fn expect_silence(&mut self) -> Result<(), Failure> {
+        match rustix::net::recv(&self.stream, &mut self.reply[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(Failure::Closed),
+            Ok((len, _)) => Err(Failure::Unasked(shown(&self.reply[..len]))),
+            // If the connection is broken, sending will tell.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn read_reply(&mut self, deadline: Instant) -> Result<(), Failure> {
+        if self.hurried {
+            self.set_patience(self.timeout)?;
+            self.hurried = false;
+        }
+        let mut len = 0;
+        loop {
+            match self.stream.read(&mut self.reply[len..]) {
+                Ok(0) if len == 0 => return Err(Failure::Closed),
+                Ok(0) => return Err(Failure::ClosedWithin(self.half(len))),
+                Ok(n) => len += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Err(self.silent(len)),
+                Err(error) => return Err(Failure::Broken(error)),
+            }
+            if let Some(verdict) = judge(&self.reply[..len], self.framing) {
+                return verdict;
+            }
+            if len == MAX_REPLY {
+                return Err(Failure::Endless(shown(&self.reply)));
+            }
+            // The deadline is for the whole reply, however its bytes trickle in.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.silent(len));
+            }
+            self.set_patience(left)?;
+            self.hurried = true;
+        }
+    }
+
+    fn set_patience(&self, patience: Duration) -> Result<(), Failure> {
+        let set = self.stream.set_read_timeout(Some(patience));
+        set.map_err(Failure::Broken)
+    }
+
+    fn silent(&self, len: usize) -> Failure {
+        if len == 0 {
+            Failure::Silent(self.timeout)
+        } else {
+            Failure::SilentWithin(self.timeout, self.half(len))
+        }
+    }
+
+    fn half(&self, len: usize) -> String {
+        shown(&self.reply[..len])
+    }
+}
+
+/// Whether `received` is the one reply that was asked for; `None` while it can still become it.
+fn judge(received: &[u8], framing: Framing) -> Option<Result<(), Failure>> {
+    let ok = OK.as_bytes();
+    match framing {
+        Framing::Line => {
+            let end = received.iter().position(|&byte| byte == b'\n')?;
+            let (reply, rest) = (&received[..end], &received[end + 1..]);
+            Some(match rest {
+                _ if reply != ok => Err(Failure::Unexpected(shown(reply))),
+                [] => Ok(()),
+                rest => Err(Failure::Unasked(shown(rest))),
+            })
+        }
+        Framing::None if received == ok => Some(Ok(())),
+        Framing::None if ok.starts_with(received) => None,
+        Framing::None => Some(Err(Failure::Unexpected(shown(received)))),
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    // Which of the two a socket reports depends on the system.
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// What a server did instead of answering `ok`. Its bytes are kept as [`shown`].
+#[derive(Debug)]
+pub(super) enum Failure {
+    Closed,
+    ClosedWithin(String),
+    Broken(io::Error),
+    Silent(Duration),
+    SilentWithin(Duration, String),
+    Unexpected(String),
+    Unasked(String),
+    Endless(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the server closed the connection"),
+            Self::ClosedWithin(half) => {
+                write!(
+                    f,
+                    "the server closed the connection within a reply, '{half}'"
+                )
+            }
+            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Silent(timeout) => write!(f, "no reply within {} s", timeout.as_secs_f64()),
+            Self::SilentWithin(timeout, half) => {
+                let seconds = timeout.as_secs_f64();
+                write!(f, "only part of a reply within {seconds} s, '{half}'")
+            }
+            Self::Unexpected(reply) => write!(f, "expected the reply '{OK}', got '{reply}'"),
+            Self::Unasked(reply) => write!(f, "a reply that nobody asked for, '{reply}'"),
+            Self::Endless(start) => {
+                write!(f, "a reply longer than {MAX_REPLY} bytes, '{start}'")
+            }
+        }?;
+        match self {
+            // A server that does not end its replies.
+            Self::ClosedWithin(half) | Self::SilentWithin(_, half) if half == OK => {
+                f.write_str("; does it need -framing none?")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The start of what the server sent, safe for a terminal.
+fn shown(bytes: &[u8]) -> String {
+    const MAX_SHOWN: usize = 100;
+    let mut text = String::new();
+    for chunk in bytes[..bytes.len().min(MAX_SHOWN)].utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\'' | '"' => text.push(char),
+                _ => text.extend(char.escape_debug()),
+            }
+        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    if bytes.len() > MAX_SHOWN {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(received: &str, framing: Framing) -> String {
+        match judge(received.as_bytes(), framing) {
+            None => "wait".to_owned(),
+            Some(Ok(())) => "ok".to_owned(),
+            Some(Err(failure)) => failure.to_string(),
+        }
+    }
+
+    #[test]
+    fn only_ok_is_ok() {
+        for (received, expected) in [
+            ("", "wait"),
+            ("o", "wait"),
+            ("ok", "wait"),
+            ("error log: no", "wait"),
+            ("ok\n", "ok"),
+            ("\n", "expected the reply 'ok', got ''"),
+            ("okay\n", "expected the reply 'ok', got 'okay'"),
+            ("ok\r\n", r"expected the reply 'ok', got 'ok\r'"),
+            ("no\nok\n", "expected the reply 'ok', got 'no'"),
+            ("ok\nok\n", r"a reply that nobody asked for, 'ok\n'"),
+            ("ok\n\n", r"a reply that nobody asked for, '\n'"),
+        ] {
+            assert_eq!(verdict(received, Framing::Line), expected, "{received:?}");
+        }
+        for (received, expected) in [
+            ("", "wait"),
+            ("o", "wait"),
+            ("ok", "ok"),
+            ("okok", "expected the reply 'ok', got 'okok'"),
+            ("ok\n", r"expected the reply 'ok', got 'ok\n'"),
+            ("e", "expected the reply 'ok', got 'e'"),
+        ] {
+            assert_eq!(verdict(received, Framing::None), expected, "{received:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_sends_is_safe_to_show() {
+        for (bytes, expected) in [
+            (&b"error log: can't"[..], "error log: can't"),
+            (b"\x1b[31mred\x07\0", r"\u{1b}[31mred\u{7}\0"),
+            (b"\xff\xc3\xa9\xc2\x9b", r"\xffé\u{9b}"),
+            ("\u{202e}x\u{2028}".as_bytes(), r"\u{202e}x\u{2028}"),
+            (br"\", r"\\"),
+        ] {
+            assert_eq!(shown(bytes), expected);
+        }
+        assert_eq!(shown(&[b'x'; 1000]).chars().count(), 101);
+    }
+}

@@ -1,0 +1,295 @@
+//! What can be typed after `client`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use server::args::{Command, Given, Opt, UsageError};
+use server::protocol::{DEFAULT_PORT, Framing};
+
+/// What `-nt` takes.
+pub const THREADS: RangeInclusive<usize> = 1..=100_000;
+
+/// What `-ni` takes.
+pub const ROUNDS: RangeInclusive<u64> = 1..=u64::MAX;
+
+pub(super) const COMMAND: Command = Command {
+    name: "client",
+    usage: "[options]",
+    about: "Threads that take strict turns on one connection: each sends the server the line \
+            'Thread k, iteration v', prints it, and waits for the reply 'ok', which means that \
+            the line is in the server's log.",
+    options: &[
+        Opt {
+            names: &["nhost", "host"],
+            value: "HOST",
+            help: "the server's name or address; every address of a name is tried (localhost)",
+        },
+        Opt {
+            names: &["port"],
+            value: "PORT",
+            help: "the server's port (2005)",
+        },
+        Opt {
+            names: &["nt"],
+            value: "N",
+            help: "the number of threads (5)",
+        },
+        Opt {
+            names: &["ni"],
+            value: "N",
+            help: "the number of rounds, in each of which every thread sends once (10)",
+        },
+        Opt {
+            names: &["formula"],
+            value: "FORMULA",
+            help: "v in the round i = 0, 1, 2, …: i^2+1, i^2+i or i+1 (i^2+1)",
+        },
+        Opt {
+            names: &["framing"],
+            value: "FRAMING",
+            help: "line: a newline ends messages and replies; none: nothing does, as with the \
+                   original Python programs (line)",
+        },
+        Opt {
+            names: &["timeout"],
+            value: "SECONDS",
+            help: "how long to wait for the connection, and for each reply (10)",
+        },
+        Opt {
+            names: &["quiet"],
+            value: "",
+            help: "do not print the lines, only the summary (they are printed)",
+        },
+    ],
+    operands: false,
+    examples: &[
+        (
+            "client -nhost log.example.org -nt 3 -ni 2",
+            "three threads send two lines each, in turns",
+        ),
+        (
+            "client -nt 1 -ni 10000 -quiet",
+            "how long does a line take until it is in the log?",
+        ),
+    ],
+    notes: "The lines go to stdout; the summary, or what went wrong, is one line on stderr.\n\
+            Exit codes: 0 every line was acknowledged, or the reader of stdout had enough; 1 not \
+            so; 2 bad options.\n\
+            'client load -help' tells about the measuring mode.",
+};
+
+/// A command line, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) threads: usize,
+    pub(super) rounds: u64,
+    pub(super) formula: Formula,
+    pub(super) framing: Framing,
+    pub(super) timeout: Duration,
+    pub(super) quiet: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: DEFAULT_PORT,
+            threads: 5,
+            rounds: 10,
+            formula: Formula::SquarePlusOne,
+            framing: Framing::Line,
+            timeout: Duration::from_secs(10),
+            quiet: false,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn new(given: &[Given]) -> Result<Self, UsageError> {
+        let mut options = Self::default();
+        for option in given {
+            match option.name {
+                "nhost" => options.host = option.text()?,
+                "port" => options.port = option.number("a port number", 1..=u16::MAX)?,
+                "nt" => options.threads = option.number("a number of threads", THREADS)?,
+                "ni" => options.rounds = option.number("a number of rounds", ROUNDS)?,
+                "formula" => options.formula = option.choice(Formula::CHOICES)?,
+                "framing" => options.framing = option.choice(Framing::CHOICES)?,
+                "timeout" => {
+                    options.timeout = option.seconds()?;
+                    if options.timeout.is_zero() {
+                        return Err(option.unexpected("more than 0 seconds"));
+                    }
+                }
+                "quiet" => options.quiet = true,
+                other => unreachable!("-{other} is not in the table"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The number that a thread sends in round i = 0, 1, 2, …
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Formula {
+    /// As the original program computes it.
+    SquarePlusOne,
+    /// As the original exercise's text has it.
+    SquarePlusI,
+    /// The round itself, counted from 1.
+    PlusOne,
+}
+
+impl Formula {
+    const CHOICES: &[(&str, Self)] = &[
+        ("i^2+1", Self::SquarePlusOne),
+        ("i^2+i", Self::SquarePlusI),
+        ("i+1", Self::PlusOne),
+    ];
+
+    /// No `i` overflows: (2^64 - 1)^2 + (2^64 - 1) is less than 2^128.
+    pub(super) fn value(self, i: u64) -> u128 {
+        let i = u128::from(i);
+        match self {
+            Self::SquarePlusOne => i * i + 1,
+            Self::SquarePlusI => i * i + i,
+            Self::PlusOne => i + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use server::args::Invocation;
+
+    use super::*;
+
+    fn options(args: &[&str]) -> Result<Options, UsageError> {
+        match COMMAND.parse(args)? {
+            Invocation::Run(given) => Options::new(&given),
+            Invocation::Print(text) => panic!("{args:?}: {text}"),
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_every_option_is_understood() {
+        type Expect = fn(&mut Options);
+        let table: &[(&[&str], &str, Expect)] = &[
+            (&["nhost", "host"], "::1", |o| o.host = "::1".to_owned()),
+            (&["port"], "1", |o| o.port = 1),
+            (&["nt"], "1000", |o| o.threads = 1000),
+            (&["ni"], "18446744073709551615", |o| o.rounds = u64::MAX),
+            (&["formula"], "i^2+1", |_| {}),
+            (&["formula"], "i^2+i", |o| o.formula = Formula::SquarePlusI),
+            (&["formula"], "i+1", |o| o.formula = Formula::PlusOne),
+            (&["framing"], "line", |_| {}),
+            (&["framing"], "none", |o| o.framing = Framing::None),
+            (&["timeout"], "0.25", |o| {
+                o.timeout = Duration::from_millis(250);
+            }),
+        ];
+        for &(names, value, expect) in table {
+            let mut expected = Options::default();
+            expect(&mut expected);
+            for name in names {
+                for dashes in ["-", "--"] {
+                    let option = format!("{dashes}{name}");
+                    assert_eq!(options(&[&option, value]).as_ref(), Ok(&expected));
+                    assert_eq!(
+                        options(&[&format!("{option}={value}")]).as_ref(),
+                        Ok(&expected)
+                    );
+                }
+            }
+        }
+        for spelling in ["-quiet", "--quiet"] {
+            assert!(options(&[spelling]).unwrap().quiet);
+        }
+        let tested = table
+            .iter()
+            .flat_map(|(names, ..)| *names)
+            .chain(&["quiet"]);
+        let all = COMMAND.options.iter().flat_map(|opt| opt.names);
+        assert!(all.clone().all(|name| tested.clone().any(|n| n == name)));
+        assert_eq!(options(&[]), Ok(Options::default()));
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_name() {
+        for (args, expected) in [
+            (
+                ["-port", "0"],
+                "-port: expected a port number (1 to 65535), got '0'",
+            ),
+            (
+                ["-nt", "0"],
+                "-nt: expected a number of threads (1 to 100000), got '0'",
+            ),
+            (
+                ["-ni", "-1"],
+                "-ni: expected a number of rounds (1 to 18446744073709551615), got '-1'",
+            ),
+            (
+                ["-formula", "i*i"],
+                "-formula: expected i^2+1 or i^2+i or i+1, got 'i*i'",
+            ),
+            (
+                ["-framing", "crlf"],
+                "-framing: expected line or none, got 'crlf'",
+            ),
+            (
+                ["-timeout", "0"],
+                "-timeout: expected more than 0 seconds, got '0'",
+            ),
+            (
+                ["-nhots", "x"],
+                "unknown option '-nhots': did you mean '-nhost'?",
+            ),
+        ] {
+            assert_eq!(options(&args).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_says_the_defaults() {
+        let help = COMMAND.help();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let Options {
+            host,
+            port,
+            threads,
+            rounds,
+            timeout,
+            ..
+        } = Options::default();
+        let defaults = [
+            host,
+            port.to_string(),
+            threads.to_string(),
+            rounds.to_string(),
+            timeout.as_secs().to_string(),
+            "i^2+1".to_owned(),
+            "line".to_owned(),
+        ];
+        for default in defaults {
+            assert!(help.contains(&format!("({default})")), "{default}");
+        }
+    }
+
+    #[test]
+    fn formulas_count_rounds_from_zero_and_never_overflow() {
+        for (formula, expected) in [
+            (Formula::SquarePlusOne, [1, 2, 5, 10]),
+            (Formula::SquarePlusI, [0, 2, 6, 12]),
+            (Formula::PlusOne, [1, 2, 3, 4]),
+        ] {
+            let values: Vec<_> = (0..4).map(|i| formula.value(i)).collect();
+            assert_eq!(values, expected);
+            assert!(formula.value(u64::MAX) > formula.value(u64::MAX - 1));
+        }
+    }
+}

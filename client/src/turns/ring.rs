@@ -1,0 +1,147 @@
+//! Whose turn it is.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// Threads 0, 1, … n-1 take turns, again and again, at what they share.
+///
+/// Each thread sleeps on a condition variable of its own, so that handing the turn on wakes
+/// exactly one, however many there are.
+pub(super) struct Ring<T, E> {
+    state: Mutex<State<T, E>>,
+    wakers: Vec<Condvar>,
+}
+
+struct State<T, E> {
+    shared: T,
+    turn: Turn<E>,
+}
+
+enum Turn<E> {
+    NotStarted,
+    Of(usize),
+    Stopped(E),
+}
+
+impl<T, E> Ring<T, E> {
+    /// A ring of `threads`; nobody's turn comes before [`Ring::start`].
+    pub(super) fn new(threads: usize, shared: T) -> Self {
+        let turn = Turn::NotStarted;
+        Self {
+            state: Mutex::new(State { shared, turn }),
+            wakers: (0..threads).map(|_| Condvar::new()).collect(),
+        }
+    }
+
+    /// Makes it thread 0's turn.
+    pub(super) fn start(&self) {
+        self.lock().turn = Turn::Of(0);
+        self.wakers[0].notify_one();
+    }
+
+    /// Ends the turns of all threads.
+    pub(super) fn stop(&self, why: E) {
+        self.lock().turn = Turn::Stopped(why);
+        for waker in &self.wakers {
+            waker.notify_one();
+        }
+    }
+
+    /// Waits for thread `k`'s turn, lets it `work` and hands the turn on; an error stops the ring.
+    /// Returns whether there may be another turn.
+    pub(super) fn turn(&self, k: usize, work: impl FnOnce(&mut T) -> Result<(), E>) -> bool {
+        let mut state = self.wakers[k]
+            .wait_while(self.lock(), |state| match state.turn {
+                Turn::NotStarted => true,
+                Turn::Of(next) => next != k,
+                Turn::Stopped(_) => false,
+            })
+            .expect(NO_PANIC);
+        if matches!(state.turn, Turn::Stopped(_)) {
+            return false;
+        }
+        if let Err(why) = work(&mut state.shared) {
+            drop(state);
+            self.stop(why);
+            return false;
+        }
+        let next = (k + 1) % self.wakers.len();
+        state.turn = Turn::Of(next);
+        // Unlocked first: who is woken need not wait again.
+        drop(state);
+        self.wakers[next].notify_one();
+        true
+    }
+
+    /// What was shared, or why the ring was stopped.
+    pub(super) fn finish(self) -> Result<T, E> {
+        let state = self.state.into_inner().expect(NO_PANIC);
+        match state.turn {
+            Turn::Stopped(why) => Err(why),
+            _ => Ok(state.shared),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T, E>> {
+        self.state.lock().expect(NO_PANIC)
+    }
+}
+
+const NO_PANIC: &str = "no thread panics while it has the turn";
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn turns_come_round_in_order() {
+        let ring = Ring::new(7, Vec::new());
+        thread::scope(|scope| {
+            for k in (0..7).rev() {
+                let ring = &ring;
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        assert!(ring.turn(k, |taken| {
+                            taken.push((round, k));
+                            Ok::<_, ()>(())
+                        }));
+                    }
+                });
+            }
+            ring.start();
+        });
+        let expected: Vec<_> = (0..50)
+            .flat_map(|round| (0..7).map(move |k| (round, k)))
+            .collect();
+        assert_eq!(ring.finish(), Ok(expected));
+    }
+
+    #[test]
+    fn an_error_stops_every_thread() {
+        let ring = Ring::new(5, 0);
+        thread::scope(|scope| {
+            for k in 0..5 {
+                let ring = &ring;
+                scope.spawn(move || {
+                    while ring.turn(k, |turns| {
+                        *turns += 1;
+                        if *turns == 12 { Err(k) } else { Ok(()) }
+                    }) {}
+                });
+            }
+            ring.start();
+        });
+        assert_eq!(ring.finish(), Err(1));
+    }
+
+    #[test]
+    fn a_ring_stopped_before_its_start_takes_no_turn() {
+        let ring = Ring::new(2, ());
+        thread::scope(|scope| {
+            scope.spawn(|| assert!(!ring.turn(1, |()| panic!("took a turn"))));
+            ring.stop("why");
+        });
+        assert_eq!(ring.finish(), Err("why"));
+    }
+}

@@ -1,0 +1,421 @@
+//! The real client against servers that do right and wrong.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use client::turns::summary::Summary;
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// Nothing here takes a tenth of this; a client that does hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs `serve` on the first connection to a port of its own, which is returned.
+fn fake_server(serve: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || serve(listener.accept().unwrap().0));
+    port
+}
+
+/// A server that answers its first messages as told and then stays silent until the client ends.
+fn answering(replies: impl IntoIterator<Item = &'static str, IntoIter: Send + 'static>) -> u16 {
+    let mut replies = replies.into_iter();
+    fake_server(move |mut stream| {
+        stream.set_nodelay(true).unwrap();
+        let mut messages = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(Ok(_)) = messages.next() {
+            let reply = replies.next().unwrap_or_default();
+            if stream.write_all(reply.as_bytes()).is_err() {
+                break;
+            }
+        }
+    })
+}
+
+fn client(port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    let host = Ipv4Addr::LOCALHOST.to_string();
+    command.args(["-host", &host, "-port", &port.to_string()]);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Stdout, stderr and exit code of a client that ends in time.
+fn run(command: &mut Command) -> (String, String, i32) {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    let Output {
+        stdout,
+        stderr,
+        status,
+    } = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        panic!("{command:?} hangs")
+    });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = status.code().unwrap_or_else(|| panic!("{status}"));
+    (text(stdout), text(stderr), code)
+}
+
+/// The one line on stderr of a client that fails, without `client: ADDRESS: `.
+fn failure(command: &mut Command) -> String {
+    let (_, stderr, code) = run(command);
+    assert_eq!(code, 1, "{stderr}");
+    let line = stderr.strip_suffix('\n').unwrap();
+    assert_eq!(line.lines().count(), 1, "{stderr}");
+    let line = line.strip_prefix("client: ").unwrap();
+    match line.split_once(": ") {
+        Some((peer, what)) if peer.parse::<SocketAddr>().is_ok() => what.to_owned(),
+        _ => line.to_owned(),
+    }
+}
+
+fn summary(stderr: &str) -> Summary {
+    let line = stderr.strip_suffix('\n').unwrap();
+    line.strip_prefix("client: ").unwrap().parse().unwrap()
+}
+
+#[test]
+fn threads_write_strictly_one_after_another() {
+    let (sender, received) = mpsc::channel();
+    let port = fake_server(move |mut stream| {
+        let mut messages = BufReader::new(stream.try_clone().unwrap());
+        let mut all = String::new();
+        while messages.read_line(&mut all).unwrap() > 0 {
+            assert!(messages.buffer().is_empty(), "sent before the reply");
+            stream.write_all(b"ok\n").unwrap();
+        }
+        sender.send(all).unwrap();
+    });
+    let (stdout, stderr, code) = run(client(port).args(["-nt", "3", "-ni", "4"]));
+    let rounds = [1, 2, 5, 10].into_iter();
+    let lines = rounds.flat_map(|v| (0..3).map(move |k| format!("Thread {k}, iteration {v}\n")));
+    let expected: String = lines.collect();
+    assert_eq!((stdout, code), (expected.clone(), 0));
+    assert_eq!(received.recv_timeout(PATIENCE).as_ref(), Ok(&expected));
+    assert_eq!(summary(&stderr).messages, 12);
+}
+
+#[test]
+fn formula_and_quiet() {
+    for (formula, expected) in [("i^2+i", "0 2 6"), ("i+1", "1 2 3"), ("i^2+1", "1 2 5")] {
+        let port = answering(["ok\n"; 3]);
+        let (stdout, _, code) = run(client(port).args(["-nt=1", "-ni=3", "-formula", formula]));
+        let lines = stdout.lines();
+        let numbers: Vec<_> = lines.map(|l| l.rsplit(' ').next().unwrap()).collect();
+        assert_eq!((numbers.join(" "), code), (expected.to_owned(), 0));
+    }
+    let port = answering(["ok\n"; 3]);
+    let (stdout, stderr, code) = run(client(port).args(["-nt=3", "-ni=1", "-quiet"]));
+    assert_eq!((stdout.as_str(), code), ("", 0));
+    assert_eq!(summary(&stderr).messages, 3);
+}
+
+#[test]
+fn without_framing_neither_message_nor_reply_has_a_line_end() {
+    let port = fake_server(|mut stream| {
+        for expected in ["Thread 0, iteration 1", "Thread 1, iteration 1"] {
+            let mut message = vec![0; expected.len() + 1];
+            // One read is one message, as the original server has it.
+            let len = stream.read(&mut message).unwrap();
+            assert_eq!(String::from_utf8_lossy(&message[..len]), expected);
+            stream.write_all(b"o").unwrap();
+            stream.write_all(b"k").unwrap();
+        }
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    });
+    let (stdout, stderr, code) = run(client(port).args(["-framing", "none", "-nt=2", "-ni=1"]));
+    let expected = "Thread 0, iteration 1\nThread 1, iteration 1\n";
+    assert_eq!((stdout.as_str(), code), (expected, 0), "{stderr}");
+}
+
+#[test]
+fn a_thousand_threads_take_their_turns() {
+    let port = answering(vec!["ok\n"; 10_000]);
+    let (stdout, stderr, code) = run(client(port).args(["-nt", "1000", "-ni", "10"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(summary(&stderr).messages, 10_000);
+    for (at, line) in stdout.lines().enumerate() {
+        assert!(line.starts_with(&format!("Thread {}, ", at % 1000)));
+    }
+}
+
+#[test]
+fn a_port_where_nobody_listens() {
+    // Bound, so that nobody else gets the port, but not listening.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let why = failure(&mut client(address.port()));
+    let expected = format!(
+        "cannot connect to 127.0.0.1 port {}: {address}: Connection refused (os error 111); \
+         is the server running?",
+        address.port()
+    );
+    assert_eq!(why, expected);
+}
+
+#[test]
+fn every_address_of_a_name_is_tried() {
+    // Whatever else localhost is, 127.0.0.1 is among its addresses.
+    let port = answering(["ok\n"; 1]);
+    let (_, stderr, code) = run(client(port).args(["-nhost", "localhost", "-nt=1", "-ni=1"]));
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn a_name_that_does_not_exist() {
+    for host in ["no-such-host.invalid", "", "a b"] {
+        let why = failure(client(1).args(["-host", host, "-timeout", "5"]));
+        let expected = format!("cannot find the address of '{host}': ");
+        assert!(why.starts_with(&expected), "{why}");
+    }
+}
+
+#[test]
+fn a_wrong_reply_is_shown_safely() {
+    for (reply, shown) in [
+        ("error log: full\n", "error log: full"),
+        ("\x1b[2Jok\n", r"\u{1b}[2Jok"),
+        ("\n", ""),
+        ("OK\n", "OK"),
+    ] {
+        let port = answering(["ok\n", "ok\n", reply]);
+        let why = failure(&mut client(port));
+        let expected = format!(
+            "expected the reply 'ok', got '{shown}' (at 'Thread 2, iteration 1', 2 acknowledged \
+             before)"
+        );
+        assert_eq!(why, expected);
+    }
+}
+
+#[test]
+fn replies_nobody_asked_for() {
+    for (replies, shown) in [
+        (vec!["ok\nok\n"], r"ok\n"),
+        (vec!["ok\n", "ok\nerror x: y\n"], r"error x: y\n"),
+        // At the end, too.
+        (vec!["ok\n", "ok\n", "ok\nok\n"], r"ok\n"),
+    ] {
+        let port = answering(replies);
+        let why = failure(client(port).args(["-nt=3", "-ni=1"]));
+        let expected = format!("a reply that nobody asked for, '{shown}'");
+        assert!(why.starts_with(&expected), "{why}");
+    }
+}
+
+#[test]
+fn a_reply_after_the_last_message() {
+    let port = fake_server(|mut stream| {
+        _ = stream.read(&mut [0; 100]);
+        stream.write_all(b"ok\n").unwrap();
+        _ = stream.read(&mut [0; 100]);
+        stream.write_all(b"ok\n").unwrap();
+    });
+    let why = failure(client(port).args(["-nt=1", "-ni=1"]));
+    let expected = r"a reply that nobody asked for, 'ok\n' (at the end, 1 acknowledged before)";
+    assert_eq!(why, expected);
+}
+
+#[test]
+fn a_reply_before_the_first_message() {
+    let port = fake_server(|mut stream| {
+        _ = stream.write_all(b"error too-many-clients: 1 are connected, try later\n");
+    });
+    // Whether it comes before or after the client has sent is chance.
+    let why = failure(&mut client(port));
+    assert!(why.contains("error too-many-clients: 1 are"), "{why}");
+}
+
+#[test]
+fn silence() {
+    let port = answering(["ok\n"; 3]);
+    let why = failure(client(port).args(["-timeout", "0.2"]));
+    let expected = "no reply within 0.2 s (at 'Thread 3, iteration 1', 3 acknowledged before)";
+    assert_eq!(why, expected);
+}
+
+#[test]
+fn half_a_reply_and_silence() {
+    let port = answering(["ok\n", "ok"]);
+    let why = failure(client(port).args(["-timeout", "0.2"]));
+    let expected = "only part of a reply within 0.2 s, 'ok'; does it need -framing none? (at \
+                    'Thread 1, iteration 1', 1 acknowledged before)";
+    assert_eq!(why, expected);
+}
+
+#[test]
+fn trickling_bytes_do_not_extend_the_time() {
+    let port = fake_server(|mut stream| {
+        stream.set_nodelay(true).unwrap();
+        // Each byte comes well within the timeout.
+        while stream.write_all(b"o").is_ok() {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    let mut command = client(port);
+    let why = failure(command.args(["-nt", "1", "-ni", "1", "-timeout", "0.3"]));
+    // The first may come before it was asked for.
+    let unasked = why.starts_with("a reply that nobody asked for");
+    let late = why.starts_with("only part of a reply within 0.3 s, 'oo");
+    assert!(unasked || late, "{why}");
+}
+
+#[test]
+fn a_reply_without_end_is_bounded() {
+    let port = fake_server(|mut stream| {
+        _ = stream.read(&mut [0; 100]);
+        while stream.write_all(&[b'x'; 4096]).is_ok() {}
+    });
+    let why = failure(&mut client(port));
+    assert!(
+        why.starts_with("a reply longer than 1024 bytes, 'xxx"),
+        "{why}"
+    );
+    assert!(why.len() < 250, "{why}");
+}
+
+#[test]
+fn a_closed_connection() {
+    for answered in [0, 1, 7] {
+        let port = fake_server(move |mut stream| {
+            let mut messages = BufReader::new(stream.try_clone().unwrap());
+            for _ in 0..answered {
+                messages.read_line(&mut String::new()).unwrap();
+                stream.write_all(b"ok\n").unwrap();
+            }
+        });
+        let why = failure(&mut client(port));
+        let closed = why.starts_with("the server closed the connection (at 'Thread ");
+        // Sending to a closed connection.
+        let broke = why.starts_with("the connection broke: ");
+        assert!(closed || broke, "{why}");
+        let expected = format!("{answered} acknowledged before)");
+        assert!(why.ends_with(&expected), "{why}");
+    }
+}
+
+#[test]
+fn half_a_reply_and_a_closed_connection() {
+    let port = fake_server(|mut stream| {
+        _ = stream.read(&mut [0; 100]);
+        stream.write_all(b"error l").unwrap();
+    });
+    let why = failure(&mut client(port));
+    let expected = "the server closed the connection within a reply, 'error l' (at ";
+    assert!(why.starts_with(expected), "{why}");
+}
+
+#[test]
+fn a_reset_connection() {
+    let port = fake_server(|mut stream| {
+        _ = stream.read(&mut [0; 100]);
+        let reset = Some(Duration::ZERO);
+        SockRef::from(&stream).set_linger(reset).unwrap();
+    });
+    let why = failure(&mut client(port));
+    let expected = "the connection broke: Connection reset by peer (os error 104) (at ";
+    assert!(why.starts_with(expected), "{why}");
+}
+
+#[test]
+fn a_server_that_never_closes_does_not_keep_the_client() {
+    let (ended, end) = mpsc::channel::<()>();
+    let port = fake_server(move |mut stream| {
+        _ = stream.read(&mut [0; 100]);
+        stream.write_all(b"ok\n").unwrap();
+        _ = end.recv();
+    });
+    let (_, stderr, code) = run(client(port).args(["-nt=1", "-ni=1"]));
+    assert_eq!(code, 0, "{stderr}");
+    drop(ended);
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let port = answering(["ok\n"].into_iter().cycle());
+    let mut command = client(port);
+    command.args(["-ni", "1000000"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert_eq!(first, "Thread 0, iteration 1\n");
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!(
+        (stderr.as_str(), child.wait().unwrap().code()),
+        ("", Some(0))
+    );
+}
+
+#[test]
+fn a_full_disk_under_stdout() {
+    let port = answering(["ok\n"].into_iter().cycle());
+    let mut command = client(port);
+    command.stdout(std::fs::File::create("/dev/full").unwrap());
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = "client: cannot write to stdout: No space left on device (os error 28)\n";
+    assert_eq!((&*stderr, output.status.code()), (expected, Some(1)));
+}
+
+#[test]
+fn a_closed_stderr_changes_nothing() {
+    let port = answering(["ok\n"; 50]);
+    let mut child = client(port)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn bad_options_and_help() {
+    for (args, expected) in [
+        (
+            &["-nt", "x"][..],
+            "client: -nt: expected a number of threads (1 to 100000), got 'x'\n",
+        ),
+        (
+            &["-pot", "1"],
+            "client: unknown option '-pot': did you mean '-port'?\n",
+        ),
+        (&["loud"], "client: unexpected argument 'loud'\n"),
+    ] {
+        let (stdout, stderr, code) = run(client(1).args(args));
+        assert_eq!((stdout.as_str(), stderr.as_str(), code), ("", expected, 2));
+    }
+    for help in ["-h", "-help", "--help"] {
+        let (stdout, stderr, code) = run(client(1).arg(help));
+        assert!(stdout.starts_with("Usage: client [options]\n"));
+        assert_eq!((stderr.as_str(), code), ("", 0));
+    }
+}
+
+#[test]
+fn a_launcher_that_has_ended_is_an_error() {
+    let mut command = client(1);
+    let not_the_parent = u32::MAX.to_string();
+    let why = failure(command.env(server::process::LAUNCHER_PID, not_the_parent));
+    assert_eq!(why, "the launcher that started this program has ended");
+}

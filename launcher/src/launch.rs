@@ -1,0 +1,373 @@
+//! The phases of a run: server up, clients through, server down.
+//!
+//! The main thread starts the children, waits for events and decides. It never writes to the
+//! terminal itself, so that a reader who has stopped reading cannot keep it from Ctrl-C.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::turns::summary::Summary;
+use rustix::process::Signal;
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::child::Child;
+use crate::options::Options;
+use crate::output::{Output, Stream};
+use crate::summary;
+
+/// The server's place among the children; the clients follow.
+const SERVER: usize = 0;
+
+/// How long a server may take until it listens.
+const STARTING: Duration = Duration::from_secs(10);
+/// How long children may take to stop: the server needs 5 s at most.
+const STOPPING: Duration = Duration::from_secs(6);
+/// A client may notice a dying server before the system tells us of the death.
+const DYING: Duration = Duration::from_millis(500);
+/// After an interrupt, for how long a reader who has stopped reading is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// After an interrupt, as shells have it for SIGINT.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// What the main thread waits for.
+pub(crate) enum Event {
+    /// A signal to the launcher; SIGCHLD means that some child has ended.
+    Signal(i32),
+    /// A child said so.
+    Listening { child: usize, address: SocketAddr },
+    /// A child's stream has been shown to its end.
+    Closed {
+        child: usize,
+        /// Empty for stdout.
+        last_line: String,
+    },
+    /// A text of the launcher's own is written.
+    Said,
+}
+
+/// Why a run did not end well.
+enum End {
+    Interrupted,
+    /// The server ended unasked.
+    ServerEnded,
+    /// One line that says what happened.
+    Failed(String),
+}
+
+/// Runs it all; what went wrong is one line on stderr.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut launch = match Launch::new(options) {
+        Ok(launch) => launch,
+        Err(error) => {
+            _ = writeln!(io::stderr(), "launcher: cannot set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Err(end) = launch.phases(options) else {
+        return ExitCode::SUCCESS;
+    };
+    let killed = launch.stop_all();
+    let (mut why, code) = match end {
+        End::Interrupted => ("interrupted".to_owned(), ExitCode::from(EXIT_INTERRUPTED)),
+        End::ServerEnded => (launch.about_the_server(), ExitCode::FAILURE),
+        End::Failed(why) => (why, ExitCode::FAILURE),
+    };
+    if !killed.is_empty() {
+        why = format!("{why}; had to kill {}", killed.join(", "));
+    }
+    launch.say(Stream::Stderr, format!("launcher: {why}\n"));
+    _ = launch.wait(Some(LAST_WORDS), |launch| launch.unsaid == 0);
+    code
+}
+
+struct Launch {
+    output: Arc<Output>,
+    events: Receiver<Event>,
+    to_events: Sender<Event>,
+    to_printer: Sender<(Stream, String)>,
+    /// How many of the launcher's own texts the printer has not written yet.
+    unsaid: usize,
+    /// The server, if it was started, and the clients.
+    children: Vec<Child>,
+    /// Where the server listens, once it says so.
+    address: Option<SocketAddr>,
+    /// Whether the server may end.
+    stopping: bool,
+}
+
+impl Launch {
+    fn new(options: &Options) -> io::Result<Self> {
+        let output = Arc::new(Output::new(client_name(options.clients).len()));
+        let (to_events, events) = mpsc::channel();
+        let mut signals = Signals::new([SIGCHLD, SIGINT, SIGTERM])?;
+        let heard = to_events.clone();
+        thread::Builder::new().spawn(move || {
+            for signal in signals.forever() {
+                _ = heard.send(Event::Signal(signal));
+            }
+        })?;
+        let (to_printer, texts) = mpsc::channel::<(Stream, String)>();
+        let (printer, said) = (Arc::clone(&output), to_events.clone());
+        thread::Builder::new().spawn(move || {
+            for (stream, text) in texts {
+                printer.write(stream, text.as_bytes());
+                _ = said.send(Event::Said);
+            }
+        })?;
+        Ok(Self {
+            output,
+            events,
+            to_events,
+            to_printer,
+            unsaid: 0,
+            children: Vec::new(),
+            address: None,
+            stopping: false,
+        })
+    }
+
+    fn phases(&mut self, options: &Options) -> Result<(), End> {
+        let (server, client) = (sibling("server")?, sibling("client")?);
+        // Two pipes for each child.
+        server::process::raise_descriptor_limit();
+        let address = self.start_server(&server, options)?;
+        self.start_clients(&client, options, address.port())?;
+        self.wait(None, |launch| launch.clients().iter().all(Child::is_done))?;
+        let clients = self.summaries();
+        if options.keep {
+            return self.keep(options, address, clients);
+        }
+        if clients.is_err() {
+            // Was it the server that died?
+            self.wait(Some(DYING), |_| false)?;
+        }
+        self.stop_server()?;
+        let clients = clients.map_err(End::Failed)?;
+        let log = options.log();
+        let records = summary::count_records(log).map_err(|error| {
+            End::Failed(format!(
+                "cannot count the records in {}: {error}",
+                log.display()
+            ))
+        })?;
+        let place = format!("{records} records in {}", log.display());
+        self.say(Stream::Stdout, summary::text(&clients, &place));
+        self.wait(None, |launch| launch.unsaid == 0)?;
+        match self.output.failure() {
+            Some(error) => Err(End::Failed(format!("cannot write to stdout: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the server and waits until it says where it listens.
+    fn start_server(&mut self, path: &Path, options: &Options) -> Result<SocketAddr, End> {
+        let mut command = Command::new(path);
+        command.arg(format!("-host={}", options.host));
+        command.arg(format!("-port={}", options.port));
+        if let Some(log) = &options.log {
+            command.arg("-log").arg(log);
+        }
+        self.start("server", &mut command)?;
+        self.wait(Some(STARTING), |launch| launch.address.is_some())?;
+        self.address.ok_or_else(|| {
+            let seconds = STARTING.as_secs();
+            End::Failed(format!("server does not listen after {seconds} s"))
+        })
+    }
+
+    fn start_clients(&mut self, path: &Path, options: &Options, port: u16) -> Result<(), End> {
+        for number in 1..=options.clients {
+            let mut command = Command::new(path);
+            command.arg(format!("-nhost={}", options.client_host));
+            command.arg(format!("-port={port}"));
+            command.arg(format!("-nt={}", options.threads));
+            command.arg(format!("-ni={}", options.rounds));
+            self.start(&client_name(number), &mut command)?;
+            // Ctrl-C is heard between two of a thousand clients, too.
+            self.wait(Some(Duration::ZERO), |_| false)?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, name: &str, command: &mut Command) -> Result<(), End> {
+        let index = self.children.len();
+        let child = Child::start(name, index, command, &self.output, &self.to_events);
+        let child = child.map_err(|error| End::Failed(format!("cannot start {name}: {error}")))?;
+        self.children.push(child);
+        Ok(())
+    }
+
+    fn clients(&self) -> &[Child] {
+        self.children.get(SERVER + 1..).unwrap_or_default()
+    }
+
+    /// What the clients did, by name, or who failed and why.
+    fn summaries(&self) -> Result<Vec<(String, Summary)>, String> {
+        let mut summaries = Vec::new();
+        let mut failures = Vec::new();
+        for client in self.clients() {
+            match client.said().parse() {
+                Ok(summary) if !client.failed() => summaries.push((client.name.clone(), summary)),
+                _ => failures.push(format!("{} failed ({})", client.name, client.end())),
+            }
+        }
+        match failures.len() {
+            0 => Ok(summaries),
+            1 => Err(failures.remove(0)),
+            some => {
+                let (of, first) = (self.clients().len(), &failures[0]);
+                Err(format!("{some} of {of} clients failed, first: {first}"))
+            }
+        }
+    }
+
+    /// The clients are through; the server goes on until Ctrl-C.
+    fn keep(
+        &mut self,
+        options: &Options,
+        address: SocketAddr,
+        clients: Result<Vec<(String, Summary)>, String>,
+    ) -> Result<(), End> {
+        let log = options.log().display();
+        let place = format!("the server goes on at {address} until Ctrl-C, its log is {log}");
+        match clients {
+            Ok(clients) => self.say(Stream::Stdout, summary::text(&clients, &place)),
+            Err(why) => self.say(Stream::Stderr, format!("launcher: {why}; {place}\n")),
+        }
+        self.wait(None, |_| false)
+    }
+
+    /// Ends the server the polite way.
+    fn stop_server(&mut self) -> Result<(), End> {
+        self.stopping = true;
+        self.children[SERVER].signal(Signal::TERM);
+        self.wait(Some(STOPPING), |launch| launch.children[SERVER].has_ended())?;
+        let server = &mut self.children[SERVER];
+        if !server.has_ended() {
+            server.kill();
+            let seconds = STOPPING.as_secs();
+            let why = format!("server did not stop within {seconds} s and was killed");
+            return Err(End::Failed(why));
+        }
+        self.wait(None, |launch| launch.children[SERVER].is_done())?;
+        let server = &self.children[SERVER];
+        if server.failed() {
+            let why = format!("server failed when it was to stop ({})", server.end());
+            return Err(End::Failed(why));
+        }
+        Ok(())
+    }
+
+    /// Ends all children that are left, the polite way first; returns who had to be killed.
+    fn stop_all(&mut self) -> Vec<String> {
+        self.stopping = true;
+        for child in &self.children {
+            child.signal(Signal::TERM);
+        }
+        // Another Ctrl-C shortens it.
+        _ = self.wait(Some(STOPPING), |launch| {
+            launch.children.iter().all(Child::has_ended)
+        });
+        let left = self.children.iter_mut().filter(|child| !child.has_ended());
+        let killed = left.map(|child| {
+            child.kill();
+            child.name.clone()
+        });
+        let killed = killed.collect();
+        _ = self.wait(Some(LAST_WORDS), |launch| {
+            launch.children.iter().all(Child::is_done)
+        });
+        killed
+    }
+
+    /// After it ended unasked.
+    fn about_the_server(&self) -> String {
+        let when = match self.address {
+            Some(_) => "early",
+            None => "before it listened",
+        };
+        let end = self.children[SERVER].end();
+        format!("server ended {when} ({end})")
+    }
+
+    /// Has the printer write `text`, which ends with LF.
+    fn say(&mut self, stream: Stream, text: String) {
+        if self.to_printer.send((stream, text)).is_ok() {
+            self.unsaid += 1;
+        }
+    }
+
+    /// Handles events until it is `done`, or the time is over. A server that ends unasked or an
+    /// interrupt ends the waiting, too.
+    fn wait(&mut self, limit: Option<Duration>, done: impl Fn(&Self) -> bool) -> Result<(), End> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        while !done(self) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let event = match left {
+                Some(left) => self.events.recv_timeout(left).ok(),
+                None => self.events.recv().ok(),
+            };
+            let Some(event) = event else {
+                return Ok(());
+            };
+            self.handle(event)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Signal(SIGCHLD) => {
+                self.children.iter_mut().for_each(Child::reap);
+                let server = self.children.get(SERVER);
+                if !self.stopping && server.is_some_and(Child::has_ended) {
+                    return Err(End::ServerEnded);
+                }
+            }
+            Event::Signal(_) => return Err(End::Interrupted),
+            Event::Listening {
+                child: SERVER,
+                address,
+            } => {
+                self.address.get_or_insert(address);
+            }
+            // No client listens.
+            Event::Listening { .. } => {}
+            Event::Closed { child, last_line } => {
+                if let Some(child) = self.children.get_mut(child) {
+                    child.stream_closed(last_line);
+                }
+            }
+            Event::Said => self.unsaid -= 1,
+        }
+        Ok(())
+    }
+}
+
+/// Numbered as people count.
+fn client_name(number: usize) -> String {
+    format!("client {number}")
+}
+
+/// The program `name` beside this one.
+fn sibling(name: &str) -> Result<PathBuf, End> {
+    let own = env::current_exe();
+    let own = own.map_err(|error| End::Failed(format!("cannot find my own path: {error}")))?;
+    let path = own.with_file_name(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(End::Failed(format!(
+        "{} is missing: 'cargo xtask run-all' or 'cargo build' makes it",
+        path.display()
+    )))
+}

@@ -1,0 +1,221 @@
+//! What can be typed after `launcher`.
+
+use std::path::{Path, PathBuf};
+
+use client::turns;
+use server::args::{Command, Given, Opt, UsageError};
+use server::protocol::DEFAULT_PORT;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "launcher",
+    usage: "[options]",
+    about: "Starts one server and some clients, shows what they print, each line with the name of \
+            its program, and ends the server when the clients are done.",
+    options: &[
+        Opt {
+            names: &["host"],
+            value: "HOST",
+            help: "the address that the server listens on (127.0.0.1)",
+        },
+        Opt {
+            names: &["clhost"],
+            value: "HOST",
+            help: "the address that the clients connect to (localhost)",
+        },
+        Opt {
+            names: &["port"],
+            value: "PORT",
+            help: "the port of the server; 0: any that is free (2005)",
+        },
+        Opt {
+            names: &["cl", "clients"],
+            value: "N",
+            help: "the number of clients (5)",
+        },
+        Opt {
+            names: &["nt"],
+            value: "N",
+            help: "the number of threads of each client (5)",
+        },
+        Opt {
+            names: &["ni"],
+            value: "N",
+            help: "the number of rounds of each client, in each of which every thread sends once \
+                   (10)",
+        },
+        Opt {
+            names: &["log"],
+            value: "FILE",
+            help: "the server's log (logging.log in the current directory)",
+        },
+        Opt {
+            names: &["keep"],
+            value: "",
+            help: "leave the server running until Ctrl-C (it ends with the last client)",
+        },
+    ],
+    operands: false,
+    examples: &[
+        (
+            "launcher -clients 3 -nt 2 -ni 4",
+            "three clients of two threads send 24 lines in all",
+        ),
+        (
+            "launcher -port 0 -log /tmp/try.log -keep",
+            "any free port, a log elsewhere, and the server stays for other clients",
+        ),
+    ],
+    notes: "The programs 'server' and 'client' are those beside this one. Names are in colour on \
+            a terminal, unless NO_COLOR is set.\n\
+            Exit codes: 0 server and clients all ended well; 1 not so; 2 bad options; 130 \
+            interrupted by Ctrl-C or SIGTERM, after stopping all of them.",
+};
+
+/// A command line, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) host: String,
+    pub(crate) client_host: String,
+    pub(crate) port: u16,
+    pub(crate) clients: usize,
+    pub(crate) threads: usize,
+    pub(crate) rounds: u64,
+    /// Without it, where the log is is left to the server.
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) keep: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            client_host: "localhost".to_owned(),
+            port: DEFAULT_PORT,
+            clients: 5,
+            threads: 5,
+            rounds: 10,
+            log: None,
+            keep: false,
+        }
+    }
+}
+
+/// Where the server's log is unless it is told otherwise.
+const DEFAULT_LOG: &str = "logging.log";
+
+impl Options {
+    /// Where the log is.
+    pub(crate) fn log(&self) -> &Path {
+        self.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG))
+    }
+
+    pub(crate) fn new(given: &[Given]) -> Result<Self, UsageError> {
+        let mut options = Self::default();
+        for option in given {
+            match option.name {
+                "host" => options.host = option.text()?,
+                "clhost" => options.client_host = option.text()?,
+                "port" => options.port = option.number("a port number", 0..=u16::MAX)?,
+                "cl" => options.clients = option.number("a number of clients", 1..=10_000)?,
+                "nt" => options.threads = option.number("a number of threads", turns::THREADS)?,
+                "ni" => options.rounds = option.number("a number of rounds", turns::ROUNDS)?,
+                "log" => options.log = Some(option.path()?),
+                "keep" => options.keep = true,
+                other => unreachable!("-{other} is not in the table"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use server::args::Invocation;
+
+    use super::*;
+
+    fn options(args: &[&str]) -> Result<Options, UsageError> {
+        match COMMAND.parse(args)? {
+            Invocation::Run(given) => Options::new(&given),
+            Invocation::Print(text) => panic!("{args:?}: {text}"),
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_every_option_is_understood() {
+        type Expect = fn(&mut Options);
+        let table: &[(&[&str], &str, Expect)] = &[
+            (&["host"], "::", |o| o.host = "::".to_owned()),
+            (&["clhost"], "::1", |o| o.client_host = "::1".to_owned()),
+            (&["port"], "0", |o| o.port = 0),
+            (&["cl", "clients"], "7", |o| o.clients = 7),
+            (&["nt"], "1000", |o| o.threads = 1000),
+            (&["ni"], "3", |o| o.rounds = 3),
+            (&["log"], "a/b", |o| o.log = Some(PathBuf::from("a/b"))),
+        ];
+        for &(names, value, expect) in table {
+            let mut expected = Options::default();
+            expect(&mut expected);
+            for name in names {
+                for option in [format!("-{name}"), format!("--{name}")] {
+                    assert_eq!(options(&[&option, value]).as_ref(), Ok(&expected));
+                    let joined = format!("{option}={value}");
+                    assert_eq!(options(&[&joined]).as_ref(), Ok(&expected));
+                }
+            }
+        }
+        for spelling in ["-keep", "--keep"] {
+            assert!(options(&[spelling]).unwrap().keep);
+        }
+        let tested: Vec<_> = table.iter().flat_map(|(names, ..)| *names).collect();
+        for name in COMMAND.options.iter().flat_map(|opt| opt.names) {
+            assert!(tested.contains(&name) || *name == "keep", "{name}");
+        }
+        assert_eq!(options(&[]), Ok(Options::default()));
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_name() {
+        for (args, expected) in [
+            (
+                &["-port", "65536"][..],
+                "-port: expected a port number (0 to 65535), got '65536'",
+            ),
+            (
+                &["-clients", "0"],
+                "-cl: expected a number of clients (1 to 10000), got '0'",
+            ),
+            (&["-log="], "-log: expected a path, got ''"),
+            (&["-keep=1"], "-keep takes no value, got '1'"),
+            (
+                &["-client", "1"],
+                "unknown option '-client': did you mean '-clients'?",
+            ),
+        ] {
+            assert_eq!(options(args).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_says_the_defaults() {
+        let help = COMMAND.help();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let Options {
+            host,
+            client_host,
+            port,
+            clients,
+            threads,
+            rounds,
+            ..
+        } = Options::default();
+        assert_eq!(clients, threads);
+        let numbers = [usize::from(port), clients].map(|n| n.to_string());
+        let defaults = [host, client_host, rounds.to_string()];
+        for default in defaults.into_iter().chain(numbers) {
+            assert!(help.contains(&format!("({default})")), "{default}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The lines of all children on one terminal: whole, and each with the name of who said it.
+
+use std::env;
+use std::io::{self, IsTerminal as _, Read, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// A longer line is shown in pieces of this many bytes, so that memory stays bounded.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Stdout and stderr of the launcher, which may well be one terminal: nobody writes to either while
+/// somebody writes to the other.
+///
+/// Writing waits for as long as the reader of the launcher's output takes, and so, by way of their
+/// pipes, do the clients. The server never waits for who shows its records.
+pub(crate) struct Output {
+    /// The first write to stdout that failed, unless its reader merely closed it.
+    failed: Mutex<Option<io::Error>>,
+    stdout_in_colour: bool,
+    stderr_in_colour: bool,
+    /// Of the longest name.
+    name_width: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Output {
+    pub(crate) fn new(name_width: usize) -> Self {
+        let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && env::var_os("TERM").is_none_or(|value| value != "dumb");
+        Self {
+            failed: Mutex::new(None),
+            stdout_in_colour: wanted && io::stdout().is_terminal(),
+            stderr_in_colour: wanted && io::stderr().is_terminal(),
+            name_width,
+        }
+    }
+
+    /// What starts each line of the child that is the `index`th and has this `name`.
+    pub(crate) fn prefix(&self, name: &str, index: usize, stream: Stream) -> String {
+        let in_colour = match stream {
+            Stream::Stdout => self.stdout_in_colour,
+            Stream::Stderr => self.stderr_in_colour,
+        };
+        let name = format!("{name:width$} |", width = self.name_width);
+        if in_colour {
+            let colour = COLOURS[index % COLOURS.len()];
+            format!("\x1b[{colour}m{name}\x1b[0m ")
+        } else {
+            format!("{name} ")
+        }
+    }
+
+    /// Writes whole lines. What cannot be written is dropped: the children's work goes on.
+    pub(crate) fn write(&self, stream: Stream, lines: &[u8]) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match stream {
+            Stream::Stdout => write_through(io::stdout().lock(), lines),
+            // Were this to fail, there would be nowhere left to say so.
+            Stream::Stderr => write_through(io::stderr().lock(), lines).or(Ok(())),
+        };
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                failed.get_or_insert(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why something that was to go to stdout is lost, if it is.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.take()
+    }
+}
+
+/// Red is left to errors. The server's comes first, then those of the clients; with more of them
+/// than colours they begin again, the server's included.
+const COLOURS: [&str; 6] = ["1;36", "32", "33", "34", "35", "36"];
+
+fn write_through(mut to: impl Write, lines: &[u8]) -> io::Result<()> {
+    to.write_all(lines)?;
+    to.flush()
+}
+
+/// Reads `from` to its end and hands on its lines: to `write` in blocks of whole ones, each with
+/// `prefix`; to `see` one by one, without their ends.
+pub(crate) fn forward(
+    mut from: impl Read,
+    prefix: &str,
+    write: impl Fn(&[u8]),
+    mut see: impl FnMut(&[u8]),
+) {
+    let mut buffer = vec![0; MAX_LINE];
+    let mut block = Vec::new();
+    let mut len = 0;
+    loop {
+        let read = match from.read(&mut buffer[len..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // A pipe that cannot be read has nothing more to say.
+            result => result.unwrap_or(0),
+        };
+        len += read;
+        let whole = buffer[..len].iter().rposition(|&byte| byte == b'\n');
+        let end = match whole {
+            Some(at) => at + 1,
+            // The last line, or a piece of a very long one.
+            None if read == 0 || len == MAX_LINE => len,
+            None => continue,
+        };
+        block.clear();
+        for line in buffer[..end].split_inclusive(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            see(line);
+            block.extend_from_slice(prefix.as_bytes());
+            block.extend_from_slice(line);
+            block.push(b'\n');
+        }
+        if !block.is_empty() {
+            write(&block);
+        }
+        if read == 0 {
+            return;
+        }
+        buffer.copy_within(end..len, 0);
+        len -= end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Gives out at most `1` bytes per read.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let len = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..len])
+        }
+    }
+
+    /// What is shown of `input`, one string a block, and the lines seen.
+    fn forwarded(input: &[u8], step: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let (blocks, mut seen) = (RefCell::default(), Vec::new());
+        let keep = |block: &[u8]| RefCell::<Vec<_>>::borrow_mut(&blocks).push(block.to_vec());
+        forward(Trickle(input, step), "a | ", keep, |line| {
+            seen.push(line.to_vec());
+        });
+        (blocks.into_inner(), seen)
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_come() {
+        let input = b"one\n\ntwo \xff\x1b\r\nlast";
+        let expected = b"a | one\na | \na | two \xff\x1b\r\na | last\n";
+        for step in 1..input.len() {
+            let (blocks, seen) = forwarded(input, step);
+            assert!(blocks.iter().all(|block| block.ends_with(b"\n")));
+            assert_eq!(blocks.concat(), expected, "{step}");
+            assert_eq!(seen, [&b"one"[..], b"", b"two \xff\x1b\r", b"last"]);
+        }
+        assert_eq!(forwarded(b"", 1).0.concat(), b"");
+        assert_eq!(forwarded(b"x\n", 9).0.concat(), b"a | x\n");
+    }
+
+    #[test]
+    fn overlong_lines_come_in_pieces() {
+        let mut input = vec![b'x'; 2 * MAX_LINE + 5];
+        input.extend(b"\nshort\n");
+        let (blocks, seen) = forwarded(&input, 10_000);
+        let lengths: Vec<_> = seen.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [MAX_LINE, MAX_LINE, 5, 5]);
+        assert!(blocks.iter().all(|block| block.len() < MAX_LINE + 100));
+    }
+
+    #[test]
+    fn prefixes_are_as_wide_as_the_longest_name() {
+        let output = |in_colour| Output {
+            failed: Mutex::new(None),
+            stdout_in_colour: in_colour,
+            stderr_in_colour: false,
+            name_width: 8,
+        };
+        let plain = output(false);
+        assert_eq!(plain.prefix("server", 0, Stream::Stdout), "server   | ");
+        assert_eq!(plain.prefix("client 1", 1, Stream::Stdout), "client 1 | ");
+        let prefix = |stream| output(true).prefix("client 1", 1, stream);
+        assert_eq!(prefix(Stream::Stderr), "client 1 | ");
+        assert_eq!(prefix(Stream::Stdout), "\x1b[32mclient 1 |\x1b[0m ");
+    }
+}
