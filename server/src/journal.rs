@@ -219,3 +219,173 @@ impl Storage for File {
         Self::options().read(true).open(directory)?.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A file in memory whose operations fail as planned.
+    #[derive(Default)]
+    struct Faulty {
+        bytes: RefCell<Vec<u8>>,
+        /// What the next writes do: take so many bytes, or fail. Without a plan they take all.
+        writes: RefCell<VecDeque<Result<usize, i32>>>,
+        truncate_fails: Cell<bool>,
+        sync_fails: Cell<bool>,
+        syncs: Cell<u32>,
+    }
+
+    const EINTR: i32 = 4;
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
+
+    fn fail_if(fails: bool) -> io::Result<()> {
+        if fails {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(())
+    }
+
+    impl Write for Faulty {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let plan = self.writes.borrow_mut().pop_front();
+            let n = plan.unwrap_or(Ok(bytes.len()));
+            let n = n.map_err(io::Error::from_raw_os_error)?.min(bytes.len());
+            self.bytes.borrow_mut().extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Storage for Faulty {
+        fn open(_: &Path) -> io::Result<Self> {
+            Ok(Self::default())
+        }
+
+        fn is_at(&self, path: &Path) -> bool {
+            path == "here"
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.bytes.borrow().len() as u64)
+        }
+
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            fail_if(self.truncate_fails.get())?;
+            self.bytes.borrow_mut().truncate(length as usize);
+            Ok(())
+        }
+
+        fn byte_at(&self, offset: u64) -> io::Result<u8> {
+            Ok(self.bytes.borrow()[offset as usize])
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.syncs.set(self.syncs.get() + 1);
+            fail_if(self.sync_fails.get())
+        }
+
+        fn sync_with_name(&self, _: &Path) -> io::Result<()> {
+            self.sync()
+        }
+    }
+
+    fn journal(sync: bool, writes: &[Result<usize, i32>]) -> Journal<Faulty> {
+        let file = Faulty::default();
+        file.writes.borrow_mut().extend(writes);
+        Journal::new(file, sync)
+    }
+
+    /// Commits; the error number if the batch was refused.
+    fn refused(journal: &mut Journal<Faulty>, records: &str) -> Option<i32> {
+        match journal.commit(records.as_bytes(), true) {
+            Ok(()) => None,
+            Err(CommitError::Refused(error)) => error.raw_os_error().or(Some(0)),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn content(journal: &Journal<Faulty>) -> String {
+        String::from_utf8(journal.file.bytes.borrow().clone()).unwrap()
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_are_gone_on_with() {
+        let mut journal = journal(false, &[Ok(1), Err(EINTR), Ok(2), Ok(3)]);
+        assert_eq!(refused(&mut journal, "a record\n"), None);
+        assert_eq!(content(&journal), "a record\n");
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off_and_the_next_batch_is_written() {
+        for first in [Ok(0), Ok(3), Ok(8)] {
+            let mut journal = journal(false, &[Ok(99), first, Err(ENOSPC)]);
+            assert_eq!(refused(&mut journal, "before\n"), None);
+            assert!(refused(&mut journal, "refused 1\nrefused 2\n").is_some());
+            assert_eq!(content(&journal), "before\n", "{first:?}");
+            journal.file.writes.borrow_mut().clear();
+            assert_eq!(refused(&mut journal, "after\n"), None);
+            assert_eq!(content(&journal), "before\nafter\n");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_after_what_cannot_be_cut_off() {
+        let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
+        journal.file.truncate_fails.set(true);
+        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        assert_eq!(refused(&mut journal, "refused\n"), Some(EIO));
+        assert_eq!(content(&journal), "tor");
+        journal.file.truncate_fails.set(false);
+        assert_eq!(refused(&mut journal, "after\n"), None);
+        assert_eq!(content(&journal), "after\n");
+    }
+
+    #[test]
+    fn a_file_emptied_by_somebody_else_is_not_cut_too_far() {
+        let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
+        journal.file.truncate_fails.set(true);
+        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        journal.file.bytes.borrow_mut().clear();
+        journal.file.truncate_fails.set(false);
+        assert_eq!(refused(&mut journal, "after\n"), None);
+        assert_eq!(content(&journal), "after\n");
+    }
+
+    #[test]
+    fn syncs_what_has_to_last_and_only_that() {
+        for (sync, durable, expected) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
+            let mut journal = journal(sync, &[]);
+            journal.commit(b"a record\n", durable).unwrap();
+            assert_eq!(journal.file.syncs.get(), expected);
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_leaves_nobody_sure() {
+        let mut journal = journal(true, &[]);
+        journal.file.sync_fails.set(true);
+        let result = journal.commit(b"a record\n", true);
+        assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
+    }
+
+    #[test]
+    fn reopening_cuts_back_first_and_keeps_the_old_file_if_it_cannot() {
+        let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
+        journal.file.truncate_fails.set(true);
+        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        assert!(!journal.reopen(Path::new("here")).unwrap());
+        journal.reopen(Path::new("elsewhere")).unwrap_err();
+        assert_eq!(content(&journal), "tor");
+        journal.file.truncate_fails.set(false);
+        assert!(!journal.reopen(Path::new("elsewhere")).unwrap());
+        assert_eq!(refused(&mut journal, "after\n"), None);
+        assert_eq!(content(&journal), "after\n");
+    }
+}

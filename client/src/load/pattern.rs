@@ -1,0 +1,207 @@
+//! The template as it stands in a log: the server's escapes, and the numbers read back.
+
+use std::fmt::Write as _;
+
+use super::template::{Part, Template};
+use super::units::is_deceptive;
+
+/// What a record's message looks like that was made from a template.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    steps: Vec<Step>,
+    /// The longest record's message that can match.
+    longest: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Literal(Vec<u8>),
+    Conn(usize),
+    Seq(usize),
+}
+
+impl Pattern {
+    /// Refuses a template whose messages could not be told apart or read back.
+    pub(super) fn new(template: &Template, run: &str) -> Result<Self, String> {
+        let parts = template.parts();
+        let has = |wanted: fn(&Part) -> bool| parts.iter().any(wanted);
+        if !has(|part| matches!(part, Part::Run))
+            || !has(|part| matches!(part, Part::Conn(_)))
+            || !has(|part| matches!(part, Part::Seq(_)))
+        {
+            return Err("to be verified it needs {run}, {conn} and {seq}".to_owned());
+        }
+        for pair in parts.windows(2) {
+            let is_number = matches!(pair[0], Part::Conn(_) | Part::Seq(_));
+            let is_text = match &pair[1] {
+                Part::Literal(bytes) => !bytes[0].is_ascii_digit(),
+                _ => false,
+            };
+            if is_number && !is_text {
+                return Err(
+                    "to be verified, {conn} and {seq} must be followed by something other than \
+                     a digit or a placeholder"
+                        .to_owned(),
+                );
+            }
+        }
+        let bound = template.bind(run);
+        let (last, before) = bound.parts().split_last().ok_or("it is empty")?;
+        let mut steps: Vec<_> = before.iter().map(Step::of).collect();
+        if let Part::Literal(bytes) = last {
+            let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            steps.push(Step::of(&Part::Literal(line.to_owned())));
+        }
+        let has_lf = |part: &Part| match part {
+            Part::Literal(bytes) => bytes.contains(&b'\n'),
+            _ => false,
+        };
+        let inner_lf = match last {
+            Part::Literal(bytes) => bytes[..bytes.len() - 1].contains(&b'\n'),
+            _ => false,
+        };
+        if before.iter().any(has_lf) || inner_lf {
+            return Err("to be verified it must be one line".to_owned());
+        }
+        let longest = steps.iter().map(Step::longest).sum();
+        Ok(Self { steps, longest })
+    }
+
+    /// The longest message, as it stands in a record, that can match.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// The numbers of connection and message, if `text` is exactly what was sent for them.
+    pub(super) fn read(&self, mut text: &[u8]) -> Option<(u64, u64)> {
+        let (mut conn, mut seq) = (None, None);
+        for step in &self.steps {
+            let (slot, digits) = match step {
+                Step::Literal(literal) => {
+                    text = text.strip_prefix(&literal[..])?;
+                    continue;
+                }
+                Step::Conn(digits) => (&mut conn, *digits),
+                Step::Seq(digits) => (&mut seq, *digits),
+            };
+            let number = take_number(&mut text, digits)?;
+            if *slot.get_or_insert(number) != number {
+                return None;
+            }
+        }
+        if !text.is_empty() {
+            return None;
+        }
+        conn.zip(seq)
+    }
+}
+
+impl Step {
+    fn of(part: &Part) -> Self {
+        match *part {
+            Part::Literal(ref bytes) => Self::Literal(escape(bytes)),
+            Part::Run => Self::Literal(Vec::new()),
+            Part::Conn(digits) => Self::Conn(digits),
+            Part::Seq(digits) => Self::Seq(digits),
+        }
+    }
+
+    fn longest(&self) -> usize {
+        match self {
+            Self::Literal(bytes) => bytes.len(),
+            Self::Conn(_) | Self::Seq(_) => 20,
+        }
+    }
+}
+
+/// The number at the start of `text`, written with at least `digits` digits and no more zeros than
+/// that takes.
+fn take_number(text: &mut &[u8], digits: usize) -> Option<u64> {
+    let len = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(len);
+    let is_padded_right = len >= digits && (len == digits || len == 1 || number.first()? != &b'0');
+    if !is_padded_right {
+        return None;
+    }
+    *text = rest;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// A message's bytes as the server writes them into a record. An implementation of its own: the
+/// server's would not find the server's mistakes.
+fn escape(bytes: &[u8]) -> Vec<u8> {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if c.is_ascii_control() => _ = write!(text, "\\x{:02x}", c as u32),
+                c if is_deceptive(c) => _ = write!(text, "\\u{{{:04x}}}", c as u32),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::template::DEFAULT_MESSAGE;
+
+    fn pattern(text: &str) -> Result<Pattern, String> {
+        Pattern::new(&Template::parse(text).unwrap().end_with_lf(), "cafe")
+    }
+
+    #[test]
+    fn what_was_sent_is_read_back() {
+        let default = pattern(DEFAULT_MESSAGE).unwrap();
+        assert_eq!(default.read(b"load cafe 7 42;"), Some((7, 42)));
+        for mangled in [
+            &b"load cafe 7 42"[..],
+            b"load cafe 7 42;;",
+            b"load cafe 07 42;",
+            b"load cafe 7 ;",
+            b"load cafe 7 99999999999999999999999;",
+            b"load babe 7 42;",
+            b"oad cafe 7 42;",
+            b"",
+        ] {
+            assert_eq!(default.read(mangled), None, "{}", mangled.escape_ascii());
+        }
+        let fixed = pattern("{seq:3}-{conn}/{pad:2}{run}{seq:3}\\r\\n").unwrap();
+        assert_eq!(fixed.read(b"042-7/xxcafe042"), Some((7, 42)));
+        assert_eq!(fixed.read(b"1042-7/xxcafe1042"), Some((7, 1042)));
+        assert_eq!(fixed.read(b"042-7/xxcafe043"), None);
+        assert_eq!(fixed.read(b"42-7/xxcafe42"), None);
+        assert_eq!(fixed.read(b"0042-7/xxcafe0042"), None);
+    }
+
+    #[test]
+    fn literals_are_compared_as_the_log_shows_them() {
+        let text = "{run} {conn} {seq} \\\\ \\x1b\\xff\\t é\u{202e}\u{85}\\x7f\\r\\r\\n";
+        let pattern = pattern(text).unwrap();
+        let logged = "cafe 1 2 \\\\ \\x1b\\xff\\x09 é\\u{202e}\\u{0085}\\x7f\\x0d";
+        assert_eq!(pattern.read(logged.as_bytes()), Some((1, 2)));
+        assert!(pattern.longest() >= logged.len());
+    }
+
+    #[test]
+    fn templates_that_cannot_be_read_back_are_refused() {
+        for (text, expected) in [
+            ("{run} {seq}", "needs {run}, {conn} and {seq}"),
+            ("{run}{conn}{seq}", "must be followed"),
+            ("{seq}{run} {conn}", "must be followed"),
+            ("{run} {conn}5 {seq}", "must be followed"),
+            ("{run}\\n{conn} {seq}", "one line"),
+            ("{run} {conn} {seq}\\n\\n", "one line"),
+        ] {
+            let error = pattern(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What `-save` writes and `client verify` reads: which messages a run sent, and what the server
+//! said to each.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::Ledger;
+
+const FORMAT: &str = "client-load-run";
+const VERSION: u32 = 1;
+
+/// A run, as far as its verification needs it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RunFile {
+    format: String,
+    version: u32,
+    pub(super) run: String,
+    /// UTC, RFC 3339.
+    pub(super) started: String,
+    /// The template, as it was typed.
+    pub(super) message: String,
+    /// By number.
+    pub(super) connections: Vec<Ledger>,
+}
+
+impl RunFile {
+    pub(super) fn new(
+        run: String,
+        started: String,
+        message: String,
+        connections: Vec<Ledger>,
+    ) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            run,
+            started,
+            message,
+            connections,
+        }
+    }
+
+    pub(super) fn write(&self, file: File) -> io::Result<()> {
+        file.set_len(0)?;
+        let mut out = BufWriter::new(file);
+        serde_json::to_writer(&mut out, self)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// Reads a run file; errors say what is wrong with it.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let run: Self = serde_json::from_reader(BufReader::new(file))
+            .map_err(|error| format!("not a run that -save wrote: {error}"))?;
+        if run.format != FORMAT || run.version != VERSION {
+            return Err(format!(
+                "expected {FORMAT} version {VERSION}, found '{}' version {}",
+                run.format, run.version
+            ));
+        }
+        let is_name = !run.run.is_empty() && run.run.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !is_name || !run.connections.iter().all(Ledger::is_consistent) {
+            return Err("its numbers contradict each other".to_owned());
+        }
+        Ok(run)
+    }
+}
