@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod runfile;
 mod schedule;
+mod served;
 mod summary;
 mod tally;
 mod template;
