@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::disturbance::Watch;
 use crate::running::{Running, touch_pages};
 use crate::setting::Setting;
 use crate::subject::Subject;
@@ -30,6 +31,8 @@ pub(crate) struct Sample {
     pub(crate) peak_memory: u64,
     /// Bytes of the server's own memory for each idle client.
     pub(crate) per_idle_client: Option<f64>,
+    /// The share of the machine that other processes took; 0 if unknown.
+    pub(crate) disturbance: f64,
     pub(crate) machine: Machine,
 }
 
@@ -96,8 +99,10 @@ pub(crate) fn measure(
         .map_err(|error| format!("{}: {} idle clients: {error}", subject.name, setting.idle))?;
     let grown = server.own_memory().zip(before);
     let grown = grown.map(|(after, before)| after.saturating_sub(before) as f64);
+    let watch = Watch::begin(server.pid());
     let report = drive(&server, subject, setting, time)
         .map_err(|why| format!("{} at {setting}: {why}", subject.name))?;
+    let disturbance = watch.end().unwrap_or(0.0);
     drop(server);
     drop(idle);
     let (Some(latency), Some(used)) = (report.latency_ns, report.server) else {
@@ -115,6 +120,7 @@ pub(crate) fn measure(
         per_idle_client: grown
             .filter(|_| setting.idle > 0)
             .map(|bytes| bytes / setting.idle as f64),
+        disturbance,
         machine: report.machine,
     })
 }

@@ -31,6 +31,11 @@ pub(crate) const COMMAND: Command = Command {
         ),
         opt(&["rounds"], "N", "how often each is measured (7)"),
         opt(&["seconds"], "S", "for how long each time (0.5)"),
+        opt(
+            &["retries"],
+            "N",
+            "how often a measurement is repeated that other processes disturb (2; -quick: 0)",
+        ),
         opt(&["seed"], "N", "repeat the order of another run (the time)"),
         opt(&["json"], "FILE", "write all figures there (no)"),
         opt(&["page"], "FILE", "write a page of HTML with bars (no)"),
@@ -71,6 +76,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// For how long each.
     pub(crate) time: Duration,
+    pub(crate) retries: usize,
     pub(crate) seed: u64,
     pub(crate) json: Option<PathBuf>,
     pub(crate) page: Option<PathBuf>,
@@ -95,6 +101,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, U
         settings: Setting::all(),
         rounds: 7,
         time: Duration::from_millis(500),
+        retries: 2,
         seed: now.map_or(1, |now| now.as_secs()),
         json: None,
         page: None,
@@ -103,7 +110,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, U
     if given.iter().any(|given| given.name == "quick") {
         options.settings = settings(QUICK).unwrap_or_default();
         options.settings.retain(|setting| setting.bytes == 21);
-        (options.rounds, options.time) = (2, Duration::from_millis(300));
+        (options.rounds, options.retries) = (2, 0);
+        options.time = Duration::from_millis(300);
     }
     for given in &given {
         match given.name {
@@ -123,6 +131,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, U
                     return Err(given.unexpected("a number of seconds (0.05 to 60)"));
                 }
             }
+            "retries" => options.retries = given.number("a number", 0..=100)?,
             "seed" => options.seed = given.number("a seed", 0..=u64::MAX)?,
             "json" => options.json = Some(given.path()?),
             "page" => options.page = Some(given.path()?),
@@ -165,7 +174,7 @@ fn list() -> String {
     for subject in SUBJECTS {
         _ = writeln!(text, "  {:15} {}", subject.name, subject.promise);
     }
-    text.push_str("\nLoads:\n");
+    text.push_str("\nLoads, connections x unanswered messages on each:\n");
     for setting in Setting::all() {
         _ = writeln!(text, "  {:15} {}", setting.to_string(), setting.title());
     }
@@ -194,6 +203,8 @@ mod tests {
             "3",
             "--seconds",
             "1.5",
+            "-retries",
+            "1",
             "-seed",
             "7",
             "-json",
@@ -207,7 +218,7 @@ mod tests {
         assert_eq!(names, ["floor", "server-sync"]);
         let settings: Vec<_> = options.settings.iter().map(Setting::to_string).collect();
         assert_eq!(settings, ["50x1+18000:21", "50x1+18000:1000", "50x16:21"]);
-        assert_eq!((options.rounds, options.seed), (3, 7));
+        assert_eq!((options.rounds, options.retries, options.seed), (3, 1, 7));
         assert_eq!(options.time, Duration::from_millis(1500));
         let paths = [options.json, options.page, Some(options.dir)];
         assert_eq!(paths, ["a", "b", "c"].map(|path| Some(path.into())));

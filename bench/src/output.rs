@@ -17,6 +17,9 @@ pub(crate) struct About {
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) seed: u64,
+    pub(crate) measurements: usize,
+    /// Of these, how many other processes disturbed.
+    pub(crate) disturbed: usize,
     pub(crate) servers: Vec<Server>,
     /// What was not measured, and why.
     pub(crate) left_out: Vec<String>,
@@ -54,6 +57,13 @@ impl fmt::Display for About {
                 system, cpu, cpus, ..
             } = machine;
             writeln!(f, "{cpu}, {cpus} CPUs, {memory:.0} GiB, {system}")?;
+        }
+        if self.disturbed > 0 {
+            writeln!(
+                f,
+                "other processes disturbed {} of {} measurements",
+                self.disturbed, self.measurements
+            )?;
         }
         for why in &self.left_out {
             writeln!(f, "left out: {why}")?;

@@ -79,9 +79,8 @@ impl Results {
         (five > 0.0).then(|| one / five)
     }
 
-    /// Any sample: they all know the machine.
-    pub(crate) fn any(&self) -> Option<&Sample> {
-        self.samples.values().flatten().next()
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> + Clone {
+        self.samples.values().flatten()
     }
 }
 

@@ -79,10 +79,13 @@ impl Setting {
             0 => String::new(),
             n => format!(" beside {n} idle clients"),
         };
-        format!(
-            "{} connections x {} unanswered{idle}, {} bytes",
-            self.connections, self.pipeline, self.bytes
-        )
+        let Self {
+            connections,
+            pipeline,
+            bytes,
+            ..
+        } = self;
+        format!("{connections} x {pipeline}{idle}, messages of {bytes} bytes")
     }
 
     /// Whether `name` means this one: `50x1:21`, or `50x1` for all sizes.

@@ -66,14 +66,15 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
     rows
 }
 
-/// The targets: what was to be reached, what was, and whether that is enough.
+/// The targets that were measured: what was to be reached, what was, and whether that is enough.
 pub(crate) fn targets(verdicts: &[Verdict]) -> String {
     let mut rows = vec![
         ["target", "at", "limit", "reached", ""]
             .map(str::to_owned)
             .to_vec(),
     ];
-    for verdict in verdicts {
+    let measured = verdicts.iter().filter(|verdict| verdict.met.is_some());
+    for verdict in measured {
         let (sign, limit) = match verdict.limit {
             Limit::AtMost(limit) => ("≤", limit),
             Limit::AtLeast(limit) => ("≥", limit),
@@ -84,16 +85,21 @@ pub(crate) fn targets(verdicts: &[Verdict]) -> String {
             format!("{sign} {limit}"),
             verdict
                 .reached
-                .map_or("-".to_owned(), |reached| format!("{reached:.2}")),
-            match verdict.met {
-                Some(true) => "ok",
-                Some(false) => "MISSED",
-                None => "not measured",
+                .map_or(String::new(), |reached| format!("{reached:.2}")),
+            if verdict.met == Some(true) {
+                "ok"
+            } else {
+                "MISSED"
             }
             .to_owned(),
         ]);
     }
-    columns(&rows)
+    let others = verdicts.len() + 1 - rows.len();
+    let text = columns(&rows);
+    match others {
+        0 => text,
+        n => format!("{text}  ({n} more were not measured)\n"),
+    }
 }
 
 /// Rows in columns: the first to the left, the others to the right.
