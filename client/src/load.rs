@@ -16,20 +16,24 @@
 // Figures are never negative.
 #![allow(clippy::cast_sign_loss)]
 
+mod chart;
 mod clock;
 mod connection;
 mod figures;
 mod ledger;
 mod machine;
 mod options;
+mod page;
 mod pattern;
 mod plan;
 mod progress;
 mod replies;
 mod report;
+mod report_command;
 mod run;
 mod runfile;
 mod schedule;
+mod seen;
 mod served;
 mod summary;
 mod tally;
@@ -143,16 +147,19 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     }
     let judge = |threshold: &threshold::Threshold| threshold.judge(&report);
     report.thresholds = options.fail_if.iter().map(judge).collect();
+    if let (Some(file), Some(path)) = (page, &options.report) {
+        let html = page::page(std::slice::from_ref(&report))?;
+        write(file, &html).map_err(|error| cannot_write(path, &error))?;
+    }
     show(options, &report)?;
-    drop(page);
     Ok(report.exit_code())
 }
 
 /// Prints the report.
 fn show(options: &Options, report: &Report) -> Result<(), String> {
     let mut verdicts = String::new();
-    for (verdict, threshold) in report.thresholds.iter().zip(&options.fail_if) {
-        verdicts.push_str(&text::verdict(verdict, threshold.is_time()));
+    for verdict in &report.thresholds {
+        verdicts.push_str(&text::verdict(verdict));
     }
     if options.json {
         _ = io::stderr().write_all(verdicts.as_bytes());
@@ -199,6 +206,11 @@ fn create(path: &Path) -> Result<File, String> {
     file.map_err(|error| cannot_write(path, &error))
 }
 
+fn write(mut file: File, text: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all(text.as_bytes())
+}
+
 fn cannot_write(path: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}", path.display())
 }
@@ -209,6 +221,6 @@ pub fn verify_main(args: Vec<OsString>) -> ExitCode {
 }
 
 /// `client report`.
-pub fn report_main(_args: Vec<OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+pub fn report_main(args: Vec<OsString>) -> ExitCode {
+    report_command::main(args)
 }

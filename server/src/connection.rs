@@ -7,6 +7,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
+use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
 
@@ -75,8 +76,8 @@ bitflags::bitflags! {
 #[derive(Debug)]
 pub struct Connection<S = TcpStream> {
     socket: S,
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// The client's address as records show it, written once. An IPv4 address takes no heap.
+    pub peer: CompactString,
     framer: Framer,
     replies: Replies,
     /// Replies that batches not yet committed owe this client.
@@ -133,7 +134,7 @@ impl<S: Socket> Connection<S> {
     pub fn new(socket: S, peer: SocketAddr, now: u32) -> Self {
         Self {
             socket,
-            peer,
+            peer: peer.to_compact_string(),
             framer: Framer::default(),
             replies: Replies::default(),
             staged: 0,
@@ -162,6 +163,12 @@ impl<S: Socket> Connection<S> {
     fn hang_up(&mut self) {
         self.flags |= Flags::HUNG_UP | Flags::READABLE | Flags::READ_TO_END;
         self.replies.clear();
+    }
+
+    /// It is on its way out, or will be once something is settled.
+    pub fn is_ending(&self) -> bool {
+        let ending = Flags::INPUT_ENDED | Flags::FAILED | Flags::REFUSING | Flags::CLOSING;
+        self.flags.intersects(ending)
     }
 
     /// There may be input, and the client is in a state to have it read.
@@ -252,7 +259,7 @@ impl<S: Socket> Connection<S> {
         let (rules, refusing) = (work.rules, self.flags.contains(Flags::REFUSING));
         if work.prefix.is_empty() {
             let level = Level::Info;
-            record::begin(&mut work.prefix, level, time, self.peer, record::RECEIVED);
+            record::begin(&mut work.prefix, level, time, &self.peer, record::RECEIVED);
         }
         let mut each = |frame: Frame<'_>| {
             self.staged += 1;
@@ -308,7 +315,7 @@ impl<S: Socket> Connection<S> {
         if n < bytes.len() {
             self.flags -= Flags::WRITABLE;
         }
-        let (record, peer) = (&mut work.prefix, self.peer);
+        let (record, peer) = (&mut work.prefix, &self.peer);
         self.replies.advance(framing, n, |reply, count| {
             match reply {
                 Reply::Ok => sent.oks += count,
@@ -371,7 +378,7 @@ impl<S: Socket> Connection<S> {
     }
 }
 
-fn sent_record(out: &mut Vec<u8>, time: &str, peer: SocketAddr, reply: Reply) {
+fn sent_record(out: &mut Vec<u8>, time: &str, peer: &str, reply: Reply) {
     let level = match reply {
         Reply::Ok => Level::Info,
         _ => Level::Warning,
@@ -491,7 +498,7 @@ mod tests {
     fn an_idle_client_is_small() {
         // A socket is its descriptor; mio's is larger in debug builds only.
         type Client = Connection<std::os::fd::OwnedFd>;
-        assert!(size_of::<Client>() <= 72, "{}", size_of::<Client>());
+        assert!(size_of::<Client>() <= 64, "{}", size_of::<Client>());
     }
 
     #[test]

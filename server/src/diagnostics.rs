@@ -60,6 +60,11 @@ impl Stderr {
         self.with_terminal(|terminal, time| terminal.finish(deadline, time));
     }
 
+    /// Lines are waiting, and no event will say when to try again.
+    pub fn needs_retry(&self) -> bool {
+        with(&self.shared, |shared| shared.terminal.needs_retry())
+    }
+
     /// Lends the terminal and the time.
     pub fn with_terminal<T>(&self, f: impl FnOnce(&mut Terminal, &str) -> T) -> T {
         with(&self.shared, |shared| {

@@ -136,7 +136,8 @@ impl Listeners {
 }
 
 /// Errors of the client that was next, after which the one behind it can be accepted. Linux passes
-/// pending network errors of the new socket on as if they were accept's own (`accept(2)`).
+/// pending network errors of the new socket on as if they were accept's own (`accept(2)`). Only
+/// such errors are here that take the client off the queue, or the loop might never end.
 fn concerns_one_client(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(
@@ -146,14 +147,12 @@ fn concerns_one_client(error: &io::Error) -> bool {
                 | Errno::CONNRESET
                 | Errno::INTR
                 | Errno::PROTO
-                | Errno::PERM
                 | Errno::NOPROTOOPT
                 | Errno::NETDOWN
                 | Errno::NETUNREACH
                 | Errno::HOSTDOWN
                 | Errno::HOSTUNREACH
                 | Errno::NONET
-                | Errno::OPNOTSUPP
         )
     )
 }

@@ -2,13 +2,13 @@
 //!
 //! [`Server::turn`] is the table of contents. ARCHITECTURE.md draws it and names what must hold.
 
+mod log_file;
 mod queues;
 mod stop;
 
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
@@ -20,14 +20,15 @@ use slab::Slab;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::connection::{Connection, Flags, Workspace};
-use crate::diagnostics::{Stderr, Throttle};
+use crate::diagnostics::Stderr;
 use crate::figures::Figures;
 use crate::framing::Rules;
-use crate::journal::{CommitError, Journal, Storage};
+use crate::journal::{Journal, Storage};
 use crate::listeners::Listeners;
 use crate::options::Config;
 use crate::protocol::Reply;
-use crate::terminal::{Terminal, plural};
+use crate::terminal::Terminal;
+use log_file::LogFile;
 use queues::Queues;
 use stop::Stop;
 
@@ -90,12 +91,7 @@ pub struct Server<F = File> {
     committed: Batch,
     /// Since when `send:` records wait for company.
     lone_since: Instant,
-    journal: Journal<F>,
-    /// The last commit was refused.
-    log_failing: bool,
-    log_complaint: Throttle,
-    /// The log's name leads elsewhere; said once.
-    log_displaced: bool,
+    log: LogFile<F>,
     reopen_asked: bool,
 
     terminal: Terminal,
@@ -106,7 +102,6 @@ pub struct Server<F = File> {
     next_chores: Instant,
     stop: Option<Stop>,
 
-    log_path: PathBuf,
     max_clients: usize,
     idle_timeout: Option<Duration>,
 }
@@ -144,10 +139,7 @@ impl<F: Storage> Server<F> {
             batch: Batch::default(),
             committed: Batch::default(),
             lone_since: now,
-            journal,
-            log_failing: false,
-            log_complaint: Throttle::default(),
-            log_displaced: false,
+            log: LogFile::new(journal, config.log.clone()),
             reopen_asked: false,
             terminal,
             stderr,
@@ -156,7 +148,6 @@ impl<F: Storage> Server<F> {
             figures: Figures::new(now),
             next_chores: now + CHORES,
             stop: None,
-            log_path: config.log.clone(),
             max_clients: config.max_clients.unwrap_or(usize::MAX - REFUSALS),
             idle_timeout: config.idle_timeout,
         })
@@ -183,7 +174,7 @@ impl<F: Storage> Server<F> {
             self.turn()?;
         }
         self.finish();
-        Ok(self.figures)
+        Ok(self.figures())
     }
 
     /// One turn of the loop.
@@ -266,7 +257,7 @@ impl<F: Storage> Server<F> {
                 }
                 SIGINT | SIGTERM => self.begin_stop(),
                 SIGHUP => self.reopen_asked = true,
-                SIGUSR1 => self.stderr.say(&self.figures.line(self.clients())),
+                SIGUSR1 => self.stderr.say(&self.figures().line(self.clients())),
                 _ => {}
             }
         }
@@ -296,19 +287,20 @@ impl<F: Storage> Server<F> {
     fn commit(&mut self) -> Result<(), Failure> {
         if self.is_commit_due() {
             std::mem::swap(&mut self.batch, &mut self.committed);
-            let verdict = self.write_journal()?;
+            let verdict = self.log.commit(&mut self.committed, self.now)?;
             for run in self.committed.replies() {
                 let reply = match (run.reply, verdict) {
                     (Reply::Ok, Some(error)) => error,
                     (reply, _) => reply,
                 };
+                // It is there: no connection is reaped that a batch owes something.
                 let connection = &mut self.connections[run.key];
                 connection.owe(reply, run.count);
                 self.queues.schedule(run.key, connection);
             }
         }
         if std::mem::take(&mut self.reopen_asked) {
-            self.reopen_log();
+            self.log.reopen();
         }
         Ok(())
     }
@@ -317,50 +309,6 @@ impl<F: Storage> Server<F> {
     fn is_commit_due(&self) -> bool {
         let waited = self.now >= self.lone_since + LONE_RECORDS_WAIT || self.stop.is_some();
         !self.batch.replies().is_empty() || waited && !self.batch.is_empty()
-    }
-
-    /// Writes the batch; returns what its messages are answered if it was refused.
-    fn write_journal(&mut self) -> Result<Option<Reply>, Failure> {
-        let batch = &self.committed;
-        let begun = Instant::now();
-        // Losing the record of a reply in a power cut breaks no promise.
-        let durable = batch.messages() > 0;
-        let result = self.journal.commit(batch.records(), durable);
-        self.figures.longest_commit = self.figures.longest_commit.max(begun.elapsed());
-        match result {
-            Ok(()) => {
-                self.figures.bytes += batch.records().len() as u64;
-                if std::mem::take(&mut self.log_failing) {
-                    log::warn!("{}: can be written again", self.log_path.display());
-                }
-                Ok(None)
-            }
-            Err(CommitError::Refused(error)) => {
-                self.log_failing = true;
-                if let Some(ending) = self.log_complaint.pass(self.now) {
-                    let (path, n) = (self.log_path.display(), batch.messages());
-                    let noun = plural(n, "message");
-                    log::error!("cannot write {path}: {error}; answered {n} {noun} so{ending}");
-                }
-                self.committed.forget_records();
-                Ok(Some(Reply::log(&error)))
-            }
-            Err(CommitError::Unknown(error)) => Err(Failure::Sync(error)),
-        }
-    }
-
-    fn reopen_log(&mut self) {
-        let path = self.log_path.display();
-        match self.journal.reopen(&self.log_path) {
-            Ok(mended) => {
-                self.log_displaced = false;
-                if mended {
-                    log::warn!("{path}: ended a torn record at its end");
-                }
-                log::info!("{path}: opened anew");
-            }
-            Err(error) => log::error!("cannot open {path} anew: {error}; the old file is kept"),
-        }
     }
 
     /// Phase 4: sends the replies that are due, stages their records, and shows what was committed.
@@ -444,6 +392,15 @@ impl<F: Storage> Server<F> {
         self.queues.schedule(key, &mut self.connections[key]);
     }
 
+    /// What was done so far.
+    fn figures(&self) -> Figures {
+        Figures {
+            bytes: self.log.bytes,
+            longest_commit: self.log.longest_commit,
+            ..self.figures.clone()
+        }
+    }
+
     /// Clients that are served.
     fn clients(&self) -> usize {
         self.connections.len() - self.refused
@@ -455,14 +412,7 @@ impl<F: Storage> Server<F> {
         let time = self.clock.text();
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
-        if !self.log_displaced && !self.journal.is_at(&self.log_path) {
-            self.log_displaced = true;
-            let path = self.log_path.display();
-            log::warn!(
-                "{path} was moved or deleted: records go on into the file that was opened, \
-                 until SIGHUP has it opened by its name again"
-            );
-        }
+        self.log.check_path();
         if let Some(timeout) = self.idle_timeout {
             self.queues.close_idle(&mut self.connections, timeout);
         }

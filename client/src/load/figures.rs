@@ -138,40 +138,47 @@ impl Figures {
     /// Adds what a worker counted in one second; returns that second's row if it is now whole.
     pub(super) fn add(&mut self, interval: Interval) -> Option<Second> {
         let index = interval.index;
-        let reported = if let Some((reported, open)) = self.open.get_mut(&index) {
-            merge(open, &interval);
-            *reported += 1;
-            *reported
-        } else {
-            self.open.insert(index, (1, interval));
-            1
-        };
-        if reported < self.workers {
+        if self.keep_open(interval) < self.workers {
             return None;
         }
         let (_, whole) = self.open.remove(&index)?;
         Some(self.close(whole, (index + 1) as f64))
     }
 
+    /// Adds what a worker counted in the second in which it ended.
+    pub(super) fn add_rest(&mut self, interval: Interval) {
+        self.keep_open(interval);
+    }
+
     /// The rows of the whole run, which measured for `measured_s` seconds. A rest of less than
     /// half a second belongs to the second before it: a rate over a few milliseconds is noise.
     pub(super) fn finish(&mut self, measured_s: f64) -> Vec<Second> {
-        while let Some((_, (_, interval))) = self.open.pop_first() {
-            let rest = measured_s - interval.index as f64;
-            if rest >= 0.5 || self.last.is_none() {
-                self.close(interval, measured_s);
+        while let Some((index, (_, interval))) = self.open.pop_first() {
+            let to_s = measured_s.min((index + 1) as f64);
+            let is_short = to_s - (index as f64) < 0.5;
+            let Some(mut last) = self.last.take_if(|_| is_short) else {
+                self.close(interval, to_s);
                 continue;
-            }
-            let Some(mut last) = self.last.take() else {
-                break;
             };
             self.total(&interval);
             merge(&mut last, &interval);
             self.seconds.pop();
-            self.seconds.push(row(&last, measured_s));
+            self.seconds
+                .push(row(&last, measured_s.max(last.index as f64 + 1.0)));
             self.last = Some(last);
         }
         std::mem::take(&mut self.seconds)
+    }
+
+    /// Returns how many workers have reported this second.
+    fn keep_open(&mut self, interval: Interval) -> usize {
+        if let Some((reported, open)) = self.open.get_mut(&interval.index) {
+            merge(open, &interval);
+            *reported += 1;
+            return *reported;
+        }
+        self.open.insert(interval.index, (1, interval));
+        1
     }
 
     fn close(&mut self, interval: Interval, to_s: f64) -> Second {
@@ -292,7 +299,7 @@ mod tests {
         let mut figures = Figures::new(1);
         figures.add(interval(0, &[1000, 2000]));
         figures.add(interval(1, &[9000]));
-        figures.open.insert(2, (1, interval(2, &[50_000])));
+        figures.add_rest(interval(2, &[50_000]));
         let seconds = figures.finish(2.01);
         assert_eq!(seconds.len(), 2);
         assert_eq!((seconds[1].acknowledged, seconds[1].to_s), (2, 2.01));

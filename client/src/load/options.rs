@@ -360,3 +360,159 @@ fn unescapable(given: &Given) -> Result<String, UsageError> {
 fn wrong_template(given: &Given, error: &TemplateError) -> UsageError {
     UsageError::new(format!("-{}: {error}", given.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(args: &[&str]) -> Options {
+        match parse(args.iter().map(OsString::from).collect()) {
+            Ok(Asked::Run(options)) => *options,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    fn error(args: &[&str]) -> String {
+        let parsed = parse(args.iter().map(OsString::from).collect());
+        parsed.unwrap_err().to_string()
+    }
+
+    type Check = fn(&Options) -> bool;
+
+    const SPELLINGS: &[(&str, &str, Check)] = &[
+        ("host", "h", |o| o.host == "h"),
+        ("nhost", "h", |o| o.host == "h"),
+        ("port", "80", |o| o.port == 80),
+        ("connections", "64", |o| o.connections == 64),
+        ("nt", "3", |o| o.threads == 3),
+        ("threads", "3", |o| o.threads == 3),
+        ("pipeline", "16", |o| o.pipeline == 16),
+        ("rate", "0.5", |o| o.rate == Some(0.5)),
+        ("duration", "2m", |o| {
+            o.duration == Some(Duration::from_secs(120))
+        }),
+        ("messages", "9", |o| o.messages == Some(9)),
+        ("warmup", "500ms", |o| {
+            o.warmup == Duration::from_millis(500)
+        }),
+        ("timeout", "3", |o| o.timeout == Duration::from_secs(3)),
+        ("connect-rate", "100", |o| {
+            o.connect_rate.to_bits() == 100f64.to_bits()
+        }),
+        ("message", "PING\\r", |o| o.message.typed == "PING\\r"),
+        ("reply", "+OK", |o| o.reply == "+OK"),
+        ("reply-lines", "2", |o| o.reply_lines == 2),
+        ("ignore", "PING", |o| o.ignore == ["PING"]),
+        ("hello", "{\"a\":1}", |o| {
+            o.hello.as_ref().unwrap().typed == "{\"a\":1}"
+        }),
+        ("hello-lines", "2", |o| o.hello_lines == Some(2)),
+        ("on-error", "stop", |o| o.stop_on_error),
+        ("on-error", "count", |o| !o.stop_on_error),
+        ("verify", "a.log", |o| o.verify == [PathBuf::from("a.log")]),
+        ("save", "run.json", |o| o.save == Some("run.json".into())),
+        ("fail-if", "p99>5ms", |o| o.fail_if.len() == 1),
+        ("report", "a.html", |o| o.report == Some("a.html".into())),
+        ("label", "x", |o| o.label.as_deref() == Some("x")),
+    ];
+
+    #[test]
+    fn every_spelling_of_every_option_is_understood() {
+        for &(name, value, is_understood) in SPELLINGS {
+            for dashes in ["-", "--"] {
+                let option = format!("{dashes}{name}");
+                assert!(
+                    is_understood(&options(&[&option, value])),
+                    "{option} {value}"
+                );
+                let joined = format!("{option}={value}");
+                assert!(is_understood(&options(&[&joined])), "{joined}");
+            }
+        }
+        for json in ["-json", "--json"] {
+            assert!(options(&[json]).json);
+        }
+        let all = COMMAND.options.iter().flat_map(|option| option.names);
+        for name in all.filter(|name| **name != "json") {
+            assert!(
+                SPELLINGS.iter().any(|spelling| spelling.0 == *name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_the_help_says() {
+        let options = options(&[]);
+        assert_eq!(
+            (options.connections, options.threads, options.pipeline),
+            (50, 1, 1)
+        );
+        assert_eq!(options.duration, Some(Duration::from_secs(10)));
+        assert_eq!(options.greeting(), 0);
+        assert!(!options.keeps_ledgers());
+        for line in COMMAND.help().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_work_together() {
+        assert_eq!(options(&["-messages", "5"]).duration, None);
+        assert_eq!(options(&["-nt", "8", "-connections", "2"]).threads, 2);
+        assert_eq!(options(&["-hello", "x"]).greeting(), 1);
+        assert_eq!(options(&["-hello", "x", "-hello-lines", "0"]).greeting(), 0);
+        assert_eq!(
+            options(&["-fail-if", "errors>0", "-fail-if", "rate<5"])
+                .fail_if
+                .len(),
+            2
+        );
+        assert!(options(&["-save", "x"]).keeps_ledgers());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (args, expected) in [
+            (
+                &["-port", "0"][..],
+                "-port: expected a port number (1 to 65535), got '0'",
+            ),
+            (&["-rate", "fast"], "-rate: expected a number per second"),
+            (&["-rate", "0"], "-rate: expected a number per second"),
+            (
+                &["-duration", "0s"],
+                "-duration: expected a time of at least 1ms",
+            ),
+            (
+                &["-warmup", "soon"],
+                "-warmup: expected a time, e.g. 500ms, 5s, 2m, got 'soon'",
+            ),
+            (
+                &["-message", "{sequ}"],
+                "-message: unknown placeholder '{sequ}'",
+            ),
+            (&["-reply", "\\q"], "-reply: unknown escape '\\q'"),
+            (
+                &["-on-error", "ignore"],
+                "-on-error: expected stop or count, got 'ignore'",
+            ),
+            (
+                &["-fail-if", "p98>1ms"],
+                "-fail-if: expected a metric (rate, sent,",
+            ),
+            (
+                &["-verify", "x", "-message", "PING"],
+                "-message: to be verified it needs {run}",
+            ),
+            (
+                &["-verfy", "x"],
+                "unknown option '-verfy': did you mean '-verify'?",
+            ),
+            (&["extra"], "unexpected argument 'extra'"),
+        ] {
+            let error = error(args);
+            assert!(error.starts_with(expected), "{args:?}: {error}");
+        }
+    }
+}

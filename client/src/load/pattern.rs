@@ -34,13 +34,14 @@ impl Pattern {
         for pair in parts.windows(2) {
             let is_number = matches!(pair[0], Part::Conn(_) | Part::Seq(_));
             let is_text = match &pair[1] {
-                Part::Literal(bytes) => !bytes[0].is_ascii_digit(),
+                Part::Literal(bytes) => !bytes[0].is_ascii_digit() && !b"\r\n".contains(&bytes[0]),
                 _ => false,
             };
+            // Or a message that was cut short in its number looks like another.
             if is_number && !is_text {
                 return Err(
-                    "to be verified, {conn} and {seq} must be followed by something other than \
-                     a digit or a placeholder"
+                    "to be verified, {conn} and {seq} must be followed by some text that is no \
+                     digit, e.g. '{seq};'"
                         .to_owned(),
                 );
             }
@@ -73,28 +74,43 @@ impl Pattern {
         self.longest
     }
 
-    /// The numbers of connection and message, if `text` is exactly what was sent for them.
-    pub(super) fn read(&self, mut text: &[u8]) -> Option<(u64, u64)> {
+    /// What `text`, a record's message, is.
+    pub(super) fn read(&self, mut text: &[u8]) -> Text {
         let (mut conn, mut seq) = (None, None);
         for step in &self.steps {
             let (slot, digits) = match step {
                 Step::Literal(literal) => {
-                    text = text.strip_prefix(&literal[..])?;
+                    match text.strip_prefix(&literal[..]) {
+                        Some(rest) => text = rest,
+                        None if literal.starts_with(text) => return Text::Torn,
+                        None => return Text::Foreign,
+                    }
                     continue;
                 }
                 Step::Conn(digits) => (&mut conn, *digits),
                 Step::Seq(digits) => (&mut seq, *digits),
             };
-            let number = take_number(&mut text, digits)?;
-            if *slot.get_or_insert(number) != number {
-                return None;
+            match take_number(&mut text, digits) {
+                Some(number) if *slot.get_or_insert(number) == number => {}
+                None if text.is_empty() => return Text::Torn,
+                _ => return Text::Foreign,
             }
         }
-        if !text.is_empty() {
-            return None;
+        match (conn, seq) {
+            (Some(conn), Some(seq)) if text.is_empty() => Text::Message(conn, seq),
+            _ => Text::Foreign,
         }
-        conn.zip(seq)
     }
+}
+
+/// What a record's message is to a pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// Exactly what was sent on this connection as this message.
+    Message(u64, u64),
+    /// The beginning of such a message.
+    Torn,
+    Foreign,
 }
 
 impl Step {
@@ -115,13 +131,16 @@ impl Step {
     }
 }
 
-/// The number at the start of `text`, written with at least `digits` digits and no more zeros than
-/// that takes.
+/// Takes the number at the start of `text`, written with at least `digits` digits and no more zeros
+/// than that takes. If there is none because the text ends too soon, nothing is left of it.
 fn take_number(text: &mut &[u8], digits: usize) -> Option<u64> {
     let len = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let (number, rest) = text.split_at(len);
-    let is_padded_right = len >= digits && (len == digits || len == 1 || number.first()? != &b'0');
-    if !is_padded_right {
+    let is_short = len < digits.max(1);
+    if is_short && rest.is_empty() {
+        *text = rest;
+    }
+    if is_short || (len > digits.max(1) && number[0] == b'0') {
         return None;
     }
     *text = rest;
@@ -160,25 +179,39 @@ mod tests {
     #[test]
     fn what_was_sent_is_read_back() {
         let default = pattern(DEFAULT_MESSAGE).unwrap();
-        assert_eq!(default.read(b"load cafe 7 42;"), Some((7, 42)));
-        for mangled in [
-            &b"load cafe 7 42"[..],
-            b"load cafe 7 42;;",
+        assert_eq!(default.read(b"load cafe 7 42;"), Text::Message(7, 42));
+        for foreign in [
+            &b"load cafe 7 42;;"[..],
             b"load cafe 07 42;",
             b"load cafe 7 ;",
             b"load cafe 7 99999999999999999999999;",
             b"load babe 7 42;",
             b"oad cafe 7 42;",
-            b"",
         ] {
-            assert_eq!(default.read(mangled), None, "{}", mangled.escape_ascii());
+            let text = foreign.escape_ascii();
+            assert_eq!(default.read(foreign), Text::Foreign, "{text}");
         }
-        let fixed = pattern("{seq:3}-{conn}/{pad:2}{run}{seq:3}\\r\\n").unwrap();
-        assert_eq!(fixed.read(b"042-7/xxcafe042"), Some((7, 42)));
-        assert_eq!(fixed.read(b"1042-7/xxcafe1042"), Some((7, 1042)));
-        assert_eq!(fixed.read(b"042-7/xxcafe043"), None);
-        assert_eq!(fixed.read(b"42-7/xxcafe42"), None);
-        assert_eq!(fixed.read(b"0042-7/xxcafe0042"), None);
+        let fixed = pattern("{seq:3}-{conn}/{pad:2}{run}{seq:3}.\\r\\n").unwrap();
+        assert_eq!(fixed.read(b"042-7/xxcafe042."), Text::Message(7, 42));
+        assert_eq!(fixed.read(b"1042-7/xxcafe1042."), Text::Message(7, 1042));
+        assert_eq!(fixed.read(b"042-7/xxcafe043."), Text::Foreign);
+        assert_eq!(fixed.read(b"42-7/xxcafe42."), Text::Foreign);
+        assert_eq!(fixed.read(b"0042-7/xxcafe0042."), Text::Foreign);
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_torn() {
+        for (template, whole) in [
+            (DEFAULT_MESSAGE, "load cafe 7 42;"),
+            ("{seq:3}-{conn}/{run}{seq:3}.", "042-7/cafe042."),
+        ] {
+            let pattern = pattern(template).unwrap();
+            assert_eq!(pattern.read(whole.as_bytes()), Text::Message(7, 42));
+            for at in 0..whole.len() {
+                let cut = &whole[..at];
+                assert_eq!(pattern.read(cut.as_bytes()), Text::Torn, "{cut}");
+            }
+        }
     }
 
     #[test]
@@ -186,19 +219,21 @@ mod tests {
         let text = "{run} {conn} {seq} \\\\ \\x1b\\xff\\t é\u{202e}\u{85}\\x7f\\r\\r\\n";
         let pattern = pattern(text).unwrap();
         let logged = "cafe 1 2 \\\\ \\x1b\\xff\\x09 é\\u{202e}\\u{0085}\\x7f\\x0d";
-        assert_eq!(pattern.read(logged.as_bytes()), Some((1, 2)));
+        assert_eq!(pattern.read(logged.as_bytes()), Text::Message(1, 2));
         assert!(pattern.longest() >= logged.len());
     }
 
     #[test]
     fn templates_that_cannot_be_read_back_are_refused() {
         for (text, expected) in [
-            ("{run} {seq}", "needs {run}, {conn} and {seq}"),
-            ("{run}{conn}{seq}", "must be followed"),
-            ("{seq}{run} {conn}", "must be followed"),
-            ("{run} {conn}5 {seq}", "must be followed"),
-            ("{run}\\n{conn} {seq}", "one line"),
-            ("{run} {conn} {seq}\\n\\n", "one line"),
+            ("{run} {seq};", "needs {run}, {conn} and {seq}"),
+            ("{run}{conn}{seq};", "must be followed"),
+            ("{seq}{run} {conn};", "must be followed"),
+            ("{run} {conn}5 {seq};", "must be followed"),
+            ("{run} {conn} {seq}", "must be followed"),
+            ("{run} {conn} {seq}\\r\\n", "must be followed"),
+            ("{run}\\n{conn} {seq};", "one line"),
+            ("{run} {conn} {seq};\\n\\n", "one line"),
         ] {
             let error = pattern(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

@@ -217,7 +217,6 @@ pub(super) struct Verdict {
 }
 
 impl Report {
-    #[expect(dead_code, reason = "the comparison of runs will read it")]
     /// Reads what `-json` printed; errors say what is wrong with it.
     pub(super) fn from_json(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
@@ -236,7 +235,6 @@ impl Report {
         serde_json::from_slice(text).map_err(|error| error.to_string())
     }
 
-    #[expect(dead_code, reason = "the comparison of runs will say it")]
     /// How the run is called in a comparison.
     pub(super) fn name(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.run)

@@ -36,7 +36,7 @@ pub(super) fn report(options: &Options, run: &str, started: &str, mut outcome: O
     let (mut lost, mut unasked, mut warmup_errors) = (0, 0, 0);
     for done in &mut outcome.done {
         let tally = &mut done.tally;
-        outcome.figures.add(tally.roll());
+        outcome.figures.add_rest(tally.roll());
         errors.merge(std::mem::take(&mut tally.errors));
         losses.merge(std::mem::take(&mut tally.losses));
         lost += tally.lost;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::Latency;
 use super::report::{Counted, EndedBy, Loop, Report, Verdict};
+use super::threshold::is_time;
 use super::units::{byte_rate, count, latency, plural, rate, seconds};
 use super::verify::Verification;
 
@@ -159,7 +160,7 @@ fn bar(eighths: usize) -> String {
     bar
 }
 
-fn percent(part: u64, all: u64) -> String {
+pub(super) fn percent(part: u64, all: u64) -> String {
     let percent = part as f64 * 100.0 / all.max(1) as f64;
     match percent {
         // Not all, and not nothing, are not to look like it.
@@ -236,11 +237,11 @@ fn instrument(text: &mut String, report: &Report) {
 }
 
 /// What became of one `-fail-if`.
-pub(super) fn verdict(verdict: &Verdict, is_time: bool) -> String {
+pub(super) fn verdict(verdict: &Verdict) -> String {
     let word = if verdict.failed { "FAILED" } else { "passed" };
     let value = match verdict.value {
         None => "there is no such figure".to_owned(),
-        Some(ns) if is_time => latency(ns),
+        Some(ns) if is_time(&verdict.expression) => latency(ns),
         Some(value) if value.fract() == 0.0 => count(value as u64),
         Some(value) => rate(value),
     };
@@ -278,7 +279,7 @@ pub(super) fn verification(found: &Verification) -> String {
         line(
             text,
             "torn",
-            &format!("{} at the end", plural(found.torn, "line")),
+            &format!("{}, cut short", plural(found.torn, "record")),
         );
     }
     for example in &found.examples {

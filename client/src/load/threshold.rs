@@ -129,11 +129,12 @@ impl Threshold {
             failed: value.is_none_or(|value| self.operator.holds(value, self.value)),
         }
     }
+}
 
-    /// Whether the figure is a time, for printing it.
-    pub(super) fn is_time(&self) -> bool {
-        !matches!(self.metric, Metric::Plain(_))
-    }
+/// Whether the figure that an expression is about is a time.
+pub(super) fn is_time(expression: &str) -> bool {
+    let threshold = Threshold::parse(expression);
+    threshold.is_ok_and(|threshold| !matches!(threshold.metric, Metric::Plain(_)))
 }
 
 impl Operator {
@@ -146,6 +147,60 @@ impl Operator {
             Self::GreaterOrEqual => a >= b,
             Self::Equal => a == b,
             Self::NotEqual => a != b,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_and_operator_is_read() {
+        for (name, metric) in METRICS {
+            let value = match metric {
+                Metric::Plain(_) => "5",
+                _ => "5ms",
+            };
+            for (sign, operator) in OPERATORS {
+                for space in ["", " "] {
+                    let text = format!("{name}{space}{sign}{space}{value}");
+                    let threshold = Threshold::parse(&text).unwrap();
+                    assert_eq!(threshold.operator, *operator, "{text}");
+                    assert_eq!(is_time(&text), value == "5ms", "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("p99", "METRIC OP VALUE"),
+            ("", "METRIC OP VALUE"),
+            ("p98>5ms", "a metric (rate"),
+            ("p99>5", "a time with unit, e.g. 300us, 5ms, 1s after p99>"),
+            ("p99>", "a time with unit"),
+            ("errors>5ms", "a number without unit after errors>"),
+            ("errors>>5", "a number without unit"),
+        ] {
+            let error = Threshold::parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn operators_hold_where_they_should() {
+        for (operator, less, equal, greater) in [
+            (Operator::Less, true, false, false),
+            (Operator::LessOrEqual, true, true, false),
+            (Operator::Greater, false, false, true),
+            (Operator::GreaterOrEqual, false, true, true),
+            (Operator::Equal, false, true, false),
+            (Operator::NotEqual, true, false, true),
+        ] {
+            let held = [1.0, 2.0, 3.0].map(|value| operator.holds(value, 2.0));
+            assert_eq!(held, [less, equal, greater], "{operator:?}");
         }
     }
 }

@@ -10,7 +10,8 @@ use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Ledger;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Text};
+use super::seen::Seen;
 use super::units::printable;
 
 /// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
@@ -44,7 +45,7 @@ pub(super) struct Verification {
     /// Messages sent but never answered: they may be there or not.
     pub(super) unanswered: u64,
     pub(super) unanswered_and_logged: u64,
-    /// Last lines without an end, which count as not written.
+    /// Records that were cut short, as by a server that was killed: they count as not there.
     pub(super) torn: u64,
     /// The first findings, in words.
     pub(super) examples: Vec<String>,
@@ -83,14 +84,6 @@ struct Verifier<'a> {
     found: Verification,
 }
 
-/// Which messages of a connection are in the log: a bit each.
-#[derive(Clone, Default)]
-struct Seen {
-    bits: Vec<u64>,
-    /// After the latest message so far.
-    next: u64,
-}
-
 impl<'a> Verifier<'a> {
     fn new(run: &'a str, pattern: &'a Pattern, ledgers: &'a [Ledger]) -> Self {
         Self {
@@ -107,7 +100,8 @@ impl<'a> Verifier<'a> {
         let longest = BUFFER.max(2 * self.pattern.longest());
         let mut buffer = vec![0; BUFFER];
         let mut filled = 0;
-        let mut skipping = false;
+        // In a longer line; whether the run's name was seen in it.
+        let mut skipping = None;
         loop {
             let n = match input.read(&mut buffer[filled..]) {
                 Ok(n) => n,
@@ -116,32 +110,40 @@ impl<'a> Verifier<'a> {
             };
             self.found.bytes += n as u64;
             if n == 0 {
-                self.found.torn += u64::from(filled > 0 || skipping);
+                self.found.torn += u64::from(filled > 0 || skipping.is_some());
                 return Ok(());
             }
             let searched = filled;
             filled += n;
             if let Some(end) = memrchr(b'\n', &buffer[searched..filled]) {
                 let end = searched + end + 1;
-                let first = if skipping {
-                    memchr(b'\n', &buffer).map_or(0, |at| at + 1)
-                } else {
-                    0
-                };
-                skipping = false;
-                self.lines(&buffer[first..end]);
+                let mut lines = &buffer[..end];
+                if let Some(named) = skipping.take() {
+                    let (rest, others) =
+                        lines.split_at(memchr(b'\n', lines).map_or(end, |at| at + 1));
+                    self.too_long(rest, named);
+                    lines = others;
+                }
+                self.lines(lines);
                 buffer.copy_within(end..filled, 0);
                 filled -= end;
             } else if filled == buffer.len() && buffer.len() < longest {
                 buffer.resize(longest, 0);
             } else if filled == buffer.len() {
-                if !skipping && self.run.find(&buffer).is_some() {
-                    self.mangled(&buffer);
-                }
-                skipping = true;
+                skipping = Some(self.too_long(&buffer, skipping.unwrap_or(false)));
                 filled = 0;
             }
         }
+    }
+
+    /// A piece of a line that is too long to be a record. Returns whether the run's name was seen
+    /// in the line so far, as it was before if `named`.
+    fn too_long(&mut self, piece: &[u8], named: bool) -> bool {
+        if named || self.run.find(piece).is_none() {
+            return named;
+        }
+        self.mangled(piece);
+        true
     }
 
     /// Looks for the run's name in whole lines.
@@ -156,9 +158,14 @@ impl<'a> Verifier<'a> {
 
     /// A line that carries the run's name.
     fn line(&mut self, line: &[u8]) {
-        let message = received(line).and_then(|text| self.pattern.read(text));
-        let Some((conn, seq)) = message else {
-            return self.mangled(line);
+        let text = received(line).map_or(Text::Foreign, |text| self.pattern.read(text));
+        let (conn, seq) = match text {
+            Text::Message(conn, seq) => (conn, seq),
+            Text::Torn => {
+                self.found.torn += 1;
+                return;
+            }
+            Text::Foreign => return self.mangled(line),
         };
         let index = usize::try_from(conn).unwrap_or(usize::MAX);
         let sent = self.ledgers.get(index).map_or(0, |ledger| ledger.sent);
@@ -250,45 +257,6 @@ impl<'a> Verifier<'a> {
     }
 }
 
-impl Seen {
-    /// False if it was there already. `sent` is how many there can be.
-    fn insert(&mut self, seq: u64, sent: u64) -> bool {
-        if self.bits.is_empty() {
-            self.bits = vec![0; sent.div_ceil(64) as usize];
-        }
-        let word = &mut self.bits[(seq / 64) as usize];
-        let bit = 1 << (seq % 64);
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    }
-
-    fn has(&self, seq: u64) -> bool {
-        let word = self.bits.get((seq / 64) as usize);
-        word.is_some_and(|word| word & (1 << (seq % 64)) != 0)
-    }
-
-    fn count(&self, range: Range<u64>) -> u64 {
-        if range.is_empty() {
-            return 0;
-        }
-        let (first, last) = (range.start / 64, (range.end - 1) / 64);
-        let words = self.bits.iter().enumerate();
-        let words = words.take(last as usize + 1).skip(first as usize);
-        let bits = words.map(|(at, &word)| {
-            let mut word = word;
-            if at as u64 == first {
-                word &= u64::MAX << (range.start % 64);
-            }
-            if at as u64 == last {
-                word &= u64::MAX >> (63 - (range.end - 1) % 64);
-            }
-            u64::from(word.count_ones())
-        });
-        bits.sum()
-    }
-}
-
 /// The message in the record of one: `INFO\t| DATE TIME --PEER recieved: MESSAGE`.
 fn received(line: &[u8]) -> Option<&[u8]> {
     const TIME: &[u8] = b"0000-00-00 00:00:00";
@@ -306,4 +274,218 @@ fn received(line: &[u8]) -> Option<&[u8]> {
         return None;
     }
     rest.strip_prefix(b" recieved: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::template::Template;
+
+    const RUN: &str = "cafe";
+
+    fn record(conn: u64, seq: u64) -> String {
+        format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: load cafe {conn} {seq};\n")
+    }
+
+    fn sent(text: &str) -> String {
+        format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 send: {text}\n")
+    }
+
+    /// Two connections: 0 sent 6 messages, of which 0, 1, 3 are acknowledged, 2 is rejected and 4,
+    /// 5 have no reply; 1 sent 2, both acknowledged.
+    fn ledgers() -> Vec<Ledger> {
+        let mut first = Ledger::default();
+        first.send(6);
+        first.acknowledge(2);
+        first.reject(true);
+        first.acknowledge(1);
+        let mut second = Ledger::default();
+        second.send(2);
+        second.acknowledge(2);
+        vec![first, second]
+    }
+
+    fn check(log: &[u8]) -> Verification {
+        let template = Template::parse("load {run} {conn} {seq};").unwrap();
+        let pattern = Pattern::new(&template.end_with_lf(), RUN).unwrap();
+        let ledgers = ledgers();
+        let mut verifier = Verifier::new(RUN, &pattern, &ledgers);
+        verifier.read(&mut { log }).unwrap();
+        verifier.finish()
+    }
+
+    /// A log as it should be.
+    fn good() -> Vec<String> {
+        vec![
+            "INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: of another run\n".to_owned(),
+            record(0, 0),
+            record(1, 0),
+            sent("ok"),
+            record(0, 1),
+            sent("error log: full"),
+            record(0, 3),
+            record(1, 1),
+            record(0, 4),
+        ]
+    }
+
+    #[test]
+    fn a_good_log_passes() {
+        let found = check(good().concat().as_bytes());
+        assert!(found.passed, "{found:?}");
+        assert_eq!(
+            (found.records, found.acknowledged, found.rejected),
+            (6, 5, 1)
+        );
+        assert_eq!((found.unanswered, found.unanswered_and_logged), (2, 1));
+        assert_eq!(found.examples, [""; 0]);
+    }
+
+    type Doctor = fn(&mut Vec<String>);
+
+    /// What is done to a good log, and what is then found: missing, repeated, out of order,
+    /// mangled, rejected but logged, torn.
+    const CASES: &[(&str, Doctor, [u64; 6])] = &[
+        ("removed", |log| _ = log.remove(1), [1, 0, 0, 0, 0, 0]),
+        (
+            "all of a connection removed",
+            |log| log.retain(|l| !l.contains("cafe 1")),
+            [2, 0, 0, 0, 0, 0],
+        ),
+        (
+            "twice in a row",
+            |log| log.insert(1, record(0, 0)),
+            [0, 1, 0, 0, 0, 0],
+        ),
+        (
+            "twice, later",
+            |log| log.push(record(0, 0)),
+            [0, 1, 0, 0, 0, 0],
+        ),
+        ("swapped", |log| log.swap(1, 4), [0, 0, 1, 0, 0, 0]),
+        ("swapped between connections", |log| log.swap(1, 2), [0; 6]),
+        (
+            "a byte changed",
+            |log| log[1] = log[1].replace(" 0;", " 0,"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "a byte more",
+            |log| log[1] = log[1].replace(';', ";;"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "a byte less",
+            |log| log[1] = log[1].replace(';', ""),
+            [1, 0, 0, 0, 0, 1],
+        ),
+        (
+            "an unanswered one cut",
+            |log| log[8] = log[8].replace(" 4;", ""),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        (
+            "another level",
+            |log| log[1] = log[1].replace("INFO", "WARN"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "another time",
+            |log| log[1] = log[1].replace("15:1", "15 1"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "no peer",
+            |log| log[1] = log[1].replace("127.0.0.1:49030", ""),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "as a reply",
+            |log| log[1] = log[1].replace("recieved", "send"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "two in a line",
+            |log| log[1] = log[1].replace('\n', ""),
+            [2, 0, 0, 1, 0, 0],
+        ),
+        (
+            "rejected, yet there",
+            |log| log.insert(5, record(0, 2)),
+            [0, 0, 0, 0, 1, 0],
+        ),
+        (
+            "never sent",
+            |log| log.push(record(1, 2)),
+            [0, 0, 0, 1, 0, 0],
+        ),
+        (
+            "never connected",
+            |log| log.push(record(2, 0)),
+            [0, 0, 0, 1, 0, 0],
+        ),
+        (
+            "no line end at the end",
+            |log| _ = log[8].pop(),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        ("empty", Vec::clear, [5, 0, 0, 0, 0, 0]),
+    ];
+    #[test]
+    fn every_way_of_being_wrong_is_found() {
+        for (name, doctor, expected) in CASES {
+            let mut log = good();
+            doctor(&mut log);
+            let found = check(log.concat().as_bytes());
+            let counts = [
+                found.missing,
+                found.repeated,
+                found.out_of_order,
+                found.mangled,
+                found.rejected_but_logged,
+                found.torn,
+            ];
+            assert_eq!(counts, *expected, "{name}: {found:?}");
+            assert_eq!(found.passed, expected[..5] == [0; 5], "{name}");
+            assert_eq!(found.examples.is_empty(), found.passed, "{name}");
+        }
+    }
+
+    /// Gives its bytes in pieces of one length.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let n = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..n])
+        }
+    }
+
+    #[test]
+    fn a_log_is_read_the_same_in_any_pieces() {
+        let log = good().concat();
+        let template = Template::parse("load {run} {conn} {seq};").unwrap();
+        let pattern = Pattern::new(&template.end_with_lf(), RUN).unwrap();
+        let ledgers = ledgers();
+        let whole = check(log.as_bytes());
+        for len in 1..200 {
+            let mut verifier = Verifier::new(RUN, &pattern, &ledgers);
+            verifier.read(&mut Pieces(log.as_bytes(), len)).unwrap();
+            assert_eq!(verifier.finish(), whole, "in pieces of {len}");
+        }
+    }
+
+    #[test]
+    fn a_line_longer_than_any_record_is_passed_over_in_constant_memory() {
+        let filler = "z".repeat(3 * BUFFER);
+        let mut log = record(0, 0);
+        log.push_str(&filler);
+        log.push_str("cafe");
+        log.push_str(&filler);
+        log.push('\n');
+        log.push_str(&good()[2..].concat());
+        let found = check(log.as_bytes());
+        assert_eq!((found.missing, found.mangled), (0, 1), "{found:?}");
+        assert_eq!(found.records, 6);
+    }
 }

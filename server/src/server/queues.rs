@@ -61,15 +61,17 @@ impl Queues {
     /// Puts a connection into the queues that its state calls for; to be called whenever that may
     /// have changed.
     pub(super) fn schedule(&mut self, key: usize, connection: &mut Connection) {
-        if connection.wants_end() {
-            connection.linger(self.millis);
-            self.lingering.push_back((self.millis, key));
-        }
-        if connection.is_done() {
-            if enter(&mut connection.flags, Flags::QUEUED_TO_REAP) {
-                self.to_reap.push(key);
+        if connection.is_ending() {
+            if connection.wants_end() {
+                connection.linger(self.millis);
+                self.lingering.push_back((self.millis, key));
             }
-            return;
+            if connection.is_done() {
+                if enter(&mut connection.flags, Flags::QUEUED_TO_REAP) {
+                    self.to_reap.push(key);
+                }
+                return;
+            }
         }
         if connection.wants_read() && enter(&mut connection.flags, Flags::QUEUED_TO_READ) {
             self.to_read.push_back(key);

@@ -1,0 +1,153 @@
+//! Servers that do what a test tells them, and runs of the real binary with a deadline.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server on a port of its own; each connection is served in a thread.
+pub struct Fake {
+    pub address: SocketAddr,
+}
+
+impl Fake {
+    /// `serve` is called with each connection and its number, from 0, in the order of arrival.
+    pub fn serving(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            thread::scope(|scope| {
+                for (number, stream) in listener.incoming().enumerate() {
+                    let Ok(stream) = stream else { return };
+                    let serve = &serve;
+                    scope.spawn(move || serve(stream, number));
+                }
+            });
+        });
+        Self { address }
+    }
+
+    /// `answer` is called with each line and its number on its connection, without LF, and what it
+    /// returns is sent.
+    pub fn answering(answer: impl Fn(&str, u64) -> String + Send + Sync + 'static) -> Self {
+        Self::serving(move |stream, _| answer_lines(stream, &answer))
+    }
+
+    /// `client load` against this server.
+    pub fn load(&self, args: &[&str]) -> Command {
+        let mut command = client(&["load", "-host", "127.0.0.1"]);
+        command
+            .args(["-port", &self.address.port().to_string()])
+            .args(args);
+        command
+    }
+
+    /// The object that `client load -json` prints, and the exit code.
+    pub fn measure(&self, args: &[&str]) -> (Value, i32) {
+        let output = finish(self.load(args).arg("-json"));
+        let json = serde_json::from_slice(&output.stdout);
+        let json: Value = json.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        check_sums(&json);
+        (json, output.status.code().unwrap())
+    }
+}
+
+/// Answers each line of a connection until it ends.
+pub fn answer_lines(stream: TcpStream, answer: impl Fn(&str, u64) -> String) {
+    stream.set_nodelay(true).unwrap();
+    let mut out = stream.try_clone().unwrap();
+    for (number, line) in (0..).zip(BufReader::new(stream).lines()) {
+        let Ok(line) = line else { return };
+        if out.write_all(answer(&line, number).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The client with these arguments, its output kept, in no terminal.
+pub fn client(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end.
+pub fn finish(command: &mut Command) -> Output {
+    await_end(command.spawn().unwrap())
+}
+
+/// Waits for a child and takes in what it printed.
+pub fn await_end(child: Child) -> Output {
+    let (sender, receiver) = mpsc::channel();
+    let id = child.id();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    if let Ok(output) = receiver.recv_timeout(DEADLINE) {
+        return output.unwrap();
+    }
+    signal(id, Signal::KILL);
+    panic!("process {id} did not end within {DEADLINE:?}");
+}
+
+pub fn signal(id: u32, signal: Signal) {
+    let pid = Pid::from_raw(id.cast_signed()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The number at a path like `/messages/sent`.
+pub fn number(json: &Value, path: &str) -> f64 {
+    let value = json.pointer(path).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("{path} is no number in {json}"))
+}
+
+/// The same for a count.
+pub fn count(json: &Value, path: &str) -> u64 {
+    let value = json.pointer(path).and_then(Value::as_u64);
+    value.unwrap_or_else(|| panic!("{path} is no count in {json}"))
+}
+
+/// What must add up in every run, whatever the server did.
+fn check_sums(json: &Value) {
+    let total = |name: &str| count(json, &format!("/messages/{name}"));
+    let parts = ["acknowledged", "errors", "timeouts", "unanswered"];
+    assert_eq!(
+        total("sent"),
+        parts.iter().map(|name| total(name)).sum::<u64>(),
+        "{json}"
+    );
+    let series = json["series"].as_array().unwrap();
+    for name in ["sent", "acknowledged", "errors"] {
+        let seconds = series
+            .iter()
+            .map(|second| count(second, &format!("/{name}")));
+        assert_eq!(
+            total(name),
+            seconds.sum::<u64>(),
+            "{name} of the seconds in {json}"
+        );
+    }
+    let bars = json["distribution"].as_array().unwrap().iter();
+    let bars = bars.map(|bar| bar[1].as_u64().unwrap());
+    assert_eq!(total("acknowledged"), bars.sum::<u64>(), "bars in {json}");
+}
+
+/// A path as an argument.
+pub fn arg(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

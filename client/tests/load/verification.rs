@@ -1,0 +1,252 @@
+//! `-verify`, `-save` and `client verify`, with a server that keeps a log.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Fake, answer_lines, arg, client, count, finish, text};
+
+/// Records every message in `log` and then answers ok; every seventh of a connection is rejected.
+fn logging(log: &Path) -> Fake {
+    let log = Arc::new(Mutex::new(fs::File::create(log).unwrap()));
+    Fake::serving(move |stream, _| {
+        let peer = stream.peer_addr().unwrap();
+        answer_lines(stream, |line, number| {
+            let mut log = log.lock().unwrap();
+            let mut record = |level: &str, what: &str| {
+                writeln!(log, "{level}\t| 2019-02-24 15:10:14 --{peer} {what}").unwrap();
+            };
+            if number % 7 == 6 {
+                record("WARNING", "send: error log: full");
+                return "error log: full\n".to_owned();
+            }
+            record("INFO", &format!("recieved: {line}"));
+            record("INFO", "send: ok");
+            "ok\n".to_owned()
+        });
+    })
+}
+
+fn verify(run: &Path, log: &Path) -> (Value, i32) {
+    let output = finish(&mut client(&["verify", "-json", arg(run), arg(log)]));
+    let json = serde_json::from_slice(&output.stdout);
+    (
+        json.unwrap_or_else(|_| panic!("{output:?}")),
+        output.status.code().unwrap(),
+    )
+}
+
+#[test]
+fn a_run_is_verified_at_once_and_later() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    let server = logging(&log);
+    let args = [
+        "-connections",
+        "3",
+        "-nt",
+        "2",
+        "-pipeline",
+        "4",
+        "-messages",
+        "500",
+    ];
+    let keep = ["-verify", arg(&log), "-save", arg(&run)];
+    let (json, code) = server.measure(&[&args[..], &keep].concat());
+    assert_eq!(code, 0, "{json}");
+    let found = &json["verification"];
+    assert_eq!(found["passed"], true, "{found}");
+    assert_eq!(found["records"], json["messages"]["acknowledged"]);
+    assert_eq!(found["rejected"], json["messages"]["errors"]);
+    assert!(count(found, "/rejected") >= 60);
+
+    // A second run into the same log does not disturb the first.
+    server.measure(&args);
+    let (later, code) = verify(&run, &log);
+    assert_eq!((code, &later["passed"]), (0, &Value::Bool(true)));
+    assert_eq!(later["records"], found["records"]);
+
+    let whole = fs::read_to_string(&log).unwrap();
+    let name = json["run"].as_str().unwrap();
+    let hits: Vec<_> = whole.lines().filter(|line| line.contains(name)).collect();
+    let doctored: [(&str, &str, String); 5] = [
+        (
+            "missing",
+            "1",
+            whole.replacen(&format!("{}\n", hits[100]), "", 1),
+        ),
+        ("repeated", "1", format!("{whole}{}\n", hits[100])),
+        ("mangled", "1", whole.replacen(name, &format!("{name}x"), 1)),
+        ("out_of_order", "1", swapped(&whole, name)),
+        (
+            "rejected_but_logged",
+            "1",
+            whole.clone() + &like(hits[0], name, 0, 6),
+        ),
+    ];
+    for (what, times, text) in doctored {
+        let other = directory.path().join(what);
+        fs::write(&other, text).unwrap();
+        let (found, code) = verify(&run, &other);
+        assert_eq!(
+            (code, found[what].to_string().as_str()),
+            (4, times),
+            "{what}: {found}"
+        );
+        assert!(!found["examples"].as_array().unwrap().is_empty(), "{what}");
+    }
+
+    // A log in two files; in the wrong order it is out of order.
+    let (first, second) = whole.split_at(whole.find(hits[200]).unwrap());
+    let parts = [directory.path().join("1"), directory.path().join("2")];
+    fs::write(&parts[0], first).unwrap();
+    fs::write(&parts[1], second).unwrap();
+    let both = |a: &Path, b: &Path| finish(&mut client(&["verify", arg(&run), arg(a), arg(b)]));
+    let output = both(&parts[0], &parts[1]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output.stdout).contains("verification passed"),
+        "{output:?}"
+    );
+    let output = both(&parts[1], &parts[0]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        text(&output.stdout).contains("verification FAILED"),
+        "{output:?}"
+    );
+}
+
+/// The log with the first two records of connection 0 exchanged.
+fn swapped(log: &str, run: &str) -> String {
+    let (first, second) = (format!("{run} 0 0;"), format!("{run} 0 1;"));
+    log.replace(&first, "\0")
+        .replace(&second, &first)
+        .replace('\0', &second)
+}
+
+/// A record like this one, of another message.
+fn like(record: &str, run: &str, conn: u64, seq: u64) -> String {
+    let (head, _) = record.split_once(run).unwrap();
+    format!("{head}{run} {conn} {seq};\n")
+}
+
+#[test]
+fn a_failed_verification_has_its_own_exit_code() {
+    let directory = TempDir::new().unwrap();
+    let empty = directory.path().join("empty.log");
+    fs::write(&empty, "").unwrap();
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    let args = [
+        "-connections",
+        "1",
+        "-messages",
+        "10",
+        "-verify",
+        arg(&empty),
+    ];
+    let output = finish(&mut server.load(&args));
+    assert_eq!(output.status.code(), Some(4));
+    let report = text(&output.stdout);
+    assert!(report.contains("verification FAILED"), "{report}");
+    assert!(report.contains("missing       10"), "{report}");
+    assert!(
+        report.contains("missing: connection 0, message 0 and 9 more of 0..10"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    // Writes half of the eleventh record and is gone.
+    let file = Mutex::new(fs::File::create(&log).unwrap());
+    let server = Fake::serving(move |stream, _| {
+        let dying = stream.try_clone().unwrap();
+        answer_lines(stream, |line, number| {
+            let record = format!("INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: {line}\n");
+            let mut file = file.lock().unwrap();
+            if number < 10 {
+                file.write_all(record.as_bytes()).unwrap();
+                return "ok\n".to_owned();
+            }
+            file.write_all(&record.as_bytes()[..record.len() - 4])
+                .unwrap();
+            dying.shutdown(std::net::Shutdown::Both).unwrap();
+            String::new()
+        });
+    });
+    let output = finish(&mut server.load(&["-connections", "1", "-save", arg(&run)]));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let (found, code) = verify(&run, &log);
+    assert_eq!(code, 0, "{found}");
+    assert_eq!(count(&found, "/acknowledged"), 10);
+    assert_eq!(count(&found, "/unanswered"), 1);
+    assert_eq!(count(&found, "/torn"), 1);
+
+    // The next server ended the torn record and went on.
+    let mut log_file = fs::OpenOptions::new().append(true).open(&log).unwrap();
+    writeln!(
+        log_file,
+        "\nINFO\t| 2019-02-24 15:10:15 --[::1]:5 recieved: other"
+    )
+    .unwrap();
+    let (found, code) = verify(&run, &log);
+    assert_eq!((code, count(&found, "/torn")), (0, 1), "{found}");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    let missing = path("missing.log");
+    let output = finish(&mut server.load(&["-verify", arg(&missing)]));
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("client load: cannot read {}: ", missing.display());
+    assert!(text(&output.stderr).starts_with(&expected), "{output:?}");
+
+    let log = path("a.log");
+    fs::write(&log, "").unwrap();
+    for (content, expected) in [
+        ("", "not a run that -save wrote"),
+        ("{\"format\":\"x\"}", "not a run that -save wrote"),
+        (
+            r#"{"format":"x","version":1,"run":"a","started":"","message":"","connections":[]}"#,
+            "expected client-load-run version 1, found 'x' version 1",
+        ),
+        (
+            r#"{"format":"client-load-run","version":1,"run":"a","started":"",
+                "message":"{run} {conn} {seq};",
+                "connections":[{"sent":1,"answered":2,"rejected":[]}]}"#,
+            "its numbers contradict each other",
+        ),
+        (
+            r#"{"format":"client-load-run","version":1,"run":"a","started":"",
+                "message":"{run} {conn}","connections":[]}"#,
+            "to be verified it needs {run}, {conn} and {seq}",
+        ),
+    ] {
+        let run = path("run.json");
+        fs::write(&run, content).unwrap();
+        let output = finish(&mut client(&["verify", arg(&run), arg(&log)]));
+        assert_eq!(output.status.code(), Some(1), "{content}");
+        let error = text(&output.stderr);
+        assert!(
+            error.starts_with("client verify: cannot use ") && error.contains(expected),
+            "{error}"
+        );
+    }
+    let output = finish(&mut client(&["verify", "run.json"]));
+    assert_eq!(output.status.code(), Some(2));
+}

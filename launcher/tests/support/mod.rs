@@ -1,0 +1,258 @@
+//! Runs the real launcher, with real or faked programs beside it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A folder with a launcher, and what else a test puts beside it.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// With nothing beside the launcher.
+    pub fn bare() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let place = Self { folder };
+        place.link("launcher");
+        place
+    }
+
+    /// With the real server and the real client.
+    pub fn real() -> Self {
+        Self::bare().with("server").with("client")
+    }
+
+    /// Puts the real program `name` beside the launcher.
+    pub fn with(self, name: &str) -> Self {
+        self.link(name);
+        self
+    }
+
+    /// Puts a shell script in the place of the program `name`.
+    pub fn with_script(self, name: &str, script: &str) -> Self {
+        let path = self.path(name);
+        let _alone = no_fork();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    fn link(&self, name: &str) {
+        let built = LazyLock::force(&BUILT).join(name);
+        fs::hard_link(built, self.path(name)).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts the launcher on any free port, in this folder.
+    pub fn start(&self, args: &[&str]) -> Running {
+        self.start_on(Stdio::piped(), args)
+    }
+
+    /// The same with a `stdout` that nothing but the test reads.
+    pub fn start_on(&self, stdout: impl Into<Stdio>, args: &[&str]) -> Running {
+        let mut command = Command::new(self.path("launcher"));
+        command.args(["-port", "0"]).args(args);
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(stdout);
+        command.stderr(Stdio::piped());
+        let mut child = {
+            let _alone = no_fork();
+            command.spawn().unwrap()
+        };
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            read_lines(stdout, Line::Out, sender.clone());
+        }
+        read_lines(child.stderr.take().unwrap(), Line::Err, sender);
+        Running {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Runs the launcher to its end.
+    pub fn run(&self, args: &[&str]) -> Ended {
+        self.start(args).wait()
+    }
+}
+
+/// The folder of the real programs. Cargo builds those of this package for its tests; the others
+/// are built here, with the same profile.
+static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_BIN_EXE_launcher")).parent().unwrap();
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--bins", "-p", "server", "-p", "client"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(folder.parent().unwrap())
+        .status();
+    assert!(build.unwrap().success(), "server and client can be built");
+    folder.to_owned()
+});
+
+/// A program that is being written cannot be run, and a fork while it is written prolongs that.
+fn no_fork() -> MutexGuard<'static, ()> {
+    static FORK: Mutex<()> = Mutex::new(());
+    FORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A line on stdout or stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    Out(String),
+    Err(String),
+}
+
+/// A launcher that runs; killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Receiver<Line>,
+    seen: Vec<Line>,
+}
+
+/// A launcher that has ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: Vec<String>,
+    pub stderr: Vec<String>,
+}
+
+impl Running {
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for a line that contains `text`, on stdout or stderr.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with '{text}', only {:#?}", self.seen);
+            };
+            self.seen.push(line.clone());
+            let (Line::Out(line) | Line::Err(line)) = line;
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// The process ids of its children of that name.
+    pub fn children(&self, name: &str) -> Vec<Pid> {
+        let all = children_of(self.pid()).into_iter();
+        all.filter(|(_, command)| command.contains(&format!("/{name}\0")))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// Waits until it has ended; there must be no child left then.
+    pub fn wait(self) -> Ended {
+        let pid = self.pid();
+        let ended = self.wait_alone();
+        assert_eq!(children_of(pid), [], "left behind");
+        ended
+    }
+
+    /// Waits until it has ended, whatever becomes of its children.
+    pub fn wait_alone(mut self) -> Ended {
+        let status = wait_until("the launcher's end", || self.child.try_wait().unwrap());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        for line in self.seen.drain(..).chain(self.lines.iter()) {
+            match line {
+                Line::Out(line) => stdout.push(line),
+                Line::Err(line) => stderr.push(line),
+            }
+        }
+        Ended {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The launcher's own last line; the exit code goes with it.
+    pub fn last_words(&self) -> (&str, Option<i32>) {
+        let last = self.stderr.last().map_or("", String::as_str);
+        (last, self.status.code())
+    }
+}
+
+/// All processes which `launcher` started and which have not ended, with their command lines.
+pub fn children_of(launcher: Pid) -> Vec<(Pid, String)> {
+    let mark = format!(
+        "{}={}",
+        server::process::LAUNCHER_PID,
+        launcher.as_raw_nonzero()
+    );
+    let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let child = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let text = |name| fs::read(entry.path().join(name)).ok();
+        let environment = text("environ")?;
+        let marked = environment.split(|&b| b == 0).any(|v| v == mark.as_bytes());
+        let command = String::from_utf8_lossy(&text("cmdline")?).into_owned();
+        marked.then_some((Pid::from_raw(pid)?, command))
+    };
+    processes.filter_map(child).collect()
+}
+
+/// Polls for something that no event tells, until the deadline.
+pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(result) = condition() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        // Long enough to leave the machine to those who are waited for.
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+fn read_lines(
+    stream: impl Read + Send + 'static,
+    line: fn(String) -> Line,
+    sender: mpsc::Sender<Line>,
+) {
+    thread::spawn(move || {
+        for text in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line(text)).is_err() {
+                return;
+            }
+        }
+    });
+}
