@@ -36,6 +36,15 @@ pub(crate) struct Sample {
     pub(crate) machine: Machine,
 }
 
+/// If others had more of the machine than this, a measurement says little.
+const DISTURBED: f64 = 0.05;
+
+impl Sample {
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.disturbance > DISTURBED
+    }
+}
+
 /// The machine, as the client describes it.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub(crate) struct Machine {
