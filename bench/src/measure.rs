@@ -2,15 +2,15 @@
 
 use std::env;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::disturbance::Watch;
-use crate::running::{Running, touch_pages};
+use crate::running::{PATIENCE, Running, touch_pages};
 use crate::setting::Setting;
 use crate::subject::Subject;
 
@@ -138,7 +138,13 @@ pub(crate) fn measure(
 const WARMUP: u32 = 10;
 
 fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>> {
-    let connect = |_| TcpStream::connect(("127.0.0.1", server.port));
+    let address = SocketAddr::from(([127, 0, 0, 1], server.port));
+    let deadline = Instant::now() + PATIENCE;
+    let connect = |_| {
+        // Nothing is left once the time is up, and no time at all is no timeout.
+        let left = deadline.saturating_duration_since(Instant::now());
+        TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1)))
+    };
     let clients = (0..idle).map(connect).collect::<io::Result<Vec<_>>>()?;
     server.await_connections(idle)?;
     Ok(clients)

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::subject::{Program, Stdout, Subject};
 
 /// How long a server may take to accept connections, or to get into a state that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often that is looked at where nothing tells.
 const LOOK: Duration = Duration::from_millis(5);
 
