@@ -2,11 +2,13 @@
 //!
 //! - `options`: what is asked for
 //! - `subject`: the servers; `setting`: the loads
-//! - `running`: a server that was started; `measure`: one measurement of it; `disturbance`: what
-//!   else the machine did meanwhile; `turns`: a measurement of the turn-taking client
+//! - `running`: a server that was started, and `cpus`, where
+//! - `measure`: one measurement of it; `disturbance`: what else the machine did meanwhile
+//! - `turns`: a measurement of the turn-taking client
 //! - `results`: sums over the rounds; `targets`: what they are held against
 //! - `table`, `page`, `output`: how they are shown
 
+mod cpus;
 mod disturbance;
 mod measure;
 mod options;

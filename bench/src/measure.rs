@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::cpus::{self, Side};
 use crate::disturbance::Watch;
 use crate::running::{PATIENCE, Running, touch_pages};
 use crate::setting::Setting;
@@ -170,7 +171,8 @@ fn drive(
         command.args([option, &value]);
     }
     command.args(subject.dialect.options(setting.bytes));
-    let output = command.stdin(Stdio::null()).output();
+    command.stdin(Stdio::null());
+    let output = cpus::on(Side::Client, || command.output());
     let output = output.map_err(|error| format!("cannot run the client: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::cpus::{self, Side};
 use crate::subject::{Program, Stdout, Subject};
 
 /// How long a server may take to accept connections, or to get into a state that is waited for.
@@ -61,7 +62,7 @@ impl Running {
             } else {
                 Stdio::null()
             });
-        let child = command.spawn().map_err(failed)?;
+        let child = cpus::on(Side::Server, || command.spawn()).map_err(failed)?;
         let mut running = Self {
             child,
             port,
