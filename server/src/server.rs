@@ -82,7 +82,7 @@ pub enum Failure {
 }
 
 /// Server, connections, log and all.
-pub struct Server<F = File> {
+pub struct Server<F: Storage = File> {
     poll: Poll,
     events: Events,
     signals: Option<Signals>,
