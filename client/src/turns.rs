@@ -95,6 +95,7 @@ struct Session<'a> {
     line: Vec<u8>,
     /// In nanoseconds, from just before a message is sent to its whole reply.
     round_trips: Histogram<u64>,
+    worst: Duration,
     started: Option<Instant>,
     time: Duration,
 }
@@ -106,6 +107,7 @@ impl<'a> Session<'a> {
             connection,
             line: Vec::new(),
             round_trips: Histogram::new(3).expect("3 significant digits are within 0 to 5"),
+            worst: Duration::ZERO,
             started: None,
             time: Duration::ZERO,
         }
@@ -132,10 +134,11 @@ impl<'a> Session<'a> {
             self.failed(&format!("{failure} (at '{text}'"))
         })?;
         let now = Instant::now();
-        let nanos = u64::try_from((now - sent).as_nanos()).unwrap_or(u64::MAX);
+        let round_trip = now - sent;
         self.round_trips
-            .record(nanos)
+            .record(u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX))
             .expect("the histogram grows as needed");
+        self.worst = self.worst.max(round_trip);
         self.time = now - started;
         Ok(())
     }
@@ -145,11 +148,13 @@ impl<'a> Session<'a> {
         self.connection
             .finish()
             .map_err(|failure| self.failed(&format!("{failure} (at the end")))?;
+        let median = Duration::from_nanos(self.round_trips.value_at_quantile(0.5));
         Ok(Summary {
             messages: self.round_trips.len(),
             time: self.time,
-            median: Duration::from_nanos(self.round_trips.value_at_quantile(0.5)),
-            worst: Duration::from_nanos(self.round_trips.max()),
+            // The histogram rounds up.
+            median: median.min(self.worst),
+            worst: self.worst,
         })
     }
 

@@ -1,20 +1,20 @@
 //! A process of ours, and what is known of it.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use std::os::unix::process::CommandExt as _;
-
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::launch::Event;
-use crate::output::{self, Output, Stream};
+use crate::output::{self, Lines, Output, Stream};
 
-/// Forwarding takes little; a thousand clients have two thousand streams.
+/// Showing lines takes little.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// A child whose output is being forwarded. It does not outlive this value.
@@ -23,10 +23,8 @@ pub(crate) struct Child {
     process: process::Child,
     /// Once it has ended and was reaped.
     status: Option<ExitStatus>,
-    /// How many of its stdout and stderr are still to be read.
-    open_streams: usize,
-    /// The last line on its stderr, once that is read to its end.
-    last_words: String,
+    /// The last line on its stderr, once all it said has been shown.
+    last_words: Option<String>,
 }
 
 impl Child {
@@ -52,14 +50,41 @@ impl Child {
             name: name.to_owned(),
             process,
             status: None,
-            open_streams: 2,
-            last_words: String::new(),
+            last_words: None,
         };
-        let stdout = child.process.stdout.take().expect("stdout is piped");
-        let stderr = child.process.stderr.take().expect("stderr is piped");
-        forward(name, index, Stream::Stdout, stdout, output, events)?;
-        forward(name, index, Stream::Stderr, stderr, output, events)?;
+        child.forward(index, output, events)?;
         Ok(child)
+    }
+
+    /// Shows what it says, on a thread of its own.
+    fn forward(
+        &mut self,
+        child: usize,
+        output: &Arc<Output>,
+        events: &Sender<Event>,
+    ) -> io::Result<()> {
+        let stdout = self.process.stdout.take().expect("stdout is piped");
+        let stderr = self.process.stderr.take().expect("stderr is piped");
+        ioctl_fionbio(&stdout, true)?;
+        ioctl_fionbio(&stderr, true)?;
+        let prefix = |stream| output.prefix(&self.name, child, stream);
+        let stdout = Lines::new(stdout, prefix(Stream::Stdout));
+        let stderr = Lines::new(stderr, prefix(Stream::Stderr));
+        let (output, events) = (Arc::clone(output), events.clone());
+        let run = move || {
+            let mut last_line = Vec::new();
+            output::forward(&output, stdout, stderr, |line| {
+                line.clone_into(&mut last_line);
+                if let Some(address) = listening(line) {
+                    // Nobody listens any more once the launcher ends.
+                    _ = events.send(Event::Listening { child, address });
+                }
+            });
+            let last_words = String::from_utf8_lossy(&last_line).into_owned();
+            _ = events.send(Event::Silent { child, last_words });
+        };
+        thread::Builder::new().stack_size(STACK_BYTES).spawn(run)?;
+        Ok(())
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -68,7 +93,7 @@ impl Child {
 
     /// Whether it has ended and all it said has been shown.
     pub(crate) fn is_done(&self) -> bool {
-        self.has_ended() && self.open_streams == 0
+        self.has_ended() && self.last_words.is_some()
     }
 
     /// Whether it has ended in any way but well.
@@ -76,12 +101,9 @@ impl Child {
         self.status.is_some_and(|status| !status.success())
     }
 
-    /// One of its streams has been shown to its end; that of stderr may have a last line.
-    pub(crate) fn stream_closed(&mut self, last_line: String) {
-        self.open_streams -= 1;
-        if !last_line.is_empty() {
-            self.last_words = last_line;
-        }
+    /// All it said has been shown; this is the last line on its stderr.
+    pub(crate) fn fell_silent(&mut self, last_words: String) {
+        self.last_words = Some(last_words);
     }
 
     /// Looks whether it has ended.
@@ -107,22 +129,25 @@ impl Child {
         }
     }
 
-    /// How it ended and why, as far as it said: `exit status: 1: no reply within 10 s`.
+    /// How it ended and why, as far as it said: `no reply within 10 s`, `signal: 9 (SIGKILL)`.
     pub(crate) fn end(&self) -> String {
-        let status = self.status.map(|status| status.to_string());
-        let status = status.unwrap_or_else(|| "lost".to_owned());
-        match self.said() {
-            "" => status,
-            said => format!("{status}: {said}"),
+        let said = self.said();
+        match self.status {
+            // The usual way to fail with a message.
+            Some(status) if status.code() == Some(1) && !said.is_empty() => said.to_owned(),
+            Some(status) if said.is_empty() => status.to_string(),
+            Some(status) => format!("{status}: {said}"),
+            None => "lost".to_owned(),
         }
     }
 
     /// Its last words without its name, which every message of our programs starts with.
     pub(crate) fn said(&self) -> &str {
-        let name = self.name.split(' ').next().unwrap_or_default();
-        let rest = self.last_words.strip_prefix(name);
-        let rest = rest.and_then(|rest| rest.strip_prefix(": "));
-        rest.unwrap_or(&self.last_words)
+        let said = self.last_words.as_deref().unwrap_or_default();
+        let program = self.name.split(' ').next().unwrap_or_default();
+        let rest = said.strip_prefix(program);
+        rest.and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or(said)
     }
 }
 
@@ -130,36 +155,6 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Shows what comes from the child until the end of `from`, on a thread of its own.
-fn forward(
-    name: &str,
-    child: usize,
-    stream: Stream,
-    from: impl Read + Send + 'static,
-    output: &Arc<Output>,
-    events: &Sender<Event>,
-) -> io::Result<()> {
-    let prefix = output.prefix(name, child, stream);
-    let (output, events) = (Arc::clone(output), events.clone());
-    let run = move || {
-        let mut last_line = Vec::new();
-        let write = |lines: &[u8]| output.write(stream, lines);
-        output::forward(from, &prefix, write, |line| {
-            if stream == Stream::Stderr {
-                line.clone_into(&mut last_line);
-                if let Some(address) = listening(line) {
-                    _ = events.send(Event::Listening { child, address });
-                }
-            }
-        });
-        let last_line = String::from_utf8_lossy(&last_line).into_owned();
-        // Nobody listens any more once the launcher ends.
-        _ = events.send(Event::Closed { child, last_line });
-    };
-    thread::Builder::new().stack_size(STACK_BYTES).spawn(run)?;
-    Ok(())
 }
 
 /// The address in the line with which a server says that it accepts connections.

@@ -44,12 +44,8 @@ pub(crate) enum Event {
     Signal(i32),
     /// A child said so.
     Listening { child: usize, address: SocketAddr },
-    /// A child's stream has been shown to its end.
-    Closed {
-        child: usize,
-        /// Empty for stdout.
-        last_line: String,
-    },
+    /// All that a child said has been shown; the last line on its stderr.
+    Silent { child: usize, last_words: String },
     /// A text of the launcher's own is written.
     Said,
 }
@@ -150,8 +146,13 @@ impl Launch {
             // Was it the server that died?
             self.wait(Some(DYING), |_| false)?;
         }
-        self.stop_server()?;
-        let clients = clients.map_err(End::Failed)?;
+        let clients = match (clients, self.stop_server()) {
+            (Ok(clients), stopped) => stopped.map(|()| clients),
+            (Err(client), Err(End::Failed(server))) => {
+                Err(End::Failed(format!("{client}; {server}")))
+            }
+            (Err(client), stopped) => stopped.and(Err(End::Failed(client))),
+        }?;
         let log = options.log();
         let records = summary::count_records(&log).map_err(|error| {
             End::Failed(format!(
@@ -159,7 +160,7 @@ impl Launch {
                 log.display()
             ))
         })?;
-        let place = format!("{records} records in {}", log.display());
+        let place = format!(", {records} records in {}", log.display());
         self.say(Stream::Stdout, summary::text(&clients, &place));
         self.wait(None, |launch| launch.unsaid == 0)?;
         match self.output.failure() {
@@ -213,21 +214,24 @@ impl Launch {
     /// What the clients did, by name, or who failed and why.
     fn summaries(&self) -> Result<Vec<(String, Summary)>, String> {
         let mut summaries = Vec::new();
-        let mut failures = Vec::new();
+        let mut failed = Vec::new();
         for client in self.clients() {
             match client.said().parse() {
                 Ok(summary) if !client.failed() => summaries.push((client.name.clone(), summary)),
-                _ => failures.push(format!("{} failed ({})", client.name, client.end())),
+                _ => failed.push(client),
             }
         }
-        match failures.len() {
-            0 => Ok(summaries),
-            1 => Err(failures.remove(0)),
+        let Some(first) = failed.first() else {
+            return Ok(summaries);
+        };
+        let (name, end) = (&first.name, first.end());
+        Err(match failed.len() {
+            1 => format!("{name} failed ({end})"),
             some => {
-                let (of, first) = (self.clients().len(), &failures[0]);
-                Err(format!("{some} of {of} clients failed, first: {first}"))
+                let of = self.clients().len();
+                format!("{some} of {of} clients failed, first {name} ({end})")
             }
-        }
+        })
     }
 
     /// The clients are through; the server goes on until Ctrl-C.
@@ -239,10 +243,10 @@ impl Launch {
     ) -> Result<(), End> {
         let log = options.log();
         let log = log.display();
-        let place = format!("the server goes on at {address} until Ctrl-C, its log is {log}");
+        let place = format!("; the server goes on at {address} until Ctrl-C, its log is {log}");
         match clients {
             Ok(clients) => self.say(Stream::Stdout, summary::text(&clients, &place)),
-            Err(why) => self.say(Stream::Stderr, format!("launcher: {why}; {place}\n")),
+            Err(why) => self.say(Stream::Stderr, format!("launcher: {why}{place}\n")),
         }
         self.wait(None, |_| false)
     }
@@ -343,9 +347,9 @@ impl Launch {
             }
             // No client listens.
             Event::Listening { .. } => {}
-            Event::Closed { child, last_line } => {
+            Event::Silent { child, last_words } => {
                 if let Some(child) = self.children.get_mut(child) {
-                    child.stream_closed(last_line);
+                    child.fell_silent(last_words);
                 }
             }
             Event::Said => self.unsaid -= 1,

@@ -16,43 +16,44 @@ pub(crate) const COMMAND: Command = Command {
         Opt {
             names: &["host"],
             value: "HOST",
-            help: "the address that the server listens on (127.0.0.1)",
+            help: "the address that the server listens on (default 127.0.0.1)",
         },
         Opt {
             names: &["clhost"],
             value: "HOST",
-            help: "the address that the clients connect to (localhost)",
+            help: "the address that the clients connect to (default localhost)",
         },
         Opt {
             names: &["port"],
             value: "PORT",
-            help: "the port of the server; 0: any that is free (2005)",
+            help: "the port of the server; 0 takes any that is free (default 2005)",
         },
         Opt {
             names: &["cl", "clients"],
             value: "N",
-            help: "the number of clients (5)",
+            help: "the number of clients (default 5)",
         },
         Opt {
             names: &["nt"],
             value: "N",
-            help: "the number of threads of each client (5)",
+            help: "the number of threads of each client (default 5)",
         },
         Opt {
             names: &["ni"],
             value: "N",
             help: "the number of rounds of each client, in each of which every thread sends once \
-                   (10)",
+                   (default 10)",
         },
         Opt {
             names: &["log"],
             value: "FILE",
-            help: "the server's log (logging.log in the current directory)",
+            help: "the server's log (default logging.log)",
         },
         Opt {
             names: &["keep"],
             value: "",
-            help: "leave the server running until Ctrl-C (it ends with the last client)",
+            help: "leave the server running until Ctrl-C instead of ending it after the last \
+                   client",
         },
     ],
     operands: false,
@@ -201,6 +202,7 @@ mod tests {
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let Options {
             host,
             client_host,
@@ -214,7 +216,7 @@ mod tests {
         let numbers = [usize::from(port), clients].map(|n| n.to_string());
         let defaults = [host, client_host, rounds.to_string()];
         for default in defaults.into_iter().chain(numbers) {
-            assert!(help.contains(&format!("({default})")), "{default}");
+            assert!(help.contains(&format!("(default {default})")), "{default}");
         }
     }
 }

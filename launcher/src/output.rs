@@ -2,7 +2,10 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _, Read, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 /// A longer line is shown in pieces of this many bytes, so that memory stays bounded.
 const MAX_LINE: usize = 64 * 1024;
@@ -56,6 +59,9 @@ impl Output {
 
     /// Writes whole lines. What cannot be written is dropped: the children's work goes on.
     pub(crate) fn write(&self, stream: Stream, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match stream {
             Stream::Stdout => write_through(io::stdout().lock(), lines),
@@ -86,54 +92,112 @@ fn write_through(mut to: impl Write, lines: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-/// Reads `from` to its end and hands on its lines: to `write` in blocks of whole ones, each with
-/// `prefix`; to `see` one by one, without their ends.
-pub(crate) fn forward(
-    mut from: impl Read,
-    prefix: &str,
-    write: impl Fn(&[u8]),
-    mut see: impl FnMut(&[u8]),
-) {
-    let mut buffer = vec![0; MAX_LINE];
-    let mut block = Vec::new();
-    let mut len = 0;
-    loop {
-        let read = match from.read(&mut buffer[len..]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // A pipe that cannot be read has nothing more to say.
-            result => result.unwrap_or(0),
-        };
-        len += read;
-        let whole = buffer[..len].iter().rposition(|&byte| byte == b'\n');
-        let end = match whole {
+/// A stream of a child, as lines.
+pub(crate) struct Lines<R> {
+    from: R,
+    prefix: String,
+    /// What was read and not taken yet: `len` bytes.
+    buffer: Box<[u8]>,
+    len: usize,
+    /// Whether it may bring more.
+    open: bool,
+}
+
+impl<R: Read> Lines<R> {
+    /// Of what comes `from` somewhere, each to begin with `prefix`.
+    pub(crate) fn new(from: R, prefix: String) -> Self {
+        Self {
+            from,
+            prefix,
+            buffer: vec![0; MAX_LINE].into(),
+            len: 0,
+            open: true,
+        }
+    }
+
+    /// Reads once; returns whether anything came.
+    fn read(&mut self) -> bool {
+        match self.from.read(&mut self.buffer[self.len..]) {
+            Ok(0) => self.open = false,
+            Ok(len) => {
+                self.len += len;
+                return true;
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                // It has nothing more to say.
+                _ => self.open = false,
+            },
+        }
+        false
+    }
+
+    /// Takes the whole lines, and shows them to `see` one by one without their ends. What may
+    /// become a line is left, unless the stream has ended or the buffer is full.
+    fn take(&mut self, mut see: impl FnMut(&[u8])) -> Vec<u8> {
+        let unread = &self.buffer[..self.len];
+        let whole = match memchr::memrchr(b'\n', unread) {
             Some(at) => at + 1,
-            // The last line, or a piece of a very long one.
-            None if read == 0 || len == MAX_LINE => len,
-            None => continue,
+            None if self.open && self.len < MAX_LINE => 0,
+            None => self.len,
         };
-        block.clear();
-        for line in buffer[..end].split_inclusive(|&byte| byte == b'\n') {
+        let mut block = Vec::new();
+        for line in unread[..whole].split_inclusive(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             see(line);
-            block.extend_from_slice(prefix.as_bytes());
+            block.extend_from_slice(self.prefix.as_bytes());
             block.extend_from_slice(line);
             block.push(b'\n');
         }
-        if !block.is_empty() {
-            write(&block);
+        self.buffer.copy_within(whole..self.len, 0);
+        self.len -= whole;
+        block
+    }
+}
+
+/// Shows both streams of a child, which do not block, until their ends. `see` is shown the lines on
+/// stderr.
+///
+/// A child's lines stay in the order in which it wrote them, though they come by two ways: whatever
+/// it said on stdout before something on stderr is in the pipe when that is read.
+pub(crate) fn forward<Out, Err>(
+    output: &Output,
+    mut stdout: Lines<Out>,
+    mut stderr: Lines<Err>,
+    mut see: impl FnMut(&[u8]),
+) where
+    Out: Read + AsFd,
+    Err: Read + AsFd,
+{
+    // A pipe holds 64 KiB unless told otherwise: so much has to be read before stderr's turn.
+    const READS: usize = 16;
+    while stdout.open || stderr.open {
+        let mut ready = Vec::with_capacity(2);
+        if stdout.open {
+            ready.push(PollFd::new(&stdout.from, PollFlags::IN));
         }
-        if read == 0 {
-            return;
+        if stderr.open {
+            ready.push(PollFd::new(&stderr.from, PollFlags::IN));
         }
-        buffer.copy_within(end..len, 0);
-        len -= end;
+        // An interrupted wait is as good as any: the streams do not block.
+        _ = poll(&mut ready, None);
+        drop(ready);
+        if stderr.open {
+            stderr.read();
+        }
+        for _ in 0..READS {
+            let more = stdout.open && stdout.read();
+            output.write(Stream::Stdout, &stdout.take(|_| {}));
+            if !more {
+                break;
+            }
+        }
+        output.write(Stream::Stderr, &stderr.take(&mut see));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
 
     /// Gives out at most `1` bytes per read.
@@ -146,35 +210,36 @@ mod tests {
         }
     }
 
-    /// What is shown of `input`, one string a block, and the lines seen.
-    fn forwarded(input: &[u8], step: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-        let (blocks, mut seen) = (RefCell::default(), Vec::new());
-        let keep = |block: &[u8]| RefCell::<Vec<_>>::borrow_mut(&blocks).push(block.to_vec());
-        forward(Trickle(input, step), "a | ", keep, |line| {
-            seen.push(line.to_vec());
-        });
-        (blocks.into_inner(), seen)
+    /// What is shown of `input`, one block a read, and the lines seen.
+    fn taken(input: &[u8], step: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let mut lines = Lines::new(Trickle(input, step), "a | ".to_owned());
+        let (mut blocks, mut seen) = (Vec::new(), Vec::new());
+        while lines.open {
+            lines.read();
+            blocks.push(lines.take(|line| seen.push(line.to_vec())));
+        }
+        (blocks, seen)
     }
 
     #[test]
     fn lines_are_whole_however_they_come() {
         let input = b"one\n\ntwo \xff\x1b\r\nlast";
         let expected = b"a | one\na | \na | two \xff\x1b\r\na | last\n";
-        for step in 1..input.len() {
-            let (blocks, seen) = forwarded(input, step);
-            assert!(blocks.iter().all(|block| block.ends_with(b"\n")));
+        for step in 1..=input.len() {
+            let (blocks, seen) = taken(input, step);
+            assert!(blocks.iter().all(|b| b.is_empty() || b.ends_with(b"\n")));
             assert_eq!(blocks.concat(), expected, "{step}");
             assert_eq!(seen, [&b"one"[..], b"", b"two \xff\x1b\r", b"last"]);
         }
-        assert_eq!(forwarded(b"", 1).0.concat(), b"");
-        assert_eq!(forwarded(b"x\n", 9).0.concat(), b"a | x\n");
+        assert_eq!(taken(b"", 1).0.concat(), b"");
+        assert_eq!(taken(b"x\n", 9).0.concat(), b"a | x\n");
     }
 
     #[test]
     fn overlong_lines_come_in_pieces() {
         let mut input = vec![b'x'; 2 * MAX_LINE + 5];
         input.extend(b"\nshort\n");
-        let (blocks, seen) = forwarded(&input, 10_000);
+        let (blocks, seen) = taken(&input, 10_000);
         let lengths: Vec<_> = seen.iter().map(Vec::len).collect();
         assert_eq!(lengths, [MAX_LINE, MAX_LINE, 5, 5]);
         assert!(blocks.iter().all(|block| block.len() < MAX_LINE + 100));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use client::turns::summary::{Summary, Time};
 
-/// A line per client, in columns, and one for all, with what else there is to say about them.
+/// A line per client, in columns, and one for all, which ends with `about_all`.
 pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
     let rows: Vec<[String; 5]> = clients
         .iter()
@@ -36,12 +36,19 @@ pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
     for [name, messages, time, median, worst] in &rows {
         _ = writeln!(
             text,
-            "{name:w0$}  {messages:>w1$} messages in {time:>w2$}, \
-             round trip median {median:>w3$}, worst {worst:>w4$}"
+            "{name:w0$}  {messages:>w1$} message{} in {time:>w2$}, \
+             round trip median {median:>w3$}, worst {worst:>w4$}",
+            plural(messages)
         );
     }
-    _ = writeln!(text, "{:w0$}  {sum:>w1$} messages, {about_all}", "in all");
+    let s = plural(&sum).trim_end();
+    _ = writeln!(text, "{:w0$}  {sum:>w1$} message{s}{about_all}", "in all");
     text
+}
+
+/// As wide for one as for many.
+fn plural(count: &str) -> &str {
+    if count == "1" { " " } else { "s" }
 }
 
 /// How many records `log` holds. It is streamed: logs can be larger than memory.
@@ -75,14 +82,14 @@ mod tests {
         };
         let clients = [
             ("client 1".to_owned(), summary(50, 3210)),
-            ("client 10".to_owned(), summary(60, 1_000_000)),
+            ("client 10".to_owned(), summary(1, 1_000_000)),
         ];
         let expected = "\
-client 1    50 messages in 3.21 ms, round trip median 80.0 µs, worst 321 µs
-client 10   60 messages in  1.00 s, round trip median 25.0 ms, worst 100 ms
-in all     110 messages, 220 records in x
+client 1   50 messages in 3.21 ms, round trip median 80.0 µs, worst 321 µs
+client 10   1 message  in  1.00 s, round trip median 25.0 ms, worst 100 ms
+in all     51 messages, 220 records in x
 ";
-        assert_eq!(text(&clients, "220 records in x"), expected);
+        assert_eq!(text(&clients, ", 220 records in x"), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
@@ -118,7 +118,7 @@ fn a_port_in_use() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ended = Place::real().run(&["-port", &port]);
     let (last, code) = ended.last_words();
-    let expected = "launcher: server ended before it listened (exit status: 1: ";
+    let expected = "launcher: server ended before it listened (cannot listen on ";
     assert!(last.starts_with(expected), "{last}");
     assert!(last.contains(&port) && last.contains("in use"), "{last}");
     assert_eq!(code, Some(1));
@@ -131,6 +131,7 @@ fn a_port_in_use() {
 fn a_server_that_ends_before_it_listens() {
     for (script, expected) in [
         ("echo 'server: no' >&2; exit 7", "exit status: 7: no"),
+        ("echo 'server: no' >&2; exit 1", "no"),
         ("exit 0", "exit status: 0"),
         ("kill -9 $$", "signal: 9 (SIGKILL)"),
     ] {
@@ -162,7 +163,18 @@ fn one_client_that_fails_is_named() {
 fn all_clients_that_fail_are_counted() {
     let place = Place::bare().with("server");
     let ended = place.with_script("client", "kill -9 $$").run(&["-cl", "3"]);
-    let expected = "launcher: 3 of 3 clients failed, first: client 1 failed (signal: 9 (SIGKILL))";
+    let expected = "launcher: 3 of 3 clients failed, first client 1 (signal: 9 (SIGKILL))";
+    assert_eq!(ended.last_words(), (expected, Some(1)));
+}
+
+#[test]
+fn a_server_that_fails_at_last_is_named_beside_the_client() {
+    let script = "trap 'exit 4' TERM; echo 'listening on 127.0.0.1:1' >&2
+                  mkfifo never; exec 3<>never; read x <&3";
+    let place = Place::bare().with_script("server", script);
+    let ended = place.with_script("client", "exit 3").run(&["-cl", "1"]);
+    let expected = "launcher: client 1 failed (exit status: 3); server failed when it was to stop \
+                    (exit status: 4: listening on 127.0.0.1:1)";
     assert_eq!(ended.last_words(), (expected, Some(1)));
 }
 
@@ -208,8 +220,8 @@ fn an_interrupt_stops_everything_at_any_moment() {
 
 #[test]
 fn an_interrupt_before_the_server_listens() {
-    let script = "echo started; while :; do sleep 0.1; done";
-    let place = Place::bare().with("client").with_script("server", script);
+    let place = Place::bare().with("client");
+    let place = place.with_script("server", "echo started; exec sleep 1000");
     let mut running = place.start(&[]);
     running.wait_for("server   | started");
     running.signal(Signal::INT);
@@ -219,7 +231,9 @@ fn an_interrupt_before_the_server_listens() {
 
 #[test]
 fn a_second_interrupt_kills_who_does_not_stop() {
-    let script = "trap 'echo not yet' TERM; echo started; while :; do sleep 0.1; done";
+    // Nothing ever comes from the pipe.
+    let script = "trap 'echo not yet' TERM
+                  mkfifo never; exec 3<>never; echo started; while :; do read x <&3; done";
     let place = Place::bare().with("client").with_script("server", script);
     let mut running = place.start(&[]);
     running.wait_for("server   | started");
@@ -319,9 +333,25 @@ fn help_and_bad_options() {
 }
 
 #[test]
+fn lines_of_one_child_stay_in_order() {
+    let place = Place::real();
+    let mut both_in_one = Command::new("sh");
+    both_in_one.args(["-c", "exec ./launcher -port=0 -cl=4 -ni=3 2>&1"]);
+    let output = both_in_one.current_dir(place.path(".")).output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    for client in 1..=4 {
+        let prefix = format!("client {client} | ");
+        let lines = output.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 5 * 3 + 1);
+        assert!(lines[15].starts_with("client: 15 messages acknowledged in "));
+    }
+}
+
+#[test]
 fn a_closed_stderr_changes_nothing() {
     let place = Place::real();
-    let mut command = std::process::Command::new(place.path("launcher"));
+    let mut command = Command::new(place.path("launcher"));
     command.args(["-port=0", "-cl=1"]).stdout(Stdio::null());
     command.current_dir(place.path("."));
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

@@ -43,7 +43,8 @@ bitflags::bitflags! {
         /// readiness is reported once, so it is kept here.
         const READABLE = 1;
         /// No event will come for the end of the input, so only `WouldBlock` or the end itself
-        /// ends the reading: data and FIN can share one event.
+        /// ends the reading: data and FIN can share one event. So can urgent data, at which a
+        /// read falls short, and what follows it.
         const READ_TO_END = 1 << 1;
         /// The kernel took all it was given the last time.
         const WRITABLE = 1 << 2;
@@ -145,10 +146,11 @@ impl<S: Socket> Connection<S> {
 
     /// Takes note of an event. Nothing is read or written here.
     pub fn note(&mut self, event: &Event) {
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        let to_its_end = event.is_read_closed() || event.is_error() || event.is_priority();
+        if event.is_readable() || to_its_end {
             self.flags |= Flags::READABLE;
         }
-        if event.is_read_closed() || event.is_error() {
+        if to_its_end {
             self.flags |= Flags::READ_TO_END;
         }
         if event.is_writable() {

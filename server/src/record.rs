@@ -80,16 +80,15 @@ pub fn escape(out: &mut Vec<u8>, message: &[u8]) {
     }
 }
 
-/// Whether the escaped message is the message. In chunks without branches, so that it compiles to
-/// vector instructions.
-#[expect(clippy::needless_bitwise_bool)]
+/// Whether the escaped message is the message. In chunks without branches, the last two of which
+/// may overlap, so that it compiles to vector instructions.
 fn is_plain(message: &[u8]) -> bool {
-    let plain = |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'\\');
-    let (chunks, tail) = message.as_chunks::<16>();
-    chunks
-        .iter()
-        .all(|chunk| chunk.iter().fold(true, |all, byte| all & plain(byte)))
-        && tail.iter().all(plain)
+    let plain = |byte: &u8| matches!(byte, b' '..=b'[' | b']'..=b'~');
+    let all_plain = |chunk: &[u8; 16]| chunk.iter().fold(true, |all, byte| all & plain(byte));
+    match message.last_chunk() {
+        Some(last) => all_plain(last) && message.as_chunks().0.iter().all(all_plain),
+        None => message.iter().all(plain),
+    }
 }
 
 /// Characters above ASCII that a terminal or an editor may take for more than text: C1 controls,

@@ -40,6 +40,14 @@ const FIRST_LISTENER: Token = Token(usize::MAX - 3);
 /// A name does not have more addresses than this; further ones would get no token.
 const MAX_LISTENERS: usize = 1 << 16;
 
+/// What is to be told of clients. Linux ends a read at urgent data, so it has to be known of.
+#[cfg(target_os = "linux")]
+const INTEREST: Interest = Interest::READABLE
+    .add(Interest::WRITABLE)
+    .add(Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// How many events one wait brings at most.
 const EVENTS: usize = 1024;
 
@@ -74,7 +82,7 @@ pub enum Failure {
 }
 
 /// Server, connections, log and all.
-pub struct Server<F = File> {
+pub struct Server<F: Storage = File> {
     poll: Poll,
     events: Events,
     signals: Option<Signals>,
@@ -179,8 +187,13 @@ impl<F: Storage> Server<F> {
 
     /// One turn of the loop.
     pub fn turn(&mut self) -> Result<(), Failure> {
-        self.wait()?;
+        self.figures.turns += 1;
+        self.wait(self.timeout())?;
         self.read();
+        while self.gathers() {
+            self.wait(Some(Duration::ZERO))?;
+            self.read();
+        }
         self.commit()?;
         self.reply();
         self.reap();
@@ -189,18 +202,17 @@ impl<F: Storage> Server<F> {
     }
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
-    fn wait(&mut self) -> Result<(), Failure> {
-        let timeout = self.timeout();
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        // A wait is interrupted by a signal, which its pipe tells of, or by a pause (SIGSTOP), after
+        // which the clients' events must be seen before it is judged who was idle.
+        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
             }
-            _ => {}
         }
         self.now = Instant::now();
         self.queues.set_time(self.now);
         self.clock.tick();
-        self.figures.turns += 1;
         let (mut signalled, time) = (false, self.clock.text());
         for event in &self.events {
             match event.token() {
@@ -221,7 +233,7 @@ impl<F: Storage> Server<F> {
         if signalled {
             self.obey_signals()?;
         }
-        if self.now >= self.next_chores {
+        if self.now >= self.next_chores && self.events.iter().count() < EVENTS {
             self.do_chores();
         }
         self.advance_stop();
@@ -281,6 +293,15 @@ impl<F: Storage> Server<F> {
             }
             self.queues.touch(key, connection);
         }
+    }
+
+    /// A sync takes far longer than another look at the poll, so with `-sync` those who have
+    /// something to say by now share it.
+    fn gathers(&self) -> bool {
+        self.log.syncs()
+            && self.batch.messages() > 0
+            && self.batch.records().len() < TURN_BUDGET
+            && !self.events.is_empty()
     }
 
     /// Phase 3: writes the batch to the log, then makes its replies due.
@@ -370,8 +391,8 @@ impl<F: Storage> Server<F> {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         // Registered once for both: readiness is kept in the connection's flags from then on.
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut socket, Token(key), both) {
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(&mut socket, Token(key), INTEREST) {
             log::warn!("{peer}: cannot be watched, closed: {error}");
             return;
         }

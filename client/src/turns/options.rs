@@ -22,43 +22,43 @@ pub(super) const COMMAND: Command = Command {
         Opt {
             names: &["nhost", "host"],
             value: "HOST",
-            help: "the server's name or address; every address of a name is tried (localhost)",
+            help: "the server's name or address; every address of a name is tried (default localhost)",
         },
         Opt {
             names: &["port"],
             value: "PORT",
-            help: "the server's port (2005)",
+            help: "the server's port (default 2005)",
         },
         Opt {
             names: &["nt"],
             value: "N",
-            help: "the number of threads (5)",
+            help: "the number of threads (default 5)",
         },
         Opt {
             names: &["ni"],
             value: "N",
-            help: "the number of rounds, in each of which every thread sends once (10)",
+            help: "the number of rounds, in each of which every thread sends once (default 10)",
         },
         Opt {
             names: &["formula"],
             value: "FORMULA",
-            help: "v in the round i = 0, 1, 2, …: i^2+1, i^2+i or i+1 (i^2+1)",
+            help: "v in the round i = 0, 1, 2, …: i^2+1, i^2+i or i+1 (default i^2+1)",
         },
         Opt {
             names: &["framing"],
-            value: "FRAMING",
-            help: "line: a newline ends messages and replies; none: nothing does, as with the \
-                   original Python programs (line)",
+            value: "line|none",
+            help: "'line': LF ends a message and a reply; 'none': nothing does, as with the \
+                   original Python programs (default line)",
         },
         Opt {
             names: &["timeout"],
             value: "SECONDS",
-            help: "how long to wait for the connection, and for each reply (10)",
+            help: "how long to wait for the connection, and for each reply (default 10)",
         },
         Opt {
             names: &["quiet"],
             value: "",
-            help: "do not print the lines, only the summary (they are printed)",
+            help: "do not print the lines, only the summary",
         },
     ],
     operands: false,
@@ -258,6 +258,7 @@ mod tests {
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let Options {
             host,
             port,
@@ -276,7 +277,7 @@ mod tests {
             "line".to_owned(),
         ];
         for default in defaults {
-            assert!(help.contains(&format!("({default})")), "{default}");
+            assert!(help.contains(&format!("(default {default})")), "{default}");
         }
     }
 

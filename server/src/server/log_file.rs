@@ -11,10 +11,10 @@ use crate::protocol::Reply;
 use crate::terminal::plural;
 
 #[derive(Debug)]
-pub(super) struct LogFile<F> {
+pub(super) struct LogFile<F: Storage> {
     journal: Journal<F>,
     path: PathBuf,
-    /// The last batch was refused.
+    /// It was said that messages cannot be written, and not yet that they can again.
     failing: bool,
     complaint: Throttle,
     /// The path leads elsewhere by now; said once.
@@ -38,6 +38,11 @@ impl<F: Storage> LogFile<F> {
         }
     }
 
+    /// Whether commits are synced to disk.
+    pub(super) fn syncs(&self) -> bool {
+        self.journal.syncs()
+    }
+
     /// Writes the records of `batch`. If the log does not take them, they are dropped, and what is
     /// returned is the answer to their messages.
     pub(super) fn commit(
@@ -54,14 +59,15 @@ impl<F: Storage> LogFile<F> {
         match result {
             Ok(()) => {
                 self.bytes += batch.records().len() as u64;
-                if std::mem::take(&mut self.failing) {
+                // Records of replies may fit where messages do not.
+                if batch.messages() > 0 && std::mem::take(&mut self.failing) {
                     log::warn!("{path}: can be written again");
                 }
                 Ok(None)
             }
             Err(CommitError::Refused(error)) => {
-                self.failing = true;
                 if let Some(ending) = self.complaint.pass(now) {
+                    self.failing = true;
                     let n = batch.messages();
                     let noun = plural(n, "message");
                     log::error!("cannot write {path}: {error}; answered {n} {noun} so{ending}");

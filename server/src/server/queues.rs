@@ -140,12 +140,14 @@ impl Queues {
         }
     }
 
-    /// Closes the connections on which nothing has come or gone for `timeout`.
+    /// Closes the connections on which nothing has come or gone for `timeout`. Where input waits to
+    /// be read, something has come: it was the server that did not get to it, perhaps for a pause.
     pub(super) fn close_idle(&mut self, connections: &mut Slab<Connection>, timeout: Duration) {
         let timeout = timeout.as_millis() as u32;
         for (key, connection) in connections.iter_mut() {
             let idle = self.millis.wrapping_sub(connection.since) >= timeout;
-            if idle && !connection.flags.contains(Flags::CLOSING) {
+            let spared = Flags::CLOSING | Flags::QUEUED_TO_READ;
+            if idle && !connection.flags.intersects(spared) {
                 connection.time_out();
                 self.schedule(key, connection);
             }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::Server;
 use crate::journal::Storage;
 
-/// After so long, what is still unread is answered `error shutting-down`.
+/// After so long, nobody is accepted any more, and what is still unread is answered
+/// `error shutting-down`.
 const REFUSE_AFTER: Duration = Duration::from_secs(2);
 
 /// After so long, nothing more is read.
@@ -76,6 +77,8 @@ impl<F: Storage> Server<F> {
             return;
         }
         stop.step = next;
+        // A flood of new clients must not keep the server.
+        self.listeners.close();
         for (key, connection) in &mut self.connections {
             match next {
                 Step::Drain => {}

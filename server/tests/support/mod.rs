@@ -4,8 +4,11 @@
 //! busy machine needs: reaching it is a failure, never a measurement.
 
 // Each test binary uses a part of this.
-#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
+pub mod numbered;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -26,9 +29,30 @@ pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_server"))
 }
 
+/// A shell script in which `$SERVER` is the server's executable. It has to `exec` it, so that the
+/// process that was started is the server.
+pub fn script(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command.env("SERVER", env!("CARGO_BIN_EXE_server"));
+    command
+}
+
+/// Whether a shell script succeeds; if it does not, says which test is skipped for lack of `what`.
+pub fn can(what: &str, test: &str) -> bool {
+    let can = script(test).stdin(Stdio::null()).output();
+    let can = can.is_ok_and(|output| output.status.success());
+    if !can {
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        eprintln!("skipped {name}: {what} is not possible here");
+    }
+    can
+}
+
 /// A running server, killed when dropped.
 pub struct Server {
     child: Child,
+    pub started: Instant,
     address: SocketAddr,
     folder: TempDir,
     stderr: Receiver<String>,
@@ -64,6 +88,7 @@ impl Server {
         let stderr = lines(child.stderr.take().expect("piped"));
         let mut server = Self {
             child,
+            started: Instant::now(),
             address: ([0, 0, 0, 0], 0).into(),
             folder,
             stderr,
@@ -125,9 +150,78 @@ impl Server {
         }
     }
 
+    /// A line on standard error that contains `text`, if one has come.
+    pub fn try_line(&mut self, text: &str) -> Option<String> {
+        while let Ok(line) = self.stderr.try_recv() {
+            if line.contains(text) {
+                return Some(line);
+            }
+            self.said.push(line);
+        }
+        None
+    }
+
     /// Waits until the log satisfies `condition`.
     pub fn wait_for_log(&self, condition: impl Fn(&str) -> bool) -> String {
         wait_until("the log", || Some(self.log()).filter(|log| condition(log)))
+    }
+
+    /// What it says of itself on SIGUSR1.
+    pub fn figures(&mut self) -> String {
+        self.signal(Signal::USR1);
+        self.wait_for_line(" turns, longest commit ")
+    }
+
+    /// Waits until so many clients are connected, by its own account.
+    pub fn wait_for_clients(&mut self, count: usize) {
+        let noun = if count == 1 { "client" } else { "clients" };
+        let start = format!("{count} {noun} connected, ");
+        wait_until(&start, || self.figures().starts_with(&start).then_some(()));
+    }
+
+    /// The CPU time it has used.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = self.proc("stat");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
+        let fields: Vec<_> = after_name.split_whitespace().collect();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .map(|n| n.parse::<u64>().unwrap())
+            .sum();
+        // The kernel shows ticks of 1/100 s, whatever it counts in.
+        Duration::from_millis(10 * ticks)
+    }
+
+    /// The most memory it has had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        1024 * kib.expect("a size").parse::<u64>().unwrap()
+    }
+
+    /// The descriptors it has open.
+    pub fn descriptors(&self) -> BTreeSet<u64> {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let names = folder.map(|entry| entry.unwrap().file_name());
+        names
+            .map(|name| name.to_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// SIGSTOP has taken effect.
+    pub fn is_stopped(&self) -> bool {
+        self.proc("status").contains("State:\tT")
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap()
+    }
+
+    /// Kills it at once and waits until it is dead.
+    pub fn kill(self) -> Ended {
+        self.signal(Signal::KILL);
+        self.wait()
     }
 
     /// Asks it to stop and waits until it has.
@@ -159,6 +253,15 @@ impl Drop for Server {
 }
 
 impl Ended {
+    /// How many of the lines on standard error contain `text`.
+    pub fn count_said(&self, text: &str) -> usize {
+        self.said.iter().filter(|line| line.contains(text)).count()
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("logging.log")
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("logging.log")).expect("the log is there")
     }

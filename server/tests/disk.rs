@@ -1,0 +1,286 @@
+//! The disk fills, fails or goes away, and the log with it.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use support::numbered::{Load, verify};
+use support::{Client, Server, can, received_from, script, wait_until};
+
+const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
+
+/// Load, then no room, then room again: what is `ok` is in the log, what is an error is not, and
+/// the same connections go on.
+fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
+    let load = Load::start(server.address(), 20, 16).unwrap();
+    let more_than = |what, count: &dyn Fn() -> u64, n| {
+        wait_until(what, || (count() > n).then_some(()));
+    };
+    more_than("acknowledgements", &|| load.acknowledged(), 0);
+    more_than("errors", &|| load.errors(), 5_000);
+    free(&server);
+    let before = load.acknowledged();
+    more_than("service again", &|| load.acknowledged(), before + 1_000);
+    let accounts = load.finish().unwrap();
+    let mut text = Vec::new();
+    File::open(log).unwrap().read_to_end(&mut text).unwrap();
+    let verdict = verify(&accounts, text.as_slice()).unwrap();
+    assert!(verdict.is_good() && verdict.torn == 0, "{verdict:?}");
+    assert!(verdict.unanswered == 0, "nobody is cut off: {verdict:?}");
+    let whole = |line: &[u8]| {
+        line.is_empty() || line.starts_with(b"INFO\t| ") || line.starts_with(b"WARNING\t| ")
+    };
+    assert!(
+        text.split(|&byte| byte == b'\n').all(whole),
+        "no torn record"
+    );
+    let ended = server.stop();
+    assert!(ended.status.success());
+    assert!(
+        ended.count_said("cannot write logging.log: ") >= 1,
+        "{:?}",
+        ended.said
+    );
+    assert!(
+        ended.count_said("logging.log: can be written again") >= 1,
+        "{:?}",
+        ended.said
+    );
+    assert!(ended.said.len() < 100, "no flood: {:?}", ended.said);
+}
+
+#[test]
+fn a_file_size_limit_is_an_error_and_not_a_death() {
+    // In blocks of 512 bytes, and not a multiple of a record's length.
+    let command = script("ulimit -S -f 300; exec $SERVER -port 0 -quiet");
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let log = server.log_path();
+    fill_and_free(server, &log, |server| {
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        prlimit(Some(server.pid()), Resource::Fsize, unlimited).unwrap();
+    });
+}
+
+/// Long messages do not fit, the records of their errors do: the log fails and works in turns.
+#[test]
+fn a_disk_that_is_nearly_full_does_not_flood_the_diagnostics() {
+    const MESSAGES: usize = 100;
+    let command = script("ulimit -S -f 100; exec $SERVER -port 0 -quiet");
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let mut client = server.connect();
+    let (long, too_long) = ("x".repeat(60_000), "x".repeat(70_000));
+    for _ in 0..MESSAGES {
+        let reply = client.ask(&long);
+        assert_eq!(reply, "error log: File too large (os error 27)");
+        // This one leaves a record of its error alone.
+        assert!(client.ask(&too_long).starts_with("error too-long: "));
+    }
+    assert_eq!(client.ask("fits"), "ok");
+    assert_eq!(received_from(&server.log(), &client.name()), ["fits"]);
+    let seconds = server.started.elapsed().as_secs() as usize + 1;
+    let ended = server.stop();
+    assert!(
+        ended.count_said("cannot write") <= seconds,
+        "{:?}",
+        ended.said
+    );
+    // It is a message that shows that the log can be written again.
+    assert_eq!(
+        ended.count_said("can be written again"),
+        1,
+        "{:?}",
+        ended.said
+    );
+}
+
+#[test]
+fn a_full_disk_is_said_and_service_resumes_when_there_is_room() {
+    if !can("mounting a tmpfs", MOUNT) {
+        return;
+    }
+    let command = script(
+        "exec unshare -rm sh -c 'mount -t tmpfs -o size=1m tmpfs . && cd \"$PWD\" &&
+         head -c 600000 /dev/zero >ballast && exec $SERVER -port 0 -quiet'",
+    );
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    // The mount is seen by the server alone.
+    let inside = PathBuf::from(format!("/proc/{}/cwd", server.pid()));
+    // A handle, because that path ends with the server.
+    let log = File::open(inside.join("logging.log")).unwrap();
+    let log = PathBuf::from(format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&log)
+    ));
+    fill_and_free(server, &log, |_| {
+        fs::remove_file(inside.join("ballast")).unwrap();
+    });
+}
+
+#[test]
+fn a_log_on_a_read_only_disk_is_refused_at_start() {
+    if !can("mounting a tmpfs", MOUNT) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = script(
+        "exec unshare -rm sh -c 'mount -t tmpfs -o ro tmpfs . && cd \"$PWD\" &&
+         exec $SERVER -port 0 -quiet'",
+    );
+    let output = command.current_dir(&folder).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "server: cannot open the log logging.log: Read-only file system (os error 30); \
+                    choose another -log\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_failing_write_is_answered_with_an_error_and_the_next_one_is_tried() {
+    let fault = "-P logging.log -e trace=write -e inject=write:error=EIO:when=2";
+    let Some(server) = start_with_fault(fault, &[]) else {
+        return;
+    };
+    let mut client = server.connect();
+    assert_eq!(client.ask("first"), "ok");
+    // The record of the first `ok` may be the second write, or come with the second message.
+    let mut replies: Vec<_> = (0..3)
+        .map(|n| client.ask(&format!("message {n}")))
+        .collect();
+    let logged = received_from(&server.log(), &client.name()).len();
+    assert_eq!(
+        1 + replies.iter().filter(|reply| *reply == "ok").count(),
+        logged
+    );
+    replies.retain(|reply| reply != "ok");
+    let error = "error log: Input/output error (os error 5)";
+    assert!(replies.is_empty() || replies == [error], "{replies:?}");
+    let ended = server.stop();
+    assert!(ended.status.success());
+    assert_eq!(
+        ended.count_said("cannot write logging.log: Input/output error"),
+        1
+    );
+}
+
+#[test]
+fn after_a_failed_sync_nothing_more_is_said_and_the_server_ends() {
+    // The first sync is that of the start.
+    let fault = "-e trace=fdatasync -e inject=fdatasync:error=EIO:when=3";
+    let Some(server) = start_with_fault(fault, &["-sync"]) else {
+        return;
+    };
+    let mut clients = [server.connect(), server.connect()];
+    for client in &mut clients {
+        assert_eq!(client.ask("kept"), "ok");
+    }
+    clients[0].send("never answered\n");
+    let ended = server.wait();
+    for client in &mut clients {
+        let mut rest = Vec::new();
+        // Closed or reset, but without another word.
+        _ = client.stream().read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+    }
+    assert_eq!(ended.status.code(), Some(1));
+    let line = ended.said.last().unwrap();
+    let expected = "server: cannot sync logging.log: Input/output error (os error 5); ";
+    assert!(line.starts_with(expected), "{:?}", ended.said);
+    assert_eq!(ended.said.len(), 1, "one line: {:?}", ended.said);
+}
+
+/// A server whose system calls fail as strace is told; `None` where there is no strace.
+fn start_with_fault(fault: &str, options: &[&str]) -> Option<Server> {
+    let test = format!("strace -D -o /dev/null {fault} true");
+    if !can("strace", &test) {
+        return None;
+    }
+    // With -D the process that was started is the server, not strace.
+    let options = options.join(" ");
+    let command = script(&format!(
+        ">logging.log; exec strace -D -o /dev/null {fault} $SERVER -port 0 -quiet {options}"
+    ));
+    Some(Server::start_command(tempfile::tempdir().unwrap(), command))
+}
+
+#[test]
+fn a_renamed_log_is_said_once_and_goes_on_until_sighup() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("before"), "ok");
+    let old = server.folder().join("logging.log.1");
+    fs::rename(server.log_path(), &old).unwrap();
+    let mut asked = 1;
+    wait_for_displacement(&mut server, &mut client, &mut asked);
+    server.signal(Signal::HUP);
+    wait_until("the new log", || server.log_path().exists().then_some(()));
+    assert_eq!(client.ask("after"), "ok");
+    let both = fs::read_to_string(old).unwrap() + &server.log();
+    assert_eq!(received_from(&both, &client.name()).len(), asked + 1);
+    assert_eq!(received_from(&server.log(), &client.name()), ["after"]);
+    assert_eq!(
+        server.stop().count_said("was moved or deleted"),
+        0,
+        "said once"
+    );
+}
+
+#[test]
+fn a_folder_that_vanishes_takes_no_record_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let mut server = Server::start_in(folder, &["-log", "logs/lines.log"]);
+    let open = File::open(logs.join("lines.log")).unwrap();
+    let mut client = server.connect();
+    assert_eq!(client.ask("before"), "ok");
+    fs::remove_dir_all(&logs).unwrap();
+    let mut asked = 1;
+    wait_for_displacement(&mut server, &mut client, &mut asked);
+    server.signal(Signal::HUP);
+    server.wait_for_line("cannot open logs/lines.log anew: No such file");
+    assert_eq!(client.ask("into the old file"), "ok");
+    let kept = io::read_to_string(BufReader::new(open)).unwrap();
+    assert_eq!(received_from(&kept, &client.name()).len(), asked + 1);
+    fs::create_dir(&logs).unwrap();
+    server.signal(Signal::HUP);
+    wait_until("the new log", || {
+        logs.join("lines.log").exists().then_some(())
+    });
+    assert_eq!(client.ask("after"), "ok");
+    let log = fs::read_to_string(logs.join("lines.log")).unwrap();
+    assert_eq!(received_from(&log, &client.name()), ["after"]);
+}
+
+/// The server looks at its log's name while it is busy.
+fn wait_for_displacement(server: &mut Server, client: &mut Client, asked: &mut usize) {
+    wait_until("the warning", || {
+        assert_eq!(client.ask("meanwhile"), "ok");
+        *asked += 1;
+        server.try_line("was moved or deleted: records go on into the file that was opened")
+    });
+}
+
+#[test]
+fn a_log_that_cannot_be_reopened_is_kept() {
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    let old = server.folder().join("old.log");
+    fs::rename(server.log_path(), &old).unwrap();
+    let made = script("mkfifo logging.log")
+        .current_dir(server.folder())
+        .status();
+    assert!(made.unwrap().success());
+    server.signal(Signal::HUP);
+    server.wait_for_line("anew: it is not a regular file; the old file is kept");
+    assert_eq!(client.ask("kept"), "ok");
+    let log = fs::read_to_string(old).unwrap();
+    assert_eq!(received_from(&log, &client.name()), ["kept"]);
+}

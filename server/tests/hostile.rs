@@ -1,0 +1,308 @@
+//! Clients that misbehave.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::SendFlags;
+use rustix::process::Signal;
+use support::{Client, Server, can, received_from, script};
+
+/// What the server may have of memory at most in every test here, in bytes: the batches of two
+/// turns, the run of the program itself, and a message for each of the few clients.
+const MEMORY: u64 = 64 << 20;
+
+/// The server is well: it answers others, and its memory is within the bound.
+fn check(server: &Server) {
+    assert_eq!(server.connect().ask("another client"), "ok");
+    let peak = server.peak_memory();
+    assert!(peak < MEMORY, "{} MiB", peak >> 20);
+}
+
+/// Sends `lines` again and again, reads nothing, until the server stops reading too. Returns how
+/// many lines were sent, the last perhaps in part.
+fn fill(client: &Client, line: &str) -> usize {
+    let lines = line.repeat((1 << 20) / line.len());
+    let mut stream = client.stream();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let mut sent = 0;
+    loop {
+        let piece = &lines.as_bytes()[sent % line.len()..];
+        match stream.write(piece) {
+            Ok(n) => sent += n,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                return sent / line.len();
+            }
+        }
+        assert!(sent < 100 << 20, "nobody stops this client");
+    }
+}
+
+#[test]
+fn who_does_not_read_is_not_read_from_and_loses_nothing() {
+    let server = Server::start(&[]);
+    let mut deaf = server.connect();
+    let whole = fill(&deaf, "never reads\n");
+    check(&server);
+    // Once it reads, everything is answered, byte by byte at first.
+    let mut first = [0; 3];
+    for byte in &mut first {
+        deaf.stream()
+            .read_exact(std::slice::from_mut(byte))
+            .unwrap();
+    }
+    assert_eq!(&first, b"ok\n");
+    for _ in 1..whole {
+        assert_eq!(deaf.reply(), "ok");
+    }
+    check(&server);
+}
+
+#[test]
+fn a_paused_reader_that_hangs_up_is_noticed() {
+    let mut server = Server::start(&[]);
+    let deaf = server.connect();
+    fill(&deaf, "\n");
+    server.wait_for_clients(1);
+    drop(deaf);
+    server.wait_for_clients(0);
+    check(&server);
+}
+
+#[test]
+fn a_hundred_clients_that_send_bare_line_ends_and_read_nothing() {
+    let server = Server::start(&[]);
+    let clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    let lines = vec![b'\n'; 1 << 16];
+    for client in &clients {
+        // As much as the two kernels take at once.
+        client.stream().set_nonblocking(true).unwrap();
+        while client.stream().write(&lines).is_ok() {}
+    }
+    check(&server);
+}
+
+#[test]
+fn a_line_that_never_ends_costs_nothing() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..256 {
+        client.send(&piece);
+    }
+    client.send("\nin step\n");
+    assert!(client.reply().starts_with("error too-long: "));
+    assert_eq!(client.reply(), "ok");
+    assert_eq!(received_from(&server.log(), &client.name()), ["in step"]);
+    check(&server);
+}
+
+#[test]
+fn a_byte_at_a_time() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for message in ["slow", "slower\r", ""] {
+        for byte in message.bytes().chain([b'\n']) {
+            client.send([byte]);
+        }
+        assert_eq!(client.reply(), "ok");
+    }
+    assert_eq!(
+        received_from(&server.log(), &client.name()),
+        ["slow", "slower", ""]
+    );
+}
+
+#[test]
+fn a_reset_in_mid_message_drops_that_message_alone() {
+    let mut server = Server::start(&[]);
+    for n in 0..50 {
+        let mut client = server.connect();
+        assert_eq!(client.ask(&format!("whole {n}")), "ok");
+        client.send("unfinished");
+        reset(client);
+    }
+    server.wait_for_clients(0);
+    let log = server.stop().log();
+    assert_eq!(log.matches("recieved: whole ").count(), 50);
+    assert!(!log.contains("unfinished"));
+}
+
+#[test]
+fn resets_with_replies_in_flight() {
+    let mut server = Server::start(&[]);
+    for _ in 0..50 {
+        let mut client = server.connect();
+        client.send("\n".repeat(5_000));
+        reset(client);
+    }
+    server.wait_for_clients(0);
+    check(&server);
+}
+
+fn reset(client: Client) {
+    // With no time to linger, a close is a reset.
+    let socket = socket2::SockRef::from(client.stream());
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+}
+
+#[test]
+fn three_thousand_connections_in_a_row_leave_nothing_behind() {
+    let mut server = Server::start(&[]);
+    check(&server);
+    server.wait_for_clients(0);
+    let before = server.descriptors();
+    for n in 0..3_000 {
+        let mut client = server.connect();
+        match n % 3 {
+            0 => {}
+            1 => client.send("unfinished"),
+            _ => assert_eq!(client.ask("whole"), "ok"),
+        }
+    }
+    server.wait_for_clients(0);
+    assert_eq!(server.descriptors(), before);
+    check(&server);
+}
+
+#[test]
+fn a_thousand_silent_clients() {
+    let mut server = Server::start(&[]);
+    let silent: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    server.wait_for_clients(1000);
+    let before = server.cpu_time();
+    thread::sleep(Duration::from_millis(500));
+    assert!(server.cpu_time().saturating_sub(before) < Duration::from_millis(50));
+    check(&server);
+    drop(silent);
+    server.wait_for_clients(0);
+}
+
+/// Nothing forges a record or reaches the terminal raw, whatever the bytes.
+#[test]
+fn hostile_bytes_stay_in_their_record() {
+    for framing in ["line", "none"] {
+        let mut command = support::binary();
+        command
+            .args(["-port", "0", "-framing", framing])
+            .stdout(Stdio::piped());
+        let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
+        let mut shown = server.take_stdout();
+        let mut client = server.connect();
+        let forged = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:1 recieved: forged";
+        let mut hostile = vec![
+            format!("x\r{forged}").into_bytes(),
+            format!("x\u{85}{forged}\u{2028}{forged}").into_bytes(),
+            b"\x1b]0;title\x07\x1b[2J\x9b31m\xc2\x9b31m".to_vec(),
+            "\u{202e}gnp.exe \u{2066} \u{61c} \u{200f}".into(),
+            (0..=255).filter(|&byte| byte != b'\n').collect(),
+            b"\r\r\r".to_vec(),
+            vec![0; 1000],
+        ];
+        if framing == "none" {
+            hostile.push(format!("x\n{forged}\n").into());
+        }
+        for message in &hostile {
+            client.send(message);
+            if framing == "line" {
+                client.send("\n");
+            }
+            let mut reply = [0; 2];
+            client.stream().read_exact(&mut reply).unwrap();
+            assert_eq!(&reply, b"ok");
+            if framing == "line" {
+                assert_eq!(client.reply(), "");
+            }
+        }
+        let peer = client.name();
+        drop(client);
+        server.wait_for_clients(0);
+        let log = server.stop().log();
+        let mut text = String::new();
+        shown.read_to_string(&mut text).unwrap();
+        assert_eq!(text, log, "the terminal shows what the log holds");
+        assert_eq!(received_from(&log, &peer).len(), hostile.len());
+        assert!(
+            log.lines()
+                .all(|line| line.contains(&format!(" --{peer} "))),
+            "{log}"
+        );
+        let raw = |c: char| {
+            c.is_control() && c != '\n' && c != '\t'
+                || matches!(c, '\u{2028}' | '\u{202e}' | '\u{2066}')
+        };
+        assert!(!log.contains(raw), "{log:?}");
+    }
+}
+
+/// Linux ends a read at urgent data, though more has come behind it.
+#[test]
+fn urgent_data_does_not_hide_what_follows_it() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("before"), "ok");
+    server.signal(Signal::STOP);
+    client.send("one\n");
+    rustix::net::send(client.stream(), b"!", SendFlags::OOB).unwrap();
+    client.send("two\n");
+    server.signal(Signal::CONT);
+    assert_eq!(client.reply(), "ok");
+    assert_eq!(client.reply(), "ok");
+}
+
+/// In a network of its own that goes away under two clients, an idle one and one that is owed a
+/// reply.
+#[test]
+fn clients_that_vanish_are_dropped() {
+    if !can("a network namespace", "unshare -rn ip link set lo up") {
+        return;
+    }
+    let command = script(
+        "exec unshare -rn sh -c 'ip link set lo up && exec $SERVER -port 0 -quiet -keepalive 1'",
+    );
+    let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let pid = server.pid().to_string();
+    let inside = |shell: &str| {
+        let mut command = Command::new("nsenter");
+        command.args([
+            "-t",
+            &pid,
+            "-U",
+            "-n",
+            "--preserve-credentials",
+            "bash",
+            "-c",
+            shell,
+        ]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let client = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{}; while read line; do echo \"$line\" >&3; echo sent; done",
+        server.address().port()
+    );
+    let mut clients = [inside(&client), inside(&client)];
+    server.wait_for_clients(2);
+    server.signal(Signal::STOP);
+    let mut input = clients[1].stdin.take().unwrap();
+    writeln!(input, "its reply will be in flight").unwrap();
+    let mut told = BufReader::new(clients[1].stdout.take().unwrap());
+    told.read_line(&mut String::new()).unwrap();
+    assert!(inside("ip link set lo down").wait().unwrap().success());
+    server.signal(Signal::CONT);
+    server.wait_for_clients(0);
+    server.wait_for_log(|log| log.contains("its reply will be in flight"));
+    for client in &mut clients {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+}
