@@ -34,6 +34,7 @@ mod run;
 mod runfile;
 mod schedule;
 mod seen;
+mod served;
 mod summary;
 mod tally;
 mod template;

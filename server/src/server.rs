@@ -84,7 +84,7 @@ pub enum Failure {
 }
 
 /// Server, connections, log and all.
-pub struct Server<F = File> {
+pub struct Server<F: Storage = File> {
     poll: Poll,
     events: Events,
     signals: Option<Signals>,
@@ -189,8 +189,13 @@ impl<F: Storage> Server<F> {
 
     /// One turn of the loop.
     pub fn turn(&mut self) -> Result<(), Failure> {
-        self.wait()?;
+        self.figures.turns += 1;
+        self.wait(self.timeout())?;
         self.read();
+        while self.gathers() {
+            self.wait(Some(Duration::ZERO))?;
+            self.read();
+        }
         self.commit()?;
         self.reply();
         self.reap();
@@ -199,18 +204,17 @@ impl<F: Storage> Server<F> {
     }
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
-    fn wait(&mut self) -> Result<(), Failure> {
-        let timeout = self.timeout();
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        // A wait is interrupted by a signal, which its pipe tells of, or by a pause (SIGSTOP), after
+        // which the clients' events must be seen before it is judged who was idle.
+        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
             }
-            _ => {}
         }
         self.now = Instant::now();
         self.queues.set_time(self.now);
         self.clock.tick();
-        self.figures.turns += 1;
         let (mut signalled, time) = (false, self.clock.text());
         for event in &self.events {
             match event.token() {
@@ -231,7 +235,7 @@ impl<F: Storage> Server<F> {
         if signalled {
             self.obey_signals()?;
         }
-        if self.now >= self.next_chores {
+        if self.now >= self.next_chores && self.events.iter().count() < EVENTS {
             self.do_chores();
         }
         self.advance_stop();
@@ -291,6 +295,15 @@ impl<F: Storage> Server<F> {
             }
             self.queues.touch(key, connection);
         }
+    }
+
+    /// A sync takes far longer than another look at the poll, so with `-sync` those who have
+    /// something to say by now share it.
+    fn gathers(&self) -> bool {
+        self.log.syncs()
+            && self.batch.messages() > 0
+            && self.batch.records().len() < TURN_BUDGET
+            && !self.events.is_empty()
     }
 
     /// Phase 3: writes the batch to the log, then makes its replies due.

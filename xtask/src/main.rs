@@ -1,5 +1,7 @@
 //! The project's chores: `cargo xtask COMMAND`. One file per command.
 
+mod bench;
+mod release;
 mod run_all;
 
 use std::ffi::OsString;
@@ -10,11 +12,18 @@ use std::process::ExitCode;
 /// A command: its name, what it does, and the function, which gets the rest of the command line.
 type Command = (&'static str, &'static str, fn(Vec<OsString>) -> ExitCode);
 
-const COMMANDS: &[Command] = &[(
-    "run-all [OPTIONS]",
-    "build server, client and launcher in release mode and run the launcher",
-    run_all::main,
-)];
+const COMMANDS: &[Command] = &[
+    (
+        "run-all [OPTIONS]",
+        "build server, client and launcher in release mode and run the launcher",
+        run_all::main,
+    ),
+    (
+        "bench [OPTIONS]",
+        "measure the server beside its peers; -quick takes a minute",
+        bench::main,
+    ),
+];
 
 /// Exit code for a command line that could not be understood.
 const EXIT_USAGE: u8 = 2;

@@ -1,43 +1,11 @@
 //! `cargo xtask run-all`: builds everything it needs, then becomes the launcher.
 
-use std::env;
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use crate::fail;
+use crate::release;
 
 /// `args` are the launcher's.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-    let build = Command::new(cargo)
-        .args(["build", "--release", "--bins"])
-        .args(["-p", "server", "-p", "client", "-p", "launcher"])
-        .arg("--manifest-path")
-        .arg(manifest)
-        .status();
-    match build {
-        Ok(status) if status.success() => {}
-        // Cargo has said why.
-        Ok(_) => return ExitCode::FAILURE,
-        Err(error) => return fail(&format!("cannot run cargo: {error}")),
-    }
-    let launcher = match release_directory() {
-        Ok(directory) => directory.join("launcher"),
-        Err(error) => return fail(&format!("cannot find the build directory: {error}")),
-    };
-    // Not a child: Ctrl-C, kill and the exit code are the launcher's own affair.
-    let error = Command::new(&launcher).args(args).exec();
-    fail(&format!("cannot run {}: {error}", launcher.display()))
-}
-
-/// Where release builds are: beside this program's own directory, wherever cargo is told to build.
-fn release_directory() -> io::Result<PathBuf> {
-    let own = env::current_exe()?;
-    let target = own.ancestors().nth(2);
-    let target = target.ok_or_else(|| io::Error::other(own.display().to_string()))?;
-    Ok(target.join("release"))
+    release::build_and_become(&["server", "client", "launcher"], "launcher", args)
 }

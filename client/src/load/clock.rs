@@ -46,7 +46,7 @@ impl Usage {
             thread: cpu_time(ClockId::ThreadCPUTime),
             waited: waited(),
             process: cpu_time(ClockId::ProcessCPUTime),
-            ticks: ticks(),
+            ticks: ticks("/proc/self/stat"),
         }
     }
 }
@@ -62,9 +62,10 @@ fn waited() -> Option<u64> {
     text.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Fields 14 and 15 of the process's `stat`, counted after its name, which may hold anything.
-fn ticks() -> Option<(u64, u64)> {
-    let text = fs::read_to_string("/proc/self/stat").ok()?;
+/// Fields 14 and 15 of a process's `stat`, counted after its name, which may hold anything: time
+/// in the program, and in the kernel on its behalf, in ticks.
+pub(super) fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(stat).ok()?;
     let mut fields = text
         .get(text.rfind(')')? + 1..)?
         .split_whitespace()

@@ -113,6 +113,11 @@ pub(super) const COMMAND: Command = Command {
             "write the figures as a page of HTML with charts (no)",
         ),
         opt(
+            &["pid"],
+            "PID",
+            "the server's process, on this machine: report its CPU time and memory, too (no)",
+        ),
+        opt(
             &["json"],
             "",
             "print the figures as one JSON object, and nothing else",
@@ -175,6 +180,7 @@ pub(super) struct Options {
     pub(super) save: Option<PathBuf>,
     pub(super) fail_if: Vec<Threshold>,
     pub(super) report: Option<PathBuf>,
+    pub(super) pid: Option<u32>,
     pub(super) json: bool,
     pub(super) label: Option<String>,
 }
@@ -211,6 +217,7 @@ impl Default for Options {
             save: None,
             fail_if: Vec::new(),
             report: None,
+            pid: None,
             json: false,
             label: None,
         }
@@ -286,6 +293,7 @@ impl Options {
                 self.fail_if.push(threshold);
             }
             "report" => self.report = Some(given.path()?),
+            "pid" => self.pid = Some(given.number("a process number", 1..=u32::MAX)?),
             "json" => self.json = true,
             "label" => self.label = Some(given.text()?),
             other => unreachable!("-{other} is in the table but not here"),

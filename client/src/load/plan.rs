@@ -8,6 +8,7 @@ use super::figures::Interval;
 use super::ledger::Ledger;
 use super::replies::Expected;
 use super::schedule::Schedule;
+use super::served::Served;
 use super::tally::Tally;
 use super::template::Template;
 
@@ -34,6 +35,8 @@ pub(super) struct Plan {
     pub(super) warmup: Nanos,
     pub(super) duration: Option<Nanos>,
     pub(super) messages: Option<u64>,
+    /// The server's process.
+    pub(super) pid: Option<u32>,
     /// Note which messages were rejected, for the verification.
     pub(super) keep: bool,
 }
@@ -98,6 +101,8 @@ pub(super) struct Done {
     pub(super) never_sent: u64,
     /// CPU time at the measurement's begin and end.
     pub(super) usage: (Usage, Usage),
+    /// The same of the server, if this worker was to look.
+    pub(super) served: Option<(Served, Served)>,
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub(super) struct Report {
     /// Only in the open loop.
     pub(super) open_loop: Option<OpenLoop>,
     pub(super) instrument: Instrument,
+    /// Only with `-pid`.
+    pub(super) server: Option<Server>,
     pub(super) warnings: Vec<String>,
     pub(super) thresholds: Vec<Verdict>,
     pub(super) verification: Option<Verification>,
@@ -179,6 +181,20 @@ pub(super) struct Instrument {
     pub(super) system_s: f64,
     pub(super) cpu_ns_per_message: Option<f64>,
     pub(super) threads: Vec<Thread>,
+}
+
+/// What the server's process used, from the end of the warm-up on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) cpu_s: f64,
+    /// Of `cpu_s`, in the program; to 10 ms.
+    pub(super) user_s: f64,
+    /// Of `cpu_s`, in the kernel on the program's behalf.
+    pub(super) system_s: f64,
+    pub(super) cpu_ns_per_message: Option<f64>,
+    /// The most it ever had resident.
+    pub(super) peak_memory_bytes: u64,
 }
 
 /// Shares of the measured time.

@@ -146,6 +146,7 @@ fn plan(options: &Options, run: &str, address: std::net::SocketAddr) -> Plan {
         warmup: nanos(options.warmup),
         duration: options.duration.map(nanos),
         messages: options.messages,
+        pid: options.pid,
         keep: options.keeps_ledgers(),
     }
 }

@@ -7,8 +7,8 @@ use super::options::Options;
 use super::plan::Done;
 use super::replies::{ErrorKind, ErrorKinds};
 use super::report::{
-    Connections, Counted, EndedBy, FORMAT, Instrument, Loop, Messages, OpenLoop, Report, Settings,
-    Thread, Throughput, VERSION,
+    Connections, Counted, EndedBy, FORMAT, Instrument, Loop, Messages, OpenLoop, Report, Server,
+    Settings, Thread, Throughput, VERSION,
 };
 use super::run::Outcome;
 use super::units::{count, latency, plural};
@@ -97,11 +97,16 @@ pub(super) fn report(options: &Options, run: &str, started: &str, mut outcome: O
         },
         open_loop: open_loop(&outcome.done),
         instrument: instrument(&outcome.done, measured, counts.acknowledged),
+        server: server(&outcome.done, counts.acknowledged),
         warnings: Vec::new(),
         thresholds: Vec::new(),
         verification: None,
     };
     report.warnings = warnings(&report);
+    if let Some(pid) = options.pid.filter(|_| report.server.is_none()) {
+        let warning = format!("there is no process {pid} on this machine to look at");
+        report.warnings.push(warning);
+    }
     report
 }
 
@@ -172,6 +177,11 @@ fn open_loop(done: &[Done]) -> Option<OpenLoop> {
         held,
         never_sent: done.iter().map(|done| done.never_sent).sum(),
     })
+}
+
+fn server(done: &[Done], acknowledged: u64) -> Option<Server> {
+    let (first, last) = done.iter().find_map(|done| done.served)?;
+    Some(last.since(&first, acknowledged))
 }
 
 fn instrument(done: &[Done], measured: Nanos, acknowledged: u64) -> Instrument {

@@ -222,6 +222,18 @@ fn instrument(text: &mut String, report: &Report) {
             busy.join(", ")
         ),
     );
+    let Some(server) = &report.server else {
+        return;
+    };
+    let each = server.cpu_ns_per_message;
+    let each = each.map_or(String::new(), |ns| format!(", {} per message", latency(ns)));
+    let figures = format!(
+        "{} of CPU{each} ({:.0} % of it the kernel's); {} MiB of memory at most",
+        seconds(server.cpu_s),
+        100.0 * server.system_s / server.cpu_s.max(f64::MIN_POSITIVE),
+        server.peak_memory_bytes >> 20,
+    );
+    line(text, "server", &figures);
 }
 
 /// What became of one `-fail-if`.

@@ -25,6 +25,7 @@ use super::figures::INTERVAL;
 use super::plan::{Control, Done, News, Plan};
 use super::replies::{Expected, Reply};
 use super::schedule::Schedule;
+use super::served::Served;
 use super::tally::Tally;
 use super::timer::Timer;
 
@@ -80,6 +81,8 @@ pub(super) struct Worker {
     next_sweep: Nanos,
     /// CPU time when the measurement began.
     begun: Option<Usage>,
+    /// The server's, then; the first worker looks for all.
+    served: Option<Served>,
 }
 
 impl Worker {
@@ -118,6 +121,7 @@ impl Worker {
             alive: 0,
             next_sweep: 0,
             begun: None,
+            served: None,
             plan,
             control,
             news,
@@ -228,6 +232,7 @@ impl Worker {
     fn finish(mut self, sent_until: Nanos) {
         self.housekeeping();
         let now = Usage::now();
+        let served = self.look_at_server();
         for connection in &mut self.connections {
             self.tally.leave(&mut connection.pending);
         }
@@ -252,14 +257,21 @@ impl Worker {
             quota_left: self.quota,
             never_sent,
             usage: (self.begun.unwrap_or(now), now),
+            served: self.served.zip(served),
         };
         _ = self.news.send(News::Done(Box::new(done)));
+    }
+
+    fn look_at_server(&self) -> Option<Served> {
+        let pid = self.plan.pid.filter(|_| self.number == 0)?;
+        Served::by(pid)
     }
 
     /// What has to be done from time to time; returns the time.
     fn housekeeping(&mut self) -> Nanos {
         let now = self.plan.clock.now();
         if now >= self.tally.begin && self.begun.is_none() {
+            self.served = self.look_at_server();
             self.begun = Some(Usage::now());
         }
         while now >= self.interval_end() {

@@ -11,7 +11,7 @@ use crate::protocol::Reply;
 use crate::terminal::plural;
 
 #[derive(Debug)]
-pub(super) struct LogFile<F> {
+pub(super) struct LogFile<F: Storage> {
     journal: Journal<F>,
     path: PathBuf,
     /// It was said that messages cannot be written, and not yet that they can again.
@@ -36,6 +36,11 @@ impl<F: Storage> LogFile<F> {
             bytes: 0,
             longest_commit: Duration::ZERO,
         }
+    }
+
+    /// Whether commits are synced to disk.
+    pub(super) fn syncs(&self) -> bool {
+        self.journal.syncs()
     }
 
     /// Writes the records of `batch`. If the log does not take them, they are dropped, and what is

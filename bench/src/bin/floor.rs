@@ -1,0 +1,124 @@
+//! The floor: a bare `mio` loop that answers `ok` to every line and keeps nothing.
+//!
+//! No server on one thread, with the same system calls and something to do between them, can be
+//! faster. It is written as simply as that allows; what a real server needs beyond it (a log, a
+//! limit, order at the end) is what the benchmark weighs.
+
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+
+use memchr::memchr_iter;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+const LISTENER: Token = Token(usize::MAX);
+/// Lent to whichever connection is read; as long as our server's.
+const INPUT: usize = 64 << 10;
+/// Replies written at once, at most.
+const REPLIES: usize = 16 << 10;
+const REPLY: &[u8; 3] = b"ok\n";
+
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            _ = writeln!(io::stderr(), "floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Connection {
+    socket: TcpStream,
+    /// Bytes of replies that the kernel has not taken yet.
+    owed: usize,
+}
+
+fn serve() -> io::Result<()> {
+    server::process::raise_descriptor_limit();
+    // The listener of our server, so that accepted sockets have the same options.
+    let mut listeners = server::net::listen("127.0.0.1", 0, None)?;
+    let listener = &mut listeners[0];
+    let mut poll = Poll::new()?;
+    poll.registry()
+        .register(listener, LISTENER, Interest::READABLE)?;
+    _ = writeln!(io::stderr(), "listening on {}", listener.local_addr()?);
+
+    let mut events = Events::with_capacity(1024);
+    let mut connections = Slab::new();
+    let mut input = vec![0; INPUT];
+    let replies = REPLY.repeat(REPLIES);
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &events {
+            let Token(key) = event.token();
+            if event.token() == LISTENER {
+                accept(listener, &poll, &mut connections)?;
+            } else if let Some(connection) = connections.get_mut(key) {
+                let to_the_end = event.is_read_closed() || event.is_error();
+                if !connection.answer(&mut input, &replies, to_the_end) {
+                    connections.remove(key);
+                }
+            }
+        }
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    poll: &Poll,
+    connections: &mut Slab<Connection>,
+) -> io::Result<()> {
+    loop {
+        match listener.accept() {
+            Ok((mut socket, _)) => {
+                let entry = connections.vacant_entry();
+                let both = Interest::READABLE | Interest::WRITABLE;
+                poll.registry()
+                    .register(&mut socket, Token(entry.key()), both)?;
+                entry.insert(Connection { socket, owed: 0 });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl Connection {
+    /// Reads what there is and answers it; false when the connection is over.
+    fn answer(&mut self, input: &mut [u8], replies: &[u8], to_the_end: bool) -> bool {
+        loop {
+            let n = match self.socket.read(input) {
+                Ok(0) => return false,
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return false,
+            };
+            self.owed += memchr_iter(b'\n', &input[..n]).count() * REPLY.len();
+            if !self.flush(replies) {
+                return false;
+            }
+            if n < input.len() && !(to_the_end && n > 0) {
+                return true;
+            }
+        }
+    }
+
+    /// Writes what is owed; false when the connection is over.
+    fn flush(&mut self, replies: &[u8]) -> bool {
+        while self.owed > 0 {
+            // A short write may have ended within a reply: go on from there.
+            let start = (REPLY.len() - self.owed % REPLY.len()) % REPLY.len();
+            let end = replies.len().min(start + self.owed);
+            match self.socket.write(&replies[start..end]) {
+                Ok(n) => self.owed -= n,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+}

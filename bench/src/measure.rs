@@ -1,0 +1,174 @@
+//! One measurement: a server is started, driven and stopped.
+
+use std::env;
+use std::io;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::disturbance::Watch;
+use crate::running::{Running, touch_pages};
+use crate::setting::Setting;
+use crate::subject::Subject;
+
+/// What one measurement found.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) seconds: f64,
+    /// Acknowledged.
+    pub(crate) messages: u64,
+    /// CPU seconds of the server, in the program and in the kernel.
+    pub(crate) user: f64,
+    pub(crate) system: f64,
+    /// Latency in nanoseconds.
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) p99_9: u64,
+    /// In bytes.
+    pub(crate) peak_memory: u64,
+    /// Bytes of the server's own memory for each idle client.
+    pub(crate) per_idle_client: Option<f64>,
+    /// The share of the machine that other processes took; 0 if unknown.
+    pub(crate) disturbance: f64,
+    pub(crate) machine: Machine,
+}
+
+/// The machine, as the client describes it.
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
+pub(crate) struct Machine {
+    pub(crate) system: String,
+    pub(crate) cpu: String,
+    pub(crate) cpus: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+/// What is read of what `client load -json` prints; docs/load-json.md has it all.
+#[derive(Deserialize)]
+struct Report {
+    machine: Machine,
+    measured_s: f64,
+    messages: Messages,
+    latency_ns: Option<Latency>,
+    connections: Connections,
+    server: Option<Server>,
+}
+
+#[derive(Deserialize)]
+struct Messages {
+    sent: u64,
+    acknowledged: u64,
+}
+
+#[derive(Deserialize)]
+struct Latency {
+    p50: u64,
+    p99: u64,
+    p99_9: u64,
+}
+
+#[derive(Deserialize)]
+struct Connections {
+    lost: u64,
+}
+
+#[derive(Deserialize)]
+struct Server {
+    user_s: f64,
+    system_s: f64,
+    peak_memory_bytes: u64,
+}
+
+/// Measures `subject` for so long; errors are for the user.
+pub(crate) fn measure(
+    subject: &Subject,
+    setting: Setting,
+    time: Duration,
+    root: &Path,
+) -> Result<Sample, String> {
+    if subject.keeps_log {
+        let bytes = setting.log_bytes(time + time / WARMUP);
+        touch_pages(root, bytes)
+            .map_err(|error| format!("cannot write to {}: {error}", root.display()))?;
+    }
+    let mut server = Running::start(subject, root)?;
+    let before = server.own_memory();
+    let idle = connect_idle(&mut server, setting.idle)
+        .map_err(|error| format!("{}: {} idle clients: {error}", subject.name, setting.idle))?;
+    let grown = server.own_memory().zip(before);
+    let grown = grown.map(|(after, before)| after.saturating_sub(before) as f64);
+    let watch = Watch::begin(server.pid());
+    let report = drive(&server, subject, setting, time)
+        .map_err(|why| format!("{} at {setting}: {why}", subject.name))?;
+    let disturbance = watch.end().unwrap_or(0.0);
+    drop(server);
+    drop(idle);
+    let (Some(latency), Some(used)) = (report.latency_ns, report.server) else {
+        return Err(format!("{} at {setting}: nothing measured", subject.name));
+    };
+    Ok(Sample {
+        seconds: report.measured_s,
+        messages: report.messages.acknowledged,
+        user: used.user_s,
+        system: used.system_s,
+        p50: latency.p50,
+        p99: latency.p99,
+        p99_9: latency.p99_9,
+        peak_memory: used.peak_memory_bytes,
+        per_idle_client: grown
+            .filter(|_| setting.idle > 0)
+            .map(|bytes| bytes / setting.idle as f64),
+        disturbance,
+        machine: report.machine,
+    })
+}
+
+/// This part of the measured time comes before it and does not count.
+const WARMUP: u32 = 10;
+
+fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>> {
+    let connect = |_| TcpStream::connect(("127.0.0.1", server.port));
+    let clients = (0..idle).map(connect).collect::<io::Result<Vec<_>>>()?;
+    server.await_connections(idle)?;
+    Ok(clients)
+}
+
+fn drive(
+    server: &Running,
+    subject: &Subject,
+    setting: Setting,
+    time: Duration,
+) -> Result<Report, String> {
+    let client = env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(client.with_file_name("client"));
+    command.args(["load", "-json", "-host", "127.0.0.1", "-timeout", "20s"]);
+    for (option, value) in [
+        ("-port", server.port.to_string()),
+        ("-pid", server.pid().to_string()),
+        ("-connections", setting.connections.to_string()),
+        ("-pipeline", setting.pipeline.to_string()),
+        ("-duration", format!("{}ms", time.as_millis())),
+        ("-warmup", format!("{}ms", (time / WARMUP).as_millis())),
+    ] {
+        command.args([option, &value]);
+    }
+    command.args(subject.dialect.options(setting.bytes));
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run the client: {error}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(match said.lines().next_back() {
+            Some(line) => line.to_owned(),
+            None => format!("the client ended: {}", output.status),
+        });
+    }
+    let report: Report =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("its client: {error}"))?;
+    let (sent, acknowledged) = (report.messages.sent, report.messages.acknowledged);
+    if report.connections.lost > 0 || acknowledged < sent {
+        return Err(format!("{acknowledged} of {sent} messages acknowledged"));
+    }
+    Ok(report)
+}

@@ -1,0 +1,136 @@
+//! A page with bars: every server's ratio to the floor.
+
+use std::fmt::Write as _;
+
+use crate::output::About;
+use crate::results::{Cell, Results};
+use crate::table;
+use crate::targets::{Limit, Verdict};
+
+const STYLE: &str = "
+:root { color-scheme: light dark }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+h2 { margin: 2.5rem 0 .25rem } h3 { margin: 1rem 0 .25rem; font-size: 1em }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px }
+td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #8884; font-weight: normal }
+th { color: GrayText } td:first-child, th:first-child { text-align: left }
+.bars { display: grid; grid-template-columns: 9rem 1fr 4rem; gap: 3px .6rem; align-items: center; font-size: 13px }
+.bar { height: 14px; background: #8a8a8a; border-radius: 2px; min-width: 1px }
+.own { background: #2f7dd1 } .floor { background: #3a9a5b }
+.ok { color: #3a9a5b } .missed { color: #d1452f; font-weight: bold }
+.wide { overflow-x: auto }
+";
+
+/// The whole page.
+pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict]) -> String {
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>Benchmark</title><style>{STYLE}</style></head><body>\n\
+         <h1>Benchmark</h1>\n<p>{}</p>\n",
+        escape(&about.to_string())
+            .trim_end()
+            .replace('\n', "<br>\n")
+    );
+    html.push_str("<h2>Targets</h2>\n");
+    targets(&mut html, verdicts);
+    for setting in results.settings() {
+        _ = writeln!(html, "<h2>{}</h2>", setting.title());
+        let cells = results.at(setting);
+        if let Some(floor) = results.floor(setting) {
+            let rate = |cell: &Cell| cell.messages_per_s;
+            bars(
+                &mut html,
+                "Messages per second, floor = 1: more is better",
+                &cells,
+                &floor,
+                rate,
+            );
+            let title = "CPU time per message, floor = 1: less is better";
+            bars(&mut html, title, &cells, &floor, Cell::cpu_ns);
+        }
+        html.push_str("<h3>Figures</h3>\n");
+        rows(&mut html, &table::rows(results, setting));
+    }
+    html.push_str("<h2>Where a message is when it is acknowledged</h2>\n<table>\n");
+    for server in &about.servers {
+        let (name, promise) = (server.name, escape(server.promise));
+        let version = escape(&server.version);
+        _ = writeln!(
+            html,
+            "<tr><td>{name}<td style=\"text-align:left\">{promise}<td>{version}"
+        );
+    }
+    html.push_str("</table>\n</body></html>\n");
+    html
+}
+
+/// A bar for each server. What is far above the rest is cut at its end, and its figure says so.
+fn bars(html: &mut String, title: &str, cells: &[Cell], floor: &Cell, part: fn(&Cell) -> f64) {
+    let most = cells
+        .iter()
+        .map(|cell| part(cell) / part(floor))
+        .fold(1.0, f64::max)
+        .min(4.0);
+    _ = writeln!(html, "<h3>{title}</h3>\n<div class=\"bars\">");
+    for cell in cells {
+        let ratio = part(cell) / part(floor);
+        let width = 100.0 * (ratio / most).min(1.0);
+        let class = match cell.server {
+            "floor" => "bar floor",
+            name if name.starts_with("server") => "bar own",
+            _ => "bar",
+        };
+        let cut = if ratio > most { "&#8201;»" } else { "" };
+        _ = writeln!(
+            html,
+            "<span>{}</span><div class=\"{class}\" style=\"width:{width:.1}%\"></div>\
+             <span>{ratio:.2}{cut}</span>",
+            cell.server
+        );
+    }
+    html.push_str("</div>\n");
+}
+
+fn targets(html: &mut String, verdicts: &[Verdict]) {
+    html.push_str("<table>\n<tr><th>target<th>at<th>limit<th>reached<th>\n");
+    for verdict in verdicts {
+        let limit = match verdict.limit {
+            Limit::AtMost(limit) => format!("≤ {limit}"),
+            Limit::AtLeast(limit) => format!("≥ {limit}"),
+        };
+        let reached = verdict
+            .reached
+            .map_or("–".to_owned(), |reached| format!("{reached:.2}"));
+        let (class, word) = match verdict.met {
+            Some(true) => ("ok", "ok"),
+            Some(false) => ("missed", "missed"),
+            None => ("", "not measured"),
+        };
+        let (what, at) = (verdict.what, verdict.at);
+        _ = writeln!(
+            html,
+            "<tr><td>{what}<td>{at}<td>{limit}<td>{reached}<td class=\"{class}\">{word}"
+        );
+    }
+    html.push_str("</table>\n");
+}
+
+fn rows(html: &mut String, rows: &[Vec<String>]) {
+    html.push_str("<div class=\"wide\"><table>\n");
+    for (index, row) in rows.iter().enumerate() {
+        let tag = if index == 0 { "<th>" } else { "<td>" };
+        let cells: String = row
+            .iter()
+            .map(|cell| format!("{tag}{}", escape(cell)))
+            .collect();
+        _ = writeln!(html, "<tr>{cells}");
+    }
+    html.push_str("</table></div>\n");
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}

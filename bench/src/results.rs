@@ -1,0 +1,126 @@
+//! What all rounds came to: sums and spread.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::measure::Sample;
+use crate::setting::Setting;
+use crate::subject::{FLOOR, SUBJECTS};
+
+/// All samples, by setting and by the subject's place in the table.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    samples: BTreeMap<(Setting, usize), Vec<Sample>>,
+    /// Messages per second of the turn-taking client with one thread and with five, by round.
+    pub(crate) turns: Vec<(f64, f64)>,
+}
+
+/// One server at one setting, all rounds together.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cell {
+    pub(crate) server: &'static str,
+    pub(crate) rounds: usize,
+    pub(crate) messages: u64,
+    /// All messages by all seconds.
+    pub(crate) messages_per_s: f64,
+    /// Half of the difference between the fastest round and the slowest, as a share of the whole.
+    pub(crate) spread: f64,
+    /// The server's CPU time per message, in nanoseconds.
+    pub(crate) user_ns: f64,
+    pub(crate) system_ns: f64,
+    /// Latency in nanoseconds, each the median of the rounds'.
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p99_9_ns: u64,
+    pub(crate) peak_memory_bytes: u64,
+    pub(crate) bytes_per_idle_client: Option<f64>,
+}
+
+impl Results {
+    pub(crate) fn add(&mut self, setting: Setting, subject: usize, sample: Sample) {
+        let samples = self.samples.entry((setting, subject)).or_default();
+        samples.push(sample);
+    }
+
+    /// The settings that were measured, in their order.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        let all = Setting::all().into_iter();
+        all.filter(|setting| !self.at(*setting).is_empty())
+            .collect()
+    }
+
+    /// The servers that were measured there.
+    pub(crate) fn at(&self, setting: Setting) -> Vec<Cell> {
+        let range = (setting, 0)..=(setting, usize::MAX);
+        let cells = self.samples.range(range);
+        cells
+            .map(|((_, subject), samples)| Cell::of(SUBJECTS[*subject].name, samples))
+            .collect()
+    }
+
+    /// One server at one setting.
+    pub(crate) fn cell(&self, setting: Setting, server: &str) -> Option<Cell> {
+        let subject = SUBJECTS.iter().position(|subject| subject.name == server)?;
+        let samples = self.samples.get(&(setting, subject))?;
+        Some(Cell::of(SUBJECTS[subject].name, samples))
+    }
+
+    pub(crate) fn floor(&self, setting: Setting) -> Option<Cell> {
+        self.cell(setting, FLOOR)
+    }
+
+    /// The turn-taking client: what five threads do in the time one takes for as many messages.
+    pub(crate) fn turns_ratio(&self) -> Option<f64> {
+        // Every round has as many messages, so the sums of the times are compared.
+        let time =
+            |rate: fn(&(f64, f64)) -> f64| self.turns.iter().map(|t| 1.0 / rate(t)).sum::<f64>();
+        let (one, five) = (time(|turns| turns.0), time(|turns| turns.1));
+        (five > 0.0).then(|| one / five)
+    }
+
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> + Clone {
+        self.samples.values().flatten()
+    }
+}
+
+impl Cell {
+    fn of(server: &'static str, samples: &[Sample]) -> Self {
+        let messages: u64 = samples.iter().map(|sample| sample.messages).sum();
+        let sum = |part: fn(&Sample) -> f64| samples.iter().map(part).sum::<f64>();
+        let per_message = |seconds: f64| seconds * 1e9 / messages.max(1) as f64;
+        let rates = samples
+            .iter()
+            .map(|sample| sample.messages as f64 / sample.seconds);
+        let (slowest, fastest) = rates.fold((f64::MAX, 0.0), |(low, high), rate| {
+            (rate.min(low), rate.max(high))
+        });
+        let messages_per_s = messages as f64 / sum(|sample| sample.seconds);
+        let idle = samples.iter().filter_map(|sample| sample.per_idle_client);
+        Self {
+            server,
+            rounds: samples.len(),
+            messages,
+            messages_per_s,
+            spread: (fastest - slowest) / 2.0 / messages_per_s,
+            user_ns: per_message(sum(|sample| sample.user)),
+            system_ns: per_message(sum(|sample| sample.system)),
+            p50_ns: median(samples, |sample| sample.p50),
+            p99_ns: median(samples, |sample| sample.p99),
+            p99_9_ns: median(samples, |sample| sample.p99_9),
+            peak_memory_bytes: samples.iter().map(|s| s.peak_memory).max().unwrap_or(0),
+            bytes_per_idle_client: idle.max_by(f64::total_cmp),
+        }
+    }
+
+    /// The server's CPU time per message, in nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> f64 {
+        self.user_ns + self.system_ns
+    }
+}
+
+fn median(samples: &[Sample], part: fn(&Sample) -> u64) -> u64 {
+    let mut values: Vec<_> = samples.iter().map(part).collect();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}

@@ -1,0 +1,196 @@
+//! A server that was started for one measurement, and is gone when it is dropped.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::subject::{Program, Stdout, Subject};
+
+/// How long a server may take to accept connections, or to get into a state that is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often that is looked at where nothing tells.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A server that accepts connections.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) port: u16,
+    /// Its log is in there, and goes with it.
+    _directory: TempDir,
+}
+
+impl Running {
+    /// Starts a server in an empty directory under `root`; errors are for the user.
+    pub(crate) fn start(subject: &Subject, root: &Path) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("cannot start {}: {error}", subject.name);
+        let directory = TempDir::new_in(root).map_err(failed)?;
+        // Who is not given a port chooses one, and says `listening on` it.
+        let tells_port =
+            !subject.config.contains("{port}") && !subject.arguments.contains("{port}");
+        let port = if tells_port {
+            0
+        } else {
+            free_port().map_err(failed)?
+        };
+        let fill = |text: &str| {
+            text.replace("{dir}", &directory.path().to_string_lossy())
+                .replace("{port}", &port.to_string())
+        };
+        let config = directory.path().join("server.conf");
+        fs::write(config, fill(subject.config)).map_err(failed)?;
+        let mut command = Command::new(subject.program.path().map_err(failed)?);
+        command
+            // Words first: the directory may have spaces in its name.
+            .args(subject.arguments.split_whitespace().map(fill))
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(match subject.stdout {
+                Stdout::Null => Stdio::null(),
+                Stdout::Read | Stdout::Stalled => Stdio::piped(),
+            })
+            .stderr(if tells_port {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            });
+        let child = command.spawn().map_err(failed)?;
+        let mut running = Self {
+            child,
+            port,
+            _directory: directory,
+        };
+        if subject.stdout == Stdout::Read
+            && let Some(stdout) = running.child.stdout.take()
+        {
+            thread::spawn(|| discard(stdout));
+        }
+        running.await_listening().map_err(failed)?;
+        Ok(running)
+    }
+
+    fn await_listening(&mut self) -> io::Result<()> {
+        let Some(stderr) = self.child.stderr.take() else {
+            return self
+                .wait_until(|running| TcpStream::connect(("127.0.0.1", running.port)).is_ok());
+        };
+        let mut stderr = BufReader::new(stderr);
+        let mut said = String::new();
+        stderr.read_line(&mut said)?;
+        let port = said.trim().rsplit_once("listening on 127.0.0.1:");
+        let port = port.and_then(|(_, port)| port.parse().ok());
+        self.port = port.ok_or_else(|| io::Error::other(format!("it says '{}'", said.trim())))?;
+        thread::spawn(|| discard(stderr));
+        Ok(())
+    }
+
+    /// Waits until the server has accepted as many connections.
+    pub(crate) fn await_connections(&mut self, connections: usize) -> io::Result<()> {
+        let descriptors = PathBuf::from(format!("/proc/{}/fd", self.pid()));
+        self.wait_until(|_| fs::read_dir(&descriptors).is_ok_and(|fds| fds.count() >= connections))
+    }
+
+    fn wait_until(&mut self, mut is_so: impl FnMut(&Self) -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("it ended: {status}")));
+            }
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Memory of the program's own, in bytes: no files, and nothing of the kernel's.
+    pub(crate) fn own_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("RssAnon:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib * 1024)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing can be done about a process that cannot be killed.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Program {
+    /// Where it is, whether it exists or not.
+    pub(crate) fn path(self) -> io::Result<PathBuf> {
+        match self {
+            Self::Own(name) => Ok(env::current_exe()?.with_file_name(name)),
+            Self::Installed { name, .. } => {
+                let found = directories()
+                    .map(|dir| dir.join(name))
+                    .find(|path| path.is_file());
+                Ok(found.unwrap_or_else(|| name.into()))
+            }
+        }
+    }
+
+    /// What it says of its version, or none if it cannot be run.
+    pub(crate) fn version(self) -> Option<String> {
+        let option = match self {
+            Self::Installed {
+                name: "rsyslogd", ..
+            } => "-v",
+            _ => "--version",
+        };
+        if self == Self::Own("floor") {
+            return Some(String::new());
+        }
+        let said = Command::new(self.path().ok()?).arg(option).output().ok()?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        let line = said.lines().next()?.trim();
+        Some(line.chars().take(60).collect())
+    }
+}
+
+/// `PATH`, and where Debian keeps servers, which is not in everybody's.
+fn directories() -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path: Vec<_> = env::split_paths(&path).collect();
+    path.into_iter().chain(["/usr/sbin".into(), "/sbin".into()])
+}
+
+/// Somebody else may take it before the server does; then the server says so and ends.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn discard(mut from: impl Read) {
+    let mut buffer = vec![0; 1 << 20];
+    while from.read(&mut buffer).is_ok_and(|n| n > 0) {}
+}
+
+/// Has the machine's memory at hand that a log of so many bytes will take.
+///
+/// The first touch of a page that a virtual machine's host has taken back costs fifteen times what
+/// writing it costs, and would be all that is measured. Pages that were free a moment ago are not.
+pub(crate) fn touch_pages(root: &Path, bytes: u64) -> io::Result<()> {
+    let block = vec![1; 1 << 20];
+    let file = tempfile::tempfile_in(root)?;
+    for _ in 0..bytes.div_ceil(block.len() as u64) {
+        io::Write::write_all(&mut &file, &block)?;
+    }
+    File::set_len(&file, 0)
+}

@@ -1,0 +1,224 @@
+//! What is measured: the floor, our server in its variants, and its peers.
+
+/// A server to measure.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// As `-only` and the tables name it.
+    pub(crate) name: &'static str,
+    /// Where a message is when it is acknowledged.
+    pub(crate) promise: &'static str,
+    pub(crate) program: Program,
+    /// Separated by spaces; `{dir}` and `{port}` stand for a directory and a port of its own.
+    pub(crate) arguments: &'static str,
+    /// What is put into `{dir}/server.conf`, with the same placeholders.
+    pub(crate) config: &'static str,
+    pub(crate) stdout: Stdout,
+    pub(crate) dialect: Dialect,
+    /// More it does not take, or not in a time that anybody waits.
+    pub(crate) most_connections: usize,
+    /// It writes what it is sent to a file.
+    pub(crate) keeps_log: bool,
+}
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// Built beside the benchmark.
+    Own(&'static str),
+    /// A program of the system, and the Debian packages that bring it.
+    Installed {
+        name: &'static str,
+        packages: &'static str,
+    },
+}
+
+/// What a server's stdout leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdout {
+    /// `/dev/null`.
+    Null,
+    /// A pipe that is read as fast as it fills.
+    Read,
+    /// A pipe that nobody reads.
+    Stalled,
+}
+
+/// The language that a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Line,
+    Redis,
+    Memcached,
+    Nats,
+    Relp,
+}
+
+/// The server that the others are compared with.
+pub(crate) const FLOOR: &str = "floor";
+
+/// As many connections as a process here may have: nobody is asked for more.
+const ANY: usize = usize::MAX;
+
+pub(crate) const SUBJECTS: &[Subject] = &[
+    Subject {
+        program: Program::Own("floor"),
+        arguments: "",
+        keeps_log: false,
+        ..server(FLOOR, "nowhere: a bare mio loop that keeps nothing", "")
+    },
+    server("server", "in the log, page cache", "-port 0 -log {dir}/log"),
+    server(
+        "server-quiet",
+        "in the log, page cache; not shown",
+        "-port 0 -log {dir}/log -quiet",
+    ),
+    Subject {
+        stdout: Stdout::Read,
+        ..server(
+            "server-piped",
+            "in the log, page cache; shown to a pipe that is read",
+            "-port 0 -log {dir}/log",
+        )
+    },
+    Subject {
+        stdout: Stdout::Stalled,
+        ..server(
+            "server-stalled",
+            "in the log, page cache; shown to a pipe that nobody reads",
+            "-port 0 -log {dir}/log",
+        )
+    },
+    server(
+        "server-sync",
+        "in the log, synced to disk",
+        "-port 0 -log {dir}/log -sync",
+    ),
+    Subject {
+        config: concat!(
+            include_str!("../peers/redis.conf"),
+            "appendfsync everysec\n"
+        ),
+        ..redis("redis-everysec", "in the append-only file, page cache")
+    },
+    Subject {
+        config: concat!(include_str!("../peers/redis.conf"), "appendfsync always\n"),
+        ..redis("redis-always", "in the append-only file, synced to disk")
+    },
+    Subject {
+        program: installed("memcached", "memcached"),
+        dialect: Dialect::Memcached,
+        keeps_log: false,
+        ..server(
+            "memcached",
+            "in memory only",
+            "-t 1 -l 127.0.0.1 -p {port} -U 0 -c 19500 -u root",
+        )
+    },
+    Subject {
+        program: installed("nats-server", "nats-server"),
+        dialect: Dialect::Nats,
+        keeps_log: false,
+        ..server(
+            "nats",
+            "nowhere: `+OK` says that it is well-formed",
+            "-a 127.0.0.1 -p {port}",
+        )
+    },
+    Subject {
+        program: installed("rsyslogd", "rsyslog rsyslog-relp"),
+        config: include_str!("../peers/rsyslog.conf"),
+        dialect: Dialect::Relp,
+        ..server(
+            "rsyslog",
+            "in a queue in memory, before it is written",
+            "-n -f {dir}/server.conf -i {dir}/pid",
+        )
+    },
+    Subject {
+        program: installed("python3", "python3"),
+        // A thread each.
+        most_connections: 1000,
+        ..server(
+            "python",
+            "in the log, page cache",
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/peers/line_server.py {dir}/log"
+            ),
+        )
+    },
+];
+
+/// Our server, and what most of the others have in common with it.
+const fn server(name: &'static str, promise: &'static str, arguments: &'static str) -> Subject {
+    Subject {
+        name,
+        promise,
+        program: Program::Own("server"),
+        arguments,
+        config: "",
+        stdout: Stdout::Null,
+        dialect: Dialect::Line,
+        most_connections: ANY,
+        keeps_log: true,
+    }
+}
+
+const fn redis(name: &'static str, promise: &'static str) -> Subject {
+    Subject {
+        program: installed("redis-server", "redis-server"),
+        dialect: Dialect::Redis,
+        ..server(name, promise, "{dir}/server.conf")
+    }
+}
+
+const fn installed(name: &'static str, packages: &'static str) -> Program {
+    Program::Installed { name, packages }
+}
+
+impl Dialect {
+    /// The options with which `client load` speaks it, for messages of so many bytes.
+    pub(crate) fn options(self, bytes: usize) -> Vec<String> {
+        // Nothing in it changes from message to message: the client has enough to do.
+        let text = match bytes {
+            21 => "Thread 3, iteration 1".to_owned(),
+            bytes => format!("{{pad:{bytes}}}"),
+        };
+        let (message, reply) = match self {
+            Self::Line => (text, "ok"),
+            Self::Redis => {
+                let key = "$5\\r\\n{conn:5}\\r\\n";
+                let message = format!("*3\\r\\n$3\\r\\nSET\\r\\n{key}${bytes}\\r\\n{text}\\r\\n");
+                (message, "+OK")
+            }
+            Self::Memcached => {
+                let message = format!("set {{conn:5}} 0 0 {bytes}\\r\\n{text}\\r\\n");
+                (message, "STORED")
+            }
+            Self::Nats => (format!("PUB log {bytes}\\r\\n{text}\\r\\n"), "+OK"),
+            // Transactions are numbered, but rsyslog takes 0 for any number.
+            Self::Relp => (format!("0 syslog {bytes} {text}\\n"), "0 rsp 6 200 OK"),
+        };
+        let mut options = vec!["-message".to_owned(), message];
+        options.extend(["-reply".to_owned(), reply.to_owned()]);
+        let hello: &[&str] = match self {
+            Self::Nats => &[
+                "-hello",
+                "CONNECT {\"verbose\":true,\"pedantic\":false}\\r\\n",
+                "-hello-lines",
+                "2",
+                "-ignore",
+                "PING",
+            ],
+            Self::Relp => &[
+                "-hello",
+                "1 open 30 relp_version=0\\ncommands=syslog\\n",
+                "-hello-lines",
+                "4",
+            ],
+            _ => &[],
+        };
+        options.extend(hello.iter().map(|&option| option.to_owned()));
+        options
+    }
+}

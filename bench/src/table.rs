@@ -1,0 +1,187 @@
+//! Figures for the terminal.
+
+use std::fmt::Write as _;
+
+use crate::results::{Cell, Results};
+use crate::setting::Setting;
+use crate::targets::{Limit, Verdict};
+
+/// One table for each setting.
+pub(crate) fn figures(results: &Results) -> String {
+    let mut text = String::new();
+    for setting in results.settings() {
+        _ = writeln!(text, "{}", setting.title());
+        text.push_str(&columns(&rows(results, setting)));
+        text.push('\n');
+    }
+    text
+}
+
+/// The same as rows of text, the first of them the head.
+pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
+    let mut head = vec![
+        "server",
+        "messages/s",
+        "±",
+        "/ floor",
+        "CPU/message",
+        "user",
+        "kernel",
+        "/ floor",
+        "p50",
+        "p99",
+        "p99.9",
+        "memory",
+    ];
+    if setting.idle > 0 {
+        head.push("per idle client");
+    }
+    let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
+    let floor = results.floor(setting);
+    let ratio = |part: fn(&Cell) -> f64, cell: &Cell| match &floor {
+        Some(floor) => format!("{:.2}", part(cell) / part(floor)),
+        None => String::new(),
+    };
+    for cell in results.at(setting) {
+        let mut row = vec![
+            cell.server.to_owned(),
+            count(cell.messages_per_s),
+            format!("{:.0} %", cell.spread * 100.0),
+            ratio(|cell| cell.messages_per_s, &cell),
+            time(cell.cpu_ns()),
+            time(cell.user_ns),
+            time(cell.system_ns),
+            ratio(Cell::cpu_ns, &cell),
+            time(cell.p50_ns as f64),
+            time(cell.p99_ns as f64),
+            time(cell.p99_9_ns as f64),
+            format!("{:.1} MiB", cell.peak_memory_bytes as f64 / 1_048_576.0),
+        ];
+        row.extend(
+            cell.bytes_per_idle_client
+                .map(|bytes| format!("{bytes:.0} B")),
+        );
+        rows.push(row);
+    }
+    rows
+}
+
+/// The targets that were measured: what was to be reached, what was, and whether that is enough.
+pub(crate) fn targets(verdicts: &[Verdict]) -> String {
+    let mut rows = vec![
+        ["target", "at", "limit", "reached", ""]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let measured = verdicts.iter().filter(|verdict| verdict.met.is_some());
+    for verdict in measured {
+        let (sign, limit) = match verdict.limit {
+            Limit::AtMost(limit) => ("≤", limit),
+            Limit::AtLeast(limit) => ("≥", limit),
+        };
+        rows.push(vec![
+            verdict.what.to_owned(),
+            verdict.at.to_owned(),
+            format!("{sign} {limit}"),
+            verdict
+                .reached
+                .map_or(String::new(), |reached| format!("{reached:.2}")),
+            if verdict.met == Some(true) {
+                "ok"
+            } else {
+                "MISSED"
+            }
+            .to_owned(),
+        ]);
+    }
+    let others = verdicts.len() + 1 - rows.len();
+    let text = columns(&rows);
+    match others {
+        0 => text,
+        n => format!("{text}  ({n} more were not measured)\n"),
+    }
+}
+
+/// Rows in columns: the first to the left, the others to the right.
+fn columns(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::from(" ");
+        for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            match index {
+                0 => _ = write!(line, " {cell:width$}"),
+                _ => _ = write!(line, "  {cell:>width$}"),
+            }
+        }
+        _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// `4.56 µs` and so on, to three digits.
+pub(crate) fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ..1e3 => (ns, "ns"),
+        ..1e6 => (ns / 1e3, "µs"),
+        ..1e9 => (ns / 1e6, "ms"),
+        _ => (ns / 1e9, "s"),
+    };
+    let decimals = match value {
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// `1,234,567`.
+fn count(n: f64) -> String {
+    let digits = format!("{n:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        for (n, expected) in [
+            (0.0, "0"),
+            (999.4, "999"),
+            (1000.0, "1,000"),
+            (1e7, "10,000,000"),
+        ] {
+            assert_eq!(count(n), expected);
+        }
+        for (ns, expected) in [
+            (0.0, "0.00 ns"),
+            (46.0, "46.0 ns"),
+            (4560.0, "4.56 µs"),
+            (2e9, "2.00 s"),
+        ] {
+            assert_eq!(time(ns), expected);
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a", "±", "c"], vec!["long", "1", "22"]];
+        let rows: Vec<Vec<_>> = rows
+            .map(|row| row.iter().map(|&s| s.to_owned()).collect())
+            .into();
+        assert_eq!(columns(&rows), "  a     ±   c\n  long  1  22\n");
+    }
+}

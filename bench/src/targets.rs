@@ -1,0 +1,228 @@
+//! What the server is to reach, and what it reached.
+
+use serde::Serialize;
+
+use crate::results::{Cell, Results};
+use crate::setting::Setting;
+
+/// A target and the figure that was reached, if it was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) what: &'static str,
+    pub(crate) at: &'static str,
+    #[serde(flatten)]
+    pub(crate) limit: Limit,
+    pub(crate) reached: Option<f64>,
+    pub(crate) met: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// What is divided by what.
+enum Ratio {
+    /// CPU time per message of the first server by that of the second.
+    Cpu(&'static str, &'static str),
+    /// Throughput, likewise.
+    Rate(&'static str, &'static str),
+    /// p99 of the latency, likewise.
+    P99(&'static str, &'static str),
+    /// The first setting's CPU time per message by that of the second, both of our server.
+    CpuOf(&'static str),
+    /// Likewise the throughput.
+    RateOf(&'static str),
+    /// No ratio: bytes of the server's own memory per idle client.
+    IdleBytes,
+    /// The turn-taking client's five threads by one thread.
+    Turns,
+}
+
+use Limit::{AtLeast, AtMost};
+use Ratio::{Cpu, CpuOf, IdleBytes, P99, Rate, RateOf, Turns};
+
+/// Messages of 21 bytes, all of them.
+const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
+    (
+        "CPU per message / floor",
+        "50x1",
+        Cpu("server", "floor"),
+        AtMost(1.05),
+    ),
+    (
+        "CPU per message / floor",
+        "1000x1",
+        Cpu("server", "floor"),
+        AtMost(1.05),
+    ),
+    (
+        "CPU per message / floor",
+        "50x16",
+        Cpu("server", "floor"),
+        AtMost(1.15),
+    ),
+    (
+        "CPU per message / floor",
+        "50x128",
+        Cpu("server", "floor"),
+        AtMost(2.0),
+    ),
+    (
+        "throughput / floor",
+        "50x1",
+        Rate("server", "floor"),
+        AtLeast(0.95),
+    ),
+    (
+        "CPU per message / Redis everysec",
+        "50x1",
+        Cpu("server", "redis-everysec"),
+        AtMost(0.85),
+    ),
+    (
+        "p99 / Redis everysec",
+        "50x1",
+        P99("server", "redis-everysec"),
+        AtMost(0.8),
+    ),
+    (
+        "throughput / Redis everysec",
+        "50x16",
+        Rate("server", "redis-everysec"),
+        AtLeast(2.8),
+    ),
+    (
+        "throughput / Redis everysec",
+        "50x128",
+        Rate("server", "redis-everysec"),
+        AtLeast(7.0),
+    ),
+    (
+        "-sync: throughput / Redis always",
+        "50x1",
+        Rate("server-sync", "redis-always"),
+        AtLeast(1.2),
+    ),
+    (
+        "-sync: throughput / Redis always",
+        "50x16",
+        Rate("server-sync", "redis-always"),
+        AtLeast(2.0),
+    ),
+    (
+        "-sync: throughput / Redis always",
+        "50x128",
+        Rate("server-sync", "redis-always"),
+        AtLeast(5.0),
+    ),
+    (
+        "throughput / memcached",
+        "50x1",
+        Rate("server", "memcached"),
+        AtLeast(1.0),
+    ),
+    (
+        "throughput / rsyslog RELP",
+        "50x16",
+        Rate("server", "rsyslog"),
+        AtLeast(10.0),
+    ),
+    (
+        "throughput / Python",
+        "50x16",
+        Rate("server", "python"),
+        AtLeast(100.0),
+    ),
+    (
+        "CPU per message / 50x1",
+        "10000x1",
+        CpuOf("50x1"),
+        AtMost(1.6),
+    ),
+    (
+        "throughput / 50x1 alone",
+        "50x1+18000",
+        RateOf("50x1"),
+        AtLeast(0.95),
+    ),
+    (
+        "bytes of user memory per idle client",
+        "50x1+18000",
+        IdleBytes,
+        AtMost(80.0),
+    ),
+    (
+        "stalled terminal: throughput / -quiet",
+        "50x1",
+        Rate("server-stalled", "server-quiet"),
+        AtLeast(0.95),
+    ),
+    (
+        "stalled terminal: throughput / -quiet",
+        "50x16",
+        Rate("server-stalled", "server-quiet"),
+        AtLeast(0.95),
+    ),
+    (
+        "stalled terminal: throughput / -quiet",
+        "50x128",
+        Rate("server-stalled", "server-quiet"),
+        AtLeast(0.95),
+    ),
+    (
+        "turn-taking client: -nt 5 / -nt 1",
+        "1x1",
+        Turns,
+        AtLeast(0.95),
+    ),
+];
+
+/// Every target with what was reached.
+pub(crate) fn judge(results: &Results) -> Vec<Verdict> {
+    let verdict = |(what, at, ratio, limit): &(&'static str, &'static str, Ratio, Limit)| {
+        let reached = reached(results, at, ratio);
+        Verdict {
+            what,
+            at,
+            limit: *limit,
+            reached,
+            met: reached.map(|reached| limit.allows(reached)),
+        }
+    };
+    TARGETS.iter().map(verdict).collect()
+}
+
+fn reached(results: &Results, at: &str, ratio: &Ratio) -> Option<f64> {
+    let cell = |at: &str, server| {
+        let mut settings = Setting::all().into_iter();
+        let setting = settings.find(|setting| setting.bytes == 21 && setting.is_called(at))?;
+        results.cell(setting, server)
+    };
+    let ratio_of = |part: fn(&Cell) -> f64, first: Option<Cell>, second: Option<Cell>| {
+        Some(part(&first?) / part(&second?))
+    };
+    let rate = |cell: &Cell| cell.messages_per_s;
+    match *ratio {
+        Cpu(first, second) => ratio_of(Cell::cpu_ns, cell(at, first), cell(at, second)),
+        Rate(first, second) => ratio_of(rate, cell(at, first), cell(at, second)),
+        P99(first, second) => {
+            ratio_of(|cell| cell.p99_ns as f64, cell(at, first), cell(at, second))
+        }
+        CpuOf(other) => ratio_of(Cell::cpu_ns, cell(at, "server"), cell(other, "server")),
+        RateOf(other) => ratio_of(rate, cell(at, "server"), cell(other, "server")),
+        IdleBytes => cell(at, "server")?.bytes_per_idle_client,
+        Turns => results.turns_ratio(),
+    }
+}
+
+impl Limit {
+    fn allows(self, figure: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => figure <= limit,
+            Self::AtLeast(limit) => figure >= limit,
+        }
+    }
+}

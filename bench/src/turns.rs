@@ -1,0 +1,52 @@
+//! The turn-taking client: five threads that hand the turn on, beside one that keeps it.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::running::Running;
+use crate::subject::Subject;
+
+/// How many threads the exercise has by default.
+const THREADS: u64 = 5;
+
+/// Messages in a second, roughly.
+const RATE: u64 = 20_000;
+
+/// Messages per second with one thread and with five, each for about so long.
+pub(crate) fn measure(
+    subject: &Subject,
+    time: Duration,
+    five_first: bool,
+    root: &Path,
+) -> Result<(f64, f64), String> {
+    let server = Running::start(subject, root)?;
+    let rounds = RATE * time.as_millis() as u64 / 1000 / THREADS + 1;
+    let one = || run(&server, 1, rounds * THREADS);
+    let five = || run(&server, THREADS, rounds);
+    if five_first {
+        let five = five()?;
+        return Ok((one()?, five));
+    }
+    Ok((one()?, five()?))
+}
+
+/// Messages per second, the start and the end of the client included.
+fn run(server: &Running, threads: u64, rounds: u64) -> Result<f64, String> {
+    let client = env::current_exe().map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    let status = Command::new(client.with_file_name("client"))
+        .args(["-quiet", "-host", "127.0.0.1"])
+        .args(["-port", &server.port.to_string()])
+        .args(["-nt", &threads.to_string(), "-ni", &rounds.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let took = begun.elapsed();
+    match status {
+        Ok(status) if status.success() => Ok((threads * rounds) as f64 / took.as_secs_f64()),
+        Ok(status) => Err(format!("the turn-taking client ended: {status}")),
+        Err(error) => Err(format!("cannot run the client: {error}")),
+    }
+}
