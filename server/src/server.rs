@@ -5,6 +5,8 @@
 mod log_file;
 mod queues;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
