@@ -208,7 +208,7 @@ impl World {
     /// A turn of the loop, phase by phase.
     fn turn(&mut self) -> TestCaseResult {
         self.waker.wake().unwrap();
-        self.server.wait().unwrap();
+        self.server.wait(self.server.timeout()).unwrap();
         self.server.read();
         self.check_that_no_reply_has_left_early()?;
         self.server.commit().unwrap();
