@@ -369,6 +369,12 @@ impl<S: Socket> Connection<S> {
         decided && self.is_settled() && !self.flags.intersects(Flags::LINGERING | Flags::HUNG_UP)
     }
 
+    /// Bytes held of an unfinished message, and replies owed.
+    #[cfg(test)]
+    pub(crate) fn footprint(&self) -> (usize, usize) {
+        (self.framer.held(), self.replies.len())
+    }
+
     /// Shuts the sending side down; from now on input is read and forgotten.
     pub fn linger(&mut self, now: u32) {
         self.flags |= Flags::CLOSING | Flags::LINGERING;

@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -17,6 +18,11 @@ pub trait Storage: Write + Sized {
     fn length(&self) -> io::Result<u64>;
     /// Cuts the file to `length` bytes.
     fn truncate(&self, length: u64) -> io::Result<()>;
+    /// Asks for `count` bytes of disk space after the first `length`, which the length does not
+    /// show. A mere wish: it makes writing faster, where it is granted.
+    fn reserve(&self, length: u64, count: u64) {
+        _ = (length, count);
+    }
     /// Reads the byte at `offset`.
     fn byte_at(&self, offset: u64) -> io::Result<u8>;
     /// Returns when the bytes written would survive a power cut.
@@ -25,11 +31,18 @@ pub trait Storage: Write + Sized {
     fn sync_with_name(&self, path: &Path) -> io::Result<()>;
 }
 
+/// How many bytes of disk space are reserved at once, at least and at most; in between as many as
+/// the log has, so that a small log stays small on the disk, too. Written into space that is
+/// reserved, a message takes the kernel a tenth less time (docs/performance.md).
+const RESERVE: RangeInclusive<u64> = 1 << 20..=4 << 20;
+
 /// The log, written a batch at a time.
 #[derive(Debug)]
-pub struct Journal<F = File> {
+pub struct Journal<F: Storage = File> {
     file: F,
     sync: bool,
+    /// Bytes that may be written before more disk space is reserved.
+    reserved: u64,
     /// Bytes at the end of the file that a failed write left there and that could not be cut off
     /// yet. While there are any, nothing is written.
     torn: u64,
@@ -51,6 +64,7 @@ impl<F: Storage> Journal<F> {
         Self {
             file,
             sync,
+            reserved: 0,
             torn: 0,
         }
     }
@@ -65,6 +79,7 @@ impl<F: Storage> Journal<F> {
     /// With `durable` they are also synced to disk, if this journal syncs at all.
     pub fn commit(&mut self, records: &[u8], durable: bool) -> Result<(), CommitError> {
         self.cut_back().map_err(CommitError::Refused)?;
+        self.reserve(records.len() as u64);
         if let Err(error) = self.append(records) {
             // If this fails, the next commit tries again before it writes.
             _ = self.cut_back();
@@ -75,6 +90,17 @@ impl<F: Storage> Journal<F> {
             self.file.sync().map_err(CommitError::Unknown)?;
         }
         Ok(())
+    }
+
+    /// Has disk space for `count` more bytes, and some to spare, if there is any.
+    fn reserve(&mut self, count: u64) {
+        if count > self.reserved
+            && let Ok(length) = self.file.length()
+        {
+            self.reserved = count + length.clamp(*RESERVE.start(), *RESERVE.end());
+            self.file.reserve(length, self.reserved);
+        }
+        self.reserved = self.reserved.saturating_sub(count);
     }
 
     /// Counts in `torn` what it has written, until all is.
@@ -105,6 +131,18 @@ impl<F: Storage> Journal<F> {
     }
 }
 
+impl<F: Storage> Drop for Journal<F> {
+    /// Gives the disk space back that was reserved and not used.
+    fn drop(&mut self) {
+        if self.reserved > 0
+            && let Ok(length) = self.file.length()
+        {
+            // At worst, it stays reserved.
+            _ = self.file.truncate(length);
+        }
+    }
+}
+
 /// How a log file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -116,7 +154,7 @@ pub enum Opening {
 
 /// What opening a log found.
 #[derive(Debug)]
-pub struct Opened<F = File> {
+pub struct Opened<F: Storage = File> {
     /// The log, locked.
     pub journal: Journal<F>,
     /// The last record had no newline, as a crash leaves it; it has one now.
@@ -205,6 +243,13 @@ impl Storage for File {
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, length: u64, count: u64) {
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        // File systems that cannot do it, or are full, are written to all the same.
+        _ = rustix::fs::fallocate(self, flags, length, count);
     }
 
     fn byte_at(&self, offset: u64) -> io::Result<u8> {
@@ -392,5 +437,28 @@ mod tests {
         assert!(!journal.reopen(Path::new("elsewhere")).unwrap());
         assert_eq!(refused(&mut journal, "after\n"), None);
         assert_eq!(content(&journal), "after\n");
+    }
+
+    #[test]
+    fn reserved_space_shows_in_no_length_and_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let opened: Opened = Journal::open(&path, Opening::Overwrite, false).unwrap();
+        let mut journal = opened.journal;
+        let record = b"0123456789abcde\n".repeat(1 << 12);
+        for n in 1..=50 {
+            journal.commit(&record, false).unwrap();
+            assert_eq!(path.metadata().unwrap().len(), n * record.len() as u64);
+        }
+        assert!(journal.reserved > 0);
+        drop(journal);
+        let file = path.metadata().unwrap();
+        assert_eq!(file.len(), 50 * record.len() as u64);
+        assert!(
+            file.blocks() * 512 < file.len() + (128 << 10),
+            "{} blocks",
+            file.blocks()
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), record.repeat(50));
     }
 }

@@ -5,6 +5,8 @@
 mod log_file;
 mod queues;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
@@ -82,7 +84,7 @@ pub enum Failure {
 }
 
 /// Server, connections, log and all.
-pub struct Server<F = File> {
+pub struct Server<F: Storage = File> {
     poll: Poll,
     events: Events,
     signals: Option<Signals>,
@@ -203,11 +205,12 @@ impl<F: Storage> Server<F> {
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+        // A wait is interrupted by a signal, which its pipe tells of, or by a pause (SIGSTOP), after
+        // which the clients' events must be seen before it is judged who was idle.
+        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
             }
-            _ => {}
         }
         self.now = Instant::now();
         self.queues.set_time(self.now);
@@ -232,7 +235,7 @@ impl<F: Storage> Server<F> {
         if signalled {
             self.obey_signals()?;
         }
-        if self.now >= self.next_chores {
+        if self.now >= self.next_chores && self.events.iter().count() < EVENTS {
             self.do_chores();
         }
         self.advance_stop();

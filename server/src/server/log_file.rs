@@ -11,7 +11,7 @@ use crate::protocol::Reply;
 use crate::terminal::plural;
 
 #[derive(Debug)]
-pub(super) struct LogFile<F> {
+pub(super) struct LogFile<F: Storage> {
     journal: Journal<F>,
     path: PathBuf,
     /// It was said that messages cannot be written, and not yet that they can again.
