@@ -431,12 +431,14 @@ impl<F: Storage> Server<F> {
 
     /// Things that no event reports, looked at about once a second if there is anything to see.
     fn do_chores(&mut self) {
+        // So late only after a pause, and then what clients answer to it is still to come.
+        let paused = self.now >= self.next_chores + CHORES;
         self.next_chores = self.now + CHORES;
         let time = self.clock.text();
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
         self.log.check_path();
-        if let Some(timeout) = self.idle_timeout {
+        if let Some(timeout) = self.idle_timeout.filter(|_| !paused) {
             self.queues.close_idle(&mut self.connections, timeout);
         }
     }
