@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use server::args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use measure::{Machine, Sample};
 use options::{Asked, COMMAND, Options};
 use output::{About, Server};
 use results::Results;
@@ -216,7 +217,12 @@ impl Run {
 
     /// Prints the figures and writes what files were asked for.
     fn show(&mut self) -> Result<(), String> {
-        self.about.machine = self.results.samples().next().map(|s| s.machine.clone());
+        let machine = |sample: &Sample| Machine {
+            // The client knows but the one that it was given.
+            cpus: std::thread::available_parallelism().map_or(1, usize::from) as u64,
+            ..sample.machine.clone()
+        };
+        self.about.machine = self.results.samples().next().map(machine);
         let all = self.results.samples();
         self.about.measurements = all.clone().count();
         self.about.disturbed = all.filter(|s| s.is_disturbed()).count();
