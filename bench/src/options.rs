@@ -56,7 +56,7 @@ pub(crate) const COMMAND: Command = Command {
         ),
         (
             "cargo xtask bench -json bench.json -page bench.html",
-            "everything, in about half an hour",
+            "everything: half an hour or more",
         ),
     ],
     notes: "Exit codes: 0 measured, whether targets were met or not, 1 a measurement failed, \
