@@ -3,6 +3,7 @@
 mod bench;
 mod release;
 mod run_all;
+mod torture;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -22,6 +23,11 @@ const COMMANDS: &[Command] = &[
         "bench [OPTIONS]",
         "measure the server beside its peers; -quick takes a minute",
         bench::main,
+    ),
+    (
+        "torture [OPTIONS]",
+        "break things around the server again and again; -seconds N, -seed N",
+        torture::main,
     ),
 ];
 
@@ -62,6 +68,8 @@ Examples:
       one server and five clients; a summary at the end
   cargo xtask run-all -help
       the launcher's options
+  cargo xtask bench -quick
+      the server beside its peers, in a minute
 ",
     );
     text

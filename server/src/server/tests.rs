@@ -12,7 +12,6 @@ use std::net::{Shutdown, TcpStream as Client};
 use std::path::Path;
 use std::rc::Rc;
 
-use mio::Waker;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Fuzz, RngSeed, TestCaseResult, TestRunner};
 use socket2::{Domain, Socket, Type};
@@ -79,17 +78,36 @@ fn every_schedule_keeps_the_promise() {
         max_shrink_time: 20_000,
         ..Fuzz::default()
     };
-    let run = |schedule: Vec<Step>| World::new().run(&schedule);
+    let run = |schedule: Vec<Step>| World::new(None).run(&schedule);
     if let Err(error) = TestRunner::new(config).run(&schedules(), run) {
         panic!("{error}");
     }
 }
 
+/// Paused between the reading of a message and its reply, the server must not take the client for
+/// idle before it can answer to that reply.
+#[test]
+fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
+    let mut world = World::new(Some(Duration::from_secs(1)));
+    world.connect();
+    world.clients[0].say(1, "");
+    world.settle().unwrap();
+    world.clients[0].say(1, "");
+    world.clients[0].send(usize::MAX);
+    world.server.wait(Some(Duration::ZERO)).unwrap();
+    world.server.read();
+    // The pause is the fault.
+    std::thread::sleep(Duration::from_millis(2100));
+    world.server.commit().unwrap();
+    world.server.reply();
+    world.turn().unwrap();
+    world.clients[0].say(1, "");
+    world.settle().unwrap();
+}
+
 /// The server, its disk, and its clients.
 struct World {
     server: Server<Disk>,
-    /// Ends the wait of each turn, so that a turn never blocks. The loop knows nothing of it.
-    waker: Waker,
     disk: Disk,
     clients: Vec<Talker>,
     stopping: bool,
@@ -114,24 +132,22 @@ struct Talker {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(idle_timeout: Option<Duration>) -> Self {
         let sockets = net::listen("127.0.0.1", 0, None).unwrap();
         // Small buffers, so that those who do not read are soon in the way of their replies.
         let listener = socket2::SockRef::from(&sockets[0]);
         listener.set_send_buffer_size(BUFFER).unwrap();
         let config = Config {
             max_message: MAX_MESSAGE,
+            idle_timeout,
             ..Config::default()
         };
         let disk = Disk::default();
         let journal = Journal::new(disk.clone(), false);
         let stderr = Stderr::open(true);
         let server = Server::new(&config, sockets, journal, Terminal::closed(), stderr).unwrap();
-        let nobody = Token(usize::MAX / 2);
-        let waker = Waker::new(server.poll.registry(), nobody).unwrap();
         Self {
             server,
-            waker,
             disk,
             clients: Vec::new(),
             stopping: false,
@@ -207,8 +223,8 @@ impl World {
 
     /// A turn of the loop, phase by phase.
     fn turn(&mut self) -> TestCaseResult {
-        self.waker.wake().unwrap();
-        self.server.wait(self.server.timeout()).unwrap();
+        // Without a wait, so that it never blocks.
+        self.server.wait(Some(Duration::ZERO)).unwrap();
         self.server.read();
         self.check_that_no_reply_has_left_early()?;
         self.server.commit().unwrap();

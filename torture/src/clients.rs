@@ -1,0 +1,223 @@
+//! Faults that clients cause, and what others notice of them.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::running::{Server, folder};
+use crate::{Outcome, Random};
+
+/// The server's memory, in KiB: for itself, and for each client that says nothing.
+const OWN_KIB: u64 = 64 << 10;
+
+/// Messages of the client whose replies are timed.
+const ASKED: usize = 3_000;
+
+/// Beside silent and slow clients another one waits at most so many times as long as alone.
+const TIMES_AS_LONG: u32 = 3;
+
+/// Beside a flooder another one waits at most so long.
+const BESIDE_A_FLOODER: Duration = Duration::from_millis(10);
+
+/// Shares of a noisy machine come in spells: the best of so many measurements counts.
+const ATTEMPTS: usize = 5;
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// One message at a time; the 99th percentile of how long the replies took.
+fn p99(address: SocketAddr) -> Result<Duration, String> {
+    let stream = TcpStream::connect(address).map_err(text)?;
+    stream.set_nodelay(true).map_err(text)?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .map_err(text)?;
+    let (mut reader, mut line) = (BufReader::new(stream), String::new());
+    let mut times = Vec::with_capacity(ASKED);
+    for _ in 0..ASKED {
+        let sent = Instant::now();
+        reader.get_mut().write_all(b"asked\n").map_err(text)?;
+        line.clear();
+        reader.read_line(&mut line).map_err(text)?;
+        if line != "ok\n" {
+            return Err(format!("answered {line:?}"));
+        }
+        times.push(sent.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[ASKED * 99 / 100])
+}
+
+fn best_p99(address: SocketAddr) -> Result<Duration, String> {
+    let measured: Result<Vec<_>, _> = (0..ATTEMPTS).map(|_| p99(address)).collect();
+    Ok(measured?.into_iter().min().unwrap_or_default())
+}
+
+fn asked() -> Outcome {
+    let asked = (ASKED * ATTEMPTS) as u64;
+    Outcome {
+        sent: asked,
+        acknowledged: asked,
+        ..Outcome::default()
+    }
+}
+
+/// Another client's replies beside `disturbing`, against what they take alone.
+fn beside(alone: Duration, address: SocketAddr) -> Result<Outcome, String> {
+    let disturbed = best_p99(address)?;
+    let mut outcome = asked();
+    outcome.note = format!("p99 alone {alone:.0?}, beside them {disturbed:.0?}");
+    let within = disturbed <= TIMES_AS_LONG * alone;
+    outcome.expect(within, || outcome_of(alone, disturbed));
+    Ok(outcome)
+}
+
+fn outcome_of(alone: Duration, disturbed: Duration) -> String {
+    format!("another client waits {disturbed:?} instead of {alone:?} (p99)")
+}
+
+fn check_memory(outcome: &mut Outcome, server: &Server, clients: u64) {
+    let peak = server.peak_kib();
+    let bound = OWN_KIB + clients;
+    outcome.expect(peak < bound, || {
+        format!("{peak} KiB of memory, more than {bound}")
+    });
+    outcome.remark(format_args!("{} MiB", peak >> 10));
+}
+
+pub(crate) fn in_a_row(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let mut server = Server::start(folder.path(), "")?;
+    for n in 0..10_000 {
+        let mut client = TcpStream::connect(server.address).map_err(text)?;
+        if n % 2 == 0 {
+            client.write_all(b"unfinished").map_err(text)?;
+        }
+    }
+    server.wait_for_clients(0)?;
+    let mut outcome = Outcome::default();
+    check_memory(&mut outcome, &server, 0);
+    Ok(outcome)
+}
+
+pub(crate) fn silent(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let mut server = Server::start(folder.path(), "")?;
+    let alone = best_p99(server.address)?;
+    let connect = |_| TcpStream::connect(server.address);
+    let clients: Result<Vec<_>, _> = (0..19_000).map(connect).collect();
+    let clients = match clients {
+        Ok(clients) => clients,
+        Err(error) => return Ok(Outcome::skipped(&format!("19,000 sockets: {error}"))),
+    };
+    server.wait_for_clients(19_000)?;
+    let mut outcome = beside(alone, server.address)?;
+    check_memory(&mut outcome, &server, 19_000);
+    drop(clients);
+    server.wait_for_clients(0)?;
+    Ok(outcome)
+}
+
+/// Clients that send a byte now and then, and one that reads one now and then.
+pub(crate) fn slow(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "")?;
+    let alone = best_p99(server.address)?;
+    let connect = |_| TcpStream::connect(server.address);
+    let clients: Result<Vec<_>, _> = (0..500).map(connect).collect();
+    let clients = clients.map_err(text)?;
+    let going_on = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while going_on.load(Ordering::Relaxed) {
+                for mut client in &clients {
+                    _ = client.write_all(b"x");
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let outcome = beside(alone, server.address);
+        going_on.store(false, Ordering::Relaxed);
+        let mut outcome = outcome?;
+        check_memory(&mut outcome, &server, 500);
+        Ok(outcome)
+    })
+}
+
+/// Full speed, and it takes its replies.
+pub(crate) fn flooder(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "")?;
+    let flooder = TcpStream::connect(server.address).map_err(text)?;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let lines = "flood\n".repeat(10_000);
+            while (&flooder).write_all(lines.as_bytes()).is_ok() {}
+        });
+        scope.spawn(|| std::io::copy(&mut &flooder, &mut std::io::sink()));
+        let disturbed = best_p99(server.address);
+        _ = flooder.shutdown(std::net::Shutdown::Both);
+        let disturbed = disturbed?;
+        let mut outcome = asked();
+        outcome.note = format!("p99 beside it {disturbed:.0?}");
+        let within = disturbed < BESIDE_A_FLOODER;
+        outcome.expect(within, || {
+            format!("another client waits {disturbed:?} (p99)")
+        });
+        check_memory(&mut outcome, &server, 0);
+        Ok(outcome)
+    })
+}
+
+/// Tries to send 100 MB and reads no reply.
+pub(crate) fn deaf(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "")?;
+    let alone = best_p99(server.address)?;
+    let mut deaf = TcpStream::connect(server.address).map_err(text)?;
+    deaf.set_write_timeout(Some(Duration::from_secs(1)))
+        .map_err(text)?;
+    let lines = "never reads\n".repeat(10_000);
+    let mut sent = 0;
+    let stopped = loop {
+        match deaf.write(lines.as_bytes()) {
+            Ok(n) => sent += n,
+            Err(error) => break error.kind() == ErrorKind::WouldBlock,
+        }
+        if sent > 100 << 20 {
+            break false;
+        }
+    };
+    let mut outcome = beside(alone, server.address)?;
+    outcome.expect(stopped, || format!("it is read from: {sent} bytes"));
+    outcome.remark(format_args!("stopped after {} KB", sent / 1000));
+    check_memory(&mut outcome, &server, 0);
+    Ok(outcome)
+}
+
+pub(crate) fn endless_line(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "")?;
+    let mut client = TcpStream::connect(server.address).map_err(text)?;
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..1000 {
+        client.write_all(&piece).map_err(text)?;
+    }
+    client.write_all(b"\nin step\n").map_err(text)?;
+    let mut replies = BufReader::new(client).lines().map_while(Result::ok);
+    let (first, second) = (replies.next(), replies.next());
+    let mut outcome = Outcome {
+        sent: 2,
+        acknowledged: 1,
+        ..Outcome::default()
+    };
+    let refused = first.is_some_and(|line| line.starts_with("error too-long: "));
+    outcome.expect(refused && second.as_deref() == Some("ok"), || {
+        format!("then {second:?}")
+    });
+    check_memory(&mut outcome, &server, 0);
+    Ok(outcome)
+}

@@ -1,0 +1,265 @@
+//! Faults of the server, its disk and its signals, under load.
+
+use std::fs::{self, File};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
+
+use crate::numbered::{Account, Load, verify};
+use crate::running::{self, Server, folder, log, script};
+use crate::{Outcome, Random};
+
+/// What the contract allows a stop.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long something may take to show an effect.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Up to so many milliseconds, to the microsecond.
+fn pause_below(random: &mut Random, millis: u64) {
+    thread::sleep(Duration::from_micros(random.below(1000 * millis)));
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        if Instant::now() > deadline {
+            return Err(format!("waited too long for {what}"));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn check(accounts: &[Account], path: &Path) -> Result<Outcome, String> {
+    let verdict = verify(accounts, running::open(path)?).map_err(text)?;
+    Ok(Outcome::of(&verdict))
+}
+
+/// Killed at a random moment, started again on the same log, killed again.
+pub(crate) fn crash(random: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let mut accounts = Vec::new();
+    let mut torn_before = false;
+    let (mut broken, mut torn) = (Vec::new(), 0);
+    for _ in 0..=random.below(3) {
+        let server = Server::start(folder.path(), "-append")?;
+        let mended = server
+            .said
+            .iter()
+            .any(|line| line.contains("ended a torn record"));
+        if mended != torn_before {
+            broken.push(format!("torn: {torn_before}, mended: {mended}"));
+        }
+        let load = Load::start(server.address, 50, 1 + random.below(64) as usize).map_err(text)?;
+        pause_below(random, 100);
+        server.kill()?;
+        accounts.extend(load.wait().map_err(text)?);
+        torn_before = fs::read(log(folder.path()))
+            .map_err(text)?
+            .last()
+            .is_some_and(|&b| b != b'\n');
+        torn += usize::from(torn_before);
+    }
+    let mut outcome = check(&accounts, &log(folder.path()))?;
+    outcome.broken.append(&mut broken);
+    outcome.note = format!("{torn} torn at the last");
+    Ok(outcome)
+}
+
+/// Told to stop at a random moment.
+pub(crate) fn stop(random: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let mut server = Server::start(folder.path(), "")?;
+    let load = Load::start(server.address, 50, 1 + random.below(256) as usize).map_err(text)?;
+    pause_below(random, 200);
+    let (status, took) = server.stop()?;
+    let mut outcome = check(&load.wait().map_err(text)?, &log(folder.path()))?;
+    outcome.expect(status.success(), || format!("{status}: {:?}", server.said));
+    outcome.expect(took < STOPS_WITHIN, || format!("took {took:?}"));
+    outcome.note = format!("the last took {took:.0?}");
+    Ok(outcome)
+}
+
+/// A log that has no room, until `free` makes some: the same clients go on.
+fn fill_and_free(
+    mut server: Server,
+    mut file: File,
+    random: &mut Random,
+    free: impl FnOnce(&Server) -> Result<(), String>,
+) -> Result<Outcome, String> {
+    let load = Load::start(server.address, 20, 1 + random.below(64) as usize).map_err(text)?;
+    wait_until("errors", || load.errors() > 0)?;
+    pause_below(random, 100);
+    free(&server)?;
+    let before = load.acknowledged();
+    wait_until("service again", || load.acknowledged() > before)?;
+    let accounts = load.finish().map_err(text)?;
+    let bytes = running::read(&mut file)?;
+    let verdict = verify(&accounts, bytes.as_slice()).map_err(text)?;
+    let mut outcome = Outcome::of(&verdict);
+    let whole = verdict.torn == 0 && bytes.ends_with(b"\n");
+    outcome.expect(whole, || "a torn record is left".to_owned());
+    outcome.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
+    let (status, _) = server.stop()?;
+    outcome.expect(status.success(), || format!("{status}"));
+    let lines = server.said.len();
+    outcome.expect(lines < 50, || format!("{lines} lines on standard error"));
+    Ok(outcome)
+}
+
+pub(crate) fn full_disk(random: &mut Random) -> Result<Outcome, String> {
+    let mount = "unshare -rm mount -t tmpfs -o size=64k tmpfs /mnt";
+    let possible = script(mount)?.stderr(Stdio::null()).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        return Ok(Outcome::skipped("a tmpfs cannot be mounted"));
+    }
+    let folder = folder()?;
+    let ballast = 300_000 + random.below(600_000);
+    let server = Server::start_script(
+        folder.path(),
+        &format!(
+            "exec unshare -rm sh -c 'mount -t tmpfs -o size=1m tmpfs . && cd \"$PWD\" &&
+             head -c {ballast} /dev/zero >ballast && exec $SERVER -port 0 -quiet'"
+        ),
+    )?;
+    // The mount is seen by the server alone.
+    let inside = PathBuf::from(format!("/proc/{}/cwd", server.pid()));
+    let file = File::open(log(&inside)).map_err(text)?;
+    fill_and_free(server, file, random, |_| {
+        fs::remove_file(inside.join("ballast")).map_err(text)
+    })
+}
+
+pub(crate) fn file_size_limit(random: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let blocks = 1 + random.below(2000);
+    let limited = format!("ulimit -S -f {blocks}; exec $SERVER -port 0 -quiet");
+    let server = Server::start_script(folder.path(), &limited)?;
+    let file = File::open(log(folder.path())).map_err(text)?;
+    fill_and_free(server, file, random, |server| {
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        let raised = prlimit(Some(server.pid()), Resource::Fsize, unlimited);
+        raised.map(|_| ()).map_err(text)
+    })
+}
+
+pub(crate) fn rotation(random: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "")?;
+    let load = Load::start(server.address, 50, 1 + random.below(64) as usize).map_err(text)?;
+    let mut all = Vec::new();
+    let mut old = Vec::new();
+    for n in 0..5 {
+        pause_below(random, 20);
+        let name = folder.path().join(format!("log.{n}"));
+        fs::rename(log(folder.path()), &name).map_err(text)?;
+        old.push(name);
+        server.signal(Signal::HUP)?;
+        wait_until("the new log", || log(folder.path()).exists())?;
+    }
+    let accounts = load.finish().map_err(text)?;
+    old.push(log(folder.path()));
+    for name in old {
+        all.append(&mut fs::read(name).map_err(text)?);
+    }
+    let verdict = verify(&accounts, all.as_slice()).map_err(text)?;
+    let mut outcome = Outcome::of(&verdict);
+    outcome.expect(verdict.unanswered + verdict.torn == 0, || {
+        format!("{verdict:?}")
+    });
+    Ok(outcome)
+}
+
+/// A pause of the whole process, with clients that go on sending.
+pub(crate) fn pause(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "-keepalive 2 -idle-timeout 5")?;
+    let load = Load::start(server.address, 50, 16).map_err(text)?;
+    wait_until("load", || load.acknowledged() > 10_000)?;
+    server.signal(Signal::STOP)?;
+    thread::sleep(Duration::from_secs(10));
+    let before = load.acknowledged();
+    server.signal(Signal::CONT)?;
+    wait_until("service again", || load.acknowledged() > before + 10_000)?;
+    let accounts = load.finish().map_err(text)?;
+    let verdict = verify(&accounts, running::open(&log(folder.path()))?).map_err(text)?;
+    let mut outcome = Outcome::of(&verdict);
+    outcome.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
+    Ok(outcome)
+}
+
+/// More clients than descriptors: nothing spins, nothing floods, and load goes on beside them.
+pub(crate) fn few_descriptors(_: &mut Random) -> Result<Outcome, String> {
+    let folder = folder()?;
+    let limited = "ulimit -n 64; exec $SERVER -port 0 -quiet";
+    let mut server = Server::start_script(folder.path(), limited)?;
+    let load = Load::start(server.address, 20, 16).map_err(text)?;
+    let connect = |_| TcpStream::connect(server.address);
+    let clients: Vec<_> = (0..180)
+        .map(connect)
+        .collect::<Result<_, _>>()
+        .map_err(text)?;
+    wait_until("load", || load.acknowledged() > 10_000)?;
+    let accounts = load.finish().map_err(text)?;
+    let mut outcome = check(&accounts, &log(folder.path()))?;
+    let before = server.cpu_time();
+    thread::sleep(Duration::from_secs(2));
+    let used = server.cpu_time().saturating_sub(before);
+    outcome.expect(used < Duration::from_millis(100), || {
+        format!("spins: {used:?} in 2 s")
+    });
+    drop(clients);
+    server.wait_for_clients(0)?;
+    let lines = server
+        .said
+        .iter()
+        .filter(|line| line.starts_with("WARNING"))
+        .count();
+    outcome.expect(lines < 20, || format!("{lines} warnings"));
+    outcome.note = format!("{} ms of CPU time in 2 s", used.as_millis());
+    Ok(outcome)
+}
+
+/// The property test of the loop, with another seed and for longer.
+pub(crate) fn schedules(random: &mut Random) -> Result<Outcome, String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+    let seed = random.below(u64::MAX);
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "test",
+            "-q",
+            "-p",
+            "server",
+            "--lib",
+            "every_schedule",
+            "--manifest-path",
+        ])
+        .arg(manifest)
+        .env("FUZZ_SEED", seed.to_string())
+        .env("FUZZ_CASES", "300")
+        .output()
+        .map_err(text)?;
+    let mut outcome = Outcome {
+        note: "300 schedules each".to_owned(),
+        ..Outcome::default()
+    };
+    outcome.expect(output.status.success(), || {
+        format!(
+            "FUZZ_SEED={seed}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        )
+    });
+    Ok(outcome)
+}

@@ -1,0 +1,188 @@
+//! A server that was started, and how it ended.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    stderr: Receiver<String>,
+    /// Lines on standard error.
+    pub(crate) said: Vec<String>,
+}
+
+/// A folder for a log.
+pub(crate) fn folder() -> Result<TempDir, String> {
+    tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))
+}
+
+/// A shell script in which `$SERVER` is the server's executable; it has to `exec` it.
+pub(crate) fn script(script: &str) -> Result<Command, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::null());
+    command.env("SERVER", own.with_file_name("server"));
+    Ok(command)
+}
+
+impl Server {
+    pub(crate) fn start(folder: &Path, options: &str) -> Result<Self, String> {
+        Self::start_script(folder, &format!("exec $SERVER -port 0 -quiet {options}"))
+    }
+
+    pub(crate) fn start_script(folder: &Path, text: &str) -> Result<Self, String> {
+        let mut command = script(text)?;
+        command.current_dir(folder).stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("cannot start the server: {error}"))?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || {
+                let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+                lines.for_each(|line| _ = sender.send(line));
+            });
+        }
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut server = Self {
+            child,
+            address,
+            stderr: lines,
+            said: Vec::new(),
+        };
+        let line = server.wait_for_line("listening on ")?;
+        let address = line["listening on ".len()..].parse();
+        server.address = address.map_err(|error| format!("{line}: {error}"))?;
+        Ok(server)
+    }
+
+    pub(crate) fn wait_for_line(&mut self, text: &str) -> Result<String, String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.stderr.recv_timeout(left) else {
+                return Err(format!("the server does not say '{text}': {:?}", self.said));
+            };
+            self.said.push(line.clone());
+            if line.contains(text) {
+                return Ok(line);
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), String> {
+        kill_process(self.pid(), signal).map_err(|error| format!("the server is gone: {error}"))
+    }
+
+    /// The line of figures.
+    pub(crate) fn figures(&mut self) -> Result<String, String> {
+        self.signal(Signal::USR1)?;
+        self.wait_for_line(" turns, longest commit ")
+    }
+
+    /// Waits until so many clients are connected, by its own account.
+    pub(crate) fn wait_for_clients(&mut self, count: usize) -> Result<(), String> {
+        let noun = if count == 1 { "client" } else { "clients" };
+        let start = format!("{count} {noun} connected, ");
+        let deadline = Instant::now() + DEADLINE;
+        while !self.figures()?.starts_with(&start) {
+            if Instant::now() > deadline {
+                return Err(format!("never {start}: {:?}", self.said.last()));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// CPU time used.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = self.proc("stat");
+        let fields = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace());
+        let ticks = fields.into_iter().flatten().skip(11).take(2);
+        // The kernel shows ticks of 1/100 s, whatever it counts in.
+        let ticks: u64 = ticks.filter_map(|n| n.parse::<u64>().ok()).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
+    /// The most memory it has had, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        kib.unwrap_or(u64::MAX)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default()
+    }
+
+    pub(crate) fn kill(mut self) -> Result<(), String> {
+        self.signal(Signal::KILL)?;
+        self.wait().map(|_| ())
+    }
+
+    /// Asks it to stop; how it ended, and how long that took.
+    pub(crate) fn stop(&mut self) -> Result<(ExitStatus, Duration), String> {
+        let asked = Instant::now();
+        self.signal(Signal::TERM)?;
+        Ok((self.wait()?, asked.elapsed()))
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus, String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    self.said.extend(self.stderr.iter());
+                    return Ok(status);
+                }
+                Err(error) => return Err(error.to_string()),
+                Ok(None) if Instant::now() > deadline => return Err("it does not end".to_owned()),
+                Ok(None) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended: then there is nothing to do.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+pub(crate) fn log(folder: &Path) -> PathBuf {
+    folder.join("logging.log")
+}
+
+pub(crate) fn open(path: &Path) -> Result<BufReader<File>, String> {
+    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(BufReader::new(file))
+}
+
+pub(crate) fn read(file: &mut File) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = file.read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
