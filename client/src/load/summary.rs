@@ -242,8 +242,8 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if let Some(open) = open.filter(|open| open.never_sent > 0) {
         warn(format!(
-            "the rate was not reached: {} planned messages were not sent in time and are in no \
-             latency",
+            "the rate was not reached: when time was up, {} planned messages had not been sent; they \
+             are in no latency",
             count(open.never_sent)
         ));
     }
@@ -257,11 +257,16 @@ fn warnings(report: &Report) -> Vec<String> {
     let threads = &report.instrument.threads;
     let busiest = threads.iter().map(|thread| thread.busy).fold(0.0, f64::max);
     if busiest > BUSY {
+        // The server needs a CPU, too.
+        let more = if threads.len() as u64 + 1 < report.machine.cpus {
+            format!(", try -nt {}", threads.len() + 1)
+        } else {
+            String::new()
+        };
         warn(format!(
             "the instrument was out of CPU: a thread was busy {:.0} % of the time; the server may \
-             be faster than this, try -nt {}",
-            busiest * 100.0,
-            threads.len() * 2
+             be faster than this{more}",
+            busiest * 100.0
         ));
     }
     let waited = threads
