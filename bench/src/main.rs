@@ -2,11 +2,13 @@
 //!
 //! - `options`: what is asked for
 //! - `subject`: the servers; `setting`: the loads
-//! - `running`: a server that was started; `measure`: one measurement of it; `disturbance`: what
-//!   else the machine did meanwhile; `turns`: a measurement of the turn-taking client
+//! - `running`: a server that was started, and `cpus`, where
+//! - `measure`: one measurement of it; `disturbance`: what else the machine did meanwhile
+//! - `turns`: a measurement of the turn-taking client
 //! - `results`: sums over the rounds; `targets`: what they are held against
 //! - `table`, `page`, `output`: how they are shown
 
+mod cpus;
 mod disturbance;
 mod measure;
 mod options;
@@ -37,9 +39,6 @@ use subject::{Program, SUBJECTS};
 
 /// Descriptors of a process beside those of its clients.
 const SPARE_DESCRIPTORS: usize = 100;
-
-/// If others had more of the machine than this, a measurement says little.
-const DISTURBED: f64 = 0.05;
 
 const EXIT_INTERRUPTED: u8 = 130;
 
@@ -194,7 +193,7 @@ impl Run {
                 let measure = || measure::measure(subject, setting, time, &self.options.dir);
                 let mut best = measure()?;
                 for _ in 0..self.options.retries {
-                    if best.disturbance <= DISTURBED {
+                    if !best.is_disturbed() {
                         break;
                     }
                     let next = measure()?;
@@ -220,7 +219,7 @@ impl Run {
         self.about.machine = self.results.samples().next().map(|s| s.machine.clone());
         let all = self.results.samples();
         self.about.measurements = all.clone().count();
-        self.about.disturbed = all.filter(|s| s.disturbance > DISTURBED).count();
+        self.about.disturbed = all.filter(|s| s.is_disturbed()).count();
         let verdicts = targets::judge(&self.results);
         let text = format!(
             "{}\n{}{}",

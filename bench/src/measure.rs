@@ -2,15 +2,16 @@
 
 use std::env;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::cpus::{self, Side};
 use crate::disturbance::Watch;
-use crate::running::{Running, touch_pages};
+use crate::running::{PATIENCE, Running, touch_pages};
 use crate::setting::Setting;
 use crate::subject::Subject;
 
@@ -34,6 +35,15 @@ pub(crate) struct Sample {
     /// The share of the machine that other processes took; 0 if unknown.
     pub(crate) disturbance: f64,
     pub(crate) machine: Machine,
+}
+
+/// If others had more of the machine than this, a measurement says little.
+const DISTURBED: f64 = 0.05;
+
+impl Sample {
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.disturbance > DISTURBED
+    }
 }
 
 /// The machine, as the client describes it.
@@ -129,7 +139,13 @@ pub(crate) fn measure(
 const WARMUP: u32 = 10;
 
 fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>> {
-    let connect = |_| TcpStream::connect(("127.0.0.1", server.port));
+    let address = SocketAddr::from(([127, 0, 0, 1], server.port));
+    let deadline = Instant::now() + PATIENCE;
+    let connect = |_| {
+        // Nothing is left once the time is up, and no time at all is no timeout.
+        let left = deadline.saturating_duration_since(Instant::now());
+        TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1)))
+    };
     let clients = (0..idle).map(connect).collect::<io::Result<Vec<_>>>()?;
     server.await_connections(idle)?;
     Ok(clients)
@@ -155,7 +171,8 @@ fn drive(
         command.args([option, &value]);
     }
     command.args(subject.dialect.options(setting.bytes));
-    let output = command.stdin(Stdio::null()).output();
+    command.stdin(Stdio::null());
+    let output = cpus::on(Side::Client, || command.output());
     let output = output.map_err(|error| format!("cannot run the client: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -20,7 +20,9 @@ pub(crate) struct Results {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cell {
     pub(crate) server: &'static str,
+    /// How many measurements count: those that nothing disturbed, or all if everything was.
     pub(crate) rounds: usize,
+    pub(crate) disturbed_rounds: usize,
     pub(crate) messages: u64,
     /// All messages by all seconds.
     pub(crate) messages_per_s: f64,
@@ -85,9 +87,17 @@ impl Results {
 }
 
 impl Cell {
-    fn of(server: &'static str, samples: &[Sample]) -> Self {
+    fn of(server: &'static str, all: &[Sample]) -> Self {
+        // What disturbed them is known from the machine, not from what they found.
+        let calm: Vec<_> = all.iter().filter(|sample| !sample.is_disturbed()).collect();
+        let disturbed_rounds = all.len() - calm.len();
+        let samples = if calm.is_empty() {
+            all.iter().collect()
+        } else {
+            calm
+        };
         let messages: u64 = samples.iter().map(|sample| sample.messages).sum();
-        let sum = |part: fn(&Sample) -> f64| samples.iter().map(part).sum::<f64>();
+        let sum = |part: fn(&Sample) -> f64| samples.iter().copied().map(part).sum::<f64>();
         let per_message = |seconds: f64| seconds * 1e9 / messages.max(1) as f64;
         let rates = samples
             .iter()
@@ -100,14 +110,15 @@ impl Cell {
         Self {
             server,
             rounds: samples.len(),
+            disturbed_rounds,
             messages,
             messages_per_s,
             spread: (fastest - slowest) / 2.0 / messages_per_s,
             user_ns: per_message(sum(|sample| sample.user)),
             system_ns: per_message(sum(|sample| sample.system)),
-            p50_ns: median(samples, |sample| sample.p50),
-            p99_ns: median(samples, |sample| sample.p99),
-            p99_9_ns: median(samples, |sample| sample.p99_9),
+            p50_ns: median(&samples, |sample| sample.p50),
+            p99_ns: median(&samples, |sample| sample.p99),
+            p99_9_ns: median(&samples, |sample| sample.p99_9),
             peak_memory_bytes: samples.iter().map(|s| s.peak_memory).max().unwrap_or(0),
             bytes_per_idle_client: idle.max_by(f64::total_cmp),
         }
@@ -119,8 +130,77 @@ impl Cell {
     }
 }
 
-fn median(samples: &[Sample], part: fn(&Sample) -> u64) -> u64 {
-    let mut values: Vec<_> = samples.iter().map(part).collect();
+fn median(samples: &[&Sample], part: fn(&Sample) -> u64) -> u64 {
+    let mut values: Vec<_> = samples.iter().copied().map(part).collect();
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Machine;
+
+    fn sample(messages: u64, p50: u64, disturbance: f64) -> Sample {
+        Sample {
+            seconds: 0.5,
+            messages,
+            user: 0.1,
+            system: 0.3,
+            p50,
+            p99: 2 * p50,
+            p99_9: 3 * p50,
+            peak_memory: messages,
+            per_idle_client: None,
+            disturbance,
+            machine: Machine {
+                system: String::new(),
+                cpu: String::new(),
+                cpus: 2,
+                memory_bytes: 0,
+            },
+        }
+    }
+
+    #[test]
+    fn rounds_are_summed() {
+        let cell = Cell::of(
+            "x",
+            &[
+                sample(100, 7, 0.0),
+                sample(200, 9, 0.0),
+                sample(300, 8, 0.0),
+            ],
+        );
+        assert_eq!((cell.rounds, cell.messages, cell.p50_ns), (3, 600, 8));
+        assert_eq!((cell.p99_ns, cell.peak_memory_bytes), (16, 300));
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-6 * b;
+        assert!(close(cell.messages_per_s, 400.0) && close(cell.spread, 0.5));
+        assert!(close(cell.user_ns, 0.3e9 / 600.0) && close(cell.cpu_ns(), 1.2e9 / 600.0));
+    }
+
+    #[test]
+    fn what_was_disturbed_counts_only_if_there_is_nothing_else() {
+        let cell = Cell::of("x", &[sample(100, 7, 0.5), sample(200, 9, 0.0)]);
+        assert_eq!(
+            (cell.rounds, cell.disturbed_rounds, cell.messages),
+            (1, 1, 200)
+        );
+        let cell = Cell::of("x", &[sample(100, 7, 0.5)]);
+        assert_eq!(
+            (cell.rounds, cell.disturbed_rounds, cell.messages),
+            (1, 1, 100)
+        );
+    }
+
+    #[test]
+    fn turns_are_compared_by_the_time_they_took() {
+        let results = Results {
+            turns: vec![(10.0, 20.0), (40.0, 20.0)],
+            ..Results::default()
+        };
+        // One thread: 1/10 + 1/40 of a second a message; five: 1/20 + 1/20.
+        assert!((results.turns_ratio().unwrap() - 1.25).abs() < 1e-9);
+        assert_eq!(Results::default().turns_ratio(), None);
+    }
 }

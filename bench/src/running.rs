@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::cpus::{self, Side};
 use crate::subject::{Program, Stdout, Subject};
 
 /// How long a server may take to accept connections, or to get into a state that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often that is looked at where nothing tells.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -61,7 +62,7 @@ impl Running {
             } else {
                 Stdio::null()
             });
-        let child = command.spawn().map_err(failed)?;
+        let child = cpus::on(Side::Server, || command.spawn()).map_err(failed)?;
         let mut running = Self {
             child,
             port,

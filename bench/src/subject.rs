@@ -128,6 +128,8 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         program: installed("rsyslogd", "rsyslog rsyslog-relp"),
         config: include_str!("../peers/rsyslog.conf"),
         dialect: Dialect::Relp,
+        // With several thousand it takes seconds to accept the next.
+        most_connections: 1000,
         ..server(
             "rsyslog",
             "in a queue in memory, before it is written",

@@ -95,10 +95,10 @@ pub(crate) fn targets(verdicts: &[Verdict]) -> String {
         ]);
     }
     let others = verdicts.len() + 1 - rows.len();
-    let text = columns(&rows);
-    match others {
-        0 => text,
-        n => format!("{text}  ({n} more were not measured)\n"),
+    match (rows.len(), others) {
+        (1, _) => "  (no target was measured)\n".to_owned(),
+        (_, 0) => columns(&rows),
+        (_, n) => format!("{}  ({n} more were not measured)\n", columns(&rows)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::cpus::{self, Side};
 use crate::running::Running;
 use crate::subject::Subject;
 
@@ -35,14 +36,15 @@ pub(crate) fn measure(
 /// Messages per second, the start and the end of the client included.
 fn run(server: &Running, threads: u64, rounds: u64) -> Result<f64, String> {
     let client = env::current_exe().map_err(|error| error.to_string())?;
-    let begun = Instant::now();
-    let status = Command::new(client.with_file_name("client"))
+    let mut command = Command::new(client.with_file_name("client"));
+    command
         .args(["-quiet", "-host", "127.0.0.1"])
         .args(["-port", &server.port.to_string()])
         .args(["-nt", &threads.to_string(), "-ni", &rounds.to_string()])
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+        .stderr(Stdio::null());
+    let begun = Instant::now();
+    let status = cpus::on(Side::Client, || command.status());
     let took = begun.elapsed();
     match status {
         Ok(status) if status.success() => Ok((threads * rounds) as f64 / took.as_secs_f64()),

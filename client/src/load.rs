@@ -60,7 +60,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use self::options::{Asked, COMMAND, Options};
-use self::pattern::Pattern;
 use self::report::Report;
 use self::runfile::RunFile;
 
@@ -133,26 +132,36 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let mut outcome = run::run(options, &run, &signals.interrupt)?;
     // The run is over: nothing is left that an interrupt could end gently.
     signals.impatient.store(true, Ordering::Relaxed);
-    let ledgers = outcome.take_ledgers();
-    let mut report = summary::report(options, &run, &started, outcome);
-    if !options.verify.is_empty() {
-        let pattern = Pattern::new(&options.message.template, &run)?;
-        report.verification = Some(verify::verify(&run, &pattern, &ledgers, &options.verify)?);
-    }
+    let run = RunFile::new(
+        run,
+        started,
+        options.message.typed.clone(),
+        outcome.take_ledgers(),
+    );
+    let mut report = summary::report(options, &run.run, &run.started, outcome);
+    // What goes wrong from here on must not cost the figures.
+    let mut trouble = None;
     if let (Some(file), Some(path)) = (save, &options.save) {
-        let message = options.message.typed.clone();
-        let run = RunFile::new(run, started, message, ledgers);
-        run.write(file)
-            .map_err(|error| cannot_write(path, &error))?;
+        let written = run.write(file).map_err(|error| cannot_write(path, &error));
+        trouble = trouble.or(written.err());
+    }
+    if !options.verify.is_empty() {
+        match run.verify(&options.verify) {
+            Ok(found) => report.verification = Some(found),
+            Err(error) => trouble = trouble.or(Some(error)),
+        }
     }
     let judge = |threshold: &threshold::Threshold| threshold.judge(&report);
     report.thresholds = options.fail_if.iter().map(judge).collect();
-    if let (Some(file), Some(path)) = (page, &options.report) {
+    if let (Some(mut file), Some(path)) = (page, &options.report) {
         let html = page::page(std::slice::from_ref(&report))?;
-        write(file, &html).map_err(|error| cannot_write(path, &error))?;
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.write_all(html.as_bytes()));
+        trouble = trouble.or(written.err().map(|error| cannot_write(path, &error)));
     }
     show(options, &report)?;
-    Ok(report.exit_code())
+    trouble.map_or(Ok(report.exit_code()), Err)
 }
 
 /// Prints the report.
@@ -204,11 +213,6 @@ fn create(path: &Path) -> Result<File, String> {
         .truncate(false)
         .open(path);
     file.map_err(|error| cannot_write(path, &error))
-}
-
-fn write(mut file: File, text: &str) -> io::Result<()> {
-    file.set_len(0)?;
-    file.write_all(text.as_bytes())
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {

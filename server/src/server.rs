@@ -205,8 +205,7 @@ impl<F: Storage> Server<F> {
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
-        // A wait is interrupted by a signal, which its pipe tells of, or by a pause (SIGSTOP), after
-        // which the clients' events must be seen before it is judged who was idle.
+        // By a signal, which its pipe tells of, or by a pause.
         while let Err(error) = self.poll.poll(&mut self.events, timeout) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
@@ -235,7 +234,7 @@ impl<F: Storage> Server<F> {
         if signalled {
             self.obey_signals()?;
         }
-        if self.now >= self.next_chores && self.events.iter().count() < EVENTS {
+        if self.now >= self.next_chores {
             self.do_chores();
         }
         self.advance_stop();

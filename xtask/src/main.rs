@@ -68,6 +68,8 @@ Examples:
       one server and five clients; a summary at the end
   cargo xtask run-all -help
       the launcher's options
+  cargo xtask bench -quick
+      the server beside its peers, in a minute
 ",
     );
     text

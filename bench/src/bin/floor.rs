@@ -93,7 +93,8 @@ impl Connection {
     fn answer(&mut self, input: &mut [u8], replies: &[u8], to_the_end: bool) -> bool {
         loop {
             let n = match self.socket.read(input) {
-                Ok(0) => return false,
+                // Who has ended its input may still be owed replies.
+                Ok(0) => return self.flush(replies) && self.owed > 0,
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(_) => return false,

@@ -23,7 +23,7 @@ const LINES: [RGBColor; COLOURS] = [
 
 /// Twice what is shown: points have whole coordinates.
 const SIZE: (u32, u32) = (1760, 520);
-const FONT: u32 = 25;
+const FONT: u32 = 27;
 
 /// Points are marked where they are few enough to be told apart.
 const MARKED: usize = 40;

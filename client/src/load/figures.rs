@@ -20,8 +20,7 @@ pub(super) fn new_histogram() -> Histogram<u64> {
 
 /// Messages and bytes. `sent` is the sum of `acknowledged`, `errors`, `timeouts` and `unanswered`
 /// once a run is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) sent: u64,
     pub(super) acknowledged: u64,

@@ -414,6 +414,7 @@ mod tests {
         ("fail-if", "p99>5ms", |o| o.fail_if.len() == 1),
         ("report", "a.html", |o| o.report == Some("a.html".into())),
         ("label", "x", |o| o.label.as_deref() == Some("x")),
+        ("pid", "1", |o| o.pid == Some(1)),
     ];
 
     #[test]

@@ -126,7 +126,7 @@ impl Step {
     fn longest(&self) -> usize {
         match self {
             Self::Literal(bytes) => bytes.len(),
-            Self::Conn(_) | Self::Seq(_) => 20,
+            Self::Conn(digits) | Self::Seq(digits) => 20.max(*digits),
         }
     }
 }

@@ -3,11 +3,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Ledger;
+use super::pattern::Pattern;
+use super::template::Template;
+use super::verify::{Verification, verify};
 
 const FORMAT: &str = "client-load-run";
 const VERSION: u32 = 1;
@@ -52,6 +55,16 @@ impl RunFile {
         out.flush()
     }
 
+    /// Holds the run against its log, which may be in several files, oldest first.
+    pub(super) fn verify(&self, logs: &[PathBuf]) -> Result<Verification, String> {
+        verify(&self.run, &self.pattern()?, &self.connections, logs)
+    }
+
+    fn pattern(&self) -> Result<Pattern, String> {
+        let template = Template::parse(&self.message).map_err(|error| error.to_string())?;
+        Pattern::new(&template.end_with_lf(), &self.run)
+    }
+
     /// Reads a run file; errors say what is wrong with it.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
@@ -67,6 +80,7 @@ impl RunFile {
         if !is_name || !run.connections.iter().all(Ledger::is_consistent) {
             return Err("its numbers contradict each other".to_owned());
         }
+        run.pattern()?;
         Ok(run)
     }
 }

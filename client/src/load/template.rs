@@ -9,6 +9,9 @@ pub(super) const DEFAULT_MESSAGE: &str = "load {run} {conn} {seq};";
 /// The longest message, `{pad:N}` included; a typing error must not eat the memory.
 const MAX_MESSAGE: usize = 64 << 20;
 
+/// The most digits that a number is filled up to.
+const MAX_DIGITS: usize = 1000;
+
 /// A message with places for the connection's number and the message's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
@@ -100,7 +103,7 @@ impl Template {
     fn push(&mut self, placeholder: Placeholder<'_>) -> Result<(), TemplateError> {
         let Placeholder { name, number } = placeholder;
         let digits = || match number.map(str::parse).transpose() {
-            Ok(digits) if digits.unwrap_or(0) <= 20 => Ok(digits.unwrap_or(0)),
+            Ok(digits) if digits.unwrap_or(0) <= MAX_DIGITS => Ok(digits.unwrap_or(0)),
             _ => Err(TemplateError::Digits(name.to_owned())),
         };
         let part = match (name, number) {
@@ -197,7 +200,7 @@ impl fmt::Display for TemplateError {
                 "unknown placeholder '{{{name}}}': expected {{run}}, {{conn}}, {{seq}} or {{pad:N}} \
                  (\\{{ is a brace)"
             ),
-            Self::Digits(name) => write!(f, "{{{name}:N}} takes 0 to 20 digits"),
+            Self::Digits(name) => write!(f, "{{{name}:N}} takes 0 to {MAX_DIGITS} digits"),
             Self::Pad => write!(f, "{{pad:N}} takes 0 to {MAX_MESSAGE} bytes"),
         }
     }
@@ -244,7 +247,7 @@ mod tests {
             ("{sequ}", "unknown placeholder '{sequ}'"),
             ("{run:3}", "unknown placeholder '{run}'"),
             ("{pad}", "unknown placeholder '{pad}'"),
-            ("{seq:21}", "{seq:N} takes 0 to 20 digits"),
+            ("{seq:1001}", "{seq:N} takes 0 to 1000 digits"),
             (
                 "{pad:99999999999999999999}",
                 "{pad:N} takes 0 to 67108864 bytes",

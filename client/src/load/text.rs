@@ -197,13 +197,13 @@ fn instrument(text: &mut String, report: &Report) {
         let lag = open.lag_ns.as_ref();
         let lag = lag.map_or("none".to_owned(), |lag| {
             format!(
-                "p50 {}, p99 {}, max {} late",
+                "p50 {}, p99 {}, max {} after the planned time",
                 latency(lag.p50 as f64),
                 latency(lag.p99 as f64),
                 latency(lag.max as f64)
             )
         });
-        line(text, "sent", &lag);
+        line(text, "send lag", &lag);
     }
     let instrument = &report.instrument;
     let busy: Vec<_> = instrument

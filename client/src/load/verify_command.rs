@@ -1,15 +1,12 @@
 //! `client verify`: what `client load -verify` does, later.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use server::args::{self, Command, Invocation, Opt, UsageError};
 
-use super::pattern::Pattern;
 use super::runfile::RunFile;
-use super::template::Template;
-use super::verify::{Verification, verify};
 use super::{EXIT_VERIFICATION, print, text};
 
 const COMMAND: Command = Command {
@@ -45,15 +42,19 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
         Ok(Asked::Print(text)) => return args::print(&text),
         Err(error) => return COMMAND.refuse(&error),
     };
-    let verified = read(&asked.run_file, &asked.logs).and_then(|found| {
-        let text = if asked.json {
-            serde_json::to_string(&found).map_err(|error| error.to_string())?
-        } else {
-            text::verification(&found)
-        };
-        print(&text)?;
-        Ok(found.passed)
-    });
+    let run = RunFile::read(&asked.run_file)
+        .map_err(|error| format!("cannot use {}: {error}", asked.run_file.display()));
+    let verified = run
+        .and_then(|run| run.verify(&asked.logs))
+        .and_then(|found| {
+            let text = if asked.json {
+                serde_json::to_string(&found).map_err(|error| error.to_string())?
+            } else {
+                text::verification(&found)
+            };
+            print(&text)?;
+            Ok(found.passed)
+        });
     match verified {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_VERIFICATION),
@@ -97,16 +98,10 @@ fn parse(args: Vec<OsString>) -> Result<Asked, UsageError> {
     }))
 }
 
-fn read(run_file: &Path, logs: &[PathBuf]) -> Result<Verification, String> {
-    let unreadable = |error: String| format!("cannot use {}: {error}", run_file.display());
-    let run = RunFile::read(run_file).map_err(unreadable)?;
-    let template = Template::parse(&run.message).map_err(|error| unreadable(error.to_string()))?;
-    let pattern = Pattern::new(&template.end_with_lf(), &run.run).map_err(unreadable)?;
-    verify(&run.run, &pattern, &run.connections, logs)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn typed(args: &[&str]) -> Result<Asked, UsageError> {

@@ -153,6 +153,7 @@ impl Worker {
     fn await_start(&mut self, events: &mut Events) -> io::Result<()> {
         let times = std::mem::take(&mut self.connect_times);
         _ = self.news.send(News::Connected(times));
+        self.next_sweep = Nanos::MAX;
         let start = loop {
             let start = self.control.start.load(Ordering::Acquire);
             if start > 0 {
@@ -240,17 +241,10 @@ impl Worker {
             .schedule
             .as_ref()
             .map_or(0, |schedule| schedule.due(sent_until).min(self.quota));
-        let ledgers = self
-            .connections
-            .into_iter()
-            .map(|connection| connection.ledger);
+        let connections = self.connections.into_iter();
         let done = Done {
             worker: self.number,
-            ledgers: if self.plan.keep {
-                ledgers.collect()
-            } else {
-                Vec::new()
-            },
+            ledgers: connections.map(|connection| connection.ledger).collect(),
             tally: self.tally,
             schedule: self.schedule,
             sent_until,

@@ -231,6 +231,18 @@ fn connections_that_the_server_refuses_are_counted() {
 }
 
 #[test]
+fn a_greeting_that_does_not_come_is_waited_for_no_longer_than_the_timeout() {
+    let server = Fake::answering(|_, _| String::new());
+    let output = finish(&mut server.load(&["-hello", "HELLO", "-timeout", "200ms"]));
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("no greeting (-hello-lines) within 200 ms"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_interrupt_ends_the_run_and_still_reports() {
     let (sender, receiver) = mpsc::channel();
     let sender = Arc::new(sender);

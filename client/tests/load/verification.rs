@@ -206,6 +206,31 @@ fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
 }
 
 #[test]
+fn a_log_that_vanishes_does_not_cost_the_figures() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    fs::write(&log, "").unwrap();
+    let vanishing = log.clone();
+    let server = Fake::answering(move |_, _| {
+        _ = fs::remove_file(&vanishing);
+        "ok\n".to_owned()
+    });
+    let args = ["-messages", "5", "-verify", arg(&log), "-save", arg(&run)];
+    let output = finish(&mut server.load(&args));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stdout).contains("acknowledged  5"),
+        "{output:?}"
+    );
+    assert!(text(&output.stderr).contains("cannot read"), "{output:?}");
+    fs::write(&log, "").unwrap();
+    assert_eq!(verify(&run, &log).1, 4, "the run was saved");
+}
+
+#[test]
 fn files_that_cannot_be_used_are_named() {
     let directory = TempDir::new().unwrap();
     let path = |name: &str| directory.path().join(name);

@@ -12,6 +12,9 @@ use crate::load::clock::{Nanos, nanos};
 use crate::load::connection::{Connection, Stage};
 use crate::load::units::seconds;
 
+/// So many connections are asked for in a row, then those that are made have a turn.
+const BURST: usize = 32;
+
 impl Worker {
     /// Takes over a connection that is made already.
     pub(in crate::load) fn adopt(&mut self, stream: std::net::TcpStream, took: Duration) {
@@ -29,14 +32,18 @@ impl Worker {
     pub(super) fn connect(&mut self, events: &mut Events) -> io::Result<()> {
         let period = 1e9 * self.plan.workers as f64 / self.plan.connect_rate;
         let first = self.plan.clock.now();
+        let due = |n: usize| first + (n as f64 * period) as u64;
         while self.ready < self.share {
             self.check_abort()?;
-            let now = self.plan.clock.now();
-            let due = |n: usize| first + (n as f64 * period) as u64;
-            while self.connections.len() < self.share && due(self.connections.len()) <= now {
+            for _ in 0..BURST {
+                let (n, now) = (self.connections.len(), self.plan.clock.now());
+                if n == self.share || due(n) > now {
+                    break;
+                }
                 let stream = TcpStream::connect(self.plan.address)?;
                 self.add(stream, now)?;
             }
+            let now = self.plan.clock.now();
             if now >= self.next_sweep {
                 self.next_sweep = now + self.sweep_period();
                 self.check_connect_timeouts(now);

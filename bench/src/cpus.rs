@@ -1,0 +1,62 @@
+//! Which CPUs the client and the server run on.
+//!
+//! Left to itself, the scheduler has them share one for a while, and then gives them one each:
+//! at one unanswered message that is a factor of two, or three, between one round and the next.
+
+use std::io;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Who is to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Runs on the last CPU.
+    Client,
+    /// Runs on all others.
+    Server,
+}
+
+/// Calls `start` on the CPUs of that side, which what it starts inherits. With a single CPU there
+/// is nothing to choose.
+pub(crate) fn on<T>(side: Side, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let all = sched_getaffinity(None)?;
+    let Some(chosen) = cpus(&all, side) else {
+        return start();
+    };
+    sched_setaffinity(None, &chosen)?;
+    let started = start();
+    sched_setaffinity(None, &all)?;
+    started
+}
+
+fn cpus(all: &CpuSet, side: Side) -> Option<CpuSet> {
+    let ours = || (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
+    let last = ours().next_back().filter(|_| all.count() > 1)?;
+    let mut chosen = CpuSet::new();
+    for cpu in ours().filter(|cpu| (*cpu == last) == (side == Side::Client)) {
+        chosen.set(cpu);
+    }
+    Some(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_has_the_last_cpu_and_the_server_the_others() {
+        let mut all = CpuSet::new();
+        for cpu in [1, 3, 6] {
+            all.set(cpu);
+        }
+        let chosen = |side| {
+            let set = cpus(&all, side).unwrap();
+            (0..8).filter(|cpu| set.is_set(*cpu)).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(Side::Client), [6]);
+        assert_eq!(chosen(Side::Server), [1, 3]);
+        let mut one = CpuSet::new();
+        one.set(2);
+        assert!(cpus(&one, Side::Client).is_none());
+    }
+}

@@ -1,0 +1,80 @@
+//! The floor has to answer like a server, or nothing can be compared with it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+struct Floor {
+    child: Child,
+    address: String,
+}
+
+impl Floor {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floor"));
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let stderr = child.stderr.take().unwrap();
+        BufReader::new(stderr).read_line(&mut said).unwrap();
+        let address = said.trim().strip_prefix("listening on ").unwrap();
+        Self {
+            child,
+            address: address.to_owned(),
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).unwrap();
+        stream
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_line_in_pieces_is_answered_once() {
+    let floor = Floor::start();
+    let mut client = floor.connect();
+    client.set_nodelay(true).unwrap();
+    for piece in ["Thread", " 3\nThr", "ead 4\n", "\n"] {
+        client.write_all(piece.as_bytes()).unwrap();
+    }
+    let mut replies = [0; 9];
+    client.read_exact(&mut replies).unwrap();
+    assert_eq!(&replies, b"ok\nok\nok\n");
+}
+
+#[test]
+fn every_line_of_many_clients_is_answered() {
+    const LINES: usize = 200_000;
+    let floor = Floor::start();
+    let clients: Vec<_> = (0..3).map(|_| floor.connect()).collect();
+    let writers: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            let mut client = client.try_clone().unwrap();
+            std::thread::spawn(move || {
+                client.write_all(&b"x\n".repeat(LINES)).unwrap();
+                client.shutdown(Shutdown::Write).unwrap();
+            })
+        })
+        .collect();
+    for mut client in clients {
+        let mut replies = vec![0; 3 * LINES];
+        client.read_exact(&mut replies).unwrap();
+        assert!(replies == b"ok\n".repeat(LINES));
+    }
+    for writer in writers {
+        writer.join().unwrap();
+    }
+}
