@@ -49,7 +49,7 @@ fn fill(client: &Client, line: &str) -> usize {
 #[test]
 fn who_does_not_read_is_not_read_from_and_loses_nothing() {
     let server = Server::start(&[]);
-    let mut deaf = server.connect();
+    let mut deaf = Client::connect_deaf(server.address());
     let whole = fill(&deaf, "never reads\n");
     check(&server);
     // Once it reads, everything is answered, byte by byte at first.
@@ -69,7 +69,7 @@ fn who_does_not_read_is_not_read_from_and_loses_nothing() {
 #[test]
 fn a_paused_reader_that_hangs_up_is_noticed() {
     let mut server = Server::start(&[]);
-    let deaf = server.connect();
+    let deaf = Client::connect_deaf(server.address());
     fill(&deaf, "\n");
     server.wait_for_clients(1);
     drop(deaf);

@@ -1,6 +1,7 @@
 //! Faults of the server, its disk and its signals, under load.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +13,10 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use crate::numbered::{Account, Load, verify};
 use crate::running::{self, Server, folder, log, script};
 use crate::{Outcome, Random};
+
+/// How often the server is killed on the same log, and the log renamed under the same server.
+const KILLS: u32 = 10;
+const ROTATIONS: u32 = 5;
 
 /// What the contract allows a stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
@@ -50,7 +55,7 @@ pub(crate) fn crash(random: &mut Random) -> Result<Outcome, String> {
     let mut accounts = Vec::new();
     let mut torn_before = false;
     let (mut broken, mut torn) = (Vec::new(), 0);
-    for _ in 0..=random.below(3) {
+    for _ in 0..KILLS {
         let server = Server::start(folder.path(), "-append")?;
         let mended = server
             .said
@@ -60,19 +65,28 @@ pub(crate) fn crash(random: &mut Random) -> Result<Outcome, String> {
             broken.push(format!("torn: {torn_before}, mended: {mended}"));
         }
         let load = Load::start(server.address, 50, 1 + random.below(64) as usize).map_err(text)?;
-        pause_below(random, 100);
+        pause_below(random, 50);
         server.kill()?;
         accounts.extend(load.wait().map_err(text)?);
-        torn_before = fs::read(log(folder.path()))
-            .map_err(text)?
-            .last()
-            .is_some_and(|&b| b != b'\n');
+        torn_before = ends_torn(&log(folder.path()))?;
         torn += usize::from(torn_before);
     }
     let mut outcome = check(&accounts, &log(folder.path()))?;
     outcome.broken.append(&mut broken);
-    outcome.note = format!("{torn} torn at the last");
+    outcome.times = KILLS;
+    outcome.note = format!("the last {KILLS} left {torn} torn records");
     Ok(outcome)
+}
+
+fn ends_torn(path: &Path) -> Result<bool, String> {
+    let mut file = File::open(path).map_err(text)?;
+    if file.metadata().map_err(text)?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1)).map_err(text)?;
+    file.read_exact(&mut last).map_err(text)?;
+    Ok(last != *b"\n")
 }
 
 /// Told to stop at a random moment.
@@ -161,7 +175,7 @@ pub(crate) fn rotation(random: &mut Random) -> Result<Outcome, String> {
     let load = Load::start(server.address, 50, 1 + random.below(64) as usize).map_err(text)?;
     let mut all = Vec::new();
     let mut old = Vec::new();
-    for n in 0..5 {
+    for n in 0..ROTATIONS {
         pause_below(random, 20);
         let name = folder.path().join(format!("log.{n}"));
         fs::rename(log(folder.path()), &name).map_err(text)?;
@@ -176,6 +190,7 @@ pub(crate) fn rotation(random: &mut Random) -> Result<Outcome, String> {
     }
     let verdict = verify(&accounts, all.as_slice()).map_err(text)?;
     let mut outcome = Outcome::of(&verdict);
+    outcome.times = ROTATIONS;
     outcome.expect(verdict.unanswered + verdict.torn == 0, || {
         format!("{verdict:?}")
     });

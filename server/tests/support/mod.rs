@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up.
@@ -284,6 +285,16 @@ impl Client {
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let reader = BufReader::new(stream);
+        Self { reader }
+    }
+
+    /// One that has little room for replies, so that it is soon in the way of its own.
+    pub fn connect_deaf(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        socket.connect(&address.into()).expect("the server accepts");
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let reader = BufReader::new(socket.into());
         Self { reader }
     }
 
