@@ -97,12 +97,18 @@ enum LineEnd {
 
 impl Unfinished {
     fn extend(&mut self, rules: Rules, input: &[u8]) {
-        self.skipping |= self.bytes.len() + input.len() > rules.max_message + 1;
+        let (len, most) = (self.bytes.len() + input.len(), rules.max_message + 1);
+        self.skipping |= len > most;
         if self.skipping {
             self.bytes = Vec::new();
-        } else {
-            self.bytes.extend_from_slice(input);
+            return;
         }
+        if len > self.bytes.capacity() {
+            // Twice as much as before, as vectors grow, but never more than can be used.
+            let capacity = (2 * self.bytes.capacity()).clamp(len, most);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(input);
     }
 
     fn frame(&self, rules: Rules, end: LineEnd) -> Frame<'_> {
@@ -151,7 +157,7 @@ mod tests {
         let mut all = Vec::new();
         for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
             framer.feed(RULES, chunk, |frame| all.push(found(&frame)));
-            assert!(framer.held() <= 4 * (RULES.max_message + 1));
+            assert!(framer.held() <= RULES.max_message + 1);
         }
         framer.finish(RULES, |frame| all.push(found(&frame)));
         assert_eq!(framer.held(), 0);

@@ -10,7 +10,7 @@
 
 mod clients;
 mod faults;
-#[path = "../../server/tests/support/numbered.rs"]
+#[path = "../../../server/tests/support/numbered.rs"]
 #[allow(clippy::missing_docs_in_private_items)]
 mod numbered;
 mod running;
