@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
 
@@ -25,6 +26,8 @@ pub(crate) struct Child {
     status: Option<ExitStatus>,
     /// The last line on its stderr, once all it said has been shown.
     last_words: Option<String>,
+    /// Something it said has been shown since this was last asked.
+    spoke: Arc<AtomicBool>,
 }
 
 impl Child {
@@ -51,6 +54,7 @@ impl Child {
             process,
             status: None,
             last_words: None,
+            spoke: Arc::default(),
         };
         child.forward(index, output, events)?;
         Ok(child)
@@ -71,15 +75,18 @@ impl Child {
         let stdout = Lines::new(stdout, prefix(Stream::Stdout));
         let stderr = Lines::new(stderr, prefix(Stream::Stderr));
         let (output, events) = (Arc::clone(output), events.clone());
+        let spoke = Arc::clone(&self.spoke);
         let run = move || {
             let mut last_line = Vec::new();
-            output::forward(&output, stdout, stderr, |line| {
+            let see = |line: &[u8]| {
                 line.clone_into(&mut last_line);
                 if let Some(address) = listening(line) {
                     // Nobody listens any more once the launcher ends.
                     _ = events.send(Event::Listening { child, address });
                 }
-            });
+            };
+            let spoke = || spoke.store(true, Ordering::Relaxed);
+            output::forward(&output, stdout, stderr, see, spoke);
             let last_words = String::from_utf8_lossy(&last_line).into_owned();
             _ = events.send(Event::Silent { child, last_words });
         };
@@ -94,6 +101,11 @@ impl Child {
     /// Whether it has ended and all it said has been shown.
     pub(crate) fn is_done(&self) -> bool {
         self.has_ended() && self.last_words.is_some()
+    }
+
+    /// Whether it has neither ended nor said anything since this was last asked.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.spoke.swap(false, Ordering::Relaxed) && !self.is_done()
     }
 
     /// Whether it has ended in any way but well.

@@ -28,6 +28,9 @@ const SERVER: usize = 0;
 
 /// How long a server may take until it listens.
 const STARTING: Duration = Duration::from_secs(10);
+/// A client that says nothing for so long hangs: it waits 10 s for a connection or a reply, and it
+/// prints a line before each.
+const SILENCE: Duration = Duration::from_secs(12);
 /// How long children may take to stop: the server needs 5 s at most.
 const STOPPING: Duration = Duration::from_secs(6);
 /// A client may notice a dying server before the system tells us of the death.
@@ -137,7 +140,7 @@ impl Launch {
         server::process::raise_descriptor_limit();
         let address = self.start_server(&server, options)?;
         self.start_clients(&client, options, address.port())?;
-        self.wait(None, |launch| launch.clients().iter().all(Child::is_done))?;
+        self.wait_for_clients()?;
         let clients = self.summaries();
         if options.keep {
             return self.keep(options, address, clients);
@@ -195,6 +198,22 @@ impl Launch {
             self.start(&client_name(number), &mut command)?;
             // Ctrl-C is heard between two of a thousand clients, too.
             self.wait(Some(Duration::ZERO), |_| false)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all clients are through, or one of them hangs.
+    fn wait_for_clients(&mut self) -> Result<(), End> {
+        let done = |launch: &Self| launch.clients().iter().all(Child::is_done);
+        while !done(self) {
+            self.wait(Some(SILENCE), done)?;
+            // If it is our reader that takes nothing, they have to wait.
+            let hung = self.clients().iter().find(|client| client.is_silent());
+            if let Some(client) = hung.filter(|_| !self.output.is_busy()) {
+                let (name, seconds) = (&client.name, SILENCE.as_secs());
+                let why = format!("{name} hangs: it has said nothing for {seconds} s");
+                return Err(End::Failed(why));
+            }
         }
         Ok(())
     }

@@ -76,6 +76,11 @@ impl Output {
         }
     }
 
+    /// Whether somebody is writing just now, perhaps to a reader that has stopped reading.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.failed.try_lock().is_err()
+    }
+
     /// Why something that was to go to stdout is lost, if it is.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +161,7 @@ impl<R: Read> Lines<R> {
 }
 
 /// Shows both streams of a child, which do not block, until their ends. `see` is shown the lines on
-/// stderr.
+/// stderr; `spoke` is called whenever something has been shown.
 ///
 /// A child's lines stay in the order in which it wrote them, though they come by two ways: whatever
 /// it said on stdout before something on stderr is in the pipe when that is read.
@@ -165,6 +170,7 @@ pub(crate) fn forward<Out, Err>(
     mut stdout: Lines<Out>,
     mut stderr: Lines<Err>,
     mut see: impl FnMut(&[u8]),
+    spoke: impl Fn(),
 ) where
     Out: Read + AsFd,
     Err: Read + AsFd,
@@ -193,6 +199,7 @@ pub(crate) fn forward<Out, Err>(
             }
         }
         output.write(Stream::Stderr, &stderr.take(&mut see));
+        spoke();
     }
 }
 

@@ -160,6 +160,19 @@ fn one_client_that_fails_is_named() {
 }
 
 #[test]
+fn a_client_that_hangs_is_named_and_ended() {
+    let place = Place::real();
+    fs::rename(place.path("client"), place.path("real-client")).unwrap();
+    let script = "mkdir once 2>/dev/null || exec ./real-client \"$@\"
+                  mkfifo never; exec 3<>never; read x <&3";
+    let ended = place.with_script("client", script).run(&["-cl", "3"]);
+    let (last, code) = ended.last_words();
+    let which = last.strip_prefix("launcher: client ").unwrap();
+    assert_eq!(&which[1..], " hangs: it has said nothing for 12 s");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
 fn all_clients_that_fail_are_counted() {
     let place = Place::bare().with("server");
     let ended = place.with_script("client", "kill -9 $$").run(&["-cl", "3"]);

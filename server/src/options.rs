@@ -71,8 +71,8 @@ pub const COMMAND: Command = Command {
         Opt {
             names: &["keepalive"],
             value: "SECONDS",
-            help: "probe a silent client after so long; one that has vanished is dropped within \
-                   about twice that (default 60; 0: never)",
+            help: "probe a silent client after so long; one that has vanished, or takes no replies, \
+                   is dropped within about twice that (default 60; 0: never)",
         },
         Opt {
             names: &["utc"],

@@ -22,7 +22,7 @@ use slab::Slab;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::connection::{Connection, Flags, Workspace};
-use crate::diagnostics::Stderr;
+use crate::diagnostics::{Stderr, Throttle};
 use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::journal::{Journal, Storage};
@@ -56,6 +56,10 @@ const EVENTS: usize = 1024;
 /// How much is read and staged in one turn, in bytes of input and of log. Who is left goes first
 /// in the next turn.
 const TURN_BUDGET: usize = 4 << 20;
+
+/// How often a turn looks at the poll again before it syncs. Bounded, since some input fills no
+/// batch: a message that is too long must not keep the others waiting until it ends.
+const MORE_LOOKS: usize = 8;
 
 /// How many clients are accepted in one turn.
 const ACCEPT_BUDGET: usize = 256;
@@ -110,6 +114,8 @@ pub struct Server<F: Storage = File> {
     now: Instant,
     figures: Figures,
     next_chores: Instant,
+    /// About clients that cannot be watched.
+    complaint: Throttle,
     stop: Option<Stop>,
 
     max_clients: usize,
@@ -157,6 +163,7 @@ impl<F: Storage> Server<F> {
             now,
             figures: Figures::new(now),
             next_chores: now + CHORES,
+            complaint: Throttle::default(),
             stop: None,
             max_clients: config.max_clients.unwrap_or(usize::MAX - REFUSALS),
             idle_timeout: config.idle_timeout,
@@ -192,7 +199,10 @@ impl<F: Storage> Server<F> {
         self.figures.turns += 1;
         self.wait(self.timeout())?;
         self.read();
-        while self.gathers() {
+        for _ in 0..MORE_LOOKS {
+            if !self.gathers() {
+                break;
+            }
             self.wait(Some(Duration::ZERO))?;
             self.read();
         }
@@ -205,7 +215,7 @@ impl<F: Storage> Server<F> {
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
-        // By a signal, which its pipe tells of, or by a pause.
+        // Interrupted by a signal, of which its pipe tells, or by a pause: look again.
         while let Err(error) = self.poll.poll(&mut self.events, timeout) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
@@ -394,7 +404,9 @@ impl<F: Storage> Server<F> {
         // Registered once for both: readiness is kept in the connection's flags from then on.
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut socket, Token(key), INTEREST) {
-            log::warn!("{peer}: cannot be watched, closed: {error}");
+            if let Some(ending) = self.complaint.pass(self.now) {
+                log::warn!("{peer}: cannot be watched, closed: {error}{ending}");
+            }
             return;
         }
         let connection = entry.insert(Connection::new(socket, peer, self.queues.millis()));
@@ -444,11 +456,6 @@ impl<F: Storage> Server<F> {
 
     fn needs_chores(&self) -> bool {
         let idle = self.idle_timeout.is_some() && !self.connections.is_empty();
-        let terminals = [
-            self.terminal.needs_retry(),
-            self.stderr
-                .with_terminal(|terminal, _| terminal.needs_retry()),
-        ];
-        idle || terminals.contains(&true)
+        idle || self.terminal.needs_retry() || self.stderr.needs_retry()
     }
 }
