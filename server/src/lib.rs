@@ -1,5 +1,17 @@
 //! A line log that acknowledges: a client sends a line over TCP, the server writes it to its log
 //! and answers `ok`. **`ok` means the line is in the log.**
+//!
+//! The loop is [`server::Server::turn`]; ARCHITECTURE.md draws it. What it is made of:
+//!
+//! - [`connection`]: one client. [`framing`] cuts its bytes into messages, [`replies`] are what it is
+//!   owed; neither does any I/O.
+//! - [`batch`]: what a turn stages; [`record`] is the shape of it, [`clock`] the time in it.
+//! - [`journal`]: the log file. A commit is all or nothing.
+//! - [`terminal`] shows records, [`diagnostics`] what goes wrong; neither delays anybody.
+//! - [`net`] and [`listeners`]: sockets, and who comes.
+//! - [`options`], [`figures`]: what it is told to do, and what it has done.
+//!
+//! The client and the launcher share [`protocol`], [`args`] and [`process`].
 
 pub mod args;
 pub mod batch;
