@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use server::args;
+
 fn main() -> ExitCode {
     if let Err(error) = server::process::end_with_launcher() {
         _ = writeln!(io::stderr(), "client: {error}");
@@ -14,7 +16,17 @@ fn main() -> ExitCode {
         Some("load") => client::load::main,
         Some("verify") => client::load::verify_main,
         Some("report") => client::load::report_main,
+        Some(other) if !other.starts_with('-') => return unknown(other),
         _ => return client::turns::main(args),
     };
     run(args.split_off(1))
+}
+
+fn unknown(command: &str) -> ExitCode {
+    let hint = match args::nearest(command, ["load", "verify", "report"]) {
+        Some(nearest) => format!("did you mean '{nearest}'?"),
+        None => "expected load, verify, report, or options ('client -help')".to_owned(),
+    };
+    _ = writeln!(io::stderr(), "client: unknown command '{command}': {hint}");
+    ExitCode::from(args::EXIT_USAGE)
 }

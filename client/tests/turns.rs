@@ -414,6 +414,10 @@ fn bad_options_and_help() {
         let (stdout, stderr, code) = run(client(1).args(args));
         assert_eq!((stdout.as_str(), stderr.as_str(), code), ("", expected, 2));
     }
+    let mut mistyped = Command::new(env!("CARGO_BIN_EXE_client"));
+    let (stdout, stderr, code) = run(mistyped.arg("lod"));
+    let expected = "client: unknown command 'lod': did you mean 'load'?\n";
+    assert_eq!((stdout.as_str(), stderr.as_str(), code), ("", expected, 2));
     for help in ["-h", "-help", "--help"] {
         let (stdout, stderr, code) = run(client(1).arg(help));
         assert!(stdout.starts_with("Usage: client [options]\n"));
