@@ -82,7 +82,8 @@ impl Framer {
     }
 
     /// Bytes of memory kept for the unfinished message.
-    pub fn held(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
         self.unfinished
             .as_ref()
             .map_or(0, |unfinished| unfinished.bytes.capacity())
