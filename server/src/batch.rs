@@ -3,56 +3,83 @@
 
 use crate::protocol::Reply;
 use crate::record;
+use crate::replies::Replies;
+
+/// Names one client for as long as the server runs: a key of the slab, which others have had and
+/// will have, and a serial number, which nobody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId {
+    /// The client's key in the slab.
+    pub key: u32,
+    /// Tells apart those who have had this key, one after another.
+    pub serial: u32,
+}
 
 /// Records and the replies they owe, committed together: a group commit.
 ///
-/// A batch knows all that is needed to finish it, so the connections do not care when that is.
+/// A batch knows all that is needed to finish it, so the connections do not care when that is, and
+/// a client that has left in the meantime is simply not found any more.
 #[derive(Debug, Default)]
 pub struct Batch {
     records: Vec<u8>,
     record_count: u64,
     messages: u64,
     replies: Vec<Run>,
+    owed: u64,
 }
 
 /// The same reply, `count` times in a row, to one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The client's key in the slab.
-    pub key: usize,
+    /// Who is answered.
+    pub client: ClientId,
     /// What is answered if the commit succeeds.
     pub reply: Reply,
     /// How often.
-    pub count: u32,
+    pub count: u16,
 }
 
 impl Batch {
+    /// Memory that a batch keeps for the next turns, in bytes of records; what it once needed
+    /// beyond that is given back.
+    pub const KEPT_BYTES: usize = 4 << 20;
+
     /// Stages the record of a message and owes its client an `ok`. `prefix` is the record's text
-    /// before the message, made by [`record::begin`].
-    pub fn receive(&mut self, key: usize, prefix: &[u8], message: &[u8]) {
+    /// before the message, made by [`record::begin`]. Returns whether that began a new run.
+    pub fn receive(&mut self, client: ClientId, prefix: &[u8], message: &[u8]) -> bool {
         self.records.extend_from_slice(prefix);
         record::escape(&mut self.records, message);
         self.records.push(b'\n');
         self.record_count += 1;
         self.messages += 1;
-        self.owe(key, Reply::Ok);
+        self.owe(client, Reply::Ok)
     }
 
-    /// Owes a client a reply, after those it is owed already.
-    pub fn owe(&mut self, key: usize, reply: Reply) {
+    /// Owes a client a reply, after those it is owed already. Returns whether that began a new run.
+    pub fn owe(&mut self, client: ClientId, reply: Reply) -> bool {
+        self.owed += 1;
         match self.replies.last_mut() {
-            Some(run) if run.key == key && run.reply == reply => run.count += 1,
-            _ => self.replies.push(Run {
-                key,
-                reply,
-                count: 1,
-            }),
+            Some(run) if run.client == client && run.reply == reply => {
+                debug_assert!(usize::from(run.count) < Replies::MOST);
+                run.count += 1;
+                false
+            }
+            _ => {
+                let count = 1;
+                self.replies.push(Run {
+                    client,
+                    reply,
+                    count,
+                });
+                true
+            }
         }
     }
 
     /// Stages the same `record`, which ends with a newline, `count` times: the record of replies
     /// sent.
     pub fn sent(&mut self, record: &[u8], count: u32) {
+        debug_assert!(record.ends_with(b"\n"));
         self.record_count += u64::from(count);
         self.records.reserve(record.len() * count as usize);
         for _ in 0..count {
@@ -80,6 +107,17 @@ impl Batch {
         &self.replies
     }
 
+    /// How many replies are owed.
+    pub fn owed(&self) -> u64 {
+        self.owed
+    }
+
+    /// The memory that what is staged takes, in bytes: budgets count by it, so that nothing that a
+    /// client can cause is free.
+    pub fn size(&self) -> usize {
+        self.records.len() + size_of_val(self.replies.as_slice())
+    }
+
     /// Nothing to write and nothing to answer.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.replies.is_empty()
@@ -92,10 +130,14 @@ impl Batch {
         self.messages = 0;
     }
 
-    /// Forgets everything, and keeps the memory for the next turn.
+    /// Forgets everything, and keeps the memory for the next turns, within
+    /// [`KEPT_BYTES`](Batch::KEPT_BYTES).
     pub fn clear(&mut self) {
         self.forget_records();
         self.replies.clear();
+        self.owed = 0;
+        self.records.shrink_to(Self::KEPT_BYTES);
+        self.replies.shrink_to(Self::KEPT_BYTES / size_of::<Run>());
     }
 }
 
@@ -103,25 +145,53 @@ impl Batch {
 mod tests {
     use super::*;
 
+    const fn client(key: u32, serial: u32) -> ClientId {
+        ClientId { key, serial }
+    }
+
     #[test]
     fn equal_replies_in_a_row_are_one_run() {
         let mut batch = Batch::default();
-        for (key, message) in [(1, "a"), (1, "b"), (2, "c"), (1, "d")] {
-            batch.receive(key, b"> ", message.as_bytes());
-        }
-        batch.owe(1, Reply::TooLong(8));
+        let (one, two) = (client(1, 1), client(2, 2));
+        let begun = [(one, "a"), (one, "b"), (two, "c"), (one, "d")]
+            .map(|(client, message)| batch.receive(client, b"> ", message.as_bytes()));
+        assert_eq!(begun, [true, false, true, true]);
+        assert!(batch.owe(one, Reply::TooLong(8)));
         batch.sent(b"< ok\n", 2);
-        let run = |key, reply, count| Run { key, reply, count };
+        let run = |client, reply, count| Run {
+            client,
+            reply,
+            count,
+        };
         let expected = [
-            run(1, Reply::Ok, 2),
-            run(2, Reply::Ok, 1),
-            run(1, Reply::Ok, 1),
-            run(1, Reply::TooLong(8), 1),
+            run(one, Reply::Ok, 2),
+            run(two, Reply::Ok, 1),
+            run(one, Reply::Ok, 1),
+            run(one, Reply::TooLong(8), 1),
         ];
         assert_eq!(batch.replies(), expected);
         assert_eq!(batch.records(), b"> a\n> b\n> c\n> d\n< ok\n< ok\n");
         assert_eq!((batch.record_count(), batch.messages()), (6, 4));
+        assert_eq!(batch.owed(), 5);
         batch.clear();
         assert!(batch.is_empty());
+        assert_eq!((batch.owed(), batch.size()), (0, 0));
+    }
+
+    #[test]
+    fn who_comes_after_with_the_same_key_is_somebody_else() {
+        let mut batch = Batch::default();
+        batch.owe(client(1, 1), Reply::Ok);
+        assert!(batch.owe(client(1, 2), Reply::Ok));
+    }
+
+    #[test]
+    fn memory_that_was_needed_once_is_given_back() {
+        let mut batch = Batch::default();
+        let message = vec![b'x'; 3 * Batch::KEPT_BYTES];
+        batch.receive(client(1, 1), b"> ", &message);
+        assert!(batch.records.capacity() > Batch::KEPT_BYTES);
+        batch.clear();
+        assert!(batch.records.capacity() <= Batch::KEPT_BYTES);
     }
 }

@@ -1,30 +1,31 @@
 //! One client: its socket, what it has begun to send, and what it is owed.
 //!
-//! The connection does the reading and writing and knows how far it is in its life; when it may do
-//! so is the loop's business ([`crate::server`]). It is generic over its socket, so that tests can
-//! give it short reads, short writes and resets.
+//! The connection does the reading and writing and knows how far it is in its [`Life`]; when it may
+//! do so is the loop's business ([`crate::server`]). It is generic over its socket, so that tests
+//! can give it short reads, short writes and resets.
 
+mod life;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::ops::ControlFlow;
 
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, ClientId};
 use crate::framing::{Frame, Framer, Rules};
-use crate::protocol::Reply;
+use crate::protocol::{Framing, Reply};
 use crate::record::{self, Level};
 use crate::replies::Replies;
+pub use life::{LastLine, Life};
 
-/// How much one client may have read and staged in one turn, in bytes of input and of log.
-const READ_BUDGET: usize = 256 << 10;
-
-/// A client that is owed this many replies is not read from until it has taken some.
-const MAX_OWED: usize = 16 << 10;
+/// How much one client may have read and staged in one turn, in bytes of input and of what it
+/// makes the batch grow by. One message that begins within it may pass it.
+pub const READ_BUDGET: usize = 64 << 10;
 
 /// What a connection needs of its socket.
 pub trait Socket: Read + Write {
@@ -39,9 +40,9 @@ impl Socket for TcpStream {
 }
 
 bitflags::bitflags! {
-    /// Where a connection is in its life, and which of the loop's queues it is in.
+    /// What is known of a socket, and what is to be remembered of its client.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Flags: u16 {
+    pub struct Ready: u8 {
         /// The socket may hold input. Set by an event, cleared when a read finds no more:
         /// readiness is reported once, so it is kept here.
         const READABLE = 1;
@@ -51,29 +52,29 @@ bitflags::bitflags! {
         const READ_TO_END = 1 << 1;
         /// The kernel took all it was given the last time.
         const WRITABLE = 1 << 2;
-        /// The peer has ended its input.
-        const INPUT_ENDED = 1 << 3;
-        /// Replies cannot reach the peer any more.
-        const HUNG_UP = 1 << 4;
-        /// The socket failed: nothing more can be read either.
-        const FAILED = 1 << 5;
-        /// Messages are answered `error shutting-down` from now on.
-        const REFUSING = 1 << 6;
-        /// The server has decided to close: no more messages are taken, and once the replies are
-        /// out, the sending side is shut down.
-        const CLOSING = 1 << 7;
-        /// The sending side is shut down; what still comes is read and forgotten for a while, so
-        /// that it does not make the kernel reset the connection and destroy the last reply.
-        const LINGERING = 1 << 8;
+        /// The kernel may hold replies that the client's machine has not acknowledged.
+        const UNACKNOWLEDGED = 1 << 3;
+        /// The client's machine seemed to be gone at the last look.
+        const SUSPECT = 1 << 4;
+        /// A whole message has come.
+        const HAS_SPOKEN = 1 << 5;
         /// A client over the limit, which only came to be told so.
-        const REFUSED = 1 << 9;
-        /// In the loop's queue of connections to read.
-        const QUEUED_TO_READ = 1 << 10;
-        /// In the loop's queue of connections to write.
-        const QUEUED_TO_WRITE = 1 << 11;
-        /// In the loop's queue of connections to remove.
-        const QUEUED_TO_REAP = 1 << 12;
+        const REFUSED = 1 << 6;
+        /// In the queue of those to be removed.
+        const QUEUED_TO_REAP = 1 << 7;
     }
+}
+
+/// Which list of a [fair queue](crate::server) a connection is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Neither.
+    #[default]
+    Out,
+    /// That of the newly ready, which are served first.
+    New,
+    /// That of those which have been served and wait for their next share.
+    Old,
 }
 
 /// One client. Small, because there may be many that say nothing.
@@ -84,12 +85,17 @@ pub struct Connection<S = TcpStream> {
     pub peer: CompactString,
     framer: Framer,
     replies: Replies,
-    /// Replies that batches not yet committed owe this client.
-    staged: u32,
+    /// Who it is to the batches that owe it something.
+    pub serial: u32,
     /// When something last came or went, or the lingering began, in the loop's milliseconds.
-    pub since: u32,
-    /// Where it is in its life.
-    pub flags: Flags,
+    pub moved_at_ms: u32,
+    /// Where it is in the queue of those to read.
+    pub to_read: Place,
+    /// Where it is in the queue of those to write.
+    pub to_write: Place,
+    /// What is known of its socket.
+    pub ready: Ready,
+    life: Life,
 }
 
 /// How many replies a write has sent whole.
@@ -106,7 +112,7 @@ pub struct Sent {
 pub struct Workspace {
     /// What makes a message.
     pub rules: Rules,
-    /// Where input lands first; in the unframed dialect as long as the longest message.
+    /// Where input lands first.
     input: Vec<u8>,
     /// Where the part of a record is built that is the same for many.
     prefix: Vec<u8>,
@@ -115,35 +121,68 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// How much is read at once.
-    const INPUT: usize = 64 << 10;
-
     /// Buffers for messages by these rules.
+    ///
+    /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
+    /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
     pub fn new(rules: Rules) -> Self {
-        let input = match rules.framing {
-            crate::protocol::Framing::Line => Self::INPUT,
-            crate::protocol::Framing::None => rules.max_message,
+        let input_bytes = match rules.framing {
+            Framing::Line => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
+            Framing::None => rules.max_message,
         };
         Self {
             rules,
-            input: vec![0; input],
+            input: vec![0; input_bytes],
             prefix: Vec::new(),
             text: String::new(),
         }
     }
+
+    /// The most bytes that a client may have unfinished, or sent and not looked at.
+    pub fn most_held_bytes(&self) -> usize {
+        (self.rules.max_message + 1).max(self.input.len())
+    }
+}
+
+/// A turn's share of one client, as it is used up.
+struct Share<'a> {
+    client: ClientId,
+    work: &'a mut Workspace,
+    time: &'a str,
+    batch: &'a mut Batch,
+    /// The batch takes no more than this.
+    batch_bytes: usize,
+    /// What the batch came to before.
+    size_before: usize,
+    /// Input taken so far, in bytes.
+    taken_bytes: usize,
+}
+
+impl Share<'_> {
+    /// Input taken, and what the batch has grown by, in bytes.
+    fn spent_bytes(&self) -> usize {
+        self.taken_bytes + self.batch.size() - self.size_before
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.spent_bytes() >= READ_BUDGET || self.batch.size() >= self.batch_bytes
+    }
 }
 
 impl<S: Socket> Connection<S> {
-    /// A client that has just been accepted. `now` is in the loop's milliseconds.
-    pub fn new(socket: S, peer: SocketAddr, now: u32) -> Self {
+    /// A client that has just been accepted. `now_ms` is in the loop's milliseconds.
+    pub fn new(socket: S, peer: SocketAddr, serial: u32, now_ms: u32) -> Self {
         Self {
             socket,
             peer: peer.to_compact_string(),
             framer: Framer::default(),
             replies: Replies::default(),
-            staged: 0,
-            since: now,
-            flags: Flags::WRITABLE,
+            serial,
+            moved_at_ms: now_ms,
+            to_read: Place::Out,
+            to_write: Place::Out,
+            ready: Ready::WRITABLE,
+            life: Life::Open,
         }
     }
 
@@ -151,174 +190,222 @@ impl<S: Socket> Connection<S> {
     pub fn note(&mut self, event: &Event) {
         let to_its_end = event.is_read_closed() || event.is_error() || event.is_priority();
         if event.is_readable() || to_its_end {
-            self.flags |= Flags::READABLE;
+            self.ready |= Ready::READABLE;
         }
         if to_its_end {
-            self.flags |= Flags::READ_TO_END;
+            self.ready |= Ready::READ_TO_END;
         }
         if event.is_writable() {
-            self.flags |= Flags::WRITABLE;
+            self.ready |= Ready::WRITABLE;
         }
         if event.is_write_closed() {
-            self.hang_up();
+            self.hang_up(LastLine::AsReadingTells);
         }
     }
 
-    /// The peer takes no more replies: what it is owed is forgotten, what it sent is still read.
-    fn hang_up(&mut self) {
-        self.flags |= Flags::HUNG_UP | Flags::READABLE | Flags::READ_TO_END;
-        self.replies.clear();
+    /// Where it is in its life.
+    pub fn life(&self) -> Life {
+        self.life
     }
 
-    /// It is on its way out, or will be once something is settled.
-    pub fn is_ending(&self) -> bool {
-        let ending = Flags::INPUT_ENDED | Flags::FAILED | Flags::REFUSING | Flags::CLOSING;
-        self.flags.intersects(ending)
-    }
-
-    /// There may be input, and the client is in a state to have it read.
+    /// There may be input, and the client is in a state to have it read. What is staged counts
+    /// like what is due: a slow commit must not let a client be owed without end.
     pub fn wants_read(&self) -> bool {
-        let ended = Flags::INPUT_ENDED | Flags::FAILED;
-        let to_its_end = Flags::LINGERING | Flags::HUNG_UP;
-        let waits = self.flags.contains(Flags::CLOSING) && !self.flags.intersects(to_its_end);
-        self.flags.contains(Flags::READABLE)
-            && !self.flags.intersects(ended)
-            && !waits
-            && self.replies.len() < MAX_OWED
+        let has_input = self.ready.contains(Ready::READABLE) || self.framer.has_unread();
+        has_input && self.life.reads() && self.replies.have_room()
     }
 
     /// There are replies, and the socket takes some.
     pub fn wants_write(&self) -> bool {
-        self.flags.contains(Flags::WRITABLE) && !self.replies.is_empty()
+        self.ready.contains(Ready::WRITABLE) && !self.replies.is_empty()
     }
 
     /// Every message that was read is answered, and the answers are on their way.
     pub fn is_settled(&self) -> bool {
-        self.staged == 0 && self.replies.is_empty()
+        self.replies.are_settled()
+    }
+
+    /// The server is done with this client: it is time to shut down the sending side.
+    pub fn wants_end(&self) -> bool {
+        self.is_settled()
+            && match self.life {
+                Life::Closing => true,
+                // Whatever comes from now on is refused, so nothing is lost if it is not read.
+                Life::Refusing => !self.ready.contains(Ready::READABLE) && !self.has_unread(),
+                _ => false,
+            }
     }
 
     /// Nothing is left to do but to close the socket.
     pub fn is_done(&self) -> bool {
-        let gone = self.flags.contains(Flags::FAILED);
-        gone && self.staged == 0 || self.flags.contains(Flags::INPUT_ENDED) && self.is_settled()
+        self.life == Life::Gone || self.life == Life::Ended && self.is_settled()
     }
 
-    /// Reads what there is, within a budget, and stages it. Returns the bytes of input and of log
-    /// that this came to.
+    /// Replies that are staged or due.
+    pub fn owed(&self) -> usize {
+        self.replies.staged() + self.replies.len()
+    }
+
+    /// A commit that is under way decides about some of its messages.
+    pub fn awaits_commit(&self) -> bool {
+        self.replies.staged() > 0
+    }
+
+    /// It has sent something, but never a whole message.
+    pub fn is_stuck_in_first_line(&self) -> bool {
+        self.life == Life::Open
+            && !self.ready.contains(Ready::HAS_SPOKEN)
+            && self.framer.is_within_message()
+    }
+
+    /// Input is there in which nobody has looked for messages yet.
+    pub fn has_unread(&self) -> bool {
+        self.framer.has_unread()
+    }
+
+    /// The socket, to ask what the kernel knows of it.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// Reads what there is, within [`READ_BUDGET`] and as long as the batch stays below
+    /// `batch_bytes`, and stages it. Returns the bytes of input and what the batch grew by.
     pub fn read(
         &mut self,
-        key: usize,
+        key: u32,
         work: &mut Workspace,
         time: &str,
         batch: &mut Batch,
+        batch_bytes: usize,
     ) -> usize {
-        let staged = batch.records().len();
-        let mut taken = 0;
+        debug_assert!(self.wants_read());
         work.prefix.clear();
-        loop {
-            let spent = taken + batch.records().len() - staged;
-            if spent >= READ_BUDGET {
-                return spent;
-            }
-            match self.socket.read(&mut work.input) {
-                Ok(0) => {
-                    self.flags |= Flags::INPUT_ENDED;
-                    self.flags -= Flags::READABLE;
-                    self.stage(key, None, work, time, batch);
-                    return spent;
-                }
-                Ok(n) => {
-                    taken += n;
-                    self.stage(key, Some(n), work, time, batch);
-                    if n < work.input.len() && !self.flags.contains(Flags::READ_TO_END) {
-                        self.flags -= Flags::READABLE;
-                        return taken + batch.records().len() - staged;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.flags -= Flags::READABLE | Flags::READ_TO_END;
-                    return spent;
-                }
-                Err(error) => {
-                    log::debug!("{}: {error}", self.peer);
-                    self.give_up();
-                    return spent;
-                }
+        let serial = self.serial;
+        let mut share = Share {
+            client: ClientId { key, serial },
+            work,
+            time,
+            size_before: batch.size(),
+            batch,
+            batch_bytes,
+            taken_bytes: 0,
+        };
+        if self.framer.has_unread() {
+            self.stage(&mut share, Input::Unread);
+        }
+        while self.wants_read() && !self.framer.has_unread() && !share.is_used_up() {
+            if self.read_once(&mut share).is_break() {
+                break;
             }
         }
+        debug_assert!(self.framer.held_bytes() <= share.work.most_held_bytes());
+        share.spent_bytes()
     }
 
-    /// Stages the messages that end in the first `n` bytes of the input, or with the input itself.
-    fn stage(
-        &mut self,
-        key: usize,
-        n: Option<usize>,
-        work: &mut Workspace,
-        time: &str,
-        batch: &mut Batch,
-    ) {
-        if self.flags.contains(Flags::CLOSING) {
+    /// One read of the socket. Breaks off when there is no more to be had.
+    fn read_once(&mut self, share: &mut Share<'_>) -> ControlFlow<()> {
+        match self.socket.read(&mut share.work.input) {
+            Ok(0) => {
+                self.ready -= Ready::READABLE;
+                self.stage(share, Input::End);
+                self.life = self.life.after_end_of_input();
+            }
+            Ok(n) => {
+                share.taken_bytes += n;
+                self.stage(share, Input::Read(n));
+                if n == share.work.input.len() || self.ready.contains(Ready::READ_TO_END) {
+                    return ControlFlow::Continue(());
+                }
+                self.ready -= Ready::READABLE;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return ControlFlow::Continue(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.ready -= Ready::READABLE | Ready::READ_TO_END;
+            }
+            Err(error) => {
+                log::debug!("{}: {error}", self.peer);
+                self.give_up();
+            }
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Stages the messages that end in this input, until the share is used up.
+    fn stage(&mut self, share: &mut Share<'_>, input: Input) {
+        if !self.life.takes_messages() {
             return;
         }
-        let (rules, refusing) = (work.rules, self.flags.contains(Flags::REFUSING));
-        if work.prefix.is_empty() {
+        let rules = share.work.rules;
+        let refusing = self.life == Life::Refusing;
+        // Lent out, since the share is changed while its input is looked at.
+        let buffer = std::mem::take(&mut share.work.input);
+        let mut prefix = std::mem::take(&mut share.work.prefix);
+        if prefix.is_empty() {
             let level = Level::Info;
-            record::begin(&mut work.prefix, level, time, &self.peer, record::RECEIVED);
+            record::begin(&mut prefix, level, share.time, &self.peer, record::RECEIVED);
         }
-        let mut each = |frame: Frame<'_>| {
-            self.staged += 1;
-            match frame {
-                _ if refusing => batch.owe(key, Reply::ShuttingDown),
-                Frame::Message(message) => batch.receive(key, &work.prefix, message),
-                Frame::TooLong => batch.owe(key, Reply::TooLong(rules.max_message)),
+        let staged = self.replies.staged();
+        let replies = &mut self.replies;
+        let each = |frame: Frame<'_>| {
+            let (client, batch) = (share.client, &mut *share.batch);
+            let begins_run = match frame {
+                _ if refusing => batch.owe(client, Reply::ShuttingDown),
+                Frame::Message(message) => batch.receive(client, &prefix, message),
+                Frame::TooLong => batch.owe(client, Reply::TooLong(rules.max_message)),
+            };
+            replies.stage(begins_run);
+            if share.is_used_up() || !replies.have_room() {
+                return ControlFlow::Break(());
             }
+            ControlFlow::Continue(())
         };
-        match n {
-            Some(n) => self.framer.feed(rules, &work.input[..n], each),
-            None => self.framer.finish(rules, &mut each),
+        match input {
+            Input::Read(n) => self.framer.feed(rules, &buffer[..n], each),
+            Input::Unread => self.framer.resume(rules, each),
+            Input::End if self.life == Life::Deaf(LastLine::Dropped) => self.framer.discard(),
+            Input::End => self.framer.finish(rules, each),
         }
+        if self.replies.staged() > staged {
+            self.ready |= Ready::HAS_SPOKEN;
+        }
+        share.work.input = buffer;
+        share.work.prefix = prefix;
     }
 
-    /// The socket failed, or its time is up: nothing more is read or written.
-    pub fn give_up(&mut self) {
-        self.flags |= Flags::FAILED | Flags::HUNG_UP;
-        self.flags -= Flags::READABLE;
-        self.replies.clear();
-        self.framer.discard();
-    }
-
-    /// A batch was committed, or refused: the replies it owed are due.
-    pub fn owe(&mut self, reply: Reply, count: u32) {
-        self.staged -= count;
-        self.owe_unasked(reply, count);
+    /// A batch was committed, or refused: a run of the replies it owed is due.
+    pub fn settle(&mut self, reply: Reply, count: u16) {
+        if self.life.sends() {
+            self.replies.settle(reply, count);
+        } else {
+            self.replies.unstage(count);
+        }
     }
 
     /// Owes a reply that no batch has staged.
-    pub fn owe_unasked(&mut self, reply: Reply, count: u32) {
-        if !self.flags.contains(Flags::HUNG_UP) {
-            self.replies.push(reply, count);
+    pub fn owe_unasked(&mut self, reply: Reply) {
+        if self.life.sends() {
+            self.replies.push(reply, 1);
         }
     }
 
     /// Sends replies that are due, as many as one write takes, and stages their records.
     pub fn write(&mut self, work: &mut Workspace, time: &str, batch: &mut Batch) -> Sent {
+        debug_assert!(self.life.sends(), "{:?} has nothing to send", self.life);
         let mut sent = Sent::default();
         let framing = work.rules.framing;
         let bytes = self.replies.next(framing, &mut work.text);
         let n = match self.socket.write(bytes) {
             Ok(n) => n,
             Err(error) => {
-                match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => self.flags -= Flags::WRITABLE,
-                    _ => self.hang_up(),
-                }
+                self.cannot_write(&error);
                 return sent;
             }
         };
+        self.ready |= Ready::UNACKNOWLEDGED;
         if n < bytes.len() {
-            self.flags -= Flags::WRITABLE;
+            self.ready -= Ready::WRITABLE;
         }
         let (record, peer) = (&mut work.prefix, &self.peer);
         self.replies.advance(framing, n, |reply, count| {
@@ -333,60 +420,96 @@ impl<S: Socket> Connection<S> {
         sent
     }
 
-    /// Takes no more messages: an unfinished one is dropped.
-    pub fn close(&mut self) {
-        self.flags |= Flags::CLOSING;
+    /// A write has failed, and with that has taken the socket's error, which no read will see any
+    /// more. After a FIN, Linux tells of a reset as EPIPE, and the input has its true end; without
+    /// one as ECONNRESET (`tcp_reset` in the kernel's `tcp_input.c`), and there is no end to come.
+    fn cannot_write(&mut self, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => self.ready -= Ready::WRITABLE,
+            io::ErrorKind::BrokenPipe => self.hang_up(LastLine::AsReadingTells),
+            _ => self.hang_up(LastLine::Dropped),
+        }
+    }
+
+    /// The peer takes no more replies: what it is owed is forgotten, what it sent is still read.
+    fn hang_up(&mut self, last_line: LastLine) {
+        self.ready |= Ready::READABLE | Ready::READ_TO_END;
+        self.life = self.life.after_hang_up(last_line);
+        self.replies.clear();
+    }
+
+    /// The socket failed, or its time is up: nothing more is read or written.
+    pub fn give_up(&mut self) {
+        self.life = Life::Gone;
+        self.ready -= Ready::READABLE;
+        self.replies.clear();
         self.framer.discard();
     }
 
-    /// Nothing has moved for too long: what the client was owed, it does not want.
-    pub fn time_out(&mut self) {
-        self.replies.clear();
+    /// Takes no more messages, and ends once the replies are out: an unfinished message is dropped.
+    pub fn close(&mut self) {
+        self.life = self.life.after_close();
+        self.framer.discard();
+    }
+
+    /// Nobody knows what becomes of the messages that are staged: those before them are still
+    /// answered, then it ends without a word about them. `serial` is a new one, so that batches
+    /// that are under way owe nothing to this client any more.
+    pub fn close_unanswered(&mut self, serial: u32) {
+        self.serial = serial;
+        self.replies.forget_staged();
         self.close();
     }
 
     /// The server is stopping: reads to the end of what the kernel holds.
     pub fn expect_end(&mut self) {
-        self.flags |= Flags::READABLE | Flags::READ_TO_END;
+        self.ready |= Ready::READABLE | Ready::READ_TO_END;
     }
 
     /// Messages are answered `error shutting-down` from now on.
     pub fn refuse(&mut self) {
-        self.flags |= Flags::REFUSING;
-        self.framer.discard();
+        self.life = self.life.after_refusal();
     }
 
     /// The kernel holds no more input while the server is stopping. What comes now is refused; once
     /// nothing does, the connection is closed.
     pub fn drained(&mut self) {
-        if !self.flags.contains(Flags::REFUSING) {
+        if self.life == Life::Open {
+            self.framer.discard();
             self.refuse();
             self.expect_end();
         }
     }
 
-    /// The server is done with this client: it is time to shut down the sending side.
-    pub fn wants_end(&self) -> bool {
-        let refused = self.flags.contains(Flags::REFUSING) && !self.flags.contains(Flags::READABLE);
-        let decided = self.flags.contains(Flags::CLOSING) || refused;
-        decided && self.is_settled() && !self.flags.intersects(Flags::LINGERING | Flags::HUNG_UP)
-    }
-
-    /// Bytes held of an unfinished message, and replies owed.
-    #[cfg(test)]
-    pub(crate) fn footprint(&self) -> (usize, usize) {
-        (self.framer.held(), self.replies.len())
-    }
-
     /// Shuts the sending side down; from now on input is read and forgotten.
-    pub fn linger(&mut self, now: u32) {
-        self.flags |= Flags::CLOSING | Flags::LINGERING;
+    pub fn linger(&mut self, now_ms: u32) {
+        debug_assert!(self.wants_end());
+        self.life = Life::Lingering;
+        self.framer.discard();
         self.expect_end();
-        self.since = now;
+        self.moved_at_ms = now_ms;
         if self.socket.end().is_err() {
             self.give_up();
         }
     }
+
+    /// Bytes held of its input, and replies that are due.
+    #[cfg(test)]
+    pub(crate) fn footprint(&self) -> (usize, usize) {
+        (self.framer.held_bytes(), self.replies.len())
+    }
+}
+
+/// Where messages are looked for.
+#[derive(Clone, Copy)]
+enum Input {
+    /// In so many bytes that were just read.
+    Read(usize),
+    /// In what was read before and not looked at.
+    Unread,
+    /// In what the end of the input leaves.
+    End,
 }
 
 fn sent_record(out: &mut Vec<u8>, time: &str, peer: &str, reply: Reply) {

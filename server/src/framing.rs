@@ -1,5 +1,7 @@
 //! Cuts the bytes that a client sends into messages. No I/O: bytes in, messages out.
 
+use std::ops::ControlFlow;
+
 use memchr::{memchr, memchr_iter};
 
 use crate::protocol::Framing;
@@ -22,10 +24,20 @@ pub enum Frame<'a> {
     TooLong,
 }
 
-/// What one client has begun to send and not yet ended. Eight bytes while there is nothing.
+/// What one client has sent that could not be handed on yet: the beginning of a message, or, if
+/// whoever takes the frames has had enough, everything from there on. Eight bytes while there is
+/// nothing.
 #[derive(Debug, Default)]
 pub struct Framer {
-    unfinished: Option<Box<Unfinished>>,
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// A message so far.
+    Unfinished(Unfinished),
+    /// Input in which nobody has looked for frames yet.
+    Unread(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
@@ -38,55 +50,115 @@ struct Unfinished {
 
 impl Framer {
     /// Takes the next `input`, which must not be empty, and hands every frame that ends in it to
-    /// `each`. Keeps at most `max_message + 1` bytes of a message that does not.
-    pub fn feed(&mut self, rules: Rules, input: &[u8], mut each: impl FnMut(Frame<'_>)) {
+    /// `each`, until that breaks off. The frames that are left then are had by
+    /// [`resume`](Framer::resume), which comes before any other input.
+    ///
+    /// Keeps at most `max_message + 1` bytes of a message that has not ended, or else at most
+    /// `input.len()` bytes that have not been looked at.
+    pub fn feed(
+        &mut self,
+        rules: Rules,
+        input: &[u8],
+        mut each: impl FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) {
+        debug_assert!(!input.is_empty() && !self.has_unread());
         if rules.framing == Framing::None {
-            each(Frame::Message(input));
+            _ = each(Frame::Message(input));
             return;
         }
-        let mut start = 0;
-        if let Some(mut unfinished) = self.unfinished.take() {
-            let Some(end) = memchr(b'\n', input) else {
-                unfinished.extend(rules, input);
-                self.unfinished = Some(unfinished);
+        let read = self.cut(rules, input, &mut each);
+        if read < input.len() {
+            let unread = input[read..].to_vec();
+            self.held = Some(Box::new(Held::Unread(unread)));
+        }
+    }
+
+    /// Goes on with the frames that were left, likewise until `each` breaks off.
+    pub fn resume(&mut self, rules: Rules, mut each: impl FnMut(Frame<'_>) -> ControlFlow<()>) {
+        let Some(mut held) = self.held.take() else {
+            return;
+        };
+        if let Held::Unread(bytes) = held.as_mut() {
+            let read = self.cut(rules, bytes, &mut each);
+            if read == bytes.len() {
                 return;
-            };
-            unfinished.extend(rules, &input[..end]);
-            each(unfinished.frame(rules, LineEnd::Lf));
-            start = end + 1;
+            }
+            bytes.drain(..read);
         }
-        let rest = &input[start..];
+        self.held = Some(held);
+    }
+
+    /// Frames may be left that [`resume`](Framer::resume) hands on.
+    pub fn has_unread(&self) -> bool {
+        matches!(self.held.as_deref(), Some(Held::Unread(_)))
+    }
+
+    /// A message has begun and not ended.
+    pub fn is_within_message(&self) -> bool {
+        matches!(self.held.as_deref(), Some(Held::Unfinished(_)))
+    }
+
+    /// Hands the frames in `input` to `each`, and keeps a message that does not end in it. Returns
+    /// how many bytes are dealt with: all, unless `each` breaks off.
+    fn cut(
+        &mut self,
+        rules: Rules,
+        input: &[u8],
+        each: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> usize {
         let mut start = 0;
-        for end in memchr_iter(b'\n', rest) {
-            each(frame(rules, without_cr(&rest[start..end])));
+        if let Some(mut held) = self.held.take() {
+            let Held::Unfinished(unfinished) = held.as_mut() else {
+                unreachable!("what is unread comes first");
+            };
+            let end = memchr(b'\n', input);
+            unfinished.extend(rules, &input[..end.unwrap_or(input.len())]);
+            let Some(end) = end else {
+                self.held = Some(held);
+                return input.len();
+            };
             start = end + 1;
+            if each(unfinished.frame(rules, LineEnd::Lf)).is_break() {
+                return start;
+            }
         }
-        if start < rest.len() {
-            let mut unfinished = Box::<Unfinished>::default();
-            unfinished.extend(rules, &rest[start..]);
-            self.unfinished = Some(unfinished);
+        let rest = start;
+        for end in memchr_iter(b'\n', &input[rest..]) {
+            let line = &input[start..rest + end];
+            start = rest + end + 1;
+            if each(frame(rules, without_cr(line))).is_break() {
+                return start;
+            }
         }
+        if start < input.len() {
+            let mut unfinished = Unfinished::default();
+            unfinished.extend(rules, &input[start..]);
+            self.held = Some(Box::new(Held::Unfinished(unfinished)));
+        }
+        input.len()
     }
 
     /// Ends the input: what was not ended by a LF is a message all the same, and a CR at its end
     /// belongs to it.
-    pub fn finish(&mut self, rules: Rules, each: impl FnOnce(Frame<'_>)) {
-        if let Some(unfinished) = self.unfinished.take() {
-            each(unfinished.frame(rules, LineEnd::Missing));
+    pub fn finish(&mut self, rules: Rules, each: impl FnOnce(Frame<'_>) -> ControlFlow<()>) {
+        debug_assert!(!self.has_unread(), "the end comes after all input");
+        if let Some(Held::Unfinished(unfinished)) = self.held.take().as_deref() {
+            _ = each(unfinished.frame(rules, LineEnd::Missing));
         }
     }
 
-    /// Drops the unfinished message, if there is one.
+    /// Drops what is held, if anything is.
     pub fn discard(&mut self) {
-        self.unfinished = None;
+        self.held = None;
     }
 
-    /// Bytes of memory kept for the unfinished message.
-    #[cfg(test)]
-    pub(crate) fn held(&self) -> usize {
-        self.unfinished
-            .as_ref()
-            .map_or(0, |unfinished| unfinished.bytes.capacity())
+    /// Bytes of memory that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self.held.as_deref() {
+            None => 0,
+            Some(Held::Unfinished(unfinished)) => unfinished.bytes.capacity(),
+            Some(Held::Unread(bytes)) => bytes.capacity(),
+        }
     }
 }
 
@@ -110,6 +182,7 @@ impl Unfinished {
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(input);
+        debug_assert!(self.bytes.capacity() <= most);
     }
 
     fn frame(&self, rules: Rules, end: LineEnd) -> Frame<'_> {
@@ -154,14 +227,35 @@ mod tests {
 
     /// Feeds the chunks and then the end of file.
     fn frames<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+        frames_at_most(usize::MAX, chunks)
+    }
+
+    /// The same, taking at most so many frames at once.
+    fn frames_at_most<'a>(most: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
         let mut framer = Framer::default();
         let mut all = Vec::new();
         for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
-            framer.feed(RULES, chunk, |frame| all.push(found(&frame)));
-            assert!(framer.held() <= RULES.max_message + 1);
+            let mut taken = 0;
+            let mut each = |frame: Frame<'_>| {
+                all.push(found(&frame));
+                taken += 1;
+                match taken % most {
+                    0 => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            };
+            framer.feed(RULES, chunk, &mut each);
+            while framer.has_unread() {
+                assert!(framer.held_bytes() <= chunk.len());
+                framer.resume(RULES, &mut each);
+            }
+            assert!(framer.held_bytes() <= RULES.max_message + 1);
         }
-        framer.finish(RULES, |frame| all.push(found(&frame)));
-        assert_eq!(framer.held(), 0);
+        framer.finish(RULES, |frame| {
+            all.push(found(&frame));
+            ControlFlow::Break(())
+        });
+        assert_eq!(framer.held_bytes(), 0);
         all
     }
 
@@ -227,7 +321,10 @@ mod tests {
         let mut framer = Framer::default();
         let mut all = Vec::new();
         for chunk in [&b"a\r\nb\n"[..], b"longer than the limit"] {
-            framer.feed(rules, chunk, |frame| all.push(found(&frame)));
+            framer.feed(rules, chunk, |frame| {
+                all.push(found(&frame));
+                ControlFlow::Continue(())
+            });
         }
         framer.finish(rules, |_| panic!("nothing can be left"));
         let expected = [&b"a\r\nb\n"[..], b"longer than the limit"];
@@ -240,12 +337,13 @@ mod tests {
             input in prop::collection::vec(
                 prop_oneof![3 => Just(b'\n'), 2 => Just(b'\r'), 8 => any::<u8>()], 0..200),
             cuts in prop::collection::vec(0..200_usize, 0..20),
+            most in prop_oneof![1..5_usize, Just(usize::MAX)],
         ) {
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(input.len())).collect();
             cuts.extend([0, input.len()]);
             cuts.sort_unstable();
             let chunks = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
-            prop_assert_eq!(frames(chunks), model(&input));
+            prop_assert_eq!(frames_at_most(most, chunks), model(&input));
         }
     }
 }

@@ -42,10 +42,12 @@ pub struct Journal<F: Storage = File> {
     file: F,
     sync: bool,
     /// Bytes that may be written before more disk space is reserved.
-    reserved: u64,
+    reserved_bytes: u64,
+    /// Whether disk space is reserved at all.
+    reserves: bool,
     /// Bytes at the end of the file that a failed write left there and that could not be cut off
     /// yet. While there are any, nothing is written.
-    torn: u64,
+    torn_bytes: u64,
 }
 
 /// Why a batch is not in the log.
@@ -64,8 +66,9 @@ impl<F: Storage> Journal<F> {
         Self {
             file,
             sync,
-            reserved: 0,
-            torn: 0,
+            reserved_bytes: 0,
+            reserves: true,
+            torn_bytes: 0,
         }
     }
 
@@ -78,14 +81,16 @@ impl<F: Storage> Journal<F> {
     ///
     /// With `durable` they are also synced to disk, if this journal syncs at all.
     pub fn commit(&mut self, records: &[u8], durable: bool) -> Result<(), CommitError> {
-        self.cut_back().map_err(CommitError::Refused)?;
+        self.take_back()?;
         self.reserve(records.len() as u64);
         if let Err(error) = self.append(records) {
-            // If this fails, the next commit tries again before it writes.
-            _ = self.cut_back();
+            // If this cannot be cut off, the next commit tries again before it writes.
+            if let Err(unknown @ CommitError::Unknown(_)) = self.take_back() {
+                return Err(unknown);
+            }
             return Err(CommitError::Refused(error));
         }
-        self.torn = 0;
+        self.torn_bytes = 0;
         if self.sync && durable {
             self.file.sync().map_err(CommitError::Unknown)?;
         }
@@ -94,13 +99,26 @@ impl<F: Storage> Journal<F> {
 
     /// Has disk space for `count` more bytes, and some to spare, if there is any.
     fn reserve(&mut self, count: u64) {
-        if count > self.reserved
+        if self.reserves
+            && count > self.reserved_bytes
             && let Ok(length) = self.file.length()
         {
-            self.reserved = count + length.clamp(*RESERVE.start(), *RESERVE.end());
-            self.file.reserve(length, self.reserved);
+            self.reserved_bytes = count + length.clamp(*RESERVE.start(), *RESERVE.end());
+            self.file.reserve(length, self.reserved_bytes);
         }
-        self.reserved = self.reserved.saturating_sub(count);
+        self.reserved_bytes = self.reserved_bytes.saturating_sub(count);
+    }
+
+    /// Gives the disk space back that was reserved and not used, and reserves no more: the file is
+    /// on its way out.
+    pub fn give_back_reserve(&mut self) {
+        self.reserves = false;
+        if std::mem::take(&mut self.reserved_bytes) > 0
+            && let Ok(length) = self.file.length()
+        {
+            // At worst, it stays reserved.
+            _ = self.file.truncate(length);
+        }
     }
 
     /// Counts in `torn` what it has written, until all is.
@@ -109,7 +127,7 @@ impl<F: Storage> Journal<F> {
             match self.file.write(records) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
-                    self.torn += n as u64;
+                    self.torn_bytes += n as u64;
                     records = &records[n..];
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -119,27 +137,33 @@ impl<F: Storage> Journal<F> {
         Ok(())
     }
 
-    /// Takes what a failed write left off the end. Counted from the end, so that it is right even
-    /// if somebody has emptied the file in the meantime.
+    /// Takes what a failed write left off the end. What was answered as refused must not come back
+    /// after a power cut, so if this journal syncs, the cut is synced as well.
+    fn take_back(&mut self) -> Result<(), CommitError> {
+        if self.torn_bytes > 0 {
+            self.cut_back().map_err(CommitError::Refused)?;
+            if self.sync {
+                self.file.sync().map_err(CommitError::Unknown)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counted from the end, so that it is right even if somebody has emptied the file in the
+    /// meantime.
     fn cut_back(&mut self) -> io::Result<()> {
-        if self.torn > 0 {
+        if self.torn_bytes > 0 {
             let length = self.file.length()?;
-            self.file.truncate(length.saturating_sub(self.torn))?;
-            self.torn = 0;
+            self.file.truncate(length.saturating_sub(self.torn_bytes))?;
+            self.torn_bytes = 0;
         }
         Ok(())
     }
 }
 
 impl<F: Storage> Drop for Journal<F> {
-    /// Gives the disk space back that was reserved and not used.
     fn drop(&mut self) {
-        if self.reserved > 0
-            && let Ok(length) = self.file.length()
-        {
-            // At worst, it stays reserved.
-            _ = self.file.truncate(length);
-        }
+        self.give_back_reserve();
     }
 }
 
@@ -409,6 +433,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_does_not_come_back_after_a_power_cut() {
+        let mut journal = journal(true, &[Ok(3), Err(ENOSPC)]);
+        assert_eq!(refused(&mut journal, "refused\n"), Some(ENOSPC));
+        assert_eq!(
+            (content(&journal).as_str(), journal.file.syncs.get()),
+            ("", 1)
+        );
+        // Nothing was written: there is nothing to cut, nor to sync.
+        journal.file.writes.borrow_mut().push_back(Err(ENOSPC));
+        assert_eq!(refused(&mut journal, "refused\n"), Some(ENOSPC));
+        assert_eq!(journal.file.syncs.get(), 1);
+        journal
+            .file
+            .writes
+            .borrow_mut()
+            .extend([Ok(3), Err(ENOSPC)]);
+        journal.file.sync_fails.set(true);
+        let result = journal.commit(b"refused\n", true);
+        assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
+    }
+
+    #[test]
     fn syncs_what_has_to_last_and_only_that() {
         for (sync, durable, expected) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
             let mut journal = journal(sync, &[]);
@@ -450,7 +496,7 @@ mod tests {
             journal.commit(&record, false).unwrap();
             assert_eq!(path.metadata().unwrap().len(), n * record.len() as u64);
         }
-        assert!(journal.reserved > 0);
+        assert!(journal.reserved_bytes > 0);
         drop(journal);
         let file = path.metadata().unwrap();
         assert_eq!(file.len(), 50 * record.len() as u64);

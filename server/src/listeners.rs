@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Listeners {
     sockets: Vec<Listener>,
+    /// The socket that is asked first: whoever waits at one address must not keep those waiting who
+    /// wait at another.
+    first: usize,
     /// Descriptors or memory have run out: no attempt before this.
     paused_until: Option<Instant>,
     complaint: Throttle,
@@ -39,6 +42,7 @@ impl Listeners {
         });
         Self {
             sockets: sockets.collect(),
+            first: 0,
             paused_until: None,
             complaint: Throttle::default(),
         }
@@ -102,28 +106,30 @@ impl Listeners {
         self.paused_until = None;
     }
 
-    /// Accepts the next client; `None` if none waits, or none can be had for now.
+    /// Accepts the next client, of each address in turn; `None` if none waits, or none can be had
+    /// for now.
     pub fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
         self.paused_until = None;
-        for listener in self.sockets.iter_mut().filter(|listener| listener.ready) {
-            loop {
-                match listener.socket.accept() {
-                    Ok((socket, peer)) => return Some((socket, canonical(peer))),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if concerns_one_client(&error) => log::debug!("accept: {error}"),
-                    Err(error) => {
-                        self.paused_until = Some(now + PAUSE);
-                        if let Some(ending) = self.complaint.pass(now) {
-                            log::warn!("cannot accept clients, they wait: {error}{ending}");
-                        }
-                        return None;
+        for _ in 0..self.sockets.len() {
+            let next = (self.first + 1) % self.sockets.len();
+            let listener = &mut self.sockets[std::mem::replace(&mut self.first, next)];
+            if !listener.ready {
+                continue;
+            }
+            match listener.accept() {
+                Ok(Some((socket, peer))) => return Some((socket, canonical(peer))),
+                Ok(None) => {}
+                Err(error) => {
+                    self.paused_until = Some(now + PAUSE);
+                    if let Some(ending) = self.complaint.pass(now) {
+                        log::warn!("cannot accept clients, they wait: {error}{ending}");
                     }
+                    return None;
                 }
             }
-            listener.ready = false;
         }
         None
     }
@@ -131,7 +137,25 @@ impl Listeners {
     /// Closes the sockets: whoever connects from now on is refused.
     pub fn close(&mut self) {
         self.sockets.clear();
+        self.first = 0;
         self.paused_until = None;
+    }
+}
+
+impl Listener {
+    /// The next client, if one waits. The error is none of a client, but of this machine.
+    fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        loop {
+            match self.socket.accept() {
+                Ok(client) => return Ok(Some(client)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    return Ok(None);
+                }
+                Err(error) if concerns_one_client(&error) => log::debug!("accept: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

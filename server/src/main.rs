@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use server::args;
+use server::backend::file::LogFile;
 use server::diagnostics::Stderr;
 use server::figures::Figures;
 use server::journal::{Journal, Opened};
@@ -12,7 +13,7 @@ use server::net;
 use server::options::{self, Config, Task};
 use server::process;
 use server::server::{Failure, REFUSALS, Server};
-use server::terminal::Terminal;
+use server::terminal::{Terminal, plural};
 
 /// Descriptors that are not for clients: standard input, output and error and the handles of our
 /// own on them, poll, signals, the log and another one when it is opened anew, a few to spare.
@@ -62,7 +63,8 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         Terminal::open(io::stdout())
     };
     let cannot_start = |error: io::Error| format!("cannot start: {error}");
-    let server = Server::new(&config, sockets, opened.journal, terminal, stderr.clone());
+    let log = LogFile::new(opened.journal, config.log.clone());
+    let server = Server::new(&config, sockets, log, terminal, stderr.clone());
     let mut server = server.map_err(cannot_start)?;
     server.handle_signals().map_err(cannot_start)?;
     for address in server.addresses().map_err(cannot_start)? {
@@ -101,6 +103,11 @@ fn describe(failure: &Failure, config: &Config) -> String {
     match failure {
         Failure::Forced(1) => "stopped at once by a second signal: 1 client cut off".to_owned(),
         Failure::Forced(n) => format!("stopped at once by a second signal: {n} clients cut off"),
+        Failure::Unanswered(n) => format!(
+            "stopped while {n} {} waited for the log: they were never answered, and may be in \
+             {log} or not",
+            plural(*n, "message")
+        ),
         Failure::Sync(error) => format!(
             "cannot sync {log}: {error}; what was not answered may be lost, so nothing more is; \
              check the disk before starting again"

@@ -1,5 +1,5 @@
-//! The replies that one client is owed and has not been sent. No I/O: says what to send next, and
-//! is told how much of it was taken.
+//! The replies that one client is owed and has not been sent. No I/O: keeps count of those that a
+//! commit has to make due first, says what to send next, and is told how much of it was taken.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -9,40 +9,107 @@ use crate::protocol::{Framing, OK, Reply};
 /// Replies in the order of their messages. Sixteen bytes while only `ok`s are owed.
 #[derive(Debug, Default)]
 pub struct Replies {
-    /// `ok`s at the front.
-    oks: u32,
+    /// Replies that are owed once a batch is committed, and in how many runs of batches.
+    staged: u16,
+    staged_runs: u16,
+    /// `ok`s at the front of those that are due.
+    oks: u16,
     /// Bytes of the first reply that were sent already.
     taken: u16,
-    /// What follows the `ok`s; the first of them is no `ok`. Rare, so it is boxed: one word here
-    /// instead of four.
-    #[allow(clippy::box_collection)]
-    rest: Option<Box<VecDeque<(Reply, u32)>>>,
+    /// What follows the `ok`s. Rare, so it is boxed: one word here instead of five.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
+    /// Equal replies in a row, and how many; the first are no `ok`s.
+    runs: VecDeque<(Reply, u16)>,
+    /// How many replies these are.
+    count: u16,
 }
 
 impl Replies {
-    /// Owes `count` more times `reply`.
-    pub fn push(&mut self, reply: Reply, count: u32) {
+    /// The most replies that one client is owed; a client that is owed as many is not read from
+    /// until it has taken some.
+    pub const MOST: usize = 16 << 10;
+
+    /// The most runs of equal replies that one client is owed, so that one who has good and bad
+    /// messages alternate costs 3 KiB, and not a queue as long as what it sends.
+    pub const MOST_RUNS: usize = 128;
+
+    /// A batch has staged one more reply, perhaps as the beginning of a run.
+    pub fn stage(&mut self, begins_run: bool) {
+        self.staged += 1;
+        self.staged_runs += u16::from(begins_run);
+        self.check();
+    }
+
+    /// A batch is finished: one of its runs, `count` times `reply`, is due.
+    pub fn settle(&mut self, reply: Reply, count: u16) {
+        self.unstage(count);
+        self.push(reply, count);
+    }
+
+    /// A batch is finished, but nobody is there to take this run of `count` replies.
+    pub fn unstage(&mut self, count: u16) {
+        debug_assert!(self.staged >= count && self.staged_runs >= 1);
+        self.staged -= count;
+        self.staged_runs -= 1;
+    }
+
+    /// Whether one more reply may be owed.
+    pub fn have_room(&self) -> bool {
+        usize::from(self.staged) + self.len() < Self::MOST
+            && usize::from(self.staged_runs) + self.run_count() < Self::MOST_RUNS
+    }
+
+    /// The bounds hold; a reply that nobody has asked for comes on top.
+    fn check(&self) {
+        debug_assert!(usize::from(self.staged) + self.len() <= Self::MOST + 1);
+        debug_assert!(usize::from(self.staged_runs) + self.run_count() <= Self::MOST_RUNS + 1);
+    }
+
+    /// Replies that batches have staged and that are not due yet.
+    pub fn staged(&self) -> usize {
+        self.staged.into()
+    }
+
+    /// Nothing is staged, and everything that was due is out.
+    pub fn are_settled(&self) -> bool {
+        self.staged == 0 && self.is_empty()
+    }
+
+    /// Owes `count` more times `reply`, at once.
+    pub fn push(&mut self, reply: Reply, count: u16) {
         match &mut self.rest {
             None if reply == Reply::Ok => self.oks += count,
             rest => {
                 let rest = rest.get_or_insert_default();
-                match rest.back_mut() {
+                rest.count += count;
+                match rest.runs.back_mut() {
                     Some((last, n)) if *last == reply => *n += count,
-                    _ => rest.push_back((reply, count)),
+                    _ => rest.runs.push_back((reply, count)),
                 }
             }
         }
+        self.check();
     }
 
-    /// Nothing is owed.
+    /// Nothing is due.
     pub fn is_empty(&self) -> bool {
         self.oks == 0 && self.rest.is_none()
     }
 
-    /// How many replies are owed.
+    /// How many replies are due.
     pub fn len(&self) -> usize {
-        let rest = self.rest.iter().flat_map(|rest| rest.iter());
-        self.oks as usize + rest.map(|(_, count)| *count as usize).sum::<usize>()
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.count);
+        usize::from(self.oks) + usize::from(rest)
+    }
+
+    /// How many runs of equal replies are due.
+    fn run_count(&self) -> usize {
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.runs.len());
+        usize::from(self.oks > 0) + rest
     }
 
     /// The bytes to send next: all that is owed, or about as much as [`OKS`](Replies::OKS) holds.
@@ -53,7 +120,7 @@ impl Replies {
                 Framing::Line => (OK_LINES.as_slice(), OK.len() + 1),
                 Framing::None => (OK_WORDS.as_slice(), OK.len()),
             };
-            let count = Self::OKS.min(self.oks as usize);
+            let count = Self::OKS.min(self.oks.into());
             return &oks[usize::from(self.taken).min(count * len)..count * len];
         }
         scratch.clear();
@@ -82,11 +149,11 @@ impl Replies {
                 Reply::Ok => OK.len(),
                 reply => reply.to_string().len(),
             } + framing.terminator().len();
-            let whole = count.min((bytes / len) as u32);
+            let whole = usize::from(count).min(bytes / len) as u16;
             if whole > 0 {
                 self.pop(whole);
-                sent(reply, whole);
-                bytes -= whole as usize * len;
+                sent(reply, whole.into());
+                bytes -= usize::from(whole) * len;
             }
             if whole < count {
                 self.taken = bytes as u16;
@@ -95,39 +162,46 @@ impl Replies {
         }
     }
 
-    /// Forgets what is owed: nobody is there to take it.
+    /// Forgets what is due: nobody is there to take it.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        (self.oks, self.taken, self.rest) = (0, 0, None);
     }
 
-    /// The most `ok`s that go out in one write.
-    pub const OKS: usize = 16 * 1024;
+    /// Forgets what is staged: what comes of it, nobody knows, so nothing is answered.
+    pub fn forget_staged(&mut self) {
+        (self.staged, self.staged_runs) = (0, 0);
+    }
 
-    fn runs(&self) -> impl Iterator<Item = (Reply, u32)> {
+    /// The most `ok`s that go out in one write: more would be a large share of a turn's records.
+    pub const OKS: usize = 4 << 10;
+
+    fn runs(&self) -> impl Iterator<Item = (Reply, u16)> {
         let oks = (self.oks > 0).then_some((Reply::Ok, self.oks));
-        let rest = self.rest.iter().flat_map(|rest| rest.iter().copied());
+        let rest = self.rest.iter().flat_map(|rest| rest.runs.iter().copied());
         oks.into_iter().chain(rest)
     }
 
     /// Takes `count` replies off the first run.
-    fn pop(&mut self, count: u32) {
+    fn pop(&mut self, count: u16) {
         if self.oks > 0 {
             self.oks -= count;
         } else if let Some(rest) = &mut self.rest {
-            match rest.front_mut() {
+            rest.count -= count;
+            match rest.runs.front_mut() {
                 Some((_, n)) if *n > count => *n -= count,
-                _ => _ = rest.pop_front(),
+                _ => _ = rest.runs.pop_front(),
             }
         }
         // Keep the rule that what follows the `ok`s is no `ok`.
         if self.oks == 0
             && let Some(rest) = &mut self.rest
         {
-            if let Some((Reply::Ok, n)) = rest.front() {
-                self.oks = *n;
-                rest.pop_front();
+            if let Some((Reply::Ok, n)) = rest.runs.front() {
+                (self.oks, rest.count) = (*n, rest.count - *n);
+                rest.runs.pop_front();
             }
-            if rest.is_empty() {
+            if rest.runs.is_empty() {
+                debug_assert_eq!(rest.count, 0);
                 self.rest = None;
             }
         }
@@ -169,17 +243,29 @@ mod tests {
     #[test]
     fn more_oks_than_the_static_block_holds() {
         let mut replies = Replies::default();
-        let owed = 3 * Replies::OKS as u32 / 2;
+        let owed = 3 * Replies::OKS as u16 / 2;
         replies.push(Reply::Ok, owed);
         let (mut scratch, mut bytes, mut count) = (String::new(), 0, 0);
         while !replies.is_empty() {
             let next = replies.next(Framing::Line, &mut scratch);
             assert!(next.starts_with(&b"ok\nok\nok\n"[bytes % 3..][..3]));
-            let taken = next.len().min(10_000);
+            let taken = next.len().min(5_000);
             bytes += taken;
             replies.advance(Framing::Line, taken, |_, n| count += n);
         }
-        assert_eq!((bytes, count), (3 * owed as usize, owed));
+        assert_eq!((bytes, count), (3 * usize::from(owed), owed.into()));
+    }
+
+    #[test]
+    fn what_alternates_costs_little() {
+        let mut replies = Replies::default();
+        while replies.run_count() < Replies::MOST_RUNS {
+            let reply = [Reply::Ok, Reply::TooLong(8)][replies.run_count() % 2];
+            replies.push(reply, 1);
+        }
+        let rest = replies.rest.as_ref().unwrap();
+        let bytes = rest.runs.capacity() * size_of::<(Reply, u16)>();
+        assert!(bytes + size_of::<Rest>() <= 4096, "{bytes}");
     }
 
     proptest! {
@@ -187,7 +273,7 @@ mod tests {
         /// in order, and each reply is told exactly once, when its last byte is out.
         #[test]
         fn in_order_in_any_pieces(
-            owed in prop::collection::vec((reply(), 1..5_u32), 0..20),
+            owed in prop::collection::vec((reply(), 1..5_u16), 0..20),
             pieces in prop::collection::vec(1..200_usize, 1..50),
             framing in prop_oneof![Just(Framing::Line), Just(Framing::None)],
         ) {
@@ -202,6 +288,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(replies.len(), ends.len());
+            prop_assert_eq!(replies.run_count(), replies.runs().count());
             let (mut stream, mut told, mut scratch) = (Vec::new(), Vec::new(), String::new());
             for piece in pieces.iter().cycle() {
                 let next = replies.next(framing, &mut scratch);

@@ -2,13 +2,14 @@
 //!
 //! [`Server::turn`] is the table of contents. ARCHITECTURE.md draws it and names what must hold.
 
-mod log_file;
-mod queues;
+mod clients;
+mod commits;
+mod queue;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,28 +18,30 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
-use slab::Slab;
 
-use crate::batch::Batch;
+use crate::backend::file::LogFile;
+use crate::backend::{BackEnd, Finished, Verdict};
 use crate::clock::Clock;
-use crate::connection::{Connection, Flags, Workspace};
+use crate::connection::{Ready, Workspace};
 use crate::diagnostics::{Stderr, Throttle};
 use crate::figures::Figures;
 use crate::framing::Rules;
-use crate::journal::{Journal, Storage};
 use crate::listeners::Listeners;
 use crate::options::Config;
 use crate::protocol::Reply;
 use crate::terminal::Terminal;
-use log_file::LogFile;
-use queues::Queues;
+use clients::Clients;
+pub use clients::REFUSALS;
+use commits::Commits;
 use stop::Stop;
+use watch::Watch;
 
 /// Tokens below these are keys of the slab.
 const SIGNALS: Token = Token(usize::MAX);
 const STDOUT: Token = Token(usize::MAX - 1);
 const STDERR: Token = Token(usize::MAX - 2);
-const FIRST_LISTENER: Token = Token(usize::MAX - 3);
+const BACK_END: Token = Token(usize::MAX - 3);
+const FIRST_LISTENER: Token = Token(usize::MAX - 4);
 /// A name does not have more addresses than this; further ones would get no token.
 const MAX_LISTENERS: usize = 1 << 16;
 
@@ -53,25 +56,17 @@ const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How many events one wait brings at most.
 const EVENTS: usize = 1024;
 
-/// How much is read and staged in one turn, in bytes of input and of log. Who is left goes first
-/// in the next turn.
-const TURN_BUDGET: usize = 4 << 20;
+/// How much is read and staged in one turn, in bytes of input and of what the batch grows by. Who
+/// is left goes on in the next turn. It bounds how long somebody waits who has just begun to speak.
+const TURN_BUDGET: usize = 1 << 20;
 
-/// How often a turn looks at the poll again before it syncs. Bounded, since some input fills no
-/// batch: a message that is too long must not keep the others waiting until it ends.
+/// How often a turn looks at the poll again before it commits to a log that takes long. Bounded,
+/// since some input fills no batch: a message that is too long must not keep the others waiting
+/// until it ends.
 const MORE_LOOKS: usize = 8;
 
 /// How many clients are accepted in one turn.
 const ACCEPT_BUDGET: usize = 256;
-
-/// Clients over the limit that are told so at the same time; the others wait in the backlog.
-pub const REFUSALS: usize = 8;
-
-/// How long `send:` records may wait for others to share a write with.
-const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
-
-/// How long input is awaited and forgotten after the sending side was shut down, in milliseconds.
-const LINGER: u32 = 1000;
 
 /// How often things are looked at that no event reports.
 const CHORES: Duration = Duration::from_secs(1);
@@ -81,32 +76,25 @@ const CHORES: Duration = Duration::from_secs(1);
 pub enum Failure {
     /// A second signal: this many clients were cut off.
     Forced(usize),
+    /// The time for the stop was over before the log had decided about this many messages.
+    Unanswered(u64),
     /// The disk did not take a batch: what of it is kept, nobody knows.
     Sync(io::Error),
     /// The operating system refused something that the loop cannot do without.
     Loop(io::Error),
 }
 
-/// Server, connections, log and all.
-pub struct Server<F: Storage = File> {
+/// Server, clients, log and all.
+pub struct Server<B: BackEnd = LogFile> {
     poll: Poll,
     events: Events,
     signals: Option<Signals>,
     listeners: Listeners,
-    connections: Slab<Connection>,
-    queues: Queues,
-    /// Clients over the limit among the connections.
-    refused: usize,
+    clients: Clients,
+    commits: Commits<B>,
     work: Workspace,
-
-    /// What this turn stages.
-    batch: Batch,
-    /// What was committed in this turn.
-    committed: Batch,
-    /// Since when `send:` records wait for company.
-    lone_since: Instant,
-    log: LogFile<F>,
     reopen_asked: bool,
+    stop: Option<Stop>,
 
     terminal: Terminal,
     stderr: Stderr,
@@ -114,21 +102,18 @@ pub struct Server<F: Storage = File> {
     now: Instant,
     figures: Figures,
     next_chores: Instant,
+    watch: Watch,
     /// About clients that cannot be watched.
     complaint: Throttle,
-    stop: Option<Stop>,
-
-    max_clients: usize,
-    idle_timeout: Option<Duration>,
 }
 
-impl<F: Storage> Server<F> {
+impl<B: BackEnd> Server<B> {
     /// A server on sockets that listen and a log that is open. It serves when it is
     /// [run](Server::run).
     pub fn new(
         config: &Config,
         sockets: Vec<TcpListener>,
-        journal: Journal<F>,
+        mut back_end: B,
         terminal: Terminal,
         stderr: Stderr,
     ) -> io::Result<Self> {
@@ -136,6 +121,7 @@ impl<F: Storage> Server<F> {
         let registry = poll.registry();
         let mut listeners = Listeners::new(sockets);
         listeners.register(registry, |index| Token(FIRST_LISTENER.0 - index))?;
+        back_end.register(registry, BACK_END)?;
         terminal.register(registry, STDOUT)?;
         stderr.with_terminal(|terminal, _| terminal.register(registry, STDERR))?;
         let rules = Rules {
@@ -148,25 +134,19 @@ impl<F: Storage> Server<F> {
             events: Events::with_capacity(EVENTS),
             signals: None,
             listeners,
-            connections: Slab::new(),
-            queues: Queues::new(now),
-            refused: 0,
+            clients: Clients::new(config.max_clients.unwrap_or(usize::MAX), now),
+            commits: Commits::new(back_end, now),
             work: Workspace::new(rules),
-            batch: Batch::default(),
-            committed: Batch::default(),
-            lone_since: now,
-            log: LogFile::new(journal, config.log.clone()),
             reopen_asked: false,
+            stop: None,
             terminal,
             stderr,
             clock: Clock::new(config.utc),
             now,
             figures: Figures::new(now),
             next_chores: now + CHORES,
+            watch: Watch::new(config),
             complaint: Throttle::default(),
-            stop: None,
-            max_clients: config.max_clients.unwrap_or(usize::MAX - REFUSALS),
-            idle_timeout: config.idle_timeout,
         })
     }
 
@@ -196,17 +176,11 @@ impl<F: Storage> Server<F> {
 
     /// One turn of the loop.
     pub fn turn(&mut self) -> Result<(), Failure> {
-        self.figures.turns += 1;
         self.wait(self.timeout())?;
         self.read();
-        for _ in 0..MORE_LOOKS {
-            if !self.gathers() {
-                break;
-            }
-            self.wait(Some(Duration::ZERO))?;
-            self.read();
-        }
-        self.commit()?;
+        self.gather()?;
+        self.submit();
+        self.settle()?;
         self.reply();
         self.reap();
         self.accept();
@@ -215,6 +189,17 @@ impl<F: Storage> Server<F> {
 
     /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        self.figures.turns += 1;
+        self.look(timeout)?;
+        if self.now >= self.next_chores {
+            self.do_chores();
+        }
+        self.watch.go_on(&mut self.clients);
+        self.advance_stop()
+    }
+
+    /// Asks the poll what has happened, and takes note of it.
+    fn look(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         // Interrupted by a signal, of which its pipe tells, or by a pause: look again.
         while let Err(error) = self.poll.poll(&mut self.events, timeout) {
             if error.kind() != io::ErrorKind::Interrupted {
@@ -222,7 +207,7 @@ impl<F: Storage> Server<F> {
             }
         }
         self.now = Instant::now();
-        self.queues.set_time(self.now);
+        self.clients.set_time(self.now);
         self.clock.tick();
         let (mut signalled, time) = (false, self.clock.text());
         for event in &self.events {
@@ -230,43 +215,46 @@ impl<F: Storage> Server<F> {
                 SIGNALS => signalled = true,
                 STDOUT => self.terminal.writable(time),
                 STDERR => self.stderr.with_terminal(Terminal::writable),
+                BACK_END => self.commits.back_end.note(),
                 Token(token) if token > FIRST_LISTENER.0 - MAX_LISTENERS => {
                     self.listeners.note(FIRST_LISTENER.0 - token);
                 }
-                Token(key) => {
-                    if let Some(connection) = self.connections.get_mut(key) {
-                        connection.note(event);
-                        self.queues.schedule(key, connection);
-                    }
-                }
+                Token(key) => self.clients.with(key as u32, |client| client.note(event)),
             }
         }
         if signalled {
             self.obey_signals()?;
         }
-        if self.now >= self.next_chores {
-            self.do_chores();
-        }
-        self.advance_stop();
         Ok(())
     }
 
     /// How long to wait for events: not at all while there is work, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.queues.has_work() || self.can_accept() {
+        if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let lone_records = (!self.batch.is_empty()).then(|| self.lone_since + LONE_RECORDS_WAIT);
-        let chores = self.needs_chores().then_some(self.next_chores);
         let deadlines = [
-            lone_records,
-            chores,
-            self.listeners.paused_until(),
-            self.queues.next_linger_end(),
-            self.stop.as_ref().map(Stop::next_step),
+            self.commits.deadline(),
+            self.needs_chores().then_some(self.next_chores),
+            self.listeners
+                .paused_until()
+                .filter(|_| self.clients.have_place()),
+            self.clients.next_linger_end(),
+            self.stop.as_ref().and_then(Stop::next_step),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(self.now))
+    }
+
+    /// Something can be done without waiting for an event or a deadline. While a full batch waits
+    /// for the log to have room, reading and writing cannot.
+    fn has_work(&self) -> bool {
+        !self.commits.is_full() && self.clients.have_input_or_output()
+            || self.commits.can_submit(self.now, self.stop.is_some())
+            || self.clients.are_leaving()
+            || self.can_accept()
+            || self.watch.has_work()
+            || self.stop.as_ref().is_some_and(Stop::has_work)
     }
 
     fn obey_signals(&mut self) -> Result<(), Failure> {
@@ -276,11 +264,11 @@ impl<F: Storage> Server<F> {
         for signal in signals.pending().collect::<Vec<_>>() {
             match signal {
                 SIGINT | SIGTERM if self.stop.is_some() => {
-                    return Err(Failure::Forced(self.connections.len()));
+                    return Err(Failure::Forced(self.clients.len()));
                 }
                 SIGINT | SIGTERM => self.begin_stop(),
                 SIGHUP => self.reopen_asked = true,
-                SIGUSR1 => self.stderr.say(&self.figures().line(self.clients())),
+                SIGUSR1 => self.stderr.say(&self.figures().line(self.clients.served())),
                 _ => {}
             }
         }
@@ -289,98 +277,120 @@ impl<F: Storage> Server<F> {
 
     /// Phase 2: reads what clients sent, and stages it.
     fn read(&mut self) {
-        let mut spent = 0;
-        for _ in 0..self.queues.to_read.len() {
-            if spent >= TURN_BUDGET {
+        let stopping = self.stop.is_some();
+        let (work, time) = (&mut self.work, self.clock.text());
+        let batch_bytes = self.commits.back_end.batch_bytes();
+        let mut spent_bytes = 0;
+        for _ in 0..self.clients.to_read() {
+            if spent_bytes >= TURN_BUDGET || self.commits.is_full() {
                 return;
             }
-            let Some((key, connection)) = self.queues.next_to_read(&mut self.connections) else {
+            let batch = &mut self.commits.staged;
+            let spent = self.clients.read_next(|key, client| {
+                let spent_bytes = client.read(key, work, time, batch, batch_bytes);
+                if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
+                    client.drained();
+                }
+                spent_bytes
+            });
+            let Some(spent) = spent else {
                 return;
             };
-            let time = self.clock.text();
-            spent += connection.read(key, &mut self.work, time, &mut self.batch);
-            if self.stop.is_some() && !connection.flags.contains(Flags::READABLE) {
-                connection.drained();
-            }
-            self.queues.touch(key, connection);
+            spent_bytes += spent;
         }
     }
 
-    /// A sync takes far longer than another look at the poll, so with `-sync` those who have
-    /// something to say by now share it.
-    fn gathers(&self) -> bool {
-        self.log.syncs()
-            && self.batch.messages() > 0
-            && self.batch.records().len() < TURN_BUDGET
-            && !self.events.is_empty()
-    }
-
-    /// Phase 3: writes the batch to the log, then makes its replies due.
-    fn commit(&mut self) -> Result<(), Failure> {
-        if self.is_commit_due() {
-            std::mem::swap(&mut self.batch, &mut self.committed);
-            let verdict = self.log.commit(&mut self.committed, self.now)?;
-            for run in self.committed.replies() {
-                let reply = match (run.reply, verdict) {
-                    (Reply::Ok, Some(error)) => error,
-                    (reply, _) => reply,
-                };
-                // It is there: no connection is reaped that a batch owes something.
-                let connection = &mut self.connections[run.key];
-                connection.owe(reply, run.count);
-                self.queues.schedule(run.key, connection);
-            }
+    /// Still phase 2: a commit that takes far longer than another look at the poll is shared with
+    /// those who have something to say by now.
+    fn gather(&mut self) -> Result<(), Failure> {
+        if !self.commits.back_end.is_worth_sharing() {
+            return Ok(());
         }
-        if std::mem::take(&mut self.reopen_asked) {
-            self.log.reopen();
+        for _ in 0..MORE_LOOKS {
+            let staged = &self.commits.staged;
+            if staged.messages() == 0 || staged.size() >= TURN_BUDGET || self.events.is_empty() {
+                break;
+            }
+            self.look(Some(Duration::ZERO))?;
+            self.read();
         }
         Ok(())
     }
 
-    /// Messages are never kept waiting; lone `send:` records are, for a moment.
-    fn is_commit_due(&self) -> bool {
-        let waited = self.now >= self.lone_since + LONE_RECORDS_WAIT || self.stop.is_some();
-        !self.batch.replies().is_empty() || waited && !self.batch.is_empty()
+    /// Phase 3: submits the batch to the log, if its time has come and the log has room.
+    fn submit(&mut self) {
+        if self.commits.can_submit(self.now, self.stop.is_some()) {
+            self.commits.submit(self.now);
+        }
+        if std::mem::take(&mut self.reopen_asked) {
+            self.commits.back_end.reopen(self.now);
+        }
     }
 
-    /// Phase 4: sends the replies that are due, stages their records, and shows what was committed.
+    /// Phase 4: makes the replies due of what the log has decided about, in the order of submission.
+    fn settle(&mut self) -> Result<(), Failure> {
+        while let Some(Finished { batch, verdict }) = self.commits.finished() {
+            let refusal = match verdict {
+                Verdict::Kept => None,
+                Verdict::Refused(error) => Some(Reply::log(&error)),
+                Verdict::Unknown(error) if B::ENDS_WHEN_UNSURE => return Err(Failure::Sync(error)),
+                Verdict::Unknown(_) => {
+                    for run in batch.replies() {
+                        self.clients.close_unanswered(run);
+                    }
+                    continue;
+                }
+            };
+            for run in batch.replies() {
+                let reply = match (run.reply, refusal) {
+                    (Reply::Ok, Some(refusal)) => refusal,
+                    (reply, _) => reply,
+                };
+                self.clients.settle(run, reply);
+            }
+            self.commits.keep_to_show(batch);
+        }
+        Ok(())
+    }
+
+    /// Phase 5: sends the replies that are due and stages their records. Then, since it is not what
+    /// clients wait for, shows what was committed.
     fn reply(&mut self) {
-        let lone = self.batch.is_empty();
-        for _ in 0..self.queues.to_write.len() {
-            if self.batch.records().len() >= TURN_BUDGET {
+        self.commits.expect_lone_records(self.now);
+        let (work, time) = (&mut self.work, self.clock.text());
+        for _ in 0..self.clients.to_write() {
+            if self.commits.is_full() {
                 break;
             }
-            let Some((key, connection)) = self.queues.next_to_write(&mut self.connections) else {
+            let batch = &mut self.commits.staged;
+            let sent = self
+                .clients
+                .write_next(|client| client.write(work, time, batch));
+            let Some(sent) = sent else {
                 break;
             };
-            let sent = connection.write(&mut self.work, self.clock.text(), &mut self.batch);
             self.figures.acknowledged += u64::from(sent.oks);
             self.figures.errors += u64::from(sent.errors);
-            self.queues.touch(key, connection);
         }
-        if lone {
-            self.lone_since = self.now;
-        }
-        let (records, count) = (self.committed.records(), self.committed.record_count());
-        self.terminal.show(records, count, self.clock.text());
-        self.committed.clear();
+        let terminal = &mut self.terminal;
+        self.commits
+            .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
     }
 
-    /// Phase 5: removes the connections that are finished.
+    /// Phase 6: removes the connections that are finished.
     fn reap(&mut self) {
-        self.queues.end_lingering(&mut self.connections);
-        while let Some(key) = self.queues.next_to_reap(&self.connections) {
-            let connection = self.connections.remove(key);
-            self.refused -= usize::from(connection.flags.contains(Flags::REFUSED));
+        self.clients.end_lingering();
+        let listeners = &mut self.listeners;
+        self.clients.reap(|connection| {
             log::info!("{}: gone", connection.peer);
-            self.listeners.resume();
-        }
+            listeners.resume();
+        });
     }
 
-    /// Phase 6: takes new clients.
+    /// Phase 7: takes new clients.
     fn accept(&mut self) {
         for _ in 0..ACCEPT_BUDGET {
-            if self.connections.len() >= self.max_clients + REFUSALS {
+            if !self.clients.have_place() {
                 break;
             }
             let Some((socket, peer)) = self.listeners.accept(self.now) else {
@@ -395,49 +405,31 @@ impl<F: Storage> Server<F> {
 
     /// Clients may be waiting, and there is a place for them, if only to be refused.
     fn can_accept(&self) -> bool {
-        self.listeners.is_ready() && self.connections.len() < self.max_clients + REFUSALS
+        self.listeners.is_ready() && self.clients.have_place()
     }
 
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
-        let entry = self.connections.vacant_entry();
-        let key = entry.key();
-        // Registered once for both: readiness is kept in the connection's flags from then on.
+        let token = Token(self.clients.next_key());
+        // Registered once for both: readiness is kept in the connection from then on.
         let registry = self.poll.registry();
-        if let Err(error) = registry.register(&mut socket, Token(key), INTEREST) {
+        if let Err(error) = registry.register(&mut socket, token, INTEREST) {
             if let Some(ending) = self.complaint.pass(self.now) {
                 log::warn!("{peer}: cannot be watched, closed: {error}{ending}");
             }
             return;
         }
-        let connection = entry.insert(Connection::new(socket, peer, self.queues.millis()));
-        if self.stop.is_some() {
-            connection.expect_end();
-        }
         log::info!("{peer}: connected");
-        if self.connections.len() - self.refused > self.max_clients {
-            self.refused += 1;
-            let connection = &mut self.connections[key];
-            connection.flags |= Flags::REFUSED;
-            connection.owe_unasked(Reply::TooManyClients(self.max_clients), 1);
-            connection.close();
-        } else {
-            self.figures.clients += 1;
-        }
-        self.queues.schedule(key, &mut self.connections[key]);
+        let is_served = self.clients.admit(socket, peer, self.stop.is_some());
+        self.figures.clients += u64::from(is_served);
     }
 
     /// What was done so far.
     fn figures(&self) -> Figures {
         Figures {
-            bytes: self.log.bytes,
-            longest_commit: self.log.longest_commit,
+            bytes: self.commits.kept_bytes,
+            longest_commit: self.commits.longest,
             ..self.figures.clone()
         }
-    }
-
-    /// Clients that are served.
-    fn clients(&self) -> usize {
-        self.connections.len() - self.refused
     }
 
     /// Things that no event reports, looked at about once a second if there is anything to see.
@@ -448,14 +440,16 @@ impl<F: Storage> Server<F> {
         let time = self.clock.text();
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
-        self.log.check_path();
-        if let Some(timeout) = self.idle_timeout.filter(|_| !paused) {
-            self.queues.close_idle(&mut self.connections, timeout);
+        self.commits.back_end.do_chores(self.now);
+        if !paused && self.stop.is_none() {
+            self.watch.begin(&self.clients, self.now);
         }
     }
 
     fn needs_chores(&self) -> bool {
-        let idle = self.idle_timeout.is_some() && !self.connections.is_empty();
-        idle || self.terminal.needs_retry() || self.stderr.needs_retry()
+        !self.clients.is_empty()
+            || self.terminal.needs_retry()
+            || self.stderr.needs_retry()
+            || self.commits.back_end.needs_chores()
     }
 }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::*;
 use crate::protocol::Framing;
 
-const KEY: usize = 7;
+const KEY: u32 = 7;
+const SERIAL: u32 = 70;
 const TIME: &str = "2019-02-24 15:10:14";
 
 /// A socket whose reads and writes go as planned. Reads that are not planned would block;
@@ -55,14 +56,21 @@ struct Bench {
 
 impl Bench {
     fn new(reads: impl IntoIterator<Item = io::Result<&'static [u8]>>) -> Self {
+        Self::with_limit(8, reads)
+    }
+
+    fn with_limit(
+        max_message: usize,
+        reads: impl IntoIterator<Item = io::Result<&'static [u8]>>,
+    ) -> Self {
         let rules = Rules {
             framing: Framing::Line,
-            max_message: 8,
+            max_message,
         };
         let mut socket = Planned::default();
         socket.reads.extend(reads);
-        let mut connection = Connection::new(socket, ([127, 0, 0, 1], 5).into(), 0);
-        connection.flags |= Flags::READABLE;
+        let mut connection = Connection::new(socket, ([127, 0, 0, 1], 5).into(), SERIAL, 0);
+        connection.ready |= Ready::READABLE;
         Self {
             connection,
             work: Workspace::new(rules),
@@ -70,16 +78,20 @@ impl Bench {
         }
     }
 
-    fn read(&mut self) {
-        self.connection
-            .read(KEY, &mut self.work, TIME, &mut self.batch);
+    fn read(&mut self) -> usize {
+        self.read_into(usize::MAX)
+    }
+
+    fn read_into(&mut self, batch_bytes: usize) -> usize {
+        let (work, batch) = (&mut self.work, &mut self.batch);
+        self.connection.read(KEY, work, TIME, batch, batch_bytes)
     }
 
     /// Makes the staged replies due, as a commit does; returns the messages it recorded.
     fn commit(&mut self) -> Vec<String> {
         for run in self.batch.replies() {
-            assert_eq!(run.key, KEY);
-            self.connection.owe(run.reply, run.count);
+            assert_eq!((run.client.key, run.client.serial), (KEY, SERIAL));
+            self.connection.settle(run.reply, run.count);
         }
         let records = String::from_utf8(self.batch.records().to_vec()).unwrap();
         self.batch.clear();
@@ -91,8 +103,12 @@ impl Bench {
         self.connection.write(&mut self.work, TIME, &mut self.batch)
     }
 
-    fn has(&self, flags: Flags) -> bool {
-        self.connection.flags.contains(flags)
+    fn has(&self, ready: Ready) -> bool {
+        self.connection.ready.contains(ready)
+    }
+
+    fn life(&self) -> Life {
+        self.connection.life()
     }
 }
 
@@ -112,11 +128,11 @@ fn a_short_read_ends_the_reading_unless_the_end_was_announced() {
     let mut bench = Bench::new([Ok(&b"a\n"[..]), Ok(b"b\n"), Ok(b"")]);
     bench.read();
     assert_eq!(bench.commit(), ["recieved: a"]);
-    assert!(!bench.has(Flags::READABLE));
+    assert!(!bench.has(Ready::READABLE));
     bench.connection.expect_end();
     bench.read();
     assert_eq!(bench.commit(), ["recieved: b"]);
-    assert!(bench.has(Flags::INPUT_ENDED));
+    assert_eq!(bench.life(), Life::Ended);
 }
 
 #[test]
@@ -124,7 +140,7 @@ fn nothing_is_owed_before_the_commit_and_nothing_is_done_before_the_reply() {
     let mut bench = Bench::new([Ok(&b"a\nb"[..]), Ok(b"")]);
     bench.connection.expect_end();
     bench.read();
-    assert!(bench.has(Flags::INPUT_ENDED));
+    assert_eq!(bench.life(), Life::Ended);
     assert!(!bench.connection.wants_write() && !bench.connection.is_done());
     assert_eq!(bench.commit(), ["recieved: a", "recieved: b"]);
     assert!(bench.connection.wants_write() && !bench.connection.is_done());
@@ -145,14 +161,14 @@ fn a_reply_is_recorded_when_all_of_it_was_taken() {
         Ok(1 + too_long.len() - 1),
     ]);
     assert_eq!(bench.write(), Sent::default());
-    assert!(!bench.has(Flags::WRITABLE));
-    bench.connection.flags |= Flags::WRITABLE;
+    assert!(!bench.has(Ready::WRITABLE));
+    bench.connection.ready |= Ready::WRITABLE;
     assert_eq!(bench.write(), Sent::default());
-    assert!(!bench.has(Flags::WRITABLE));
-    bench.connection.flags |= Flags::WRITABLE;
+    assert!(!bench.has(Ready::WRITABLE));
+    bench.connection.ready |= Ready::WRITABLE;
     assert_eq!(bench.write(), Sent { oks: 1, errors: 0 });
     assert_eq!(bench.commit(), ["send: ok"]);
-    bench.connection.flags |= Flags::WRITABLE;
+    bench.connection.ready |= Ready::WRITABLE;
     assert_eq!(bench.write(), Sent { oks: 1, errors: 1 });
     let expected = [&format!("send: {}", too_long.trim_end()), "send: ok"];
     assert_eq!(bench.commit(), expected);
@@ -167,7 +183,10 @@ fn a_reset_drops_the_unfinished_message_and_keeps_the_whole_ones() {
     let mut bench = Bench::new([Ok(&b"whole\nunfin"[..]), reset]);
     bench.connection.expect_end();
     bench.read();
-    assert!(bench.has(Flags::FAILED) && !bench.connection.is_done());
+    assert!(
+        bench.connection.is_done(),
+        "it need not wait for the commit"
+    );
     assert_eq!(bench.commit(), ["recieved: whole"]);
     assert!(bench.connection.is_done() && !bench.connection.wants_write());
 }
@@ -189,14 +208,90 @@ fn a_client_that_takes_no_replies_is_still_read_to_its_end() {
     assert!(bench.connection.is_done());
 }
 
+/// The kernel tells of a reset once. If a write was told, the next read finds what looks like the end
+/// of the input.
+#[test]
+fn a_reset_that_a_write_was_told_of_drops_the_unfinished_message() {
+    for (fate, expected) in [
+        (io::ErrorKind::ConnectionReset, &["recieved: b"][..]),
+        (io::ErrorKind::TimedOut, &["recieved: b"]),
+        // So it is told after a FIN: the end of the input is a true one.
+        (io::ErrorKind::BrokenPipe, &["recieved: b", "recieved: end"]),
+    ] {
+        // The rest of a message that had begun before may still lie in the socket.
+        let mut bench = Bench::new([Ok(&b"a\nunf"[..]), Ok(b"inished\nb\nend"), Ok(b"")]);
+        bench.read();
+        assert_eq!(bench.commit(), ["recieved: a"]);
+        bench.connection.socket.writes.push_back(error(fate));
+        bench.write();
+        assert!(bench.connection.wants_read() && !bench.connection.wants_write());
+        bench.read();
+        // Ten bytes are too long, so no record is made of the message that was cut in two.
+        assert_eq!(bench.commit(), expected, "{fate:?}");
+        assert_eq!(bench.life(), Life::Gone);
+    }
+}
+
 #[test]
 fn a_client_that_is_owed_too_much_waits_and_goes_on_when_it_has_taken_some() {
-    let mut bench = Bench::new([]);
-    bench.connection.owe_unasked(Reply::Ok, MAX_OWED as u32);
-    assert!(!bench.connection.wants_read());
+    let line: &'static [u8] = &[b'\n'; 4096];
+    let mut bench = Bench::with_limit(4096, (0..100).map(|_| Ok(line)));
+    bench.connection.expect_end();
+    let mut messages = 0;
+    while bench.connection.wants_read() {
+        bench.read();
+        messages += bench.commit().len();
+    }
+    assert_eq!(messages, Replies::MOST, "not one more");
+    assert!(bench.has(Ready::READABLE), "there is more");
     bench.connection.socket.writes.push_back(Ok(3));
     bench.write();
     assert!(bench.connection.wants_read());
+}
+
+/// Until the commit is finished, what is staged counts like what is due.
+#[test]
+fn a_slow_commit_lets_nobody_be_owed_without_end() {
+    let line: &'static [u8] = &[b'\n'; 4096];
+    let mut bench = Bench::with_limit(4096, (0..100).map(|_| Ok(line)));
+    bench.connection.expect_end();
+    while bench.connection.wants_read() {
+        bench.read();
+    }
+    assert_eq!(bench.connection.owed(), Replies::MOST);
+}
+
+#[test]
+fn good_and_bad_messages_in_turns_are_owed_in_few_runs() {
+    let line: &'static [u8] = b"a\n123456789\n";
+    let mut bench = Bench::new((0..1000).map(|_| Ok(line)));
+    bench.connection.expect_end();
+    while bench.connection.wants_read() {
+        bench.read();
+        bench.commit();
+    }
+    assert_eq!(bench.connection.owed(), Replies::MOST_RUNS);
+    bench.write();
+    assert!(bench.connection.wants_read());
+}
+
+#[test]
+fn an_unknown_fate_is_passed_over_in_silence_and_ends_the_connection() {
+    let mut bench = Bench::new([Ok(&b"known\n"[..]), Ok(b"unknown\n")]);
+    bench.read();
+    bench.commit();
+    bench.connection.expect_end();
+    bench.read();
+    bench.connection.close_unanswered(SERIAL + 1);
+    assert_eq!(
+        bench.connection.owed(),
+        1,
+        "what was decided before is answered"
+    );
+    assert!(!bench.connection.wants_end());
+    bench.write();
+    assert_eq!(bench.connection.socket.sent, b"ok\n");
+    assert!(bench.connection.wants_end());
 }
 
 #[test]
@@ -208,7 +303,7 @@ fn a_failed_commit_is_answered_with_its_error() {
             Reply::Ok => Reply::Log(28),
             reply => reply,
         };
-        bench.connection.owe(reply, run.count);
+        bench.connection.settle(reply, run.count);
     }
     bench.batch.clear();
     assert_eq!(bench.write(), Sent { oks: 0, errors: 3 });
@@ -239,14 +334,80 @@ fn closing_waits_for_the_replies_then_forgets_what_comes() {
 
 #[test]
 fn one_client_gets_a_share_of_a_turn_and_no_more() {
-    let line: &'static [u8] = b"1234567\n1234567\n1234567\n1234567\n";
-    let mut bench = Bench::new((0..10_000).map(|_| Ok(line)));
+    static BARE: [u8; 64 << 10] = [b'\n'; 64 << 10];
+    let lines: &'static [u8] = b"1234567\n1234567\n1234567\n1234567\n";
+    for read in [&BARE[..], lines] {
+        let mut bench = Bench::with_limit(64 << 10, (0..10_000).map(|_| Ok(read)));
+        bench.connection.expect_end();
+        while bench.connection.wants_read() {
+            let spent = bench.read();
+            // One record or one read may pass it.
+            assert!(spent < READ_BUDGET + (64 << 10) + 100, "{spent}");
+            assert!(spent >= READ_BUDGET || !bench.connection.wants_read());
+            let grown = bench.batch.size();
+            assert!(grown < READ_BUDGET + 100, "{grown}");
+            bench.commit();
+        }
+        assert!(bench.has(Ready::READABLE), "there is more");
+    }
+}
+
+#[test]
+fn nobody_reads_into_a_full_batch() {
+    let lines: &'static [u8] = b"1\n2\n3\n4\n";
+    let mut bench = Bench::new([Ok(lines)]);
+    bench.read_into(1);
+    assert_eq!(bench.batch.messages(), 1);
+    assert!(bench.connection.has_unread() && bench.connection.wants_read());
+    assert_eq!(bench.commit(), ["recieved: 1"]);
+    bench.read_into(usize::MAX);
+    assert_eq!(
+        bench.commit(),
+        ["recieved: 2", "recieved: 3", "recieved: 4"]
+    );
+    assert!(!bench.connection.has_unread());
+}
+
+/// What the end of the input completes is spent like everything else.
+#[test]
+fn the_last_line_counts() {
+    static LINE: [u8; 8 << 10] = [1; 8 << 10];
+    let mut bench = Bench::with_limit(8 << 10, [Ok(&LINE[..]), Ok(b"")]);
+    bench.connection.expect_end();
+    let spent = bench.read();
+    assert_eq!(bench.life(), Life::Ended);
+    assert!(
+        spent > 5 * LINE.len(),
+        "each byte is escaped to four: {spent}"
+    );
+}
+
+#[test]
+fn input_that_nobody_looked_at_is_bounded_by_the_longest_message() {
+    for (max_message, most) in [
+        (1, 4 << 10),
+        (10 << 10, (10 << 10) + 1),
+        (1 << 20, (1 << 20) + 1),
+    ] {
+        let rules = Rules {
+            framing: Framing::Line,
+            max_message,
+        };
+        assert_eq!(Workspace::new(rules).most_held_bytes(), most);
+    }
+}
+
+#[test]
+fn whole_messages_that_nobody_looked_at_are_refused_one_by_one() {
+    let lines: &'static [u8] = b"1\n2\n3\n4";
+    let mut bench = Bench::new([Ok(lines), Ok(b"")]);
+    bench.read_into(1);
+    assert_eq!(bench.commit(), ["recieved: 1"]);
+    bench.connection.refuse();
     bench.connection.expect_end();
     bench.read();
-    assert!(bench.has(Flags::READABLE), "there is more");
-    let staged = bench.batch.records().len();
-    assert!(
-        (READ_BUDGET / 2..2 * READ_BUDGET).contains(&staged),
-        "{staged}"
-    );
+    assert_eq!(bench.commit(), [""; 0]);
+    bench.write();
+    let sent = String::from_utf8(bench.connection.socket.sent.clone()).unwrap();
+    assert_eq!(sent.matches("error shutting-down: ").count(), 3, "{sent}");
 }

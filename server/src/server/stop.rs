@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Server;
-use crate::journal::Storage;
+use super::clients::Walk;
+use super::{Failure, Server};
+use crate::backend::BackEnd;
 
 /// After so long, nobody is accepted any more, and what is still unread is answered
 /// `error shutting-down`.
@@ -13,17 +14,23 @@ const REFUSE_AFTER: Duration = Duration::from_secs(2);
 /// After so long, nothing more is read.
 const CLOSE_AFTER: Duration = Duration::from_secs(3);
 
-/// After so long, connections are closed whatever their clients do.
+/// After so long, connections are closed whatever their clients do, but for those that wait for a
+/// commit.
 const FORCE_AFTER: Duration = Duration::from_secs(4);
 
+/// After so long, what is still not decided stays unanswered.
+const ABANDON_AFTER: Duration = Duration::from_millis(4500);
+
 /// How long the terminals may take for the last lines.
-const SHOW_WITHIN: Duration = Duration::from_millis(500);
+const SHOW_WITHIN: Duration = Duration::from_millis(300);
 
 /// How far the stop is.
 #[derive(Debug)]
 pub(super) struct Stop {
     begun: Instant,
     step: Step,
+    /// Who has been told of this step.
+    walk: Walk,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,61 +39,79 @@ enum Step {
     Refuse,
     Close,
     Force,
+    Abandon,
 }
 
 impl Step {
     /// When it is over, counted from the beginning of the stop, and what comes then.
-    const fn next(self) -> (Duration, Self) {
+    const fn next(self) -> Option<(Duration, Self)> {
         match self {
-            Self::Drain => (REFUSE_AFTER, Self::Refuse),
-            Self::Refuse => (CLOSE_AFTER, Self::Close),
-            Self::Close | Self::Force => (FORCE_AFTER, Self::Force),
+            Self::Drain => Some((REFUSE_AFTER, Self::Refuse)),
+            Self::Refuse => Some((CLOSE_AFTER, Self::Close)),
+            Self::Close => Some((FORCE_AFTER, Self::Force)),
+            Self::Force => Some((ABANDON_AFTER, Self::Abandon)),
+            Self::Abandon => None,
         }
     }
 }
 
 impl Stop {
     /// When the next step is due.
-    pub(super) fn next_step(&self) -> Instant {
-        self.begun + self.step.next().0
+    pub(super) fn next_step(&self) -> Option<Instant> {
+        let (end, _) = self.step.next()?;
+        Some(self.begun + end)
+    }
+
+    /// Has it begun earlier than it did.
+    #[cfg(test)]
+    pub(super) fn age(&mut self, by: Duration) {
+        self.begun -= by;
+    }
+
+    /// Some clients have not been told of the step yet.
+    pub(super) fn has_work(&self) -> bool {
+        !self.walk.is_over()
     }
 }
 
-impl<F: Storage> Server<F> {
+impl<B: BackEnd> Server<B> {
     /// Stops accepting once the backlog is empty, and reads every client to the end of what the
     /// kernel holds.
     pub fn begin_stop(&mut self) {
-        log::info!("stopping: {} connected", self.connections.len());
-        let (begun, step) = (self.now, Step::Drain);
-        self.stop = Some(Stop { begun, step });
+        log::info!("stopping: {} connected", self.clients.len());
+        let (begun, step, walk) = (self.now, Step::Drain, self.clients.walk());
+        self.stop = Some(Stop { begun, step, walk });
         self.listeners.resume();
         self.listeners.note_all();
-        for (key, connection) in &mut self.connections {
-            connection.expect_end();
-            self.queues.schedule(key, connection);
-        }
     }
 
-    /// Goes on to the next step of the stop if it is due.
-    pub(super) fn advance_stop(&mut self) {
+    /// Goes on to the next step of the stop if it is due, and with telling everybody of it.
+    pub(super) fn advance_stop(&mut self) -> Result<(), Failure> {
         let Some(stop) = &mut self.stop else {
-            return;
+            return Ok(());
         };
-        let (end, next) = stop.step.next();
-        if stop.step == Step::Force || self.now < stop.begun + end {
-            return;
+        while let Some((end, next)) = stop.step.next()
+            && self.now >= stop.begun + end
+        {
+            // Who has not been told of the step before does not need to be: each goes further.
+            (stop.step, stop.walk) = (next, self.clients.walk());
+            // A flood of new clients must not keep the server.
+            self.listeners.close();
         }
-        stop.step = next;
-        // A flood of new clients must not keep the server.
-        self.listeners.close();
-        for (key, connection) in &mut self.connections {
-            match next {
-                Step::Drain => {}
+        let reached = stop.step;
+        self.clients.go_on(&mut stop.walk, |_, connection| {
+            match reached {
+                Step::Drain => connection.expect_end(),
                 Step::Refuse => connection.refuse(),
                 Step::Close => connection.close(),
-                Step::Force => connection.give_up(),
+                Step::Force if connection.awaits_commit() => connection.close(),
+                Step::Force | Step::Abandon => connection.give_up(),
             }
-            self.queues.schedule(key, connection);
+            true
+        });
+        match self.commits.undecided() {
+            undecided @ 1.. if reached == Step::Abandon => Err(Failure::Unanswered(undecided)),
+            _ => Ok(()),
         }
     }
 
@@ -94,8 +119,8 @@ impl<F: Storage> Server<F> {
     pub(super) fn has_stopped(&self) -> bool {
         self.stop.is_some()
             && self.listeners.is_empty()
-            && self.connections.is_empty()
-            && self.batch.is_empty()
+            && self.clients.is_empty()
+            && self.commits.is_idle()
     }
 
     /// Gives the terminals a moment for the last records.

@@ -1,0 +1,83 @@
+//! Where records are kept: what the loop needs of a log, be it a [file](file::LogFile) or something
+//! that takes its time.
+
+pub mod file;
+
+use std::io;
+use std::time::Instant;
+
+use mio::{Registry, Token};
+
+use crate::batch::Batch;
+
+/// The most bytes that a batch holds unless a back end wants less, and what one message or one
+/// write of replies that begins within it brings.
+pub const BATCH_BYTES: usize = 2 << 20;
+
+/// A log as the loop sees it: batches are submitted, and some time later finished, strictly in the
+/// order of submission.
+///
+/// Nothing here may block for longer than the log itself takes. A back end that finishes batches in
+/// a later turn has that told through the poll.
+pub trait BackEnd {
+    /// After an [unknown](Verdict::Unknown) verdict, no later one can be trusted: the server ends
+    /// and sends nothing more. Where this is false, only the clients of that batch are closed.
+    const ENDS_WHEN_UNSURE: bool;
+
+    /// The most bytes that a batch is to hold.
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES
+    }
+
+    /// Has `token` told of whatever this waits for.
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        _ = (registry, token);
+        Ok(())
+    }
+
+    /// The poll has told of the token.
+    fn note(&mut self) {}
+
+    /// Whether another batch may be submitted.
+    fn has_room(&self) -> bool;
+
+    /// Takes a batch to be written. Only to be called when there is room.
+    fn submit(&mut self, batch: Batch, now: Instant);
+
+    /// The next batch that is finished, and what became of it.
+    fn finished(&mut self) -> Option<Finished>;
+
+    /// Opens the log by its name again, as after a rotation, behind what was submitted.
+    fn reopen(&mut self, now: Instant);
+
+    /// A commit takes so long that it is worth another look at the poll, for others to share it.
+    fn is_worth_sharing(&self) -> bool {
+        false
+    }
+
+    /// Looks after what no event reports; called about once a second.
+    fn do_chores(&mut self, now: Instant);
+
+    /// Whether chores are due even while nothing else happens.
+    fn needs_chores(&self) -> bool;
+}
+
+/// A batch that the log has decided about.
+#[derive(Debug)]
+pub struct Finished {
+    /// The batch as it was submitted.
+    pub batch: Batch,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// Is it in the log?
+#[derive(Debug)]
+pub enum Verdict {
+    /// All of it is.
+    Kept,
+    /// None of it is, or will be; the next one may fare better.
+    Refused(io::Error),
+    /// Nobody knows.
+    Unknown(io::Error),
+}

@@ -1,0 +1,133 @@
+//! What is staged, what is under way, and when a commit is due.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::backend::{BackEnd, Finished, Verdict};
+use crate::batch::Batch;
+
+/// How long `send:` records may wait for others to share a write with.
+pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
+
+/// The log's back end, and the batches on their way through it.
+///
+/// In memory are the one that gathers and as many as the back end has room for, each within
+/// [`BackEnd::batch_bytes`] and what the last message or write of replies brought beyond that.
+#[derive(Debug)]
+pub(super) struct Commits<B> {
+    pub(super) back_end: B,
+    /// What gathers for the next commit.
+    pub(super) staged: Batch,
+    under_way: VecDeque<UnderWay>,
+    /// Finished in this turn, and to be shown.
+    settled: Vec<Batch>,
+    /// The memory of one that is done with, for the one that gathers next.
+    spare: Batch,
+    /// Since when `send:` records wait for company.
+    lone_since: Instant,
+    /// Bytes of the records that are in the log, since the start.
+    pub(super) kept_bytes: u64,
+    /// The longest that a commit took.
+    pub(super) longest: Duration,
+}
+
+/// What is remembered of a batch while the back end has it.
+#[derive(Debug)]
+struct UnderWay {
+    begun: Instant,
+    owed: u64,
+}
+
+impl<B: BackEnd> Commits<B> {
+    pub(super) fn new(back_end: B, now: Instant) -> Self {
+        Self {
+            back_end,
+            staged: Batch::default(),
+            under_way: VecDeque::new(),
+            settled: Vec::new(),
+            spare: Batch::default(),
+            lone_since: now,
+            kept_bytes: 0,
+            longest: Duration::ZERO,
+        }
+    }
+
+    /// The batch takes no more: nothing is to be read or sent before it is submitted.
+    pub(super) fn is_full(&self) -> bool {
+        self.staged.size() >= self.back_end.batch_bytes()
+    }
+
+    /// Something is staged whose time has come, and the back end has room for it. Messages are
+    /// never kept waiting; lone `send:` records are, for a moment, unless `at_once`.
+    pub(super) fn can_submit(&self, now: Instant, at_once: bool) -> bool {
+        let waited = at_once || self.is_full() || now >= self.lone_since + LONE_RECORDS_WAIT;
+        let due = !self.staged.replies().is_empty() || waited && !self.staged.is_empty();
+        due && self.back_end.has_room()
+    }
+
+    /// When staged records that wait for company are to be submitted even so.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waits = !self.staged.is_empty() && self.back_end.has_room();
+        waits.then(|| self.lone_since + LONE_RECORDS_WAIT)
+    }
+
+    /// Hands what is staged to the back end, and begins a new batch.
+    pub(super) fn submit(&mut self, now: Instant) {
+        debug_assert!(self.back_end.has_room() && !self.staged.is_empty());
+        let next = std::mem::take(&mut self.spare);
+        let batch = std::mem::replace(&mut self.staged, next);
+        let (begun, owed) = (Instant::now(), batch.owed());
+        self.under_way.push_back(UnderWay { begun, owed });
+        self.back_end.submit(batch, now);
+    }
+
+    /// The next batch that the log has decided about.
+    pub(super) fn finished(&mut self) -> Option<Finished> {
+        let mut finished = self.back_end.finished()?;
+        let under_way = self.under_way.pop_front();
+        debug_assert!(
+            under_way.as_ref().map(|batch| batch.owed) == Some(finished.batch.owed()),
+            "batches are finished in the order of submission"
+        );
+        let took = under_way.map_or(Duration::ZERO, |batch| batch.begun.elapsed());
+        self.longest = self.longest.max(took);
+        match finished.verdict {
+            Verdict::Kept => self.kept_bytes += finished.batch.records().len() as u64,
+            // Dropped, not tried again: the messages are answered so.
+            Verdict::Refused(_) | Verdict::Unknown(_) => finished.batch.forget_records(),
+        }
+        Some(finished)
+    }
+
+    /// Keeps a batch whose replies are due, until its records are shown.
+    pub(super) fn keep_to_show(&mut self, batch: Batch) {
+        self.settled.push(batch);
+    }
+
+    /// Lends the batches that were settled in this turn, then keeps their memory for others.
+    pub(super) fn show(&mut self, mut show: impl FnMut(&Batch)) {
+        for mut batch in self.settled.drain(..) {
+            show(&batch);
+            batch.clear();
+            self.spare = batch;
+        }
+    }
+
+    /// Records of replies are about to be staged; if they are the first, they begin to wait.
+    pub(super) fn expect_lone_records(&mut self, now: Instant) {
+        if self.staged.is_empty() {
+            self.lone_since = now;
+        }
+    }
+
+    /// Nothing is staged or under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.staged.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Replies that nothing has been decided about.
+    pub(super) fn undecided(&self) -> u64 {
+        let under_way: u64 = self.under_way.iter().map(|batch| batch.owed).sum();
+        under_way + self.staged.owed()
+    }
+}

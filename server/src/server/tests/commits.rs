@@ -1,0 +1,234 @@
+//! A log that takes its time: everything else goes on meanwhile, and nothing is answered early.
+
+use super::*;
+
+const ONE_UNDER_WAY: Setting = Setting {
+    room: 1,
+    idle_timeout: None,
+};
+
+impl World {
+    /// Turns until nothing is left that can be done without waiting.
+    fn rest(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        // What a turn has done may bring an event in the next one.
+        let mut quiet_turns = 0;
+        while quiet_turns < 3 {
+            self.turn().unwrap();
+            let waits = !self.server.has_work() && self.server.commits.deadline().is_none();
+            quiet_turns = if waits { quiet_turns + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "it does not come to rest");
+        }
+    }
+
+    /// The lines that a client has been sent and not read.
+    fn replies(&mut self, k: usize) -> Vec<String> {
+        let bytes = self.clients[k].read(usize::MAX);
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn send(&mut self, k: usize, text: &str) {
+        let client = &mut self.clients[k];
+        client.output.extend_from_slice(text.as_bytes());
+        client.send(usize::MAX);
+    }
+
+    /// A client whose message, of this number, is under way.
+    fn with_one_under_way() -> Self {
+        let mut world = Self::new(ONE_UNDER_WAY);
+        world.connect();
+        world.send(0, "0 0 .\n");
+        world.rest();
+        assert_eq!(world.commits.borrow().under_way, 1);
+        world
+    }
+}
+
+#[test]
+fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered() {
+    let mut world = World::with_one_under_way();
+    world.connect();
+    world.send(1, "1 0 .\n");
+    world.send(0, "0 1 .\n");
+    world.rest();
+    assert_eq!(world.server.clients.served(), 2);
+    assert_eq!(world.server.commits.staged.messages(), 2);
+    assert!(world.replies(0).is_empty() && world.replies(1).is_empty());
+
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(world.replies(0), ["ok"]);
+    assert!(
+        world.replies(1).is_empty(),
+        "what had gathered is under way now"
+    );
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(
+        (world.replies(0), world.replies(1)),
+        (vec!["ok".into()], vec!["ok".into()])
+    );
+}
+
+#[test]
+fn with_one_batch_under_way_and_one_full_nothing_is_read_and_the_loop_sleeps() {
+    let mut world = World::with_one_under_way();
+    let lines = "0 9 .\n".repeat(4 * BATCH_BYTES / 6);
+    world.clients[0].output = lines.into_bytes();
+    world.connect();
+    world.clients[1].output = world.clients[0].output.clone();
+    world.clients[1].sent = 0;
+    world.clients[0].sent = 0;
+    for _ in 0..100 {
+        world.clients[0].send(usize::MAX);
+        world.clients[1].send(usize::MAX);
+        world.turn().unwrap();
+    }
+    world.rest();
+    assert!(world.server.commits.is_full());
+    assert!(
+        world.server.clients.have_input_or_output(),
+        "there is more to read"
+    );
+    assert_ne!(world.server.timeout(), Some(Duration::ZERO));
+    assert_eq!(world.commits.borrow().under_way, 1);
+}
+
+#[test]
+fn a_client_that_leaves_is_forgotten_at_once_and_who_comes_after_gets_none_of_its_replies() {
+    let mut world = World::with_one_under_way();
+    world.clients[0].reset();
+    world.rest();
+    assert!(world.server.clients.is_empty());
+    world.connect();
+    world.rest();
+    assert_eq!(
+        world.server.clients.iter().next().unwrap().0,
+        0,
+        "the same key"
+    );
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert!(world.replies(1).is_empty());
+    assert_eq!(world.disk.state.borrow_mut().records(0), [0]);
+    world.send(1, "1 0 .\n");
+    world.rest();
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(world.replies(1), ["ok"]);
+}
+
+#[test]
+fn what_nobody_knows_of_is_not_answered_but_what_was_decided_before_is() {
+    let mut world = World::with_one_under_way();
+    world.send(0, "0 1 .\n");
+    world.connect();
+    world.send(1, "1 0 .\n");
+    world.rest();
+    world.finish(Outcome::Decided);
+    world.rest();
+    world.finish(Outcome::Unknown { written: true });
+    world.rest();
+    assert_eq!(world.replies(0), ["ok"]);
+    for k in 0..2 {
+        assert!(world.replies(k).is_empty());
+        assert!(world.clients[k].was_closed);
+    }
+}
+
+#[test]
+fn a_half_closed_client_waits_for_its_commit() {
+    let mut world = World::with_one_under_way();
+    world.send(0, "0 1 .");
+    world.clients[0].half_closed = true;
+    world.clients[0].send(0);
+    world.rest();
+    assert_eq!(world.server.clients.served(), 1);
+    world.finish(Outcome::Decided);
+    world.rest();
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(world.replies(0), ["ok", "ok"]);
+    assert!(world.server.clients.is_empty());
+}
+
+/// It is the log that is slow, not the client.
+#[test]
+fn a_slow_commit_is_not_taken_for_a_silent_client() {
+    let mut world = World::new(Setting {
+        room: 1,
+        idle_timeout: Some(Duration::from_secs(1)),
+    });
+    world.connect();
+    world.send(0, "0 0 .\n");
+    let begun = Instant::now();
+    // The time that passes is the fault; the server wakes up for its chores.
+    while begun.elapsed() < Duration::from_millis(3500) {
+        world.turn().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(world.replies(0), ["ok"]);
+}
+
+#[test]
+fn a_stop_waits_for_the_commit_under_way_and_then_says_what_it_does_not_know() {
+    let mut world = World::with_one_under_way();
+    world.stopping = true;
+    world.server.begin_stop();
+    world.rest();
+    assert!(!world.server.has_stopped());
+    world
+        .server
+        .stop
+        .as_mut()
+        .unwrap()
+        .age(Duration::from_millis(4200));
+    world.rest();
+    world.rest();
+    assert!(!world.server.has_stopped(), "its time is not over");
+    assert!(
+        world
+            .server
+            .timeout()
+            .is_some_and(|timeout| timeout > Duration::ZERO)
+    );
+    world
+        .server
+        .stop
+        .as_mut()
+        .unwrap()
+        .age(Duration::from_millis(300));
+    match world.server.turn() {
+        Err(Failure::Unanswered(1)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stop_answers_what_is_decided_in_time() {
+    let mut world = World::with_one_under_way();
+    world.stopping = true;
+    world.server.begin_stop();
+    world.rest();
+    world
+        .server
+        .stop
+        .as_mut()
+        .unwrap()
+        .age(Duration::from_millis(4200));
+    world.rest();
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(world.replies(0), ["ok"]);
+    world.clients[0].socket = None;
+    let deadline = Instant::now() + PATIENCE;
+    while !world.server.has_stopped() {
+        assert!(Instant::now() < deadline, "it does not stop");
+        // The record of the reply is a batch as well.
+        world.finish(Outcome::Decided);
+        world.turn().unwrap();
+    }
+}

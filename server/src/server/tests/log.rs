@@ -1,0 +1,261 @@
+//! A log in memory that fails as a schedule wants it, and one that takes its time.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use mio::{Registry, Token, Waker};
+
+use super::talker::END;
+use crate::backend::file::LogFile;
+use crate::backend::{BackEnd, Finished, Verdict};
+use crate::batch::Batch;
+use crate::journal::{Journal, Storage};
+
+/// A back end that finishes batches when the schedule says so, which it has told through the poll.
+pub(super) struct Delayed {
+    file: LogFile<Disk>,
+    batch_bytes: usize,
+    held: VecDeque<Batch>,
+    /// What the schedule has said, and the poll has told of.
+    told: VecDeque<Outcome>,
+    pub(super) control: Rc<RefCell<Control>>,
+}
+
+/// How a schedule sees a [`Delayed`].
+#[derive(Default)]
+pub(super) struct Control {
+    /// How many batches may be under way; none: they are finished in place.
+    pub(super) room: usize,
+    /// How many are.
+    pub(super) under_way: usize,
+    /// How many of those are about to be finished.
+    finishing: usize,
+    /// What is to become of the next ones.
+    outcomes: VecDeque<Outcome>,
+    waker: Option<Waker>,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// It is written if the disk takes it.
+    Decided,
+    /// It is written or not, but nobody hears of it.
+    Unknown { written: bool },
+}
+
+impl Control {
+    /// Has the next batch finished, which the poll will tell of.
+    pub(super) fn finish(&mut self, outcome: Outcome) {
+        if self.finishing < self.under_way {
+            self.finishing += 1;
+            self.outcomes.push_back(outcome);
+            self.waker.as_ref().unwrap().wake().unwrap();
+        }
+    }
+}
+
+impl Delayed {
+    pub(super) fn new(disk: Disk, room: usize, batch_bytes: usize) -> Self {
+        let control = Control {
+            room,
+            ..Control::default()
+        };
+        Self {
+            file: LogFile::new(Journal::new(disk, false), "log".into()),
+            batch_bytes,
+            held: VecDeque::new(),
+            told: VecDeque::new(),
+            control: Rc::new(RefCell::new(control)),
+        }
+    }
+
+    fn write(&mut self, batch: Batch) -> Finished {
+        self.file.submit(batch, Instant::now());
+        self.file.finished().unwrap()
+    }
+}
+
+impl BackEnd for Delayed {
+    const ENDS_WHEN_UNSURE: bool = false;
+
+    fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.control.borrow_mut().waker = Some(Waker::new(registry, token)?);
+        Ok(())
+    }
+
+    fn note(&mut self) {
+        self.told
+            .extend(self.control.borrow_mut().outcomes.drain(..));
+    }
+
+    fn has_room(&self) -> bool {
+        self.held.len() < self.control.borrow().room.max(1)
+    }
+
+    fn submit(&mut self, batch: Batch, _: Instant) {
+        assert!(self.has_room());
+        self.held.push_back(batch);
+        let mut control = self.control.borrow_mut();
+        control.under_way += 1;
+        if control.room == 0 {
+            control.finishing += 1;
+            self.told.push_back(Outcome::Decided);
+        }
+    }
+
+    fn finished(&mut self) -> Option<Finished> {
+        let outcome = self.told.pop_front()?;
+        let mut control = self.control.borrow_mut();
+        control.under_way -= 1;
+        control.finishing -= 1;
+        drop(control);
+        let batch = self.held.pop_front().unwrap();
+        match outcome {
+            Outcome::Decided => Some(self.write(batch)),
+            Outcome::Unknown { written } => {
+                let batch = if written {
+                    self.write(batch).batch
+                } else {
+                    batch
+                };
+                let verdict = Verdict::Unknown(io::ErrorKind::TimedOut.into());
+                Some(Finished { batch, verdict })
+            }
+        }
+    }
+
+    fn reopen(&mut self, now: Instant) {
+        self.file.reopen(now);
+    }
+
+    fn do_chores(&mut self, now: Instant) {
+        self.file.do_chores(now);
+    }
+
+    fn needs_chores(&self) -> bool {
+        self.file.needs_chores()
+    }
+}
+
+/// A log in memory that can be full, and may then not even be cut back.
+#[derive(Clone, Default)]
+pub(super) struct Disk {
+    pub(super) state: Rc<RefCell<State>>,
+}
+
+pub(super) struct State {
+    pub(super) bytes: Vec<u8>,
+    pub(super) room: Option<usize>,
+    pub(super) can_cut: bool,
+    /// What of `bytes` is in `records`.
+    seen: usize,
+    /// By client, the numbers of its messages and where their records end.
+    records: HashMap<usize, (Vec<usize>, Vec<usize>)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            room: None,
+            can_cut: true,
+            seen: 0,
+            records: HashMap::new(),
+        }
+    }
+}
+
+impl State {
+    /// The messages of a client whose records are in the log, in the order of the log.
+    pub(super) fn records(&mut self, id: usize) -> &[usize] {
+        let unseen = &self.bytes[self.seen..];
+        let whole = memchr::memrchr(b'\n', unseen).map_or(0, |end| end + 1);
+        for line in unseen[..whole].split_inclusive(|&byte| byte == b'\n') {
+            self.seen += line.len();
+            let line = str::from_utf8(line).unwrap();
+            let Some((_, message)) = line.trim_end().split_once(" recieved: ") else {
+                continue;
+            };
+            let whole = message.strip_suffix(END).expect("half a message is none");
+            let (id, n) = whole.split_once(' ').unwrap();
+            let (numbers, ends) = self.records.entry(id.parse().unwrap()).or_default();
+            numbers.push(n.parse().unwrap());
+            ends.push(self.seen);
+        }
+        let entry = self.records.entry(id).or_default();
+        &entry.0
+    }
+
+    fn cut(&mut self, length: usize) {
+        self.bytes.truncate(length);
+        self.seen = self.seen.min(length);
+        for (numbers, ends) in self.records.values_mut() {
+            let kept = ends.partition_point(|&end| end <= length);
+            ends.truncate(kept);
+            numbers.truncate(kept);
+        }
+    }
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.state.borrow_mut();
+        let n = state.room.unwrap_or(usize::MAX).min(bytes.len());
+        if n == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.bytes.extend_from_slice(&bytes[..n]);
+        state.room = state.room.map(|room| room - n);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Storage for Disk {
+    fn open(_: &Path) -> io::Result<Self> {
+        Ok(Self::default())
+    }
+
+    fn is_at(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.state.borrow().bytes.len() as u64)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut state = self.state.borrow_mut();
+        if !state.can_cut {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        let cut = state.bytes.len() - length as usize;
+        state.room = state.room.map(|room| room + cut);
+        state.cut(length as usize);
+        Ok(())
+    }
+
+    fn byte_at(&self, offset: u64) -> io::Result<u8> {
+        Ok(self.state.borrow().bytes[offset as usize])
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_with_name(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! A client of the schedules, with what it has said and heard.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::BUFFER;
+
+/// What every message ends with, so that half a message is not taken for a whole one.
+pub(super) const END: &str = " .";
+
+pub(super) struct Talker {
+    pub(super) id: usize,
+    pub(super) socket: Option<TcpStream>,
+    /// What it is to send, and how much of that is sent.
+    pub(super) output: Vec<u8>,
+    pub(super) sent: usize,
+    pub(super) half_closed: bool,
+    /// For each message, whether it is within the limit.
+    pub(super) said: Vec<bool>,
+    /// What has come of replies that are not whole yet.
+    pub(super) input: Vec<u8>,
+    /// Replies.
+    pub(super) heard: usize,
+    /// Messages that were answered `ok`.
+    pub(super) kept: Vec<usize>,
+    /// The server has closed the connection.
+    pub(super) was_closed: bool,
+    /// It has left with a true FIN, after everything that it had said.
+    pub(super) left_politely: bool,
+}
+
+impl Talker {
+    pub(super) fn connect(id: usize, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(BUFFER).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let socket = TcpStream::from(socket);
+        socket.set_nonblocking(true).unwrap();
+        Self {
+            id,
+            socket: Some(socket),
+            output: Vec::new(),
+            sent: 0,
+            half_closed: false,
+            said: Vec::new(),
+            input: Vec::new(),
+            heard: 0,
+            kept: Vec::new(),
+            was_closed: false,
+            left_politely: false,
+        }
+    }
+
+    pub(super) fn say(&mut self, count: usize, filler: &str) {
+        if self.half_closed || self.socket.is_none() {
+            return;
+        }
+        for _ in 0..count {
+            let (id, n) = (self.id, self.said.len());
+            writeln!(self.output, "{id} {n}{filler}{END}").unwrap();
+            self.said.push(filler.is_empty());
+        }
+    }
+
+    pub(super) fn send(&mut self, most: usize) {
+        let rest = &self.output[self.sent..];
+        let rest = &rest[..rest.len().min(most)];
+        if let Some(socket) = &mut self.socket {
+            self.sent += socket.write(rest).unwrap_or(0);
+            if self.half_closed && self.sent == self.output.len() {
+                // Again is no error, and after a reset there is nothing to shut down.
+                _ = socket.shutdown(Shutdown::Write);
+            }
+        }
+    }
+
+    fn has_sent_all(&self) -> bool {
+        self.sent == self.output.len()
+    }
+
+    pub(super) fn read(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; most.min(256 << 10)];
+        let n = match &mut self.socket {
+            Some(socket) if !bytes.is_empty() => match socket.read(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Ok(n @ 1..) => n,
+                Ok(0) | Err(_) => {
+                    self.was_closed = true;
+                    self.socket = None;
+                    0
+                }
+            },
+            _ => 0,
+        };
+        bytes.truncate(n);
+        bytes
+    }
+
+    /// Sends what is begun, the last message without its line end if it can, and then no more.
+    pub(super) fn half_close(&mut self) {
+        if self.half_closed || self.socket.is_none() {
+            return;
+        }
+        self.half_closed = true;
+        let mut ends = memchr::memchr_iter(b'\n', &self.output);
+        let whole = ends.find(|end| end + 1 >= self.sent).map(|end| end + 1);
+        self.output.truncate(whole.unwrap_or(0));
+        if self.sent < self.output.len() {
+            self.output.pop();
+        }
+        let lines = self.output.split_inclusive(|&byte| byte == b'\n').count();
+        self.said.truncate(lines);
+        self.send(0);
+    }
+
+    /// Closes as a program does that reads no replies. The kernel makes a reset of that, at once if
+    /// replies lie there unread, else when one comes.
+    pub(super) fn leave(&mut self) {
+        self.half_close();
+        self.send(usize::MAX);
+        if let Some(socket) = self.socket.take() {
+            let unread = socket.peek(&mut [0]).is_ok();
+            self.left_politely = !unread && self.has_sent_all();
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            let reset = SockRef::from(&socket);
+            reset.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.socket.is_some() && (self.sent < self.output.len() || self.heard < self.said.len())
+    }
+}

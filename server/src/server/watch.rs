@@ -1,0 +1,225 @@
+//! Looks after what no event reports: clients that are idle, machines that have gone, senders that
+//! never end a line. A walk over all clients every second or so, some of them in each turn.
+
+use std::time::{Duration, Instant};
+
+use super::clients::{Clients, Walk};
+use crate::connection::{Connection, Life, Ready};
+use crate::diagnostics::Throttle;
+use crate::options::Config;
+use crate::protocol::Framing;
+use crate::sock_diag::{SockDiag, Tcp};
+
+/// A client whose first line has no end after so long is told of, in milliseconds.
+const LINE_END_HINT_MS: u32 = 5000;
+
+/// The kernel is asked about a client at most once in so many walks.
+const MOST_WALKS_BETWEEN: u64 = 8;
+
+/// How many questions are put to the kernel in one turn; the others wait for the next walk.
+const QUESTIONS: u32 = 64;
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    idle_timeout: Option<Duration>,
+    /// Nothing is to be heard for longer than this of a machine that is asked.
+    silence: Option<Duration>,
+    framing: Framing,
+    /// Missing where the kernel or a sandbox has none; then nothing is known of other machines.
+    sock_diag: Option<SockDiag>,
+    walk: Walk,
+    /// Numbers the walks, so that not everybody is asked about in the same one.
+    walks: u32,
+    /// Clients are asked about in so many walks once.
+    walks_between: u32,
+    /// How many more may be asked about in this turn.
+    questions: u32,
+    now: Instant,
+    dropped: Throttle,
+    hints: Throttle,
+}
+
+/// Why the server ends a connection by itself.
+#[derive(Clone, Copy, Debug)]
+enum Reason {
+    Idle(Duration),
+    Silent(Duration),
+}
+
+impl Watch {
+    pub(super) fn new(config: &Config) -> Self {
+        let idle_timeout = config.idle_timeout;
+        // Twice, as for an idle client, whom the kernel's keepalive finds out.
+        let silence = config.keepalive.map(|keepalive| 2 * keepalive);
+        let silence = [silence, idle_timeout].into_iter().flatten().min();
+        let quarter_s = silence.map_or(1, |silence| silence.as_secs() / 4);
+        Self {
+            idle_timeout,
+            silence,
+            walks_between: quarter_s.clamp(1, MOST_WALKS_BETWEEN) as u32,
+            questions: 0,
+            framing: config.framing,
+            sock_diag: SockDiag::open()
+                .inspect_err(|error| log::info!("no sock_diag: {error}"))
+                .ok(),
+            walk: Walk::default(),
+            walks: 0,
+            now: Instant::now(),
+            dropped: Throttle::default(),
+            hints: Throttle::default(),
+        }
+    }
+
+    /// Some clients have not been looked at yet in this walk.
+    pub(super) fn has_work(&self) -> bool {
+        !self.walk.is_over()
+    }
+
+    /// Begins a walk, unless one is under way.
+    pub(super) fn begin(&mut self, clients: &Clients, now: Instant) {
+        if self.walk.is_over() {
+            self.walk = clients.walk();
+            self.walks = self.walks.wrapping_add(1);
+            self.now = now;
+        }
+    }
+
+    /// Goes on with a walk, if one is under way.
+    pub(super) fn go_on(&mut self, clients: &mut Clients) {
+        if self.walk.is_over() {
+            return;
+        }
+        let now_ms = clients.now_ms();
+        self.questions = QUESTIONS;
+        let mut walk = std::mem::take(&mut self.walk);
+        clients.go_on(&mut walk, |key, connection| {
+            self.visit(key, connection, now_ms)
+        });
+        self.walk = walk;
+    }
+
+    /// Looks at one client; whether its connection is now being ended.
+    fn visit(&mut self, key: u32, connection: &mut Connection, now_ms: u32) -> bool {
+        if matches!(
+            connection.life(),
+            Life::Closing | Life::Lingering | Life::Gone
+        ) {
+            return false;
+        }
+        self.hint(connection, now_ms);
+        let Some(reason) = self.reason_to_end(key, connection, now_ms) else {
+            return false;
+        };
+        self.tell(connection, reason);
+        match reason {
+            Reason::Idle(_) => connection.close(),
+            Reason::Silent(_) => connection.give_up(),
+        }
+        true
+    }
+
+    /// Says of a client that has sent something but no line that perhaps it never will.
+    fn hint(&mut self, connection: &mut Connection, now_ms: u32) {
+        let quiet_ms = now_ms.wrapping_sub(connection.moved_at_ms);
+        if self.framing == Framing::Line
+            && quiet_ms >= LINE_END_HINT_MS
+            && connection.is_stuck_in_first_line()
+        {
+            // Once a client: it counts as having spoken.
+            connection.ready |= Ready::HAS_SPOKEN;
+            if let Some(ending) = self.hints.pass(self.now) {
+                let peer = &connection.peer;
+                log::warn!(
+                    "no line end yet from {peer}; the original's client needs -framing none{ending}"
+                );
+            }
+        }
+    }
+
+    /// Whether something has to be done about this client, and why.
+    ///
+    /// Who is owed something is not idle: either its messages wait for a commit, or it takes its
+    /// replies so slowly that the server sees nothing of it for a while. Then only the silence of its
+    /// machine ends it. Where input waits to be read, something has come: it was the server that did
+    /// not get to it.
+    fn reason_to_end(
+        &mut self,
+        key: u32,
+        connection: &mut Connection,
+        now_ms: u32,
+    ) -> Option<Reason> {
+        let quiet = Duration::from_millis(now_ms.wrapping_sub(connection.moved_at_ms).into());
+        let is_idle = |idle: &Duration| quiet >= *idle;
+        let silent = self.silence.filter(|silence| quiet >= *silence);
+        if silent.is_none() && !self.idle_timeout.as_ref().is_some_and(is_idle) {
+            connection.ready -= Ready::SUSPECT;
+            return None;
+        }
+        if connection.ready.contains(Ready::UNACKNOWLEDGED) {
+            let is_turn = key
+                .wrapping_add(self.walks)
+                .is_multiple_of(self.walks_between);
+            let due = is_turn || connection.ready.contains(Ready::SUSPECT);
+            if !due || self.questions == 0 {
+                return None;
+            }
+            match self.ask(connection) {
+                Some(tcp) if tcp.unacknowledged_bytes > 0 => {
+                    return self.judge(tcp, connection).map(Reason::Silent);
+                }
+                Some(tcp) => {
+                    // All has arrived; it has moved when the last of it was acknowledged.
+                    connection.ready -= Ready::UNACKNOWLEDGED | Ready::SUSPECT;
+                    let heard_ms = tcp.heard_ago.as_millis() as u32;
+                    connection.moved_at_ms = now_ms.wrapping_sub(heard_ms);
+                    return None;
+                }
+                // Nothing is known of it: as the server sees it, it does not move.
+                None => {}
+            }
+        }
+        let waits = connection.owed() > 0 || connection.wants_read();
+        self.idle_timeout
+            .filter(|idle| is_idle(idle) && !waits)
+            .map(Reason::Idle)
+    }
+
+    fn ask(&mut self, connection: &Connection) -> Option<Tcp> {
+        self.questions -= 1;
+        let socket = connection.socket();
+        let (local, peer) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
+        self.sock_diag.as_mut()?.ask(local, peer).ok()
+    }
+
+    /// Whether the client's machine has gone, which takes two looks to be believed.
+    fn judge(&self, tcp: Tcp, connection: &mut Connection) -> Option<Duration> {
+        let silence = self.silence.filter(|silence| tcp.seems_gone(*silence));
+        let suspected = connection.ready.contains(Ready::SUSPECT);
+        connection.ready.set(Ready::SUSPECT, silence.is_some());
+        silence.filter(|_| suspected)
+    }
+
+    fn tell(&mut self, connection: &Connection, reason: Reason) {
+        let Some(ending) = self.dropped.pass(self.now) else {
+            return;
+        };
+        let (peer, owed) = (&connection.peer, connection.owed());
+        let left = match owed {
+            0 => String::new(),
+            1 => ", 1 reply not taken".to_owned(),
+            n => format!(", {n} replies not taken"),
+        };
+        match reason {
+            Reason::Idle(idle) => {
+                let idle = idle.as_secs_f32();
+                log::warn!("{peer}: closed, nothing came or went for {idle} s{left}{ending}");
+            }
+            Reason::Silent(silence) => {
+                let silence = silence.as_secs_f32();
+                log::warn!(
+                    "{peer}: dropped, its machine has not answered for {silence} s{left}{ending}"
+                );
+            }
+        }
+    }
+}
