@@ -25,7 +25,6 @@ pub struct Batch {
     record_count: u64,
     messages: u64,
     replies: Vec<Run>,
-    owed: u64,
 }
 
 /// The same reply, `count` times in a row, to one client.
@@ -57,7 +56,6 @@ impl Batch {
 
     /// Owes a client a reply, after those it is owed already. Returns whether that began a new run.
     pub fn owe(&mut self, client: ClientId, reply: Reply) -> bool {
-        self.owed += 1;
         match self.replies.last_mut() {
             Some(run) if run.client == client && run.reply == reply => {
                 debug_assert!(usize::from(run.count) < Replies::MOST);
@@ -109,7 +107,7 @@ impl Batch {
 
     /// How many replies are owed.
     pub fn owed(&self) -> u64 {
-        self.owed
+        self.replies.iter().map(|run| u64::from(run.count)).sum()
     }
 
     /// The memory that what is staged takes, in bytes: budgets count by it, so that nothing that a
@@ -135,7 +133,6 @@ impl Batch {
     pub fn clear(&mut self) {
         self.forget_records();
         self.replies.clear();
-        self.owed = 0;
         self.records.shrink_to(Self::KEPT_BYTES);
         self.replies.shrink_to(Self::KEPT_BYTES / size_of::<Run>());
     }

@@ -150,22 +150,20 @@ struct Share<'a> {
     work: &'a mut Workspace,
     time: &'a str,
     batch: &'a mut Batch,
-    /// The batch takes no more than this.
+    /// At this size of the batch the share is used up. Input that is taken lowers it.
     batch_bytes: usize,
-    /// What the batch came to before.
-    size_before: usize,
     /// Input taken so far, in bytes.
     taken_bytes: usize,
 }
 
 impl Share<'_> {
-    /// Input taken, and what the batch has grown by, in bytes.
-    fn spent_bytes(&self) -> usize {
-        self.taken_bytes + self.batch.size() - self.size_before
+    fn take(&mut self, input_bytes: usize) {
+        self.taken_bytes += input_bytes;
+        self.batch_bytes = self.batch_bytes.saturating_sub(input_bytes);
     }
 
     fn is_used_up(&self) -> bool {
-        self.spent_bytes() >= READ_BUDGET || self.batch.size() >= self.batch_bytes
+        self.batch.size() >= self.batch_bytes
     }
 }
 
@@ -279,27 +277,34 @@ impl<S: Socket> Connection<S> {
         batch_bytes: usize,
     ) -> usize {
         debug_assert!(self.wants_read());
-        work.prefix.clear();
+        let size_before = batch.size();
         let serial = self.serial;
+        work.prefix.clear();
         let mut share = Share {
             client: ClientId { key, serial },
             work,
             time,
-            size_before: batch.size(),
             batch,
-            batch_bytes,
+            batch_bytes: batch_bytes.min(size_before + READ_BUDGET),
             taken_bytes: 0,
         };
         if self.framer.has_unread() {
             self.stage(&mut share, Input::Unread);
         }
-        while self.wants_read() && !self.framer.has_unread() && !share.is_used_up() {
+        while self.may_read_on() && !share.is_used_up() {
             if self.read_once(&mut share).is_break() {
                 break;
             }
         }
         debug_assert!(self.framer.held_bytes() <= share.work.most_held_bytes());
-        share.spent_bytes()
+        share.taken_bytes + share.batch.size() - size_before
+    }
+
+    /// The socket may hold more, and nothing that was read before waits to be looked at.
+    fn may_read_on(&self) -> bool {
+        self.ready.contains(Ready::READABLE)
+            && !self.framer.has_unread()
+            && self.replies.have_room()
     }
 
     /// One read of the socket. Breaks off when there is no more to be had.
@@ -307,11 +312,14 @@ impl<S: Socket> Connection<S> {
         match self.socket.read(&mut share.work.input) {
             Ok(0) => {
                 self.ready -= Ready::READABLE;
+                if self.life == Life::Deaf(LastLine::Dropped) {
+                    self.framer.discard();
+                }
                 self.stage(share, Input::End);
                 self.life = self.life.after_end_of_input();
             }
             Ok(n) => {
-                share.taken_bytes += n;
+                share.take(n);
                 self.stage(share, Input::Read(n));
                 if n == share.work.input.len() || self.ready.contains(Ready::READ_TO_END) {
                     return ControlFlow::Continue(());
@@ -333,45 +341,50 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Stages the messages that end in this input, until the share is used up.
-    fn stage(&mut self, share: &mut Share<'_>, input: Input) {
+    fn stage(&mut self, share: &mut Share<'_>, from: Input) {
         if !self.life.takes_messages() {
             return;
         }
-        let rules = share.work.rules;
-        let refusing = self.life == Life::Refusing;
-        // Lent out, since the share is changed while its input is looked at.
-        let buffer = std::mem::take(&mut share.work.input);
-        let mut prefix = std::mem::take(&mut share.work.prefix);
+        let (client, batch, batch_bytes) = (share.client, &mut *share.batch, share.batch_bytes);
+        let Workspace {
+            rules,
+            input,
+            prefix,
+            ..
+        } = &mut *share.work;
         if prefix.is_empty() {
             let level = Level::Info;
-            record::begin(&mut prefix, level, share.time, &self.peer, record::RECEIVED);
+            record::begin(prefix, level, share.time, &self.peer, record::RECEIVED);
         }
-        let staged = self.replies.staged();
-        let replies = &mut self.replies;
-        let each = |frame: Frame<'_>| {
-            let (client, batch) = (share.client, &mut *share.batch);
+        let (refusing, max_message) = (self.life == Life::Refusing, rules.max_message);
+        let (most, most_runs) = self.replies.room();
+        let (mut staged, mut runs) = (0, 0);
+        let unread;
+        let mut frames = match from {
+            Input::Read(n) => self.framer.frames(*rules, &input[..n]),
+            Input::Unread => {
+                unread = self.framer.take_unread();
+                self.framer.frames(*rules, &unread)
+            }
+            Input::End => self.framer.last_frame(*rules),
+        };
+        while let Some(frame) = frames.next() {
             let begins_run = match frame {
                 _ if refusing => batch.owe(client, Reply::ShuttingDown),
-                Frame::Message(message) => batch.receive(client, &prefix, message),
-                Frame::TooLong => batch.owe(client, Reply::TooLong(rules.max_message)),
+                Frame::Message(message) => batch.receive(client, prefix, message),
+                Frame::TooLong => batch.owe(client, Reply::TooLong(max_message)),
             };
-            replies.stage(begins_run);
-            if share.is_used_up() || !replies.have_room() {
-                return ControlFlow::Break(());
+            staged += 1;
+            runs += u16::from(begins_run);
+            if batch.size() >= batch_bytes || staged >= most || runs >= most_runs {
+                break;
             }
-            ControlFlow::Continue(())
-        };
-        match input {
-            Input::Read(n) => self.framer.feed(rules, &buffer[..n], each),
-            Input::Unread => self.framer.resume(rules, each),
-            Input::End if self.life == Life::Deaf(LastLine::Dropped) => self.framer.discard(),
-            Input::End => self.framer.finish(rules, each),
         }
-        if self.replies.staged() > staged {
+        drop(frames);
+        if staged > 0 {
+            self.replies.stage(staged, runs);
             self.ready |= Ready::HAS_SPOKEN;
         }
-        share.work.input = buffer;
-        share.work.prefix = prefix;
     }
 
     /// A batch was committed, or refused: a run of the replies it owed is due.

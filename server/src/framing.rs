@@ -1,8 +1,6 @@
 //! Cuts the bytes that a client sends into messages. No I/O: bytes in, messages out.
 
-use std::ops::ControlFlow;
-
-use memchr::{memchr, memchr_iter};
+use memchr::{Memchr, memchr_iter};
 
 use crate::protocol::Framing;
 
@@ -49,102 +47,40 @@ struct Unfinished {
 }
 
 impl Framer {
-    /// Takes the next `input`, which must not be empty, and hands every frame that ends in it to
-    /// `each`, until that breaks off. The frames that are left then are had by
-    /// [`resume`](Framer::resume), which comes before any other input.
+    /// The frames that end in the next `input`, which must not be empty. What is not fetched is kept
+    /// when they are dropped, and has to be [taken](Framer::take_unread) before any other input.
     ///
     /// Keeps at most `max_message + 1` bytes of a message that has not ended, or else at most
     /// `input.len()` bytes that have not been looked at.
-    pub fn feed(
-        &mut self,
-        rules: Rules,
-        input: &[u8],
-        mut each: impl FnMut(Frame<'_>) -> ControlFlow<()>,
-    ) {
+    pub fn frames<'a>(&'a mut self, rules: Rules, input: &'a [u8]) -> Frames<'a> {
         debug_assert!(!input.is_empty() && !self.has_unread());
-        if rules.framing == Framing::None {
-            _ = each(Frame::Message(input));
-            return;
-        }
-        let read = self.cut(rules, input, &mut each);
-        if read < input.len() {
-            let unread = input[read..].to_vec();
-            self.held = Some(Box::new(Held::Unread(unread)));
-        }
+        Frames::new(self, rules, input, LineEnd::Lf)
     }
 
-    /// Goes on with the frames that were left, likewise until `each` breaks off.
-    pub fn resume(&mut self, rules: Rules, mut each: impl FnMut(Frame<'_>) -> ControlFlow<()>) {
-        let Some(mut held) = self.held.take() else {
-            return;
-        };
-        if let Held::Unread(bytes) = held.as_mut() {
-            let read = self.cut(rules, bytes, &mut each);
-            if read == bytes.len() {
-                return;
-            }
-            bytes.drain(..read);
-        }
-        self.held = Some(held);
+    /// The frame that the end of the input leaves, if it does: what was not ended by a LF is a message
+    /// all the same, and a CR at its end belongs to it.
+    pub fn last_frame(&mut self, rules: Rules) -> Frames<'_> {
+        debug_assert!(!self.has_unread(), "the end comes after all input");
+        Frames::new(self, rules, &[], LineEnd::Missing)
     }
 
-    /// Frames may be left that [`resume`](Framer::resume) hands on.
+    /// Frames may be left in input that came earlier.
     pub fn has_unread(&self) -> bool {
         matches!(self.held.as_deref(), Some(Held::Unread(_)))
+    }
+
+    /// The input in which frames may be left: it comes next.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        debug_assert!(self.has_unread());
+        match self.held.take().map(|held| *held) {
+            Some(Held::Unread(bytes)) => bytes,
+            _ => Vec::new(),
+        }
     }
 
     /// A message has begun and not ended.
     pub fn is_within_message(&self) -> bool {
         matches!(self.held.as_deref(), Some(Held::Unfinished(_)))
-    }
-
-    /// Hands the frames in `input` to `each`, and keeps a message that does not end in it. Returns
-    /// how many bytes are dealt with: all, unless `each` breaks off.
-    fn cut(
-        &mut self,
-        rules: Rules,
-        input: &[u8],
-        each: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
-    ) -> usize {
-        let mut start = 0;
-        if let Some(mut held) = self.held.take() {
-            let Held::Unfinished(unfinished) = held.as_mut() else {
-                unreachable!("what is unread comes first");
-            };
-            let end = memchr(b'\n', input);
-            unfinished.extend(rules, &input[..end.unwrap_or(input.len())]);
-            let Some(end) = end else {
-                self.held = Some(held);
-                return input.len();
-            };
-            start = end + 1;
-            if each(unfinished.frame(rules, LineEnd::Lf)).is_break() {
-                return start;
-            }
-        }
-        let rest = start;
-        for end in memchr_iter(b'\n', &input[rest..]) {
-            let line = &input[start..rest + end];
-            start = rest + end + 1;
-            if each(frame(rules, without_cr(line))).is_break() {
-                return start;
-            }
-        }
-        if start < input.len() {
-            let mut unfinished = Unfinished::default();
-            unfinished.extend(rules, &input[start..]);
-            self.held = Some(Box::new(Held::Unfinished(unfinished)));
-        }
-        input.len()
-    }
-
-    /// Ends the input: what was not ended by a LF is a message all the same, and a CR at its end
-    /// belongs to it.
-    pub fn finish(&mut self, rules: Rules, each: impl FnOnce(Frame<'_>) -> ControlFlow<()>) {
-        debug_assert!(!self.has_unread(), "the end comes after all input");
-        if let Some(Held::Unfinished(unfinished)) = self.held.take().as_deref() {
-            _ = each(unfinished.frame(rules, LineEnd::Missing));
-        }
     }
 
     /// Drops what is held, if anything is.
@@ -162,7 +98,96 @@ impl Framer {
     }
 }
 
-#[derive(Clone, Copy)]
+/// The frames of some input, one after another.
+#[derive(Debug)]
+pub struct Frames<'a> {
+    framer: &'a mut Framer,
+    rules: Rules,
+    input: &'a [u8],
+    line_ends: Memchr<'a>,
+    /// What the framer held when the input came, to be ended by it.
+    begun: Option<Box<Held>>,
+    /// How far the input is dealt with.
+    at: usize,
+    end: LineEnd,
+}
+
+impl<'a> Frames<'a> {
+    fn new(framer: &'a mut Framer, rules: Rules, input: &'a [u8], end: LineEnd) -> Self {
+        Self {
+            begun: framer.held.take(),
+            framer,
+            rules,
+            input,
+            line_ends: memchr_iter(b'\n', input),
+            at: 0,
+            end,
+        }
+    }
+
+    /// The next frame, if there is one.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a frame is lent until the next"
+    )]
+    pub fn next(&mut self) -> Option<Frame<'_>> {
+        let start = self.at;
+        if self.rules.framing == Framing::None {
+            self.at = self.input.len();
+            return (start < self.at).then_some(Frame::Message(self.input));
+        }
+        if self.at == 0 && self.begun.is_some() {
+            return self.end_what_begun();
+        }
+        let Some(end) = self.line_ends.next() else {
+            self.keep_unfinished(Unfinished::default());
+            return None;
+        };
+        self.at = end + 1;
+        Some(frame(self.rules, without_cr(&self.input[start..end])))
+    }
+
+    /// The frame that began before this input and ends in it, or with it.
+    fn end_what_begun(&mut self) -> Option<Frame<'_>> {
+        let line_end = self.line_ends.next();
+        if line_end.is_none() && self.end == LineEnd::Lf {
+            if let Some(Held::Unfinished(unfinished)) = self.begun.take().map(|held| *held) {
+                self.keep_unfinished(unfinished);
+            }
+            return None;
+        }
+        let len = line_end.unwrap_or(self.input.len());
+        // One byte past an empty input: what had begun is dealt with.
+        self.at = len + 1;
+        match self.begun.as_deref_mut() {
+            Some(Held::Unfinished(unfinished)) => {
+                unfinished.extend(self.rules, &self.input[..len]);
+                Some(unfinished.frame(self.rules, self.end))
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps a message that does not end in this input.
+    fn keep_unfinished(&mut self, mut unfinished: Unfinished) {
+        if self.at < self.input.len() {
+            unfinished.extend(self.rules, &self.input[self.at..]);
+            self.at = self.input.len();
+            self.framer.held = Some(Box::new(Held::Unfinished(unfinished)));
+        }
+    }
+}
+
+impl Drop for Frames<'_> {
+    fn drop(&mut self) {
+        if self.at < self.input.len() {
+            let unread = self.input[self.at..].to_vec();
+            self.framer.held = Some(Box::new(Held::Unread(unread)));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineEnd {
     Lf,
     Missing,
@@ -234,27 +259,24 @@ mod tests {
     fn frames_at_most<'a>(most: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
         let mut framer = Framer::default();
         let mut all = Vec::new();
-        for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
-            let mut taken = 0;
-            let mut each = |frame: Frame<'_>| {
-                all.push(found(&frame));
-                taken += 1;
-                match taken % most {
-                    0 => ControlFlow::Break(()),
-                    _ => ControlFlow::Continue(()),
+        let mut fetch = |frames: &mut Frames<'_>| {
+            for _ in 0..most {
+                match frames.next() {
+                    Some(frame) => all.push(found(&frame)),
+                    None => break,
                 }
-            };
-            framer.feed(RULES, chunk, &mut each);
+            }
+        };
+        for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
+            fetch(&mut framer.frames(RULES, chunk));
             while framer.has_unread() {
                 assert!(framer.held_bytes() <= chunk.len());
-                framer.resume(RULES, &mut each);
+                let unread = framer.take_unread();
+                fetch(&mut framer.frames(RULES, &unread));
             }
             assert!(framer.held_bytes() <= RULES.max_message + 1);
         }
-        framer.finish(RULES, |frame| {
-            all.push(found(&frame));
-            ControlFlow::Break(())
-        });
+        fetch(&mut framer.last_frame(RULES));
         assert_eq!(framer.held_bytes(), 0);
         all
     }
@@ -321,12 +343,12 @@ mod tests {
         let mut framer = Framer::default();
         let mut all = Vec::new();
         for chunk in [&b"a\r\nb\n"[..], b"longer than the limit"] {
-            framer.feed(rules, chunk, |frame| {
+            let mut cut = framer.frames(rules, chunk);
+            while let Some(frame) = cut.next() {
                 all.push(found(&frame));
-                ControlFlow::Continue(())
-            });
+            }
         }
-        framer.finish(rules, |_| panic!("nothing can be left"));
+        assert_eq!(framer.last_frame(rules).next(), None, "nothing can be left");
         let expected = [&b"a\r\nb\n"[..], b"longer than the limit"];
         assert_eq!(all, expected.map(|bytes| Some(bytes.to_vec())));
     }

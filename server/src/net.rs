@@ -16,9 +16,11 @@ const PORT_ATTEMPTS: usize = 16;
 
 /// Listens on every address of `host`, all on one port; 0 stands for any.
 ///
-/// With a `keepalive`, a client that has vanished is noticed after it when idle, and after twice
-/// it when data is in flight: keepalive alone does not end such a connection, TCP's user timeout
-/// does. On Linux accepted sockets inherit these options and `TCP_NODELAY`.
+/// With a `keepalive`, the kernel probes a client that has been silent for so long, and ends the
+/// connection when nothing has come of that for as long again. It does not probe while data is in
+/// flight; that is watched by the loop. TCP's user timeout would do both, but it also ends a
+/// connection whose client takes its replies slowly: a closed window counts as no answer, whatever
+/// its machine says. On Linux accepted sockets inherit these options and `TCP_NODELAY`.
 ///
 /// Addresses of a family that this machine lacks are skipped, unless no other is left.
 pub fn listen(host: &str, port: u16, keepalive: Option<Duration>) -> io::Result<Vec<TcpListener>> {
@@ -98,18 +100,23 @@ fn listener(
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(keepalive) = keepalive {
-        let interval = (keepalive / 4).max(Duration::from_secs(1));
-        let probes = TcpKeepalive::new()
-            .with_time(keepalive)
-            .with_interval(interval);
-        socket.set_tcp_keepalive(&probes)?;
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(2 * keepalive))?;
+        socket.set_tcp_keepalive(&probes(keepalive))?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Probes a client that was silent for `keepalive`, for as long again, in four steps where they are
+/// no shorter than a second.
+fn probes(keepalive: Duration) -> TcpKeepalive {
+    let interval = (keepalive / 4).max(Duration::from_secs(1));
+    let count = keepalive.as_secs().div_ceil(interval.as_secs().max(1));
+    TcpKeepalive::new()
+        .with_time(keepalive)
+        .with_interval(interval)
+        .with_retries(count.clamp(1, 127) as u32)
 }
 
 /// The peer as people know it: an IPv4 client of an IPv6 socket by its IPv4 address.

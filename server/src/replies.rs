@@ -37,11 +37,11 @@ impl Replies {
     /// messages alternate costs 3 KiB, and not a queue as long as what it sends.
     pub const MOST_RUNS: usize = 128;
 
-    /// A batch has staged one more reply, perhaps as the beginning of a run.
-    pub fn stage(&mut self, begins_run: bool) {
-        self.staged += 1;
-        self.staged_runs += u16::from(begins_run);
-        self.check();
+    /// A batch has staged so many more replies, and with them so many runs were begun.
+    pub fn stage(&mut self, replies: u16, runs: u16) {
+        debug_assert!(replies <= self.room().0 && runs <= self.room().1);
+        self.staged += replies;
+        self.staged_runs += runs;
     }
 
     /// A batch is finished: one of its runs, `count` times `reply`, is due.
@@ -57,16 +57,23 @@ impl Replies {
         self.staged_runs -= 1;
     }
 
-    /// Whether one more reply may be owed.
-    pub fn have_room(&self) -> bool {
-        usize::from(self.staged) + self.len() < Self::MOST
-            && usize::from(self.staged_runs) + self.run_count() < Self::MOST_RUNS
+    /// How many more replies, in how many more runs, may be owed.
+    pub fn room(&self) -> (u16, u16) {
+        let owed = usize::from(self.staged) + self.len();
+        let runs = usize::from(self.staged_runs) + self.run_count();
+        // A reply that nobody has asked for comes on top.
+        debug_assert!(owed <= Self::MOST + 1 && runs <= Self::MOST_RUNS + 1);
+        let (replies, runs) = (
+            Self::MOST.saturating_sub(owed),
+            Self::MOST_RUNS.saturating_sub(runs),
+        );
+        (replies as u16, runs as u16)
     }
 
-    /// The bounds hold; a reply that nobody has asked for comes on top.
-    fn check(&self) {
-        debug_assert!(usize::from(self.staged) + self.len() <= Self::MOST + 1);
-        debug_assert!(usize::from(self.staged_runs) + self.run_count() <= Self::MOST_RUNS + 1);
+    /// Whether one more reply may be owed.
+    pub fn have_room(&self) -> bool {
+        let (replies, runs) = self.room();
+        replies > 0 && runs > 0
     }
 
     /// Replies that batches have staged and that are not due yet.
@@ -92,7 +99,7 @@ impl Replies {
                 }
             }
         }
-        self.check();
+        debug_assert!(self.len() <= Self::MOST + 1 && self.run_count() <= Self::MOST_RUNS + 1);
     }
 
     /// Nothing is due.

@@ -4,7 +4,7 @@
 
 mod clients;
 mod commits;
-mod queue;
+mod queues;
 mod stop;
 #[cfg(test)]
 mod tests;

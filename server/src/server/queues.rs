@@ -1,0 +1,206 @@
+//! The connections that something is to be done with, each queue named by what that is.
+//!
+//! A connection knows which queues it is in, so it is never in one twice, and a key that has become
+//! stale, or belongs to another client by now, does nothing.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+
+use slab::Slab;
+
+use crate::batch::ClientId;
+use crate::connection::{Connection, Life, Place, Ready};
+
+#[derive(Debug)]
+pub(super) struct Queues {
+    pub(super) to_read: FairQueue<Reading>,
+    pub(super) to_write: FairQueue<Writing>,
+    pub(super) to_reap: VecDeque<u32>,
+    /// Connections whose sending side is shut down, and when that was, the earliest first.
+    pub(super) lingering: VecDeque<(u32, ClientId)>,
+    /// The time of this turn in milliseconds, as connections keep it. It wraps after 49 days, so
+    /// times are only ever subtracted, and stand for less than half of that.
+    pub(super) now_ms: u32,
+}
+
+impl Queues {
+    pub(super) fn new() -> Self {
+        Self {
+            to_read: FairQueue::default(),
+            to_write: FairQueue::default(),
+            to_reap: VecDeque::new(),
+            lingering: VecDeque::new(),
+            now_ms: 0,
+        }
+    }
+
+    /// Puts a connection into the queues that its state calls for; to be called whenever that may
+    /// have changed.
+    pub(super) fn schedule(&mut self, key: u32, connection: &mut Connection) {
+        self.end(key, connection);
+        self.to_read.enter(key, connection);
+        self.to_write.enter(key, connection);
+    }
+
+    /// A connection has been read: only what that may have changed is looked at.
+    pub(super) fn was_read(&mut self, key: u32, connection: &mut Connection) {
+        self.touch(connection);
+        self.to_read.put_back(key, connection);
+        self.end(key, connection);
+    }
+
+    /// A connection has been written to, likewise. It may be read again if it was owed too much.
+    pub(super) fn was_written(&mut self, key: u32, connection: &mut Connection) {
+        self.touch(connection);
+        self.to_write.put_back(key, connection);
+        self.end(key, connection);
+        self.to_read.enter(key, connection);
+    }
+
+    /// Something came from this client or went to it.
+    fn touch(&self, connection: &mut Connection) {
+        if connection.life() != Life::Lingering {
+            connection.moved_at_ms = self.now_ms;
+        }
+    }
+
+    /// Goes on with the end of a connection, if it has one in sight.
+    fn end(&mut self, key: u32, connection: &mut Connection) {
+        if connection.life() == Life::Open {
+            return;
+        }
+        if connection.wants_end() {
+            connection.linger(self.now_ms);
+            let serial = connection.serial;
+            self.lingering
+                .push_back((self.now_ms, ClientId { key, serial }));
+        }
+        if connection.is_done() && !connection.ready.contains(Ready::QUEUED_TO_REAP) {
+            connection.ready |= Ready::QUEUED_TO_REAP;
+            self.to_reap.push_back(key);
+        }
+    }
+}
+
+/// What a [`FairQueue`] is for.
+pub(super) trait Purpose {
+    /// Where a connection remembers its place in that queue.
+    fn place(connection: &mut Connection) -> &mut Place;
+    /// Whether a connection wants what the queue is for.
+    fn wants(connection: &Connection) -> bool;
+}
+
+#[derive(Debug)]
+pub(super) struct Reading;
+
+impl Purpose for Reading {
+    fn place(connection: &mut Connection) -> &mut Place {
+        &mut connection.to_read
+    }
+
+    fn wants(connection: &Connection) -> bool {
+        connection.wants_read()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Writing;
+
+impl Purpose for Writing {
+    fn place(connection: &mut Connection) -> &mut Place {
+        &mut connection.to_write
+    }
+
+    fn wants(connection: &Connection) -> bool {
+        connection.wants_write()
+    }
+}
+
+/// A queue in which light clients pass heavy ones, and neither starves, by the rule of `fq_codel`
+/// (RFC 8290, section 4.2, without its `CoDel`): whoever is newly ready is served first, for one
+/// share, and then waits in the old list for the next one like everybody else. Whoever is served
+/// while others wait goes through the old list even if nothing is left to do, so that one who comes
+/// again and again cannot always pass.
+#[derive(Debug)]
+pub(super) struct FairQueue<P> {
+    new: VecDeque<u32>,
+    old: VecDeque<u32>,
+    purpose: PhantomData<P>,
+}
+
+impl<P> Default for FairQueue<P> {
+    fn default() -> Self {
+        Self {
+            new: VecDeque::new(),
+            old: VecDeque::new(),
+            purpose: PhantomData,
+        }
+    }
+}
+
+impl<P: Purpose> FairQueue<P> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.old.is_empty()
+    }
+
+    /// How many entries there are, stale ones included: so many calls of [`next`](FairQueue::next)
+    /// serve everybody once.
+    pub(super) fn len(&self) -> usize {
+        self.new.len() + self.old.len()
+    }
+
+    /// Lets a connection in that wants something and is not in yet.
+    fn enter(&mut self, key: u32, connection: &mut Connection) {
+        if *P::place(connection) == Place::Out && P::wants(connection) {
+            *P::place(connection) = Place::New;
+            self.new.push_back(key);
+        }
+    }
+
+    /// Takes out the next connection that still wants something. When it has been served, it is to
+    /// be put back.
+    pub(super) fn next<'a>(
+        &mut self,
+        connections: &'a mut Slab<Connection>,
+    ) -> Option<(u32, &'a mut Connection)> {
+        loop {
+            let (key, from) = match self.new.pop_front() {
+                Some(key) => (key, Place::New),
+                None => (self.old.pop_front()?, Place::Old),
+            };
+            let Some(connection) = connections.get_mut(key as usize) else {
+                continue;
+            };
+            if *P::place(connection) != from {
+                continue;
+            }
+            if P::wants(connection) {
+                return Some((key, &mut connections[key as usize]));
+            }
+            *P::place(connection) = Place::Out;
+        }
+    }
+
+    /// Puts a connection back that has had its share.
+    fn put_back(&mut self, key: u32, connection: &mut Connection) {
+        let place = *P::place(connection);
+        debug_assert!(place != Place::Out, "it was taken out of a list");
+        let others_wait = place == Place::New && !self.old.is_empty();
+        if others_wait || P::wants(connection) {
+            *P::place(connection) = Place::Old;
+            self.old.push_back(key);
+        } else {
+            *P::place(connection) = Place::Out;
+        }
+    }
+
+    /// Whether a connection is in the list that its place says.
+    #[cfg(test)]
+    pub(super) fn holds(&self, key: u32, place: Place) -> bool {
+        match place {
+            Place::Out => false,
+            Place::New => self.new.contains(&key),
+            Place::Old => self.old.contains(&key),
+        }
+    }
+}
