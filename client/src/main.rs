@@ -4,11 +4,22 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use server::args;
+use server::process::{self, Tie};
 
 fn main() -> ExitCode {
-    if let Err(error) = server::process::end_with_launcher() {
-        _ = writeln!(io::stderr(), "client: {error}");
-        return ExitCode::FAILURE;
+    match process::end_with_launcher() {
+        Ok(Tie::Sound) => {}
+        Ok(Tie::Foreign(pid)) => {
+            let name = process::LAUNCHER_PID;
+            _ = writeln!(
+                io::stderr(),
+                "client: {name}={pid} in the environment names no launcher of this client: ignored"
+            );
+        }
+        Err(error) => {
+            _ = writeln!(io::stderr(), "client: {error}");
+            return ExitCode::FAILURE;
+        }
     }
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
     let subcommand = args.first().and_then(|first| first.to_str());

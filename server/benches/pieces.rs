@@ -22,8 +22,8 @@ const CLIENT: ClientId = ClientId { key: 0, serial: 0 };
 
 /// Fetches the frames of this input.
 fn fetch(framer: &mut Framer, input: &[u8]) {
-    let mut frames = framer.frames(RULES, black_box(input));
-    while let Some(frame) = frames.next() {
+    let mut found = framer.frames(RULES, black_box(input));
+    while let Some(frame) = found.next() {
         _ = black_box(frame);
     }
 }

@@ -1,12 +1,19 @@
 //! The log file, and what it takes to say truthfully that records are in it.
 
+mod damage;
+
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::record;
+pub use damage::Damage;
 
 /// What the journal needs of a file that is opened to append. Tests bring files that fail.
 pub trait Storage: Write + Sized {
@@ -23,8 +30,8 @@ pub trait Storage: Write + Sized {
     fn reserve(&self, length: u64, count: u64) {
         _ = (length, count);
     }
-    /// Reads the byte at `offset`.
-    fn byte_at(&self, offset: u64) -> io::Result<u8>;
+    /// Reads exactly the bytes that begin at `offset`.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Returns when the bytes written would survive a power cut.
     fn sync(&self) -> io::Result<()>;
     /// Returns when the file at `path`, and its name, would survive a power cut.
@@ -172,7 +179,8 @@ impl<F: Storage> Drop for Journal<F> {
 pub enum Opening {
     /// Empty it.
     Overwrite,
-    /// Write after what is there; a torn last record is ended with a newline first.
+    /// Write after what is there; a torn last record is ended with a newline first, and what else a
+    /// power cut has left is told of.
     Append,
 }
 
@@ -181,41 +189,59 @@ pub enum Opening {
 pub struct Opened<F: Storage = File> {
     /// The log, locked.
     pub journal: Journal<F>,
-    /// The last record had no newline, as a crash leaves it; it has one now.
-    pub mended: bool,
+    /// Bytes of an old log that were emptied.
+    pub emptied_bytes: u64,
+    /// What a crash or a power cut had left in a log that is appended to.
+    pub damage: Damage,
 }
 
 impl<F: Storage> Journal<F> {
     /// Opens the log at `path` and locks it against other servers; only then changes anything.
+    ///
+    /// With [`Opening::Overwrite`], a file that is not empty and does not begin as a log does is left
+    /// alone, and is an error: emptying it would destroy something else.
     pub fn open(path: &Path, opening: Opening, sync: bool) -> io::Result<Opened<F>> {
         let mut file = F::open(path)?;
-        let mended = match opening {
+        let length = file.length()?;
+        let damage = match opening {
             Opening::Overwrite => {
+                check_that_it_is_a_log(&file, length)?;
                 file.truncate(0)?;
-                false
+                Damage::default()
             }
-            Opening::Append => mend(&mut file)?,
+            Opening::Append => {
+                // A server that was killed could not give back what it had reserved.
+                file.truncate(length)?;
+                damage::mend(&mut file, length)?
+            }
         };
         if sync {
             file.sync_with_name(path)?;
         }
-        let journal = Self::new(file, sync);
-        Ok(Opened { journal, mended })
+        Ok(Opened {
+            journal: Self::new(file, sync),
+            emptied_bytes: if opening == Opening::Overwrite {
+                length
+            } else {
+                0
+            },
+            damage,
+        })
     }
 
     /// Opens the log by its name again, as after a rotation, to append.
     ///
     /// If the name still leads to the same file, nothing changes. On an error this journal stays
-    /// as it is. Otherwise it goes on in the new file, and says whether that had to be mended.
-    pub fn reopen(&mut self, path: &Path) -> io::Result<bool> {
+    /// as it is. Otherwise it goes on in the new file, and says what was found in it.
+    pub fn reopen(&mut self, path: &Path) -> io::Result<Damage> {
         if self.is_at(path) {
-            return Ok(false);
+            return Ok(Damage::default());
         }
         let opened = Self::open(path, Opening::Append, self.sync)?;
         // What is torn in the old file would stay there for good.
         self.cut_back()?;
         *self = opened.journal;
-        Ok(opened.mended)
+        Ok(opened.damage)
     }
 
     /// Whether `path` leads to the file that this journal writes.
@@ -224,16 +250,17 @@ impl<F: Storage> Journal<F> {
     }
 }
 
-/// Ends a torn last record with a newline. Returns whether there was one.
-fn mend(file: &mut impl Storage) -> io::Result<bool> {
-    let Some(last) = file.length()?.checked_sub(1) else {
-        return Ok(false);
-    };
-    if file.byte_at(last)? == b'\n' {
-        return Ok(false);
+fn check_that_it_is_a_log(file: &impl Storage, length: u64) -> io::Result<()> {
+    let mut beginning = [0; record::BEGINNING];
+    let beginning = &mut beginning[..record::BEGINNING.min(length as usize)];
+    file.read_at(beginning, 0)?;
+    if record::may_begin_log(beginning) {
+        return Ok(());
     }
-    file.write_all(b"\n")?;
-    Ok(true)
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "it is not a log",
+    ))
 }
 
 impl Storage for File {
@@ -246,10 +273,8 @@ impl Storage for File {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another server is writing it"),
-            TryLockError::Error(error) => error,
-        })?;
+        refuse_own_output(&file)?;
+        lock(&file, path)?;
         Ok(file)
     }
 
@@ -276,10 +301,8 @@ impl Storage for File {
         _ = rustix::fs::fallocate(self, flags, length, count);
     }
 
-    fn byte_at(&self, offset: u64) -> io::Result<u8> {
-        let mut byte = [0];
-        self.read_exact_at(&mut byte, offset)?;
-        Ok(byte[0])
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buffer, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -291,6 +314,39 @@ impl Storage for File {
         let path = path.canonicalize()?;
         let directory = path.parent().unwrap_or(&path);
         Self::options().read(true).open(directory)?.sync_all()
+    }
+}
+
+/// What the server shows would stand between the records, or over them.
+fn refuse_own_output(file: &File) -> io::Result<()> {
+    let log = rustix::fs::fstat(file)?;
+    let (out, err) = (io::stdout(), io::stderr());
+    for (name, output) in [("output", out.as_fd()), ("error", err.as_fd())] {
+        if let Ok(output) = rustix::fs::fstat(output)
+            && (output.st_dev, output.st_ino) == (log.st_dev, log.st_ino)
+        {
+            let what = format!("it is the server's standard {name} as well");
+            return Err(io::Error::other(what));
+        }
+    }
+    Ok(())
+}
+
+/// Locks the file against other servers, where its file system can do that.
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    const UNABLE: [Errno; 3] = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another server is writing it")),
+        Err(TryLockError::Error(error)) => {
+            let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+            if !errno.is_some_and(|errno| UNABLE.contains(&errno)) {
+                return Err(error);
+            }
+            let path = path.display();
+            log::warn!("{path} cannot be locked ({error}): see that no other server writes it");
+            Ok(())
+        }
     }
 }
 
@@ -356,8 +412,9 @@ mod tests {
             Ok(())
         }
 
-        fn byte_at(&self, offset: u64) -> io::Result<u8> {
-            Ok(self.bytes.borrow()[offset as usize])
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            buffer.copy_from_slice(&self.bytes.borrow()[offset as usize..][..buffer.len()]);
+            Ok(())
         }
 
         fn sync(&self) -> io::Result<()> {
@@ -476,11 +533,12 @@ mod tests {
         let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
         journal.file.truncate_fails.set(true);
         assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
-        assert!(!journal.reopen(Path::new("here")).unwrap());
+        journal.reopen(Path::new("here")).unwrap();
         journal.reopen(Path::new("elsewhere")).unwrap_err();
         assert_eq!(content(&journal), "tor");
         journal.file.truncate_fails.set(false);
-        assert!(!journal.reopen(Path::new("elsewhere")).unwrap());
+        let damage = journal.reopen(Path::new("elsewhere")).unwrap();
+        assert_eq!(damage, Damage::default());
         assert_eq!(refused(&mut journal, "after\n"), None);
         assert_eq!(content(&journal), "after\n");
     }

@@ -4,20 +4,23 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use signal_hook::consts::SIGTTOU;
+
 use server::args;
 use server::backend::file::LogFile;
 use server::diagnostics::Stderr;
 use server::figures::Figures;
-use server::journal::{Journal, Opened};
+use server::journal::{Journal, Opened, Opening};
 use server::net;
 use server::options::{self, Config, Task};
-use server::process;
-use server::server::{Failure, REFUSALS, Server};
+use server::process::{self, Tie};
+use server::server::{Failure, HANDLED_SIGNALS, REFUSALS, Server};
 use server::terminal::{Terminal, plural};
 
-/// Descriptors that are not for clients: standard input, output and error and the handles of our
-/// own on them, poll, signals, the log and another one when it is opened anew, a few to spare.
-const RESERVED_DESCRIPTORS: usize = 16;
+/// Descriptors that will be opened and are not for clients: handles of our own on standard output and
+/// error, poll, signals, what asks the kernel about clients, the log, another one when it is opened
+/// anew and its directory, a few to spare.
+const RESERVED_DESCRIPTORS: usize = 12;
 
 fn main() -> ExitCode {
     let config = match options::parse(std::env::args_os().skip(1)) {
@@ -25,7 +28,12 @@ fn main() -> ExitCode {
         Ok(Task::Print(text)) => return args::print(&text),
         Err(error) => return options::COMMAND.refuse(&error),
     };
+    let prepared = prepare_signals();
     let stderr = Stderr::open(config.utc);
+    stderr.install_logger();
+    if let Err(error) = prepared {
+        log::warn!("cannot prepare for signals: {error}");
+    }
     let served = serve(config, &stderr);
     let code = match &served {
         Ok(figures) => {
@@ -41,10 +49,19 @@ fn main() -> ExitCode {
     code
 }
 
+/// Whoever starts this program may have blocked signals, and its terminal may stop whoever writes to
+/// it from the background. Before there are threads, which would be as they are then.
+fn prepare_signals() -> io::Result<()> {
+    process::unblock_signals(HANDLED_SIGNALS)?;
+    process::block_signal(SIGTTOU)
+}
+
 /// Binds before it opens the log, so that a second server on the same port leaves it alone.
 fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
-    stderr.install_logger();
-    process::end_with_launcher().map_err(|error| error.to_string())?;
+    if let Tie::Foreign(pid) = process::end_with_launcher().map_err(|error| error.to_string())? {
+        let name = process::LAUNCHER_PID;
+        log::warn!("{name}={pid} in the environment names no launcher of this server: ignored");
+    }
     let descriptors = process::raise_descriptor_limit();
     let sockets = net::listen(&config.host, config.port, config.keepalive)
         .map_err(|error| with_advice(&error, "choose another -host or -port"))?;
@@ -52,10 +69,15 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let opened: Opened =
         Journal::open(&config.log, config.opening, config.sync).map_err(|error| {
             let what = format!("cannot open the log {}: {error}", config.log.display());
-            with_advice(&what, "choose another -log")
+            with_advice(&what, advice(&error, config.opening))
         })?;
-    if opened.mended {
-        log::warn!("{}: ended a torn record at its end", config.log.display());
+    let path = config.log.display();
+    if opened.emptied_bytes > 0 {
+        let (n, noun) = (opened.emptied_bytes, plural(opened.emptied_bytes, "byte"));
+        stderr.say(&format!("emptied {path}: {n} {noun}; -append keeps them"));
+    }
+    if !opened.damage.is_none() {
+        log::warn!("{path}: {}", opened.damage);
     }
     let terminal = if config.quiet {
         Terminal::closed()
@@ -75,7 +97,8 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
 
 /// Fits the number of clients to the descriptors there are.
 fn limit_clients(config: &mut Config, descriptors: usize, listeners: usize) -> Result<(), String> {
-    let reserved = RESERVED_DESCRIPTORS + REFUSALS + listeners;
+    // The listening sockets are open already, and so is whatever was inherited.
+    let reserved = process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS;
     let possible = descriptors.saturating_sub(reserved);
     if possible == 0 {
         return Err(format!(
@@ -92,6 +115,13 @@ fn limit_clients(config: &mut Config, descriptors: usize, listeners: usize) -> R
     let wanted = config.max_clients.unwrap_or(possible);
     config.max_clients = Some(wanted.min(possible));
     Ok(())
+}
+
+fn advice(error: &io::Error, opening: Opening) -> &'static str {
+    match (error.kind(), opening) {
+        (io::ErrorKind::InvalidData, Opening::Overwrite) => "choose another -log, or delete it",
+        _ => "choose another -log",
+    }
 }
 
 fn with_advice(what: &dyn Display, advice: &str) -> String {

@@ -2,30 +2,80 @@
 
 use std::io;
 
+use nix::sys::signal::SigSet;
+use rustix::io::Errno;
 use rustix::process::{
-    Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+    test_kill_process,
 };
 
 /// The environment variable in which the launcher tells its children its process id.
 pub const LAUNCHER_PID: &str = "LAUNCHER_PID";
 
+/// What became of [`end_with_launcher`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// No launcher has started this process, or it is tied to the one that did.
+    Sound,
+    /// The environment names a launcher that is not this process's parent, so it was left there by
+    /// somebody else: its value, to be told of.
+    Foreign(String),
+}
+
 /// Ties this process to the launcher that started it, if one did: when the launcher ends, however
 /// it ends, the kernel sends this process SIGTERM.
 ///
 /// To be called from the main thread, first thing. A launcher that has ended before the call is
-/// an error.
-pub fn end_with_launcher() -> io::Result<()> {
+/// an error. It leaves its children to the first process of the system, and no process has its
+/// number any more; whatever else does not fit is a variable that was inherited.
+pub fn end_with_launcher() -> io::Result<Tie> {
     let Ok(launcher) = std::env::var(LAUNCHER_PID) else {
-        return Ok(());
+        return Ok(Tie::Sound);
     };
-    set_parent_process_death_signal(Some(Signal::TERM))?;
-    let parent = getppid().map(|pid| pid.as_raw_nonzero().to_string());
-    if parent.as_deref() == Some(launcher.as_str()) {
-        return Ok(());
+    let pid = launcher.parse().ok().and_then(Pid::from_raw);
+    if pid.is_some() && getppid() == pid {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        if getppid() == pid {
+            return Ok(Tie::Sound);
+        }
     }
-    Err(io::Error::other(
-        "the launcher that started this program has ended",
-    ))
+    let is_orphan = getppid().is_none_or(|parent| parent == Pid::INIT);
+    let has_ended = |pid| test_kill_process(pid) == Err(Errno::SRCH);
+    if is_orphan && pid.is_some_and(has_ended) {
+        return Err(io::Error::other(
+            "the launcher that started this program has ended",
+        ));
+    }
+    Ok(Tie::Foreign(launcher))
+}
+
+/// Lets these signals through, whatever was blocked by whoever started this process. To be called
+/// before there are other threads.
+pub fn unblock_signals(signals: impl IntoIterator<Item = i32>) -> io::Result<()> {
+    signal_set(signals)?.thread_unblock()?;
+    Ok(())
+}
+
+/// Blocks a signal for this process. Of SIGTTOU, that has the terminal take the output of a
+/// background process even after `stty tostop`: it stops one that does not block or ignore the
+/// signal (`tty_check_change` in the kernel's `tty_jobctrl.c`).
+pub fn block_signal(signal: i32) -> io::Result<()> {
+    signal_set([signal])?.thread_block()?;
+    Ok(())
+}
+
+fn signal_set(signals: impl IntoIterator<Item = i32>) -> io::Result<SigSet> {
+    let mut set = SigSet::empty();
+    for signal in signals {
+        set.add(nix::sys::signal::Signal::try_from(signal)?);
+    }
+    Ok(set)
+}
+
+/// How many descriptors are open in this process, those that it has inherited included.
+pub fn open_descriptors() -> usize {
+    // Reading the folder takes one itself. Where there is none, only the standard ones are known of.
+    std::fs::read_dir("/dev/fd").map_or(3, |entries| entries.count().saturating_sub(1))
 }
 
 /// Raises the soft limit of open descriptors to the hard one and returns what it is then.

@@ -56,10 +56,54 @@ pub fn begin(out: &mut Vec<u8>, level: Level, time: &str, peer: &str, verb: &str
     out.extend_from_slice(verb.as_bytes());
 }
 
+/// How many bytes of a file [`may_begin_log`] wants to see, if it has as many.
+pub const BEGINNING: usize = 24;
+
+/// The longest that anything is that [`begin`] makes, in bytes: the address is that of an IPv6 peer
+/// with a scope.
+pub const LONGEST_HEAD: usize = 112;
+
+/// Whether a file that begins with these bytes may be a log, in this format or in JSON, be it one
+/// whose first record is torn.
+pub fn may_begin_log(beginning: &[u8]) -> bool {
+    let levels = [Level::Info, Level::Warning];
+    let json = br#"{"time":""#;
+    let is_json = beginning.iter().zip(json).all(|(a, b)| a == b);
+    is_json
+        || levels
+            .into_iter()
+            .any(|level| matches(beginning, level).is_some())
+}
+
+/// Whether a line begins as records do, up to the message or reply.
+pub fn has_head(line: &[u8]) -> bool {
+    let levels = [Level::Info, Level::Warning];
+    levels.into_iter().any(|level| {
+        let rest = matches(line, level).and_then(|n| line.get(n..));
+        let verb = rest.and_then(|rest| Some(&rest[memchr::memchr(b' ', rest)?..]));
+        verb.is_some_and(|verb| {
+            verb.starts_with(RECEIVED.as_bytes()) || verb.starts_with(SENT.as_bytes())
+        })
+    })
+}
+
+/// Whether `text` begins, as far as it goes, with this level, a time, and the dashes before a peer;
+/// then how long those are.
+fn matches(text: &[u8], level: Level) -> Option<usize> {
+    let shape = level.name().bytes().chain(*b"\t| 0000-00-00 00:00:00 --");
+    let fits = |(c, expected): (&u8, u8)| match expected {
+        b'0' => c.is_ascii_digit(),
+        expected => *c == expected,
+    };
+    let len = shape.clone().count();
+    text.iter().zip(shape).all(fits).then_some(len)
+}
+
 /// Appends `message` as one line of printable text, without a line end.
 ///
 /// A C0 control, DEL or a byte that is not valid UTF-8 becomes `\xNN`; a C1 control, a line or
-/// paragraph separator or a bidirectional control `\u{NNNN}`; a backslash is doubled.
+/// paragraph separator, a bidirectional control or an invisible character `\u{NNNN}`; a backslash
+/// is doubled.
 pub fn escape(out: &mut Vec<u8>, message: &[u8]) {
     if is_plain(message) {
         out.extend_from_slice(message);
@@ -92,7 +136,11 @@ fn is_plain(message: &[u8]) -> bool {
 }
 
 /// Characters above ASCII that a terminal or an editor may take for more than text: C1 controls,
-/// line and paragraph separator, and the controls of the Unicode bidirectional algorithm (UAX #9).
+/// line and paragraph separator, and the controls of the Unicode bidirectional algorithm (UAX #9);
+/// and those that a program reads and a person does not see: soft hyphen, Mongolian vowel separator,
+/// zero width space, word joiner and invisible operators, deprecated format characters, byte order
+/// mark, interlinear annotation, tags. Joiners and variation selectors are not among them, since
+/// real text needs them.
 const fn is_unsafe(c: char) -> bool {
     matches!(
         c,
@@ -103,6 +151,14 @@ const fn is_unsafe(c: char) -> bool {
             | '\u{200e}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
+            | '\u{ad}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{206a}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
     )
 }
 
@@ -200,14 +256,89 @@ mod tests {
             ("\u{202a}\u{202e}".as_bytes(), r"\u{202a}\u{202e}"),
             ("\u{2066}\u{2069}".as_bytes(), r"\u{2066}\u{2069}"),
             (
-                "\u{a0}\u{2027}\u{206a}".as_bytes(),
-                "\u{a0}\u{2027}\u{206a}",
+                "\u{a0}\u{2027}\u{2070}".as_bytes(),
+                "\u{a0}\u{2027}\u{2070}",
+            ),
+            // Real text needs these.
+            (
+                "\u{200c}\u{200d}\u{fe0f}".as_bytes(),
+                "\u{200c}\u{200d}\u{fe0f}",
             ),
         ] {
             let escaped = String::from_utf8(escaped(message)).unwrap();
             assert_eq!(escaped, expected, "{message:?}");
             assert_eq!(unescape(expected.as_bytes()).as_deref(), Some(message));
         }
+    }
+
+    /// Each range by its edges: what is inside is escaped, its neighbours outside are not.
+    #[test]
+    fn what_a_reader_does_not_see_is_escaped() {
+        for (first, last) in [
+            ('\u{ad}', '\u{ad}'),
+            ('\u{180e}', '\u{180e}'),
+            ('\u{200b}', '\u{200b}'),
+            ('\u{2060}', '\u{2064}'),
+            ('\u{2066}', '\u{206f}'),
+            ('\u{feff}', '\u{feff}'),
+            ('\u{fff9}', '\u{fffb}'),
+            ('\u{e0000}', '\u{e007f}'),
+        ] {
+            let neighbour = |c: char, by: i32| {
+                char::from_u32(u32::from(c).wrapping_add_signed(by)).map(String::from)
+            };
+            for plain in [neighbour(first, -1), neighbour(last, 1)]
+                .into_iter()
+                .flatten()
+            {
+                assert_eq!(escaped(plain.as_bytes()), plain.as_bytes(), "{plain:?}");
+            }
+            for c in [first, last] {
+                let text = escaped(String::from(c).as_bytes());
+                assert_eq!(text, format!("\\u{{{:04x}}}", u32::from(c)).as_bytes());
+                assert_eq!(unescape(&text).unwrap(), String::from(c).as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_begin_a_log() {
+        let record = b"WARNING\t| 2019-02-24 15:10:14 --[::1]:49030 send: error log: full";
+        for n in 0..=BEGINNING {
+            assert!(may_begin_log(&record[..n]), "{n}");
+        }
+        assert!(may_begin_log(br#"{"time":"2019-02-24T15:10:14"#));
+        for other in [
+            "# A log",
+            "\0\0\0",
+            "INFO | 2019",
+            "INFO\t| 2019/02",
+            "{\"tim\":",
+            "I\n",
+        ] {
+            assert!(!may_begin_log(other.as_bytes()), "{other}");
+        }
+        assert!(has_head(record));
+        for cut in [
+            b"WARNING\t| 2019-02-24 15:10:14 --[::1]:49030".as_slice(),
+            &record[..47],
+        ] {
+            assert!(!has_head(cut), "{}", String::from_utf8_lossy(cut));
+        }
+    }
+
+    #[test]
+    fn the_longest_head_is_not_longer() {
+        let mut head = Vec::new();
+        let peer = format!("[{}%4294967295]:65535", ["ffff"; 8].join(":"));
+        begin(
+            &mut head,
+            Level::Warning,
+            "2019-02-24 15:10:14",
+            &peer,
+            RECEIVED,
+        );
+        assert!(head.len() <= LONGEST_HEAD, "{}", head.len());
     }
 
     #[test]

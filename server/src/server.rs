@@ -53,6 +53,10 @@ const INTEREST: Interest = Interest::READABLE
 #[cfg(not(target_os = "linux"))]
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
+/// The signals that the server obeys. SIGXFSZ would kill; handled, a log at the file-size limit is an
+/// error like others.
+pub const HANDLED_SIGNALS: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ];
+
 /// How many events one wait brings at most.
 const EVENTS: usize = 1024;
 
@@ -152,8 +156,7 @@ impl<B: BackEnd> Server<B> {
 
     /// Has signals tell the server to stop, to open its log anew, or to print its figures.
     pub fn handle_signals(&mut self) -> io::Result<()> {
-        // SIGXFSZ would kill; handled, a log at the file-size limit is an error like others.
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ])?;
+        let mut signals = Signals::new(HANDLED_SIGNALS)?;
         let registry = self.poll.registry();
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         self.signals = Some(signals);

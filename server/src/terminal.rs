@@ -1,29 +1,17 @@
 //! Standard output and standard error, which may be slow, stopped or closed, and must never delay
-//! an `ok`.
-//!
-//! A descriptor that the server inherits is shared with other programs, so it cannot be made
-//! non-blocking without surprising them. On Linux, opening its `/proc/self/fd` path gives a handle
-//! of our own on a tty or a pipe. A socket is sent to with `MSG_DONTWAIT`. Regular files and
-//! devices like `/dev/full` are simply written.
-//!
-//! Where there is no such path (other systems), or it may not be opened (a tty of another user),
-//! the descriptor is duplicated and writes block: there, run the server with `-quiet` if nobody
-//! reads its terminal.
+//! an `ok`: what they do not take at once is kept, within a bound, or counted.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+mod output;
+
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use memchr::{memchr_iter, memrchr};
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-use rustix::io::Errno;
-use rustix::net::SendFlags;
+use mio::{Registry, Token};
 
 use crate::record::Level;
+use output::Output;
 
 /// How many bytes wait for a slow terminal before records are skipped.
 const BACKLOG: usize = 1 << 20;
@@ -38,21 +26,14 @@ pub struct Terminal {
     blocked: bool,
     /// Lines that were neither shown nor kept.
     skipped: u64,
-}
-
-#[derive(Debug)]
-enum Output {
-    /// A tty, pipe or file.
-    File(File),
-    Socket(OwnedFd),
-    /// Nobody will ever read it.
-    Closed,
+    /// What was shown last does not end a line.
+    within_line: bool,
 }
 
 impl Terminal {
     /// A terminal on a standard descriptor.
     pub fn open(descriptor: impl AsFd) -> Self {
-        Self::on(output(descriptor).unwrap_or(Output::Closed))
+        Self::on(Output::open(descriptor).unwrap_or(Output::Closed))
     }
 
     /// A terminal that shows nothing, and counts nothing.
@@ -66,21 +47,14 @@ impl Terminal {
             backlog: Vec::new(),
             blocked: false,
             skipped: 0,
+            within_line: false,
         }
     }
 
-    /// Has `token` told when the terminal takes output again. Files are never slow, and not
+    /// Has `token` told when the terminal takes output again. Devices that are never slow are not
     /// watched.
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        let descriptor = match &self.output {
-            Output::File(file) => file.as_raw_fd(),
-            Output::Socket(socket) => socket.as_raw_fd(),
-            Output::Closed => return Ok(()),
-        };
-        match registry.register(&mut SourceFd(&descriptor), token, Interest::WRITABLE) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-            result => result,
-        }
+        self.output.register(registry, token)
     }
 
     /// Shows `text`, which is `lines` whole lines. `time` is for the line that says how many were
@@ -124,7 +98,9 @@ impl Terminal {
         let skipped = std::mem::take(&mut self.skipped);
         if skipped > 0 {
             let (level, noun) = (Level::Warning, plural(skipped, "record"));
-            let notice = format!("{level}\t| {time} --server: {skipped} {noun} not shown\n");
+            // A line of which the rest was skipped is ended first.
+            let end = if self.within_line { "\n" } else { "" };
+            let notice = format!("{end}{level}\t| {time} --server: {skipped} {noun} not shown\n");
             let shown = self.write(notice.as_bytes());
             // A notice that does not fit at all has to be made anew with a larger number.
             match shown {
@@ -147,41 +123,25 @@ impl Terminal {
     /// Waits until everything is shown, but not past `deadline`: the program is about to end.
     pub fn finish(&mut self, deadline: Instant, time: &str) {
         self.retry(time);
-        while self.is_behind() && self.blocked {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(left) = Timespec::try_from(left) else {
-                return;
-            };
-            let ready = match &self.output {
-                Output::File(file) => poll(&mut [PollFd::new(file, PollFlags::OUT)], Some(&left)),
-                Output::Socket(socket) => {
-                    poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&left))
-                }
-                Output::Closed => return,
-            };
-            match ready {
-                Ok(0) => return,
-                Ok(_) | Err(Errno::INTR) => self.writable(time),
-                Err(_) => return,
-            }
+        while self.is_behind() && self.blocked && self.output.wait(deadline) {
+            self.writable(time);
         }
+        self.output.finish(deadline);
     }
 
     /// Writes as much as is taken at once.
     fn write(&mut self, text: &[u8]) -> usize {
         let mut written = 0;
         while written < text.len() {
-            let rest = &text[written..];
-            let result = match &mut self.output {
-                Output::File(file) => file.write(rest),
-                Output::Socket(socket) => {
-                    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                    rustix::net::send(socket, rest, flags).map_err(io::Error::from)
-                }
+            let result = match self.output {
                 Output::Closed => return text.len(),
+                ref mut output => output.write(&text[written..]),
             };
             match result {
-                Ok(n) => written += n,
+                Ok(n) => {
+                    written += n;
+                    self.within_line = !text[..written].ends_with(b"\n");
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
@@ -216,25 +176,6 @@ impl Terminal {
     }
 }
 
-fn output(descriptor: impl AsFd) -> io::Result<Output> {
-    let descriptor = descriptor.as_fd();
-    let duplicate = || Ok(Output::File(descriptor.try_clone_to_owned()?.into()));
-    match FileType::from_raw_mode(fstat(descriptor)?.st_mode) {
-        FileType::Socket => return Ok(Output::Socket(descriptor.try_clone_to_owned()?)),
-        // Opened anew, it would be written from its start.
-        FileType::RegularFile => return duplicate(),
-        _ => {}
-    }
-    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match open(path, flags, Mode::empty()) {
-        Ok(own) => Ok(Output::File(own.into())),
-        // A named pipe that nobody reads.
-        Err(Errno::NXIO) => Ok(Output::Closed),
-        Err(_) => duplicate(),
-    }
-}
-
 /// The noun for `count` things.
 pub fn plural(count: u64, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
@@ -244,10 +185,12 @@ pub fn plural(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
     const NOW: &str = "2019-02-24 15:10:14";
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
     /// Everything that can be read without waiting.
     fn read_all(reader: &mut (impl io::Read + AsFd)) -> Vec<u8> {
@@ -329,10 +272,83 @@ mod tests {
     fn a_file_is_written_where_the_descriptor_stands() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"before\n").unwrap();
-        Terminal::open(&file).show(b"after\n", 1, NOW);
+        let mut terminal = Terminal::open(&file);
+        terminal.show(b"after\n", 1, NOW);
+        terminal.finish(Instant::now() + PATIENCE, NOW);
         io::Seek::rewind(&mut file).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "before\nafter\n");
+    }
+
+    /// What cannot be kept of a line is skipped; its beginning was shown already.
+    #[test]
+    fn a_notice_begins_a_line_of_its_own() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut terminal = Terminal::open(writer);
+        let mut long = vec![b'x'; 2 * BACKLOG];
+        long.push(b'\n');
+        terminal.show(&long, 1, NOW);
+        terminal.show(b"next\n", 1, NOW);
+        let mut shown = read_all(&mut reader);
+        terminal.writable(NOW);
+        terminal.show(b"after\n", 1, NOW);
+        shown.append(&mut read_all(&mut reader));
+        let shown = String::from_utf8(shown).unwrap();
+        let lines: Vec<_> = shown.lines().collect();
+        let [torn, rest @ ..] = lines.as_slice() else {
+            panic!("nothing is shown");
+        };
+        assert!(torn.bytes().all(|byte| byte == b'x'));
+        let notice = format!("WARNING\t| {NOW} --server: 2 records not shown");
+        assert_eq!(rest, [notice.as_str(), "after"]);
+    }
+
+    /// As with a pipe of another user, which cannot be opened anew.
+    #[test]
+    fn an_output_that_can_only_be_waited_for_delays_nobody() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
+        let mut lines = 0;
+        while terminal.skipped < 3 {
+            let line = format!("{lines:99}\n");
+            terminal.show(line.as_bytes(), 1, NOW);
+            lines += 1;
+        }
+        let reading = std::thread::spawn(move || {
+            let mut shown = String::new();
+            reader.read_to_string(&mut shown).unwrap();
+            shown
+        });
+        terminal.finish(Instant::now() + PATIENCE, NOW);
+        drop(terminal);
+        let shown = reading.join().unwrap();
+        let skipped = format!("WARNING\t| {NOW} --server: 3 records not shown");
+        let expected = (0..lines - 3).map(|line| format!("{line:99}"));
+        assert!(shown.lines().eq(expected.chain([skipped])), "{shown}");
+    }
+
+    #[test]
+    fn the_end_does_not_wait_longer_than_it_may_for_an_output_that_takes_nothing() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
+        overfill(&mut terminal);
+        let deadline = Instant::now() + PATIENCE / 100;
+        terminal.finish(deadline, NOW);
+        assert!(Instant::now() >= deadline && terminal.is_behind());
+        drop(reader);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_noticed_through_the_thread_too() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
+        drop(reader);
+        let deadline = Instant::now() + PATIENCE;
+        while !matches!(terminal.output, Output::Closed) {
+            terminal.show(b"nobody reads this\n", 1, NOW);
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::{Client, Server, received_from, script, wait_until};
+use support::{Client, Server, clients_for, received_from, script, wait_until};
 
 /// How long the server is watched, and how much CPU time it may use in that.
 const WATCHED: Duration = Duration::from_secs(2);
@@ -26,27 +26,25 @@ fn check_that_it_does_not_spin(server: &Server) {
 
 #[test]
 fn two_hundred_clients_where_sixty_four_files_may_be_open() {
-    const LIMIT: usize = 39;
+    let limit = clients_for(64);
     let command = script("ulimit -n 64; exec $SERVER -port 0 -quiet");
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let mut clients: Vec<Client> = (0..200).map(|_| server.connect()).collect();
-    let mut waiting = clients.split_off(LIMIT);
+    let mut waiting = clients.split_off(limit);
     for client in &mut clients {
         assert_eq!(client.ask("served"), "ok");
     }
     for client in waiting.iter_mut().take(8) {
-        assert_eq!(client.reply(), refusal(LIMIT));
+        assert_eq!(client.reply(), refusal(limit));
     }
     // They hold on to their connections, and the others wait in the backlog.
     waiting.rotate_left(8);
     check_that_it_does_not_spin(&server);
 
     // Everything else works as ever.
-    assert!(
-        server
-            .figures()
-            .starts_with("39 clients connected, 39 clients served")
-    );
+    assert!(server.figures().starts_with(&format!(
+        "{limit} clients connected, {limit} clients served"
+    )));
     let old = server.folder().join("old.log");
     fs::rename(server.log_path(), &old).unwrap();
     server.signal(Signal::HUP);
@@ -60,15 +58,15 @@ fn two_hundred_clients_where_sixty_four_files_may_be_open() {
     // As served clients leave, waiting ones are served, or refused if they came too early.
     drop(clients);
     let mut lucky = Vec::new();
-    for mut client in waiting.drain(..200 - LIMIT - 8) {
+    for mut client in waiting.drain(..200 - limit - 8) {
         // One that is refused may have been closed by now.
         _ = client.stream().write_all(b"in turn\n");
         match client.reply().as_str() {
             "ok" => lucky.push(client),
-            reply => assert_eq!(reply, refusal(LIMIT)),
+            reply => assert_eq!(reply, refusal(limit)),
         }
     }
-    assert_eq!(lucky.len(), LIMIT);
+    assert_eq!(lucky.len(), limit);
     drop(lucky);
     drop(waiting);
     server.wait_for_clients(0);

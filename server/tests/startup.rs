@@ -127,20 +127,146 @@ fn a_host_that_is_not_here() {
     );
 }
 
+const OLD: &str = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:4 recieved: old\n";
+
+#[test]
+fn what_is_not_a_log_is_not_emptied() {
+    for (content, is_log) in [
+        ("# A line log\n", false),
+        ("\0\0\0", false),
+        ("INFO\t| by another program\n", false),
+        ("INFO\t| 2019-02", true),
+        ("{\"time\":\"2019-02-24T15:10:14.000000Z\",", true),
+        ("", true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("README.md");
+        fs::write(&path, content).unwrap();
+        if is_log {
+            Server::start_in(folder, &["-log", "README.md"]).stop();
+            continue;
+        }
+        let line = complaint(&run_in(&folder, &["-port", "0", "-log", "README.md"]), 1);
+        assert_eq!(
+            line,
+            "server: cannot open the log README.md: it is not a log; choose another -log, or delete it"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        // To append destroys nothing.
+        let ended = Server::start_in(folder, &["-log", "README.md", "-append"]).stop();
+        let warning = "are no records, the first at byte 0";
+        let is_whole = content.ends_with('\n') || content.contains('\0');
+        assert_eq!(
+            ended.count_said(warning),
+            usize::from(is_whole),
+            "{:?}",
+            ended.said
+        );
+    }
+}
+
+#[test]
+fn the_log_is_no_other_output_of_the_server() {
+    for (redirection, name) in [(">>x", "output"), ("2>>x", "error"), (">x 2>&1", "output")] {
+        for options in ["", "-append", "-quiet"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("x"), OLD).unwrap();
+            let mut command = support::script(&format!(
+                "exec $SERVER -port 0 -log x {options} {redirection}"
+            ));
+            let output = command.current_dir(&folder).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{redirection} {options}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            let said = said + &fs::read_to_string(folder.path().join("x")).unwrap();
+            let expected = format!(
+                "server: cannot open the log x: it is the server's standard {name} as well; choose \
+                 another -log\n"
+            );
+            assert!(said.contains(&expected), "{redirection} {options}: {said}");
+            let is_kept = redirection.contains(">>");
+            assert_eq!(
+                said.contains(OLD),
+                is_kept,
+                "{redirection} {options}: {said}"
+            );
+        }
+    }
+}
+
+/// A shell or a supervisor may have started the server with anything blocked.
+#[test]
+fn signals_that_were_blocked_at_start_are_obeyed() {
+    let command = support::script("exec env --block-signal=TERM,INT,HUP,USR1 $SERVER -port 0");
+    let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    server.figures();
+    assert!(server.stop().status.success());
+}
+
+#[test]
+fn a_launcher_that_is_none_is_ignored_and_told_of() {
+    let own = std::process::id().to_string();
+    for (pid, is_foreign) in [
+        ("1", true),
+        ("99999999", true),
+        ("nonsense", true),
+        (&own, false),
+    ] {
+        let mut command = binary();
+        command.args(["-port", "0"]).env("LAUNCHER_PID", pid);
+        let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+        assert_eq!(server.connect().ask("hello"), "ok");
+        let ended = server.stop();
+        let warning = format!("LAUNCHER_PID={pid} in the environment names no launcher");
+        assert_eq!(
+            ended.count_said(&warning),
+            usize::from(is_foreign),
+            "{:?}",
+            ended.said
+        );
+    }
+}
+
+#[test]
+fn a_file_system_without_locks_is_warned_of() {
+    if !support::can("strace", "strace -V") {
+        return;
+    }
+    let command = support::script(
+        "exec strace -D -f -qq -o /dev/null -e trace=flock -e inject=flock:error=ENOLCK $SERVER -port 0",
+    );
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    assert_eq!(server.connect().ask("hello"), "ok");
+    let ended = server.stop();
+    assert_eq!(
+        ended.count_said("logging.log cannot be locked"),
+        1,
+        "{:?}",
+        ended.said
+    );
+}
+
 #[test]
 fn the_log_is_emptied_at_start_unless_appended_to() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("logging.log"), "old\n").unwrap();
+    fs::write(folder.path().join("logging.log"), OLD).unwrap();
     let server = Server::start_in(folder, &["-append"]);
     assert_eq!(server.connect().ask("first"), "ok");
     let ended = server.stop();
-    assert!(ended.log().starts_with("old\nINFO\t| "));
+    assert_eq!(ended.count_said("emptied"), 0);
+    let log = ended.log();
+    assert!(log.starts_with(&format!("{OLD}INFO\t| ")));
     let server = Server::start_in(ended.into_folder(), &[]);
+    let notice = format!(
+        "emptied logging.log: {} bytes; -append keeps them",
+        log.len()
+    );
     let mut client = server.connect();
     assert_eq!(client.ask("second"), "ok");
     let log = server.log();
     assert!(!log.contains("old") && !log.contains("first"));
     assert_eq!(received_from(&log, &client.name()), ["second"]);
+    let ended = server.stop();
+    assert_eq!(ended.count_said(&notice), 1, "{:?}", ended.said);
 }
 
 #[test]
@@ -185,6 +311,10 @@ fn max_clients_above_the_limit_is_lowered_and_said() {
     command.args(["-c", &script]);
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let ended = server.stop();
-    let said = |line: &String| line.contains("-max-clients 1000 is lowered to 39: 64 files");
+    let expected = format!(
+        "-max-clients 1000 is lowered to {}: 64 files",
+        support::clients_for(64)
+    );
+    let said = |line: &String| line.contains(&expected);
     assert!(ended.said.iter().any(said), "{:?}", ended.said);
 }

@@ -4,15 +4,16 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, tcflow};
 use support::numbered::{Load, verify};
-use support::{Server, received_from, wait_until};
+use support::{Client, Server, received_from, wait_until};
 
 /// More records than any pipe or terminal and the server's own backlog hold.
 const ENOUGH: u64 = 50_000;
@@ -113,7 +114,7 @@ fn a_full_pipe_on_standard_error() {
     let address: std::net::SocketAddr = first["listening on ".len()..].parse().unwrap();
     // A line for each that comes and one for each that goes.
     for n in 0..5_000 {
-        let mut client = support::Client::connect(address);
+        let mut client = Client::connect(address);
         if n % 100 == 0 {
             assert_eq!(client.ask("hello"), "ok");
         }
@@ -133,4 +134,103 @@ fn no_standard_descriptors_at_all() {
     assert_eq!(client.ask("hello"), "ok");
     assert_eq!(received_from(&server.log(), &client.name()), ["hello"]);
     assert!(server.stop().status.success());
+}
+
+/// A server of a user who cannot open this standard output anew, but only write to it; none where
+/// there is no other user to be had.
+fn start_as_nobody(stdout: impl Into<Stdio>) -> Option<Server> {
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    if !support::can("another user", &format!("{nobody} true")) {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    // That user may not reach the executable where it is.
+    std::fs::copy(env!("CARGO_BIN_EXE_server"), folder.path().join("server")).unwrap();
+    let mut command = support::script(&format!("exec {nobody} ./server -port 0"));
+    command.stdout(stdout);
+    Some(Server::start_command(folder, command))
+}
+
+#[test]
+fn a_full_pipe_of_another_user() {
+    let (reader, writer) = io::pipe().unwrap();
+    if let Some(server) = start_as_nobody(writer) {
+        serve(&server);
+        check_what_is_shown(server, reader);
+    }
+}
+
+#[test]
+fn a_pipe_of_another_user_that_nobody_reads_does_not_hold_the_stop() {
+    let (_reader, writer) = io::pipe().unwrap();
+    if let Some(server) = start_as_nobody(writer) {
+        serve(&server);
+        assert!(server.stop().status.success());
+    }
+}
+
+/// A file on a disk that hangs: every write to it takes so long that the load would not end if it
+/// waited for that.
+#[test]
+fn a_file_that_hangs() {
+    if !support::can("strace", "strace -V") {
+        return;
+    }
+    let command = support::script(
+        "exec strace -D -f -qq -o /dev/null -P shown -e trace=write \
+         -e inject=write:delay_enter=3s $SERVER -port 0 >shown",
+    );
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    serve(&server);
+    assert_eq!(server.connect().ask("still there"), "ok");
+    // The write under way holds even the end of the process.
+    server.kill();
+}
+
+/// `stty tostop` has a terminal stop whoever writes to it from the background.
+#[test]
+fn a_terminal_that_stops_writers_in_the_background() {
+    if !support::can(
+        "a terminal for a shell",
+        "script -qec 'bash -c true' /dev/null",
+    ) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let said = folder.path().join("said");
+    let shell = "set -m; stty tostop; $SERVER -port 0 2>said & echo $! >pid; cat";
+    std::fs::write(folder.path().join("shell"), shell).unwrap();
+    let mut command = support::script("exec script -qec 'bash shell' /dev/null");
+    command
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut terminal = command.spawn().unwrap();
+    let shown = support::lines(terminal.stdout.take().unwrap());
+    let address = wait_until("the server listens", || {
+        let said = std::fs::read_to_string(&said).ok()?;
+        said.lines()
+            .find_map(|line| line.strip_prefix("listening on "))?
+            .parse()
+            .ok()
+    });
+    let mut client = Client::connect(address);
+    for _ in 0..3 {
+        assert_eq!(client.ask("from the background"), "ok");
+    }
+    wait_until("what is shown", || {
+        shown.try_recv().ok()?.contains("recieved: ").then_some(())
+    });
+    let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let stopped = || {
+        std::fs::read_to_string(&said)
+            .unwrap()
+            .contains("stopped: ")
+    };
+    wait_until("the stop", || stopped().then_some(()));
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
 }

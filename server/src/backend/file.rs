@@ -102,11 +102,11 @@ impl<F: Storage> BackEnd for LogFile<F> {
         let path = self.path.display();
         let again = self.reopen_failed;
         match self.journal.reopen(&self.path) {
-            Ok(mended) => {
+            Ok(damage) => {
                 self.displaced = false;
                 self.reopen_failed = false;
-                if mended {
-                    log::warn!("{path}: ended a torn record at its end");
+                if !damage.is_none() {
+                    log::warn!("{path}: {damage}");
                 }
                 let level = if again {
                     log::Level::Warn

@@ -50,6 +50,25 @@ pub fn can(what: &str, test: &str) -> bool {
     can
 }
 
+/// How many clients are served where `limit` files may be open, by the server's sum: its standard
+/// descriptors, a handle on one of them, a listening socket, 12 to be opened, 8 to refuse clients, and
+/// what it inherits of this process.
+pub fn clients_for(limit: usize) -> usize {
+    const CLOSED_BY_EXEC: u32 = 0o2_000_000;
+    let inherited = fs::read_dir("/proc/self/fdinfo").unwrap().filter(|entry| {
+        let path = entry.as_ref().unwrap().path();
+        let number: usize = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // The folder itself is closed by now.
+        let info = fs::read_to_string(&path).unwrap_or("flags: 02000000".to_owned());
+        let flags = info
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .unwrap();
+        number > 2 && u32::from_str_radix(flags.trim(), 8).unwrap() & CLOSED_BY_EXEC == 0
+    });
+    limit - 5 - 12 - 8 - inherited.count()
+}
+
 /// A running server, killed when dropped.
 pub struct Server {
     child: Child,

@@ -247,8 +247,9 @@ impl Storage for Disk {
         Ok(())
     }
 
-    fn byte_at(&self, offset: u64) -> io::Result<u8> {
-        Ok(self.state.borrow().bytes[offset as usize])
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        buffer.copy_from_slice(&self.state.borrow().bytes[offset as usize..][..buffer.len()]);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,0 +1,245 @@
+//! What a crash or a power cut leaves in a log.
+//!
+//! A server that is killed leaves at most one torn record, at the end. A power cut can leave more, since
+//! the pages of a file reach the disk in any order: NULs where some did not, and whole records after
+//! them.
+
+use std::fmt;
+use std::io;
+
+use memchr::memchr;
+
+use super::Storage;
+use crate::record;
+use crate::terminal::plural;
+
+/// How much of the end of a log is looked through, in bytes: what was written long ago was on the
+/// disk when the power failed.
+const LOOK_BACK_BYTES: u64 = 64 << 20;
+
+/// How much of it is read at once, in bytes.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What is wrong with a log that is appended to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// The last record had no newline; it has one now.
+    pub ended_last: bool,
+    /// Lines that are no records; half a record at the end is none of them, unless it has NULs.
+    pub lines: u64,
+    /// Where the first of them begins, in bytes.
+    pub first: u64,
+}
+
+impl Damage {
+    /// Nothing is wrong.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ended_last {
+            f.write_str("ended a torn record at its end")?;
+        }
+        if self.lines > 0 {
+            let between = if self.ended_last { "; " } else { "" };
+            let (n, noun, first) = (self.lines, plural(self.lines, "line"), self.first);
+            write!(
+                f,
+                "{between}has {n} {noun} that a crash or a power cut has left and that are no \
+                 records, the first at byte {first}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a torn last record of a file of this `length` with a newline, and looks for others before it.
+pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
+    let damage = look_through(file, length)?;
+    if damage.ended_last {
+        file.write_all(b"\n")?;
+    }
+    Ok(damage)
+}
+
+fn look_through(file: &impl Storage, length: u64) -> io::Result<Damage> {
+    let start = length.saturating_sub(LOOK_BACK_BYTES);
+    let mut damage = Damage::default();
+    let mut line = Line::begin(start);
+    // Where the look begins in the middle of a record, that one is passed over.
+    let mut is_whole = start == 0;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut at = start;
+    while at < length {
+        let n = CHUNK_BYTES.min((length - at) as usize);
+        file.read_at(&mut chunk[..n], at)?;
+        let mut rest = &chunk[..n];
+        while let Some(end) = memchr(b'\n', rest) {
+            line.take(&rest[..end]);
+            if is_whole && !line.is_record() {
+                damage.note(&line);
+            }
+            (line, is_whole) = (Line::begin(line.start + line.length + 1), true);
+            rest = &rest[end + 1..];
+        }
+        line.take(rest);
+        at += n as u64;
+    }
+    damage.ended_last = line.length > 0;
+    // A crash of the server leaves half a record; NULs in it come from a power cut.
+    if line.has_nul {
+        damage.note(&line);
+    }
+    Ok(damage)
+}
+
+impl Damage {
+    fn note(&mut self, line: &Line) {
+        if self.lines == 0 {
+            self.first = line.start;
+        }
+        self.lines += 1;
+    }
+}
+
+/// What has to be remembered of a line to tell whether it is a record, however long it is.
+struct Line {
+    start: u64,
+    length: u64,
+    /// Its beginning, up to the message and no further.
+    head: Vec<u8>,
+    /// Control characters: one is the tab after the level, further ones no record has.
+    controls: usize,
+    has_nul: bool,
+}
+
+impl Line {
+    fn begin(start: u64) -> Self {
+        Self {
+            start,
+            length: 0,
+            head: Vec::new(),
+            controls: 0,
+            has_nul: false,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let room = record::LONGEST_HEAD - self.head.len();
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.length += bytes.len() as u64;
+        self.controls += bytes.iter().filter(|byte| byte.is_ascii_control()).count();
+        self.has_nul |= memchr(0, bytes).is_some();
+    }
+
+    fn is_record(&self) -> bool {
+        self.controls == 1 && record::has_head(&self.head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Journal, Opening};
+
+    const RECORD: &str = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
+
+    /// Opens a log to append, and says what was found; then opens it again, and finds no less.
+    fn found(content: &[u8]) -> Damage {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, content).unwrap();
+        let damage = Journal::<std::fs::File>::open(&path, Opening::Append, false)
+            .unwrap()
+            .damage;
+        let mut expected = content.to_vec();
+        if damage.ended_last {
+            expected.push(b'\n');
+        }
+        assert_eq!(
+            std::fs::read(&path).unwrap(),
+            expected,
+            "nothing is changed but that"
+        );
+        damage
+    }
+
+    fn damage(ended_last: bool, lines: u64, first: usize) -> Damage {
+        Damage {
+            ended_last,
+            lines,
+            first: first as u64,
+        }
+    }
+
+    #[test]
+    fn whole_records_are_in_order() {
+        assert!(found(b"").is_none());
+        let sent = RECORD.replace("recieved: hello", "send: ok");
+        let refused = sent
+            .replace("INFO", "WARNING")
+            .replace("ok", "error log: full");
+        let other = RECORD.replace("127.0.0.1:49030", "[fe80::1%12]:49030");
+        assert!(found([RECORD, &sent, &refused, &other].concat().as_bytes()).is_none());
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_ended() {
+        let content = [RECORD, &RECORD[..RECORD.len() - 4]].concat();
+        assert_eq!(found(content.as_bytes()), damage(true, 0, 0));
+    }
+
+    #[test]
+    fn what_a_power_cut_leaves_is_found_wherever_it_is() {
+        let nuls = "\0".repeat(5000);
+        let n = RECORD.len();
+        let torn = &RECORD[..n - 10];
+        for (content, expected) in [
+            (format!("{RECORD}{nuls}\n{RECORD}"), damage(false, 1, n)),
+            (format!("{RECORD}{nuls}{RECORD}"), damage(false, 1, n)),
+            (format!("{RECORD}{RECORD}{nuls}"), damage(true, 1, 2 * n)),
+            (
+                format!("{RECORD}{torn}{RECORD}{RECORD}"),
+                damage(false, 1, n),
+            ),
+            (format!("{RECORD}{torn}\n{torn}"), damage(true, 1, n)),
+            (
+                format!("{nuls}{torn}{RECORD}{RECORD}lo\n"),
+                damage(false, 2, 0),
+            ),
+            (format!("{RECORD}\n{RECORD}"), damage(false, 1, n)),
+        ] {
+            assert_eq!(found(content.as_bytes()), expected, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn long_lines_and_long_logs_are_looked_through_in_pieces() {
+        let long = RECORD.replace("hello", &"x".repeat(3 * CHUNK_BYTES));
+        let content = [&long, "torn\n", &long].concat();
+        assert_eq!(found(content.as_bytes()), damage(false, 1, long.len()));
+        // What lies further back than anybody looks may be anything.
+        let content = ["old\n", &long.repeat(90), "torn\n"].concat();
+        assert_eq!(
+            found(content.as_bytes()),
+            damage(false, 1, content.len() - 5)
+        );
+    }
+
+    #[test]
+    fn it_is_told_in_one_line() {
+        for (damage, expected) in [
+            (damage(true, 0, 0), "ended a torn record at its end"),
+            (
+                damage(false, 2, 99),
+                "has 2 lines that a crash or a power cut has left and that are no records, the first \
+                 at byte 99",
+            ),
+        ] {
+            assert_eq!(damage.to_string(), expected);
+        }
+    }
+}
