@@ -113,8 +113,8 @@ impl Options {
         let mut options = Self::default();
         for option in given {
             match option.name {
-                "host" => options.host = option.text()?,
-                "clhost" => options.client_host = option.text()?,
+                "host" => options.host = option.host()?,
+                "clhost" => options.client_host = option.host()?,
                 "port" => options.port = option.number("a port number", 0..=u16::MAX)?,
                 "cl" => options.clients = option.number("a number of clients", 1..=10_000)?,
                 "nt" => options.threads = option.number("a number of threads", turns::THREADS)?,

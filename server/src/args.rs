@@ -7,6 +7,8 @@
 //! [`lexopt`] does the lexing. It reads `-host` as `-h -o -s -t`, so an argument with one dash and
 //! a longer name is taken off its hands before it looks ([`lexopt::Parser::try_raw_args`]).
 
+mod quantity;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -14,7 +16,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::time::Duration;
+
+pub use quantity::LONGEST_TIME;
 
 /// Help texts fit a terminal of this many columns.
 const COLUMNS: usize = 80;
@@ -260,15 +263,6 @@ impl Given {
         })
     }
 
-    /// The value as a duration in seconds, fractions allowed, at most a year.
-    pub fn seconds(&self) -> Result<Duration, UsageError> {
-        const YEAR: f64 = 365.0 * 24.0 * 3600.0;
-        let seconds = self.value.to_str().and_then(|text| text.parse().ok());
-        let seconds = seconds.filter(|s| (0.0..=YEAR).contains(s));
-        let seconds = seconds.map(Duration::from_secs_f64);
-        seconds.ok_or_else(|| self.unexpected("a number of seconds (0 to 31536000)"))
-    }
-
     /// The value as one of the `choices`, each with its spelling.
     pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, UsageError> {
         let chosen = choices
@@ -500,10 +494,6 @@ mod tests {
             let error = given(bad).number("a port number", 0..=65535).unwrap_err();
             let expected = format!("-port: expected a port number (0 to 65535), got '{bad}'");
             assert_eq!(error.to_string(), expected);
-        }
-        assert_eq!(given("0.5").seconds(), Ok(Duration::from_millis(500)));
-        for bad in ["", "x", "-1", "nan", "inf", "1e300"] {
-            given(bad).seconds().unwrap_err();
         }
         let choices = [("line", 1), ("none", 2)];
         assert_eq!(given("none").choice(&choices), Ok(2));

@@ -35,12 +35,7 @@ pub fn listen(host: &str, port: u16, keepalive: Option<Duration>) -> io::Result<
 }
 
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    // `[::1]` is how people write it beside a port.
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let mut addresses: Vec<SocketAddr> = (bare, port)
+    let mut addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| io::Error::other(format!("cannot find '{host}': {error}")))?
         .collect();

@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
         Opt {
             names: &["log"],
             value: "FILE",
-            help: "the log, a regular file, emptied at start (default logging.log)",
+            help: "the log, a regular file, emptied at start unless it is not a log (default logging.log)",
         },
         Opt {
             names: &["append"],
@@ -54,8 +54,8 @@ pub const COMMAND: Command = Command {
         },
         Opt {
             names: &["max-message"],
-            value: "BYTES",
-            help: "the longest message; a longer one is answered with an error (default 65536)",
+            value: "SIZE",
+            help: "the longest message; a longer one is answered with an error (default 64K)",
         },
         Opt {
             names: &["max-clients"],
@@ -64,15 +64,16 @@ pub const COMMAND: Command = Command {
         },
         Opt {
             names: &["idle-timeout"],
-            value: "SECONDS",
-            help: "close a connection on which nothing comes or goes for so long (default 0: \
-                   never)",
+            value: "TIME",
+            help: "close a connection on which nothing comes or goes for so long; one that takes its \
+                   replies slowly is not idle (default 0: never)",
         },
         Opt {
             names: &["keepalive"],
-            value: "SECONDS",
-            help: "probe a silent client after so long; one that has vanished, or takes no replies, \
-                   is dropped within about twice that (default 60; 0: never)",
+            value: "TIME",
+            help: "probe a silent client after so long; one whose machine has gone is dropped after \
+                   about twice that, one that takes its replies slowly is not (default 60s; 0: \
+                   never)",
         },
         Opt {
             names: &["utc"],
@@ -171,27 +172,23 @@ where
 }
 
 fn apply(config: &mut Config, given: &Given) -> Result<(), UsageError> {
+    const SECOND: Duration = Duration::from_secs(1);
     // The loop keeps milliseconds in 32 bits, and compares them across a wrap.
-    const LONGEST_IDLE: u32 = 2_000_000;
+    const LONGEST_IDLE: Duration = Duration::from_secs(20 * 24 * 3600);
     // What the kernel takes for TCP_KEEPIDLE.
-    const LONGEST_KEEPALIVE: u32 = 32_767;
-    let seconds = |n: u32| (n > 0).then(|| Duration::from_secs(n.into()));
+    const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
     match given.name {
-        "host" => config.host = given.text()?,
+        "host" => config.host = given.host()?,
         "port" => config.port = given.number("a port number", 0..=65_535)?,
         "log" => config.log = given.path()?,
         "append" => config.opening = Opening::Append,
         "sync" => config.sync = true,
         "quiet" => config.quiet = true,
         "framing" => config.framing = given.choice(Framing::CHOICES)?,
-        "max-message" => config.max_message = given.number("bytes", 1..=1 << 30)?,
+        "max-message" => config.max_message = given.size(1..=1 << 30)?,
         "max-clients" => config.max_clients = Some(given.number("clients", 1..=1 << 30)?),
-        "idle-timeout" => {
-            config.idle_timeout = seconds(given.number("seconds", 0..=LONGEST_IDLE)?);
-        }
-        "keepalive" => {
-            config.keepalive = seconds(given.number("seconds", 0..=LONGEST_KEEPALIVE)?);
-        }
+        "idle-timeout" => config.idle_timeout = given.time_or_never(SECOND..=LONGEST_IDLE)?,
+        "keepalive" => config.keepalive = given.time_or_never(SECOND..=LONGEST_KEEPALIVE)?,
         "utc" => config.utc = true,
         name => unreachable!("-{name} is in the table but not applied"),
     }
@@ -213,14 +210,14 @@ mod tests {
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
         let table: [(&str, &str, Set); 12] = [
-            ("host", "::1", |c| c.host = "::1".to_owned()),
+            ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
             ("log", "a b.log", |c| c.log = "a b.log".into()),
             ("append", "", |c| c.opening = Opening::Append),
             ("sync", "", |c| c.sync = true),
             ("quiet", "", |c| c.quiet = true),
             ("framing", "none", |c| c.framing = Framing::None),
-            ("max-message", "10", |c| c.max_message = 10),
+            ("max-message", "2K", |c| c.max_message = 2048),
             ("max-clients", "7", |c| c.max_clients = Some(7)),
             ("idle-timeout", "9", |c| {
                 c.idle_timeout = Some(Duration::from_secs(9));
@@ -257,15 +254,15 @@ mod tests {
             ),
             (
                 ["-max-message", "0"],
-                "-max-message: expected bytes (1 to 1073741824), got '0'",
+                "-max-message: expected a size in bytes such as 4096, 64K or 1M (1 to 1G), got '0'",
             ),
             (
                 ["-framing", "lf"],
                 "-framing: expected line or none, got 'lf'",
             ),
             (
-                ["-idle-timeout", "1s"],
-                "-idle-timeout: expected seconds (0 to 2000000), got '1s'",
+                ["-idle-timeout", "1x"],
+                "-idle-timeout: expected a time such as 5s or 1.5m (1s to 20d, or 0: never), got '1x'",
             ),
             (["-log", ""], "-log: expected a path, got ''"),
         ] {

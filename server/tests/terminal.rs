@@ -119,7 +119,7 @@ fn a_full_pipe_on_standard_error() {
             assert_eq!(client.ask("hello"), "ok");
         }
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let status = wait_until("the end", || child.try_wait().unwrap());
     assert!(status.success());
 }

@@ -4,12 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use server::args::{Command, Given, Invocation, Opt, UsageError};
+use server::args::{Command, Given, Invocation, LONGEST_TIME, Opt, UsageError};
 use server::protocol::{DEFAULT_PORT, OK};
 
 use super::template::{DEFAULT_MESSAGE, Template, TemplateError};
 use super::threshold::Threshold;
-use super::units::parse_duration;
 
 pub(super) const COMMAND: Command = Command {
     name: "client load",
@@ -257,7 +256,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Asked, UsageError> {
 impl Options {
     fn take(&mut self, given: &Given) -> Result<(), UsageError> {
         match given.name {
-            "host" => self.host = given.text()?,
+            "host" => self.host = given.host()?,
             "port" => self.port = given.number("a port number", 1..=65535)?,
             "connections" => {
                 self.connections = given.number("a number of connections", 1..=1_000_000)?;
@@ -271,7 +270,7 @@ impl Options {
             "messages" => {
                 self.messages = Some(given.number("a number of messages", 1..=u64::MAX / 2)?);
             }
-            "warmup" => self.warmup = duration(given)?,
+            "warmup" => self.warmup = given.time(Duration::ZERO..=LONGEST_TIME)?,
             "timeout" => self.timeout = positive_duration(given)?,
             "connect-rate" => self.connect_rate = rate(given)?,
             "message" => self.message = text(given)?,
@@ -326,17 +325,8 @@ impl Options {
     }
 }
 
-fn duration(given: &Given) -> Result<Duration, UsageError> {
-    let duration = parse_duration(&given.text()?);
-    duration.ok_or_else(|| given.unexpected("a time, e.g. 500ms, 5s, 2m"))
-}
-
 fn positive_duration(given: &Given) -> Result<Duration, UsageError> {
-    let duration = duration(given)?;
-    if duration < Duration::from_millis(1) {
-        return Err(given.unexpected("a time of at least 1ms"));
-    }
-    Ok(duration)
+    given.time(Duration::from_millis(1)..=LONGEST_TIME)
 }
 
 fn rate(given: &Given) -> Result<f64, UsageError> {
@@ -483,7 +473,7 @@ mod tests {
             (&["-rate", "0"], "-rate: expected a number per second"),
             (
                 &["-duration", "0s"],
-                "-duration: expected a time of at least 1ms",
+                "-duration: expected a time such as 500ms, 5s or 1.5m (1ms to 365d), got",
             ),
             (
                 &["-warmup", "soon"],

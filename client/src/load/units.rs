@@ -1,18 +1,6 @@
 //! Durations, latencies, counts and bytes, as people write and read them.
 
 use std::fmt::Write as _;
-use std::time::Duration;
-
-/// Reads `5s`, `500ms`, `2m`, `1.5h` or, without a unit, seconds. At most a year.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    const YEAR: f64 = 365.0 * 24.0 * 3600.0;
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (number, scale) = split_unit(text, &units).unwrap_or((text, 1.0));
-    let seconds = number.parse::<f64>().ok()? * scale;
-    (0.0..=YEAR)
-        .contains(&seconds)
-        .then(|| Duration::from_secs_f64(seconds))
-}
 
 /// Reads a latency with its unit, `5ms`, `300us`, `1.5s`, in nanoseconds.
 pub(super) fn parse_latency(text: &str) -> Option<f64> {
@@ -134,29 +122,6 @@ pub(super) fn is_deceptive(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read() {
-        for (text, ms) in [
-            ("5s", 5000),
-            ("500ms", 500),
-            ("2m", 120_000),
-            ("1.5h", 5_400_000),
-            ("3", 3000),
-            ("0.25", 250),
-            ("10 s", 10_000),
-            ("0", 0),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Some(Duration::from_millis(ms)),
-                "{text}"
-            );
-        }
-        for bad in ["", "s", "-1s", "5x", "nan", "1e99h", "5 s s"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn latencies_need_a_unit() {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use server::args::{Command, Given, Opt, UsageError};
+use server::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
 use server::protocol::{DEFAULT_PORT, Framing};
 
 /// What `-nt` takes.
@@ -111,17 +111,14 @@ impl Options {
         let mut options = Self::default();
         for option in given {
             match option.name {
-                "nhost" => options.host = option.text()?,
+                "nhost" => options.host = option.host()?,
                 "port" => options.port = option.number("a port number", 1..=u16::MAX)?,
                 "nt" => options.threads = option.number("a number of threads", THREADS)?,
                 "ni" => options.rounds = option.number("a number of rounds", ROUNDS)?,
                 "formula" => options.formula = option.choice(Formula::CHOICES)?,
                 "framing" => options.framing = option.choice(Framing::CHOICES)?,
                 "timeout" => {
-                    options.timeout = option.seconds()?;
-                    if options.timeout.is_zero() {
-                        return Err(option.unexpected("more than 0 seconds"));
-                    }
+                    options.timeout = option.time(Duration::from_millis(1)..=LONGEST_TIME)?;
                 }
                 "quiet" => options.quiet = true,
                 other => unreachable!("-{other} is not in the table"),
@@ -241,7 +238,7 @@ mod tests {
             ),
             (
                 ["-timeout", "0"],
-                "-timeout: expected more than 0 seconds, got '0'",
+                "-timeout: expected a time such as 500ms, 5s or 1.5m (1ms to 365d), got '0'",
             ),
             (
                 ["-nhots", "x"],

@@ -30,7 +30,7 @@ pub(crate) const COMMAND: Command = Command {
              them, :BYTES for one length of message, e.g. 50x16,50x1+18000:21 (all)",
         ),
         opt(&["rounds"], "N", "how often each is measured (7)"),
-        opt(&["seconds"], "S", "for how long each time (0.5)"),
+        opt(&["seconds"], "TIME", "for how long each time (500ms)"),
         opt(
             &["retries"],
             "N",
@@ -125,11 +125,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, U
             }
             "rounds" => options.rounds = given.number("a number of rounds", 1..=1000)?,
             "seconds" => {
-                options.time = given.seconds()?;
                 let possible = Duration::from_millis(50)..=Duration::from_secs(60);
-                if !possible.contains(&options.time) {
-                    return Err(given.unexpected("a number of seconds (0.05 to 60)"));
-                }
+                options.time = given.time(possible)?;
             }
             "retries" => options.retries = given.number("a number", 0..=100)?,
             "seed" => options.seed = given.number("a seed", 0..=u64::MAX)?,

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use numbered::Verdict;
-use server::args::{self, Command, Invocation, Opt, UsageError};
+use server::args::{self, Command, Invocation, LONGEST_TIME, Opt, UsageError};
 
 const COMMAND: Command = Command {
     name: "torture",
@@ -32,8 +32,8 @@ const COMMAND: Command = Command {
     options: &[
         Opt {
             names: &["seconds"],
-            value: "N",
-            help: "begin nothing new after so long (default 120)",
+            value: "TIME",
+            help: "begin nothing new after so long (default 2m)",
         },
         Opt {
             names: &["seed"],
@@ -157,16 +157,19 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let (seconds, seed) = match parse(std::env::args_os().skip(1)) {
+    let (time, seed) = match parse(std::env::args_os().skip(1)) {
         Ok(Ok(asked)) => asked,
         Ok(Err(text)) => return args::print(&text),
         Err(error) => return COMMAND.refuse(&error),
     };
     // Many clients, and the fuzzer replays by the seed as well.
     server::process::raise_descriptor_limit();
-    say(&format!("torture: {seconds} s, -seed {seed}\n"));
+    say(&format!(
+        "torture: {} s, -seed {seed}\n",
+        time.as_secs_f32()
+    ));
     let mut random = Random(seed);
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let deadline = Instant::now() + time;
     let mut rows: Vec<Row> = FAULTS.iter().map(|_| Row::default()).collect();
     loop {
         let mut again = false;
@@ -192,7 +195,7 @@ fn main() -> ExitCode {
     report(&rows)
 }
 
-type Asked = Result<(u64, u64), String>;
+type Asked = Result<(Duration, u64), String>;
 
 /// Seconds and seed, or what to print instead.
 fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Asked, UsageError> {
@@ -200,15 +203,18 @@ fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Asked, UsageE
         Invocation::Print(text) => return Ok(Err(text)),
         Invocation::Run(given) => given,
     };
-    let (mut seconds, mut seed) = (120, RandomState::new().hash_one(0) >> 32);
+    let (mut time, mut seed) = (
+        Duration::from_secs(120),
+        RandomState::new().hash_one(0) >> 32,
+    );
     for option in &given {
         match option.name {
-            "seconds" => seconds = option.number("seconds", 1..=1_000_000)?,
+            "seconds" => time = option.time(Duration::from_secs(1)..=LONGEST_TIME)?,
             "seed" => seed = option.number("a number", 0..=u64::MAX)?,
             name => unreachable!("-{name} is in the table but not applied"),
         }
     }
-    Ok(Ok((seconds, seed)))
+    Ok(Ok((time, seed)))
 }
 
 fn report(rows: &[Row]) -> ExitCode {
