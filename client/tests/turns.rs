@@ -426,9 +426,17 @@ fn bad_options_and_help() {
 }
 
 #[test]
-fn a_launcher_that_has_ended_is_an_error() {
-    let mut command = client(1);
-    let not_the_parent = u32::MAX.to_string();
-    let why = failure(command.env(server::process::LAUNCHER_PID, not_the_parent));
-    assert_eq!(why, "the launcher that started this program has ended");
+fn a_launcher_that_is_not_the_parent_is_ignored_and_told_of() {
+    let port = answering(["ok\n"; 1]);
+    let mut command = client(port);
+    command
+        .args(["-nt", "1", "-ni", "1"])
+        .env("LAUNCHER_PID", "1");
+    let (stdout, stderr, code) = run(&mut command);
+    assert_eq!((stdout.as_str(), code), ("Thread 0, iteration 1\n", 0));
+    let (warning, rest) = stderr.split_once('\n').unwrap();
+    let expected =
+        "client: LAUNCHER_PID=1 in the environment names no launcher of this client: ignored";
+    assert_eq!(warning, expected);
+    assert_eq!(summary(rest).messages, 1);
 }

@@ -163,20 +163,23 @@ impl Listener {
 /// pending network errors of the new socket on as if they were accept's own (`accept(2)`). Only
 /// such errors are here that take the client off the queue, or the loop might never end.
 fn concerns_one_client(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let Some(errno) = error.raw_os_error().map(Errno::from_raw_os_error) else {
+        return false;
+    };
+    #[cfg(target_os = "linux")]
+    if errno == Errno::NONET {
+        return true;
+    }
     matches!(
         errno,
-        Some(
-            Errno::CONNABORTED
-                | Errno::CONNRESET
-                | Errno::INTR
-                | Errno::PROTO
-                | Errno::NOPROTOOPT
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::NONET
-        )
+        Errno::CONNABORTED
+            | Errno::CONNRESET
+            | Errno::INTR
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
     )
 }

@@ -4,10 +4,7 @@ use std::io;
 
 use nix::sys::signal::SigSet;
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
-    test_kill_process,
-};
+use rustix::process::{Pid, Resource, Rlimit, getppid, getrlimit, setrlimit, test_kill_process};
 
 /// The environment variable in which the launcher tells its children its process id.
 pub const LAUNCHER_PID: &str = "LAUNCHER_PID";
@@ -34,7 +31,7 @@ pub fn end_with_launcher() -> io::Result<Tie> {
     };
     let pid = launcher.parse().ok().and_then(Pid::from_raw);
     if pid.is_some() && getppid() == pid {
-        set_parent_process_death_signal(Some(Signal::TERM))?;
+        end_with_parent()?;
         if getppid() == pid {
             return Ok(Tie::Sound);
         }
@@ -47,6 +44,13 @@ pub fn end_with_launcher() -> io::Result<Tie> {
         ));
     }
     Ok(Tie::Foreign(launcher))
+}
+
+/// Has the kernel send this process SIGTERM when its parent ends, where it can do that: macOS cannot.
+fn end_with_parent() -> io::Result<()> {
+    #[cfg(not(target_os = "macos"))]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    Ok(())
 }
 
 /// Lets these signals through, whatever was blocked by whoever started this process. To be called

@@ -477,7 +477,7 @@ mod tests {
             ),
             (
                 &["-warmup", "soon"],
-                "-warmup: expected a time, e.g. 500ms, 5s, 2m, got 'soon'",
+                "-warmup: expected a time such as 500ms, 5s or 1.5m (0s to 365d), got 'soon'",
             ),
             (
                 &["-message", "{sequ}"],

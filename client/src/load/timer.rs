@@ -1,65 +1,21 @@
 //! A timer finer than the milliseconds of `epoll_wait`.
 
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
+#[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), test))]
+mod thread;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+mod timerfd;
 
 use super::clock::Nanos;
-
-/// Wakes its `mio::Poll` once, when the time it was last set to has passed.
-///
-/// It is never read: registered edge-triggered, it reports each expiry, and setting it again
-/// clears the last one.
-#[derive(Debug)]
-pub(super) struct Timer {
-    fd: OwnedFd,
-    /// When it goes off, or did.
-    at: Nanos,
-}
-
-impl Timer {
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Self { fd, at: 0 })
-    }
-
-    /// Sets it to go off at `at`; it is `now`.
-    pub(super) fn set(&mut self, at: Nanos, now: Nanos) -> io::Result<()> {
-        if at == self.at {
-            return Ok(());
-        }
-        self.at = at;
-        let delay = at.saturating_sub(now);
-        let zero = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let value = Timespec {
-            tv_sec: (delay / 1_000_000_000).cast_signed(),
-            tv_nsec: (delay % 1_000_000_000).max(1).cast_signed(),
-        };
-        let once = Itimerspec {
-            it_interval: zero,
-            it_value: value,
-        };
-        timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once)?;
-        Ok(())
-    }
-}
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(super) use thread::Timer;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(super) use timerfd::Timer;
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
-    use mio::{Events, Poll};
+    use mio::{Events, Poll, Token};
 
     use super::*;
 
@@ -67,10 +23,21 @@ mod tests {
     fn it_goes_off_each_time_it_is_set() {
         let mut poll = Poll::new().unwrap();
         let mut timer = Timer::new(poll.registry(), Token(3)).unwrap();
+        check(&mut poll, |delay| timer.set(500 + delay, 500).unwrap());
+    }
+
+    #[test]
+    fn so_does_the_one_of_other_systems() {
+        let mut poll = Poll::new().unwrap();
+        let mut timer = thread::Timer::new(poll.registry(), Token(3)).unwrap();
+        check(&mut poll, |delay| timer.set(500 + delay, 500).unwrap());
+    }
+
+    fn check(poll: &mut Poll, mut set: impl FnMut(u64)) {
         let mut events = Events::with_capacity(8);
         for delay in [0, 200_000, 1_300_000] {
             let set_at = Instant::now();
-            timer.set(500 + delay, 500).unwrap();
+            set(delay);
             poll.poll(&mut events, Some(Duration::from_secs(10)))
                 .unwrap();
             assert_eq!(

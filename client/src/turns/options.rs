@@ -52,8 +52,8 @@ pub(super) const COMMAND: Command = Command {
         },
         Opt {
             names: &["timeout"],
-            value: "SECONDS",
-            help: "how long to wait for the connection, and for each reply (default 10)",
+            value: "TIME",
+            help: "how long to wait for the connection, and for each reply (default 10s)",
         },
         Opt {
             names: &["quiet"],
