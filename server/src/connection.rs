@@ -11,16 +11,19 @@ mod tests;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::batch::{Batch, ClientId};
+use crate::diagnostics::Throttle;
 use crate::framing::{Frame, Framer, Rules};
 use crate::protocol::{Framing, Reply};
 use crate::record::{self, Level};
 use crate::replies::Replies;
+use crate::terminal::plural;
 pub use life::{LastLine, Life};
 
 /// How much one client may have read and staged in one turn, in bytes of input and of what it
@@ -118,6 +121,8 @@ pub struct Workspace {
     prefix: Vec<u8>,
     /// Where replies are put together.
     text: String,
+    /// About clients whose machines have gone.
+    complaint: Throttle,
 }
 
 impl Workspace {
@@ -135,6 +140,22 @@ impl Workspace {
             input: vec![0; input_bytes],
             prefix: Vec::new(),
             text: String::new(),
+            complaint: Throttle::default(),
+        }
+    }
+
+    /// Says of a socket that has failed what happened to its client, which it `owed` so many replies. A
+    /// client may leave without a word; one whose machine does not answer any more was dropped.
+    fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize) {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        if !matches!(
+            error.kind(),
+            HostUnreachable | NetworkUnreachable | TimedOut
+        ) {
+            log::debug!("{peer}: {error}");
+        } else if let Some(ending) = self.complaint.pass(Instant::now()) {
+            let left = replies_left(owed);
+            log::warn!("{peer}: dropped, its machine does not answer: {error}{left}{ending}");
         }
     }
 
@@ -333,7 +354,7 @@ impl<S: Socket> Connection<S> {
                 self.ready -= Ready::READABLE | Ready::READ_TO_END;
             }
             Err(error) => {
-                log::debug!("{}: {error}", self.peer);
+                share.work.tell_of(&self.peer, &error, self.owed());
                 self.give_up();
             }
         }
@@ -412,7 +433,7 @@ impl<S: Socket> Connection<S> {
         let n = match self.socket.write(bytes) {
             Ok(n) => n,
             Err(error) => {
-                self.cannot_write(&error);
+                self.cannot_write(&error, work);
                 return sent;
             }
         };
@@ -436,12 +457,15 @@ impl<S: Socket> Connection<S> {
     /// A write has failed, and with that has taken the socket's error, which no read will see any
     /// more. After a FIN, Linux tells of a reset as EPIPE, and the input has its true end; without
     /// one as ECONNRESET (`tcp_reset` in the kernel's `tcp_input.c`), and there is no end to come.
-    fn cannot_write(&mut self, error: &io::Error) {
+    fn cannot_write(&mut self, error: &io::Error, work: &mut Workspace) {
         match error.kind() {
             io::ErrorKind::Interrupted => {}
             io::ErrorKind::WouldBlock => self.ready -= Ready::WRITABLE,
             io::ErrorKind::BrokenPipe => self.hang_up(LastLine::AsReadingTells),
-            _ => self.hang_up(LastLine::Dropped),
+            _ => {
+                work.tell_of(&self.peer, error, self.owed());
+                self.hang_up(LastLine::Dropped);
+            }
         }
     }
 
@@ -511,6 +535,14 @@ impl<S: Socket> Connection<S> {
     #[cfg(test)]
     pub(crate) fn footprint(&self) -> (usize, usize) {
         (self.framer.held_bytes(), self.replies.len())
+    }
+}
+
+/// How many replies a client has left, for the end of what is said of it.
+pub fn replies_left(owed: usize) -> String {
+    match owed {
+        0 => String::new(),
+        n => format!(", {n} {} not taken", plural(n as u64, "reply")),
     }
 }
 

@@ -183,3 +183,26 @@ fn concerns_one_client(error: &io::Error) -> bool {
             | Errno::HOSTUNREACH
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as Client;
+
+    use super::*;
+
+    /// Whoever waits at one address does not keep those waiting who wait at another.
+    #[test]
+    fn addresses_are_served_in_turns() {
+        let mut sockets = crate::net::listen("127.0.0.1", 0, None).unwrap();
+        sockets.append(&mut crate::net::listen("127.0.0.1", 0, None).unwrap());
+        let mut listeners = Listeners::new(sockets);
+        let addresses: Vec<_> = listeners.addresses().map(Result::unwrap).collect();
+        let connect = |address| (0..3).map(move |_| Client::connect(address).unwrap());
+        let clients: Vec<Client> = addresses.iter().flat_map(connect).collect();
+        listeners.note_all();
+        let accept = || Some(listeners.accept(Instant::now())?.0.local_addr().unwrap());
+        let order: Vec<_> = std::iter::from_fn(accept).collect();
+        assert_eq!(order, addresses.repeat(3));
+        drop(clients);
+    }
+}

@@ -178,8 +178,11 @@ impl Terminal {
 
 /// The noun for `count` things.
 pub fn plural(count: u64, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{noun}{ending}")
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => noun.to_owned(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) => format!("{noun}s"),
+    }
 }
 
 #[cfg(test)]

@@ -305,4 +305,18 @@ fn clients_that_vanish_are_dropped() {
         client.kill().unwrap();
         client.wait().unwrap();
     }
+    // One was found out by the kernel, one by asking it.
+    let ended = server.stop();
+    assert_eq!(
+        ended.count_said("dropped, its machine does not answer"),
+        1,
+        "{:?}",
+        ended.said
+    );
+    assert_eq!(
+        ended.count_said("dropped, its machine has not answered"),
+        1,
+        "{:?}",
+        ended.said
+    );
 }

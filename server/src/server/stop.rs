@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::clients::Walk;
 use super::{Failure, Server};
 use crate::backend::BackEnd;
+use crate::connection::replies_left;
+use crate::terminal::plural;
 
 /// After so long, nobody is accepted any more, and what is still unread is answered
 /// `error shutting-down`.
@@ -31,6 +33,8 @@ pub(super) struct Stop {
     step: Step,
     /// Who has been told of this step.
     walk: Walk,
+    /// Clients that did not take their replies in time, and how many these were.
+    cut_off: (u64, usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +84,13 @@ impl<B: BackEnd> Server<B> {
     pub fn begin_stop(&mut self) {
         log::info!("stopping: {} connected", self.clients.len());
         let (begun, step, walk) = (self.now, Step::Drain, self.clients.walk());
-        self.stop = Some(Stop { begun, step, walk });
+        let cut_off = (0, 0);
+        self.stop = Some(Stop {
+            begun,
+            step,
+            walk,
+            cut_off,
+        });
         self.listeners.resume();
         self.listeners.note_all();
     }
@@ -105,7 +115,12 @@ impl<B: BackEnd> Server<B> {
                 Step::Refuse => connection.refuse(),
                 Step::Close => connection.close(),
                 Step::Force if connection.awaits_commit() => connection.close(),
-                Step::Force | Step::Abandon => connection.give_up(),
+                Step::Force | Step::Abandon => {
+                    let (clients, replies) = &mut stop.cut_off;
+                    *clients += u64::from(connection.owed() > 0);
+                    *replies += connection.owed();
+                    connection.give_up();
+                }
             }
             true
         });
@@ -123,8 +138,12 @@ impl<B: BackEnd> Server<B> {
             && self.commits.is_idle()
     }
 
-    /// Gives the terminals a moment for the last records.
+    /// Says who was cut off, and gives the terminals a moment for the last records.
     pub(super) fn finish(&mut self) {
+        if let Some((clients @ 1.., replies)) = self.stop.as_ref().map(|stop| stop.cut_off) {
+            let (noun, left) = (plural(clients, "client"), replies_left(replies));
+            log::warn!("{clients} {noun} cut off by the stop{left}");
+        }
         let deadline = Instant::now() + SHOW_WITHIN;
         self.terminal.finish(deadline, self.clock.text());
     }

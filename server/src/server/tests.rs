@@ -5,6 +5,7 @@
 //! always hold is checked, and in the end that everything was answered as the log says. `FUZZ_SEED`
 //! replays a run and `FUZZ_CASES` makes it longer.
 
+mod budgets;
 mod commits;
 mod log;
 mod talker;
@@ -358,7 +359,11 @@ impl World {
     fn check_queues(&self) -> TestCaseResult {
         let server = &self.server;
         for (key, client) in server.clients.iter() {
-            prop_assert!(!client.is_done(), "{key} is not reaped: {client:?}");
+            let leaves = client.ready.contains(Ready::QUEUED_TO_REAP);
+            prop_assert!(
+                leaves == client.is_done(),
+                "{key} is not reaped: {client:?}"
+            );
             prop_assert!(!client.wants_end(), "{key} is not closed: {client:?}");
             let queues = [
                 (

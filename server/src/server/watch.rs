@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::clients::{Clients, Walk};
-use crate::connection::{Connection, Life, Ready};
+use crate::connection::{Connection, Life, Ready, replies_left};
 use crate::diagnostics::Throttle;
 use crate::options::Config;
 use crate::protocol::Framing;
@@ -203,12 +203,7 @@ impl Watch {
         let Some(ending) = self.dropped.pass(self.now) else {
             return;
         };
-        let (peer, owed) = (&connection.peer, connection.owed());
-        let left = match owed {
-            0 => String::new(),
-            1 => ", 1 reply not taken".to_owned(),
-            n => format!(", {n} replies not taken"),
-        };
+        let (peer, left) = (&connection.peer, replies_left(connection.owed()));
         match reason {
             Reason::Idle(idle) => {
                 let idle = idle.as_secs_f32();

@@ -1,0 +1,95 @@
+//! What is done for many clients is done for some of them in each turn.
+
+use super::*;
+use crate::connection::Life;
+
+const MANY: usize = 300;
+
+/// What is closed or removed in one turn.
+const MOST: usize = 128;
+
+impl World {
+    fn with_many(idle_timeout: Option<Duration>) -> Self {
+        let mut world = Self::new(Setting {
+            room: 0,
+            idle_timeout,
+        });
+        while world.server.clients.len() < MANY {
+            if world.clients.len() < MANY {
+                world.connect();
+            }
+            world.turn().unwrap();
+        }
+        world
+    }
+
+    fn count(&self, life: Life) -> usize {
+        let clients = self.server.clients.iter();
+        clients.filter(|(_, client)| client.life() == life).count()
+    }
+}
+
+#[test]
+fn clients_that_time_out_together_are_not_closed_in_one_breath() {
+    let mut world = World::with_many(Some(Duration::from_secs(5)));
+    let mut walk = world.server.clients.walk();
+    while !walk.is_over() {
+        world.server.clients.go_on(&mut walk, |_, client| {
+            client.moved_at_ms = client.moved_at_ms.wrapping_sub(10_000);
+            true
+        });
+    }
+    world.server.next_chores = Instant::now();
+    let mut closed = Vec::new();
+    while closed.iter().sum::<usize>() < MANY {
+        let before = world.count(Life::Lingering);
+        world.turn().unwrap();
+        closed.push(world.count(Life::Lingering) - before);
+        assert!(closed.len() < 100, "{closed:?}");
+    }
+    assert!(closed.iter().all(|&n| n <= MOST), "{closed:?}");
+}
+
+#[test]
+fn clients_that_leave_together_are_not_removed_in_one_breath() {
+    let mut world = World::with_many(None);
+    world.clients.iter_mut().for_each(Talker::reset);
+    let mut left = MANY;
+    while left > 0 {
+        world.turn().unwrap();
+        let now = world.server.clients.len();
+        assert!(left - now <= MOST, "{left} to {now}");
+        left = now;
+    }
+}
+
+/// One who has just begun to speak is read before those who have been speaking all the time, and one
+/// who comes again and again waits like the others.
+#[test]
+fn new_flows_come_first_for_one_share() {
+    let mut world = World::new(Setting::IN_PLACE);
+    for _ in 0..40 {
+        world.connect();
+    }
+    world.turn().unwrap();
+    let flood = "0 0 .\n".repeat(20_000);
+    let (light, heavy) = (0, 1..40);
+    for k in heavy.clone() {
+        world.clients[k].output = flood.clone().into_bytes();
+        world.clients[k].send(usize::MAX);
+    }
+    // The batch of a turn is too small for all that they have sent.
+    world.turn().unwrap();
+    assert!(world.server.clients.have_input_or_output());
+    let said = b"light .\n";
+    world.clients[light].output.extend_from_slice(said);
+    world.clients[light].send(usize::MAX);
+    world.server.wait(Some(Duration::ZERO)).unwrap();
+    world.server.read();
+    let staged = String::from_utf8_lossy(world.server.commits.staged.records());
+    let first = staged
+        .lines()
+        .find(|line| line.contains("recieved"))
+        .unwrap();
+    assert!(first.ends_with("light ."), "{first}");
+}

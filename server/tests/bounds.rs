@@ -1,0 +1,187 @@
+//! What many clients do at once, or one does for long: the bounds that are written down hold.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use socket2::SockRef;
+use support::{Client, Server, received_from};
+
+const MIB: u64 = 1 << 20;
+
+/// Clients that end their input together, each in the middle of a line that is escaped to four times
+/// its length: one batch of 75 MiB, if the last line did not count.
+#[test]
+fn last_lines_count() {
+    const CLIENTS: usize = 300;
+    let server = Server::start(&["-quiet"]);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(vec![1; 64 << 10]);
+    }
+    // Only so that all ends are found at once.
+    server.signal(Signal::STOP);
+    for client in &clients {
+        client.stream().shutdown(Shutdown::Write).unwrap();
+    }
+    server.signal(Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.reply(), "ok");
+    }
+    let peak = server.peak_memory();
+    assert!(peak < 48 * MIB, "{} MiB", peak / MIB);
+}
+
+/// Good and bad messages in turns, of clients that take no reply to either.
+#[test]
+fn replies_that_alternate_cost_a_count() {
+    const CLIENTS: usize = 200;
+    let server = Server::start(&["-quiet", "-max-message", "1"]);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| Client::connect_deaf(server.address()))
+        .collect();
+    let block = b"\nxx\n".repeat(10_000);
+    for client in &clients {
+        let mut stream = client.stream();
+        stream.set_nonblocking(true).unwrap();
+        let mut quiet = Instant::now();
+        // Until it is not read from any more.
+        while quiet.elapsed() < Duration::from_millis(20) {
+            if stream.write(&block).is_ok() {
+                quiet = Instant::now();
+            }
+        }
+    }
+    let peak = server.peak_memory();
+    assert!(peak < 16 * MIB, "{} MiB", peak / MIB);
+}
+
+/// Resets between the reading of half a line and the reply to the line before it: a storm of them, with
+/// a little more time for the server each.
+#[test]
+fn no_reset_makes_half_a_line_a_message() {
+    for options in [&["-quiet"][..], &["-quiet", "-sync"]] {
+        let server = Server::start(options);
+        let mut peers = Vec::new();
+        for n in 0..2000_u32 {
+            let mut client = server.connect();
+            client.send("whole\nHALF");
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(u64::from(n % 100) * 3) {}
+            peers.push(client.name());
+            SockRef::from(client.stream())
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+        let log = server.stop().log();
+        assert_eq!(log.matches("HALF").count(), 0, "{options:?}");
+    }
+}
+
+/// A line without a line end, then a true end of the input: whether the client waits for replies or
+/// has closed, so that they turn into a reset, it counts.
+#[test]
+fn a_true_end_makes_the_last_line_a_message() {
+    let server = Server::start(&["-quiet"]);
+    let mut peers = Vec::new();
+    for _ in 0..500 {
+        let mut client = server.connect();
+        client.send("whole\nlast");
+        client.stream().shutdown(Shutdown::Write).unwrap();
+        peers.push(client.name());
+    }
+    let log = server.stop().log();
+    for peer in peers {
+        assert_eq!(received_from(&log, &peer), ["whole", "last"], "{peer}");
+    }
+}
+
+#[test]
+fn who_reads_slowly_is_not_gone() {
+    read_slowly(["-keepalive", "1"]);
+}
+
+#[test]
+fn who_reads_slowly_is_not_idle() {
+    read_slowly(["-idle-timeout", "1"]);
+}
+
+/// A client that takes its replies so slowly that the window is closed for seconds, and no byte of them
+/// is acknowledged in that time. Its slowness is the fault, so the time has to pass.
+fn read_slowly(options: [&str; 2]) {
+    let mut server = Server::start(&["-quiet", options[0], options[1]]);
+    let client = Client::connect_deaf(server.address());
+    let mut sender = client.stream().try_clone().unwrap();
+    // More replies than all buffers hold; it ends with the connection.
+    let sending = thread::spawn(move || sender.write_all(&b"\n".repeat(4_000_000)));
+    let mut reader = client.stream();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        reader.read_exact(&mut [0; 30]).unwrap();
+        thread::sleep(Duration::from_millis(10));
+    }
+    server.wait_for_clients(1);
+    client.stream().shutdown(Shutdown::Both).unwrap();
+    // The connection is gone, whatever was left to send.
+    _ = sending.join().unwrap();
+}
+
+#[test]
+fn who_is_idle_is_closed_and_named() {
+    let mut server = Server::start(&["-idle-timeout", "1"]);
+    let mut client = server.connect();
+    let peer = client.name();
+    assert_eq!(client.ask("then nothing"), "ok");
+    server.wait_for_line(&format!("{peer}: closed, nothing came or went for 1 s"));
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
+fn who_waits_in_the_middle_of_a_first_line_is_told_of_once() {
+    let mut server = Server::start(&[]);
+    let mut original = server.connect();
+    original.send("Thread 0, iteration 1");
+    let mut person = server.connect();
+    assert_eq!(person.ask("hello"), "ok");
+    person.send("thinking about the next li");
+    let name = original.name();
+    let hint = format!("no line end yet from {name}; the original's client needs -framing none");
+    server.wait_for_line(&hint);
+    // Nothing is lost by that.
+    original.send(", and more\n");
+    assert_eq!(original.reply(), "ok");
+    let ended = server.stop();
+    assert_eq!(
+        ended.count_said("no line end yet"),
+        0,
+        "once: {:?}",
+        ended.said
+    );
+}
+
+/// Places at the limit come one at a time. Whoever waits at one address gets his turn whoever comes at
+/// the other.
+#[test]
+fn every_address_is_served_at_the_limit() {
+    let server = Server::start(&["-quiet", "-host", "localhost", "-max-clients", "1"]);
+    let port = server.address().port();
+    let _held = Client::connect(([127, 0, 0, 1], port).into());
+    let crowd: Vec<_> = (0..40)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    let Ok(mut other) = TcpStream::connect(("::1", port)) else {
+        eprintln!("skipped: 'localhost' has one address here");
+        return;
+    };
+    other.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    let mut refusal = [0; 10];
+    other.read_exact(&mut refusal).unwrap();
+    assert_eq!(&refusal, b"error too-");
+    drop(crowd);
+}
