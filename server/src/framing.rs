@@ -107,6 +107,8 @@ pub struct Frames<'a> {
     line_ends: Memchr<'a>,
     /// What the framer held when the input came, to be ended by it.
     begun: Option<Box<Held>>,
+    /// The first frame is no line of this input: it began before, or there are no lines.
+    begins_otherwise: bool,
     /// How far the input is dealt with.
     at: usize,
     end: LineEnd,
@@ -114,8 +116,10 @@ pub struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     fn new(framer: &'a mut Framer, rules: Rules, input: &'a [u8], end: LineEnd) -> Self {
+        let begun = framer.held.take();
         Self {
-            begun: framer.held.take(),
+            begins_otherwise: begun.is_some() || rules.framing == Framing::None,
+            begun,
             framer,
             rules,
             input,
@@ -126,25 +130,38 @@ impl<'a> Frames<'a> {
     }
 
     /// The next frame, if there is one.
+    // For every message, in one place: inlined, it saves a tenth of what is done for one.
+    #[inline(always)]
     #[allow(
         clippy::should_implement_trait,
         reason = "a frame is lent until the next"
     )]
+    #[allow(clippy::inline_always, reason = "measured")]
     pub fn next(&mut self) -> Option<Frame<'_>> {
-        let start = self.at;
-        if self.rules.framing == Framing::None {
-            self.at = self.input.len();
-            return (start < self.at).then_some(Frame::Message(self.input));
-        }
-        if self.at == 0 && self.begun.is_some() {
-            return self.end_what_begun();
+        if self.begins_otherwise {
+            return self.first();
         }
         let Some(end) = self.line_ends.next() else {
             self.keep_unfinished(Unfinished::default());
             return None;
         };
+        let line = &self.input[self.at..end];
         self.at = end + 1;
-        Some(frame(self.rules, without_cr(&self.input[start..end])))
+        Some(frame(self.rules, without_cr(line)))
+    }
+
+    /// The first frame where it is no line of this input.
+    #[cold]
+    fn first(&mut self) -> Option<Frame<'_>> {
+        self.begins_otherwise = false;
+        match self.rules.framing {
+            Framing::Line => self.end_what_begun(),
+            Framing::None => {
+                self.at = self.input.len();
+                self.line_ends = memchr_iter(b'\n', &[]);
+                (self.at > 0).then_some(Frame::Message(self.input))
+            }
+        }
     }
 
     /// The frame that began before this input and ends in it, or with it.

@@ -62,7 +62,7 @@ const EVENTS: usize = 1024;
 
 /// How much is read and staged in one turn, in bytes of input and of what the batch grows by. Who
 /// is left goes on in the next turn. It bounds how long somebody waits who has just begun to speak.
-const TURN_BUDGET: usize = 1 << 20;
+const TURN_BUDGET: usize = 512 << 10;
 
 /// How often a turn looks at the poll again before it commits to a log that takes long. Bounded,
 /// since some input fills no batch: a message that is too long must not keep the others waiting
@@ -310,8 +310,8 @@ impl<B: BackEnd> Server<B> {
             return Ok(());
         }
         for _ in 0..MORE_LOOKS {
-            let staged = &self.commits.staged;
-            if staged.messages() == 0 || staged.size() >= TURN_BUDGET || self.events.is_empty() {
+            let brings_more = !self.events.is_empty() || self.clients.to_read() > 0;
+            if self.commits.staged.messages() == 0 || self.commits.is_full() || !brings_more {
                 break;
             }
             self.look(Some(Duration::ZERO))?;

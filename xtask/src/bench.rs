@@ -7,5 +7,5 @@ use crate::release;
 
 /// `args` are the benchmark's.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become(&["server", "client", "bench"], "bench", args)
+    release::build_and_become("release", &["server", "client", "bench"], "bench", args)
 }

@@ -1,4 +1,4 @@
-//! Release builds: made, found, and become.
+//! Optimised builds: made, found, and become.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,12 +9,17 @@ use std::process::{Command, ExitCode};
 
 use crate::fail;
 
-/// Builds the programs of these packages, then becomes the one called `program`.
-pub(crate) fn build_and_become(packages: &[&str], program: &str, args: Vec<OsString>) -> ExitCode {
+/// Builds the programs of these packages with a profile, then becomes the one called `program`.
+pub(crate) fn build_and_become(
+    profile: &str,
+    packages: &[&str],
+    program: &str,
+    args: Vec<OsString>,
+) -> ExitCode {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let build = Command::new(cargo)
-        .args(["build", "--release", "--bins"])
+        .args(["build", "--profile", profile, "--bins"])
         .args(packages.iter().flat_map(|package| ["-p", package]))
         .arg("--manifest-path")
         .arg(manifest)
@@ -25,7 +30,7 @@ pub(crate) fn build_and_become(packages: &[&str], program: &str, args: Vec<OsStr
         Ok(_) => return ExitCode::FAILURE,
         Err(error) => return fail(&format!("cannot run cargo: {error}")),
     }
-    let program = match release_directory() {
+    let program = match directory(profile) {
         Ok(directory) => directory.join(program),
         Err(error) => return fail(&format!("cannot find the build directory: {error}")),
     };
@@ -34,10 +39,11 @@ pub(crate) fn build_and_become(packages: &[&str], program: &str, args: Vec<OsStr
     fail(&format!("cannot run {}: {error}", program.display()))
 }
 
-/// Where release builds are: beside this program's own directory, wherever cargo is told to build.
-fn release_directory() -> io::Result<PathBuf> {
+/// Where builds with this profile are: beside this program's own directory, wherever cargo is told to
+/// build.
+fn directory(profile: &str) -> io::Result<PathBuf> {
     let own = env::current_exe()?;
     let target = own.ancestors().nth(2);
     let target = target.ok_or_else(|| io::Error::other(own.display().to_string()))?;
-    Ok(target.join("release"))
+    Ok(target.join(profile))
 }

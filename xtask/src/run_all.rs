@@ -7,5 +7,10 @@ use crate::release;
 
 /// `args` are the launcher's.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become(&["server", "client", "launcher"], "launcher", args)
+    release::build_and_become(
+        "release",
+        &["server", "client", "launcher"],
+        "launcher",
+        args,
+    )
 }

@@ -18,6 +18,10 @@ const ASKED: usize = 3_000;
 /// Beside silent and slow clients another one waits at most so many times as long as alone.
 const TIMES_AS_LONG: u32 = 3;
 
+/// Shorter waits are not compared: whether the scheduler has two processes share a processor or not
+/// makes as much of a difference.
+const SCHEDULING: Duration = Duration::from_micros(300);
+
 /// Beside a flooder another one waits at most so long.
 const BESIDE_A_FLOODER: Duration = Duration::from_millis(10);
 
@@ -70,7 +74,7 @@ fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, Outcome)
 
 /// Another client's replies beside those that are connected, against what they take `alone`.
 fn beside(alone: Duration, address: SocketAddr) -> Result<Outcome, String> {
-    let bound = TIMES_AS_LONG * alone;
+    let bound = (TIMES_AS_LONG * alone).max(SCHEDULING);
     let (disturbed, mut outcome) = best_p99(address, bound)?;
     outcome.note = format!("p99 alone {alone:.0?}, beside them {disturbed:.0?}");
     outcome.expect(disturbed <= bound, || {

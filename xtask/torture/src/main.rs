@@ -5,6 +5,7 @@
 //!
 //! - `faults`: those that break the server, its disk or its signals under load
 //! - `clients`: those that clients cause, and what others notice of them
+//! - `storms`: those that many clients cause together
 //! - `running`: a server that was started
 //! - `numbered`: the load and the check of the log, which the tests use as well
 
@@ -14,6 +15,7 @@ mod faults;
 #[allow(clippy::missing_docs_in_private_items)]
 mod numbered;
 mod running;
+mod storms;
 
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
@@ -70,6 +72,15 @@ const FAULTS: &[Fault] = &[
     fault("19,000 silent clients", 1, clients::silent),
     fault("slow clients", 1, clients::slow),
     fault("a flooder", 1, clients::flooder),
+    fault("light beside 50 flooders", 1, storms::light_beside_flooders),
+    fault(
+        "light beside 50 of bare LFs",
+        1,
+        storms::light_beside_bare_line_ends,
+    ),
+    fault("slow readers", 1, storms::slow_readers),
+    fault("resets in mid-line", 20, storms::resets),
+    fault("ends in mid-line", 5, storms::ends),
     fault("who never reads", 1, clients::deaf),
     fault("a line of 1 GB", 1, clients::endless_line),
     fault("64 files, 200 clients", 1, faults::few_descriptors),

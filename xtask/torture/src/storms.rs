@@ -1,0 +1,234 @@
+//! Many clients at once that do the same thing, and what a quiet one notices of them.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use socket2::SockRef;
+
+use crate::running::{self, Server, folder, folder_in_memory, log};
+use crate::{Outcome, Random};
+
+/// How many flooders there are.
+const FLOODERS: usize = 50;
+
+/// A light client sends a line this often, and so many of them.
+const EVERY: Duration = Duration::from_millis(10);
+const LINES: usize = 200;
+
+/// The machine may be busy with other things: the best of so many measurements counts, unless an
+/// earlier one is good enough.
+const ATTEMPTS: usize = 6;
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Half a line each, then a reset, at a random moment while the server is busy with the line before.
+pub(crate) fn resets(random: &mut Random) -> Result<Outcome, String> {
+    const RESETS: u64 = 5000;
+    let folder = folder()?;
+    let options = if random.below(2) == 0 { "" } else { "-sync" };
+    let mut server = Server::start(folder.path(), options)?;
+    for n in 0..RESETS {
+        let mut client = TcpStream::connect(server.address).map_err(text)?;
+        writeln!(client, "whole {n}").map_err(text)?;
+        client.write_all(b"HALF").map_err(text)?;
+        let begun = Instant::now();
+        let pause = Duration::from_nanos(random.below(400_000));
+        while begun.elapsed() < pause {}
+        let reset = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+        reset.map_err(text)?;
+    }
+    server.wait_for_clients(0)?;
+    let (status, _) = server.stop()?;
+    let mut outcome = Outcome {
+        sent: RESETS,
+        ..Outcome::default()
+    };
+    let (mut whole, mut half) = (0, 0);
+    for line in running::open(&log(folder.path()))?.lines() {
+        let line = line.map_err(text)?;
+        whole += u32::from(line.contains(" recieved: whole "));
+        half += u32::from(line.contains("HALF"));
+    }
+    outcome.note = format!("{whole} whole lines logged {options}");
+    outcome.expect(status.success(), || format!("ended with {status}"));
+    outcome.expect(half == 0, || format!("{half} half lines logged as whole"));
+    Ok(outcome)
+}
+
+/// A thousand clients that end their input together, in the middle of a line that is escaped to four
+/// times its length.
+pub(crate) fn ends(_: &mut Random) -> Result<Outcome, String> {
+    const CLIENTS: usize = 1000;
+    /// What a client may own, what the server may on top of that, in KiB.
+    const HELD_KIB: u64 = 64 * CLIENTS as u64;
+    const OWN_KIB: u64 = 32 << 10;
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "")?;
+    let connect = |_| TcpStream::connect(server.address);
+    let clients: Result<Vec<_>, _> = (0..CLIENTS).map(connect).collect();
+    let clients = clients.map_err(text)?;
+    let line = vec![1; 64 << 10];
+    for mut client in &clients {
+        client.write_all(&line).map_err(text)?;
+    }
+    // Only so that all ends are found at once.
+    server.signal(Signal::STOP)?;
+    for client in &clients {
+        client.shutdown(Shutdown::Write).map_err(text)?;
+    }
+    server.signal(Signal::CONT)?;
+    let mut outcome = Outcome {
+        sent: CLIENTS as u64,
+        ..Outcome::default()
+    };
+    for mut client in &clients {
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).map_err(text)?;
+        outcome.acknowledged += u64::from(reply == "ok\n");
+    }
+    let (acknowledged, peak) = (outcome.acknowledged, server.peak_kib());
+    outcome.note = format!("{} MiB", peak >> 10);
+    outcome.expect(acknowledged == CLIENTS as u64, || {
+        format!("{acknowledged} answered ok")
+    });
+    outcome.expect(peak < HELD_KIB + OWN_KIB, || {
+        format!("{peak} KiB of memory")
+    });
+    Ok(outcome)
+}
+
+pub(crate) fn light_beside_flooders(_: &mut Random) -> Result<Outcome, String> {
+    beside_flooders(b"Thread 3, iteration 1\n", Duration::from_millis(10))
+}
+
+pub(crate) fn light_beside_bare_line_ends(_: &mut Random) -> Result<Outcome, String> {
+    beside_flooders(b"\n", Duration::from_millis(20))
+}
+
+/// How long a client waits that says little, beside many that say as much as they can and take their
+/// replies.
+fn beside_flooders(line: &[u8], bound: Duration) -> Result<Outcome, String> {
+    let mut outcome = Outcome::default();
+    let (mut best, mut half) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ATTEMPTS {
+        let folder = folder_in_memory()?;
+        let server = Server::start(folder.path(), "")?;
+        let over = AtomicBool::new(false);
+        let measured = thread::scope(|scope| {
+            scope.spawn(|| flood(server.address, line, &over));
+            let measured = light(server.address);
+            over.store(true, Ordering::Relaxed);
+            measured
+        });
+        let times = measured?;
+        outcome.sent += LINES as u64;
+        outcome.acknowledged += LINES as u64;
+        let p99 = times[LINES * 99 / 100];
+        if p99 < best {
+            (best, half) = (p99, times[LINES / 2]);
+        }
+        if best <= bound {
+            break;
+        }
+    }
+    outcome.note = format!("p99 {best:.1?}, p50 {half:.1?}");
+    outcome.expect(best <= bound, || {
+        format!("a light client waits {best:?} (p99)")
+    });
+    Ok(outcome)
+}
+
+/// A line now and then; how long each reply took, the shortest first.
+fn light(address: SocketAddr) -> Result<Vec<Duration>, String> {
+    let stream = TcpStream::connect(address).map_err(text)?;
+    stream.set_nodelay(true).map_err(text)?;
+    let patience = Some(Duration::from_secs(30));
+    stream.set_read_timeout(patience).map_err(text)?;
+    let (mut reader, mut reply) = (BufReader::new(stream), String::new());
+    let mut times = Vec::with_capacity(LINES);
+    for _ in 0..LINES {
+        thread::sleep(EVERY);
+        let sent = Instant::now();
+        reader
+            .get_mut()
+            .write_all(b"now and then\n")
+            .map_err(text)?;
+        reply.clear();
+        reader.read_line(&mut reply).map_err(text)?;
+        if reply != "ok\n" {
+            return Err(format!("answered {reply:?}"));
+        }
+        times.push(sent.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// The flooders, all driven by this thread until it is `over`: so the server has a processor of its own
+/// where there are two.
+fn flood(address: SocketAddr, line: &[u8], over: &AtomicBool) {
+    let connect = |_| {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some(stream)
+    };
+    let streams: Vec<_> = (0..FLOODERS).filter_map(connect).collect();
+    let block = line.repeat((64 << 10) / line.len());
+    let mut replies = vec![0; 64 << 10];
+    while !over.load(Ordering::Relaxed) {
+        let mut moved = false;
+        for mut stream in &streams {
+            // A block that was taken in part goes on with another line, which is as good.
+            moved |= stream.write(&block).is_ok();
+            moved |= stream.read(&mut replies).is_ok();
+        }
+        if !moved {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// Clients that take a reply now and then, with a keepalive that is soon over: none is dropped.
+pub(crate) fn slow_readers(_: &mut Random) -> Result<Outcome, String> {
+    const CLIENTS: usize = 50;
+    const WATCHED: Duration = Duration::from_secs(12);
+    let folder = folder()?;
+    let server = Server::start(folder.path(), "-keepalive 1 -idle-timeout 2")?;
+    let lines = b"\n".repeat(64 << 10);
+    let mut clients = Vec::with_capacity(CLIENTS);
+    for _ in 0..CLIENTS {
+        let mut client = TcpStream::connect(server.address).map_err(text)?;
+        client.set_nonblocking(true).map_err(text)?;
+        let mut quiet = Instant::now();
+        // Until all buffers are full of replies.
+        while quiet.elapsed() < Duration::from_millis(20) {
+            if client.write(&lines).is_ok() {
+                quiet = Instant::now();
+            }
+        }
+        clients.push(client);
+    }
+    let begun = Instant::now();
+    let mut cut_off = 0;
+    while begun.elapsed() < WATCHED {
+        for mut client in &clients {
+            match client.read(&mut [0; 3]) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => cut_off += 1,
+            }
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let mut outcome = Outcome::default();
+    outcome.expect(cut_off == 0, || {
+        "a client that takes replies was dropped".to_owned()
+    });
+    Ok(outcome)
+}
