@@ -55,7 +55,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use server::args;
+use common::args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 

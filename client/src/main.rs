@@ -3,10 +3,10 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use server::args;
+use common::args;
 
 fn main() -> ExitCode {
-    if let Err(error) = server::process::end_with_launcher() {
+    if let Err(error) = common::process::end_with_launcher() {
         _ = writeln!(io::stderr(), "client: {error}");
         return ExitCode::FAILURE;
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use client::turns::summary::Summary;
+use common::summary::Summary;
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Nothing here takes a tenth of this; a client that does hangs.
@@ -429,6 +429,6 @@ fn bad_options_and_help() {
 fn a_launcher_that_has_ended_is_an_error() {
     let mut command = client(1);
     let not_the_parent = u32::MAX.to_string();
-    let why = failure(command.env(server::process::LAUNCHER_PID, not_the_parent));
+    let why = failure(command.env(common::process::LAUNCHER_PID, not_the_parent));
     assert_eq!(why, "the launcher that started this program has ended");
 }

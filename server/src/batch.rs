@@ -1,8 +1,8 @@
 //! What one turn of the loop stages: records for the journal, and the replies that may leave once
 //! those records are in it.
 
-use crate::protocol::Reply;
-use crate::record;
+use common::protocol::Reply;
+use common::record;
 
 /// Records and the replies they owe, committed together: a group commit.
 ///

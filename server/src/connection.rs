@@ -10,14 +10,14 @@ mod tests;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
+use common::protocol::Reply;
+use common::record::{self, Level};
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::batch::Batch;
 use crate::framing::{Frame, Framer, Rules};
-use crate::protocol::Reply;
-use crate::record::{self, Level};
 use crate::replies::Replies;
 
 /// How much one client may have read and staged in one turn, in bytes of input and of log.
@@ -121,8 +121,8 @@ impl Workspace {
     /// Buffers for messages by these rules.
     pub fn new(rules: Rules) -> Self {
         let input = match rules.framing {
-            crate::protocol::Framing::Line => Self::INPUT,
-            crate::protocol::Framing::None => rules.max_message,
+            common::protocol::Framing::Line => Self::INPUT,
+            common::protocol::Framing::None => rules.max_message,
         };
         Self {
             rules,
@@ -396,7 +396,7 @@ fn sent_record(out: &mut Vec<u8>, time: &str, peer: &str, reply: Reply) {
     };
     record::begin(out, level, time, peer, record::SENT);
     match reply {
-        Reply::Ok => out.extend_from_slice(crate::protocol::OK.as_bytes()),
+        Reply::Ok => out.extend_from_slice(common::protocol::OK.as_bytes()),
         // Writing to a Vec cannot fail.
         reply => _ = write!(out, "{reply}"),
     }

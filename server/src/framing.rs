@@ -1,8 +1,7 @@
 //! Cuts the bytes that a client sends into messages. No I/O: bytes in, messages out.
 
+use common::protocol::Framing;
 use memchr::{memchr, memchr_iter};
-
-use crate::protocol::Framing;
 
 /// What makes a message.
 #[derive(Clone, Copy, Debug)]

@@ -4,13 +4,13 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use server::args;
+use common::args;
+use common::process;
 use server::diagnostics::Stderr;
 use server::figures::Figures;
 use server::journal::{Journal, Opened};
 use server::net;
 use server::options::{self, Config, Task};
-use server::process;
 use server::server::{Failure, REFUSALS, Server};
 use server::terminal::Terminal;
 

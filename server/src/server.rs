@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::protocol::Reply;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
@@ -28,7 +29,6 @@ use crate::framing::Rules;
 use crate::journal::{Journal, Storage};
 use crate::listeners::Listeners;
 use crate::options::Config;
-use crate::protocol::Reply;
 use crate::terminal::Terminal;
 use log_file::LogFile;
 use queues::Queues;

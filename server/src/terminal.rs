@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
+use common::record::Level;
 use memchr::{memchr_iter, memrchr};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -22,8 +23,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-
-use crate::record::Level;
 
 /// How many bytes wait for a slow terminal before records are skipped.
 const BACKLOG: usize = 1 << 20;

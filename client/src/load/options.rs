@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use server::args::{Command, Given, Invocation, Opt, UsageError};
-use server::protocol::{DEFAULT_PORT, OK};
+use common::args::{Command, Given, Invocation, Opt, UsageError};
+use common::protocol::{DEFAULT_PORT, OK};
 
 use super::template::{DEFAULT_MESSAGE, Template, TemplateError};
 use super::threshold::Threshold;

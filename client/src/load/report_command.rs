@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use server::args::{self, Command, Given, Invocation, Opt, UsageError};
+use common::args::{self, Command, Given, Invocation, Opt, UsageError};
 
 use super::page::page;
 use super::report::Report;

@@ -9,8 +9,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::process::raise_descriptor_limit;
 use mio::Waker;
-use server::process::raise_descriptor_limit;
 
 use super::clock::{Clock, Nanos, nanos};
 use super::figures::Figures;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use server::args::{self, Command, Invocation, Opt, UsageError};
+use common::args::{self, Command, Invocation, Opt, UsageError};
 
 use super::runfile::RunFile;
 use super::{EXIT_VERIFICATION, print, text};

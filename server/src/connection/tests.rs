@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use common::protocol::Framing;
+
 use super::*;
-use crate::protocol::Framing;
 
 const KEY: usize = 7;
 const TIME: &str = "2019-02-24 15:10:14";

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use common::protocol::Reply;
+
 use super::Failure;
 use crate::batch::Batch;
 use crate::diagnostics::Throttle;
 use crate::journal::{CommitError, Journal, Storage};
-use crate::protocol::Reply;
 use crate::terminal::plural;
 
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use common::args::{self, Command, Invocation, Opt, UsageError};
 use numbered::Verdict;
-use server::args::{self, Command, Invocation, Opt, UsageError};
 
 const COMMAND: Command = Command {
     name: "torture",
@@ -163,7 +163,7 @@ fn main() -> ExitCode {
         Err(error) => return COMMAND.refuse(&error),
     };
     // Many clients, and the fuzzer replays by the seed as well.
-    server::process::raise_descriptor_limit();
+    common::process::raise_descriptor_limit();
     say(&format!("torture: {seconds} s, -seed {seed}\n"));
     let mut random = Random(seed);
     let deadline = Instant::now() + Duration::from_secs(seconds);

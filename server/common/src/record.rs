@@ -43,8 +43,8 @@ impl Level {
 
 /// Appends everything of a record that stands before the message or reply.
 ///
-/// `time` is as [`Clock::text`](crate::clock::Clock::text) gives it, `peer` as [`SocketAddr`]
-/// prints it; `verb` is [`RECEIVED`] or [`SENT`].
+/// `time` is `YYYY-MM-DD hh:mm:ss`, `peer` as [`SocketAddr`] prints it; `verb` is [`RECEIVED`] or
+/// [`SENT`].
 ///
 /// [`SocketAddr`]: std::net::SocketAddr
 pub fn begin(out: &mut Vec<u8>, level: Level, time: &str, peer: &str, verb: &str) {

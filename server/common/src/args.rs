@@ -2,22 +2,20 @@
 //! or `-opt=value`, `-h`/`-help`, `-V`/`-version`.
 //!
 //! A program describes itself as a [`Command`], a table that serves the parser, the help text and
-//! the tests alike. [`Command::parse`] says what was typed; what it means is for the program.
+//! the tests alike. [`Command::parse`] says what was typed; what it means is for the program, which
+//! a [`Given`] helps to read its value.
 //!
 //! [`lexopt`] does the lexing. It reads `-host` as `-h -o -s -t`, so an argument with one dash and
 //! a longer name is taken off its hands before it looks ([`lexopt::Parser::try_raw_args`]).
 
-use std::ffi::{OsStr, OsString};
-use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::Duration;
+mod given;
+mod help;
 
-/// Help texts fit a terminal of this many columns.
-const COLUMNS: usize = 80;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+pub use self::given::{Given, UsageError};
 
 /// Exit code for a command line that could not be understood.
 pub const EXIT_USAGE: u8 = 2;
@@ -61,33 +59,6 @@ pub enum Invocation {
     Print(String),
 }
 
-/// An option or operand as it was given.
-#[derive(Debug)]
-pub struct Given {
-    /// The option's first name; empty for an operand.
-    pub name: &'static str,
-    value: OsString,
-}
-
-/// One line that names the option, says what was expected, and exits 2.
-#[derive(Debug, PartialEq, Eq)]
-pub struct UsageError(String);
-
-impl UsageError {
-    /// An error that is about no single value, e.g. two options that exclude each other.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
 impl Command {
     /// Reads a command line, the program's own name left out.
     pub fn parse<I>(&self, args: I) -> Result<Invocation, UsageError>
@@ -105,7 +76,7 @@ impl Command {
                 }
                 Token::Operand(value) => {
                     let value = value.to_string_lossy();
-                    return Err(UsageError(format!("unexpected argument '{value}'")));
+                    return Err(UsageError::new(format!("unexpected argument '{value}'")));
                 }
             };
             match name.as_str() {
@@ -118,7 +89,9 @@ impl Command {
                 (true, None) => OsString::new(),
                 (true, Some(value)) => {
                     let value = value.to_string_lossy();
-                    return Err(UsageError(format!("-{name} takes no value, got '{value}'")));
+                    return Err(UsageError::new(format!(
+                        "-{name} takes no value, got '{value}'"
+                    )));
                 }
                 (false, Some(value)) => value,
                 (false, None) => self.separate_value(&mut parser, option)?,
@@ -138,7 +111,7 @@ impl Command {
         let (name, expected) = (option.names[0], option.value);
         let value = parser
             .value()
-            .map_err(|_| UsageError(format!("-{name}: expected {expected} after it")))?;
+            .map_err(|_| UsageError::new(format!("-{name}: expected {expected} after it")))?;
         let known = value
             .to_str()
             .and_then(|text| text.strip_prefix('-'))
@@ -146,7 +119,7 @@ impl Command {
             .is_some_and(|text| self.names().any(|name| name == text));
         if known {
             let value = value.to_string_lossy();
-            return Err(UsageError(format!(
+            return Err(UsageError::new(format!(
                 "-{name}: expected {expected}, got the option '{value}' (-{name}={value} if meant)"
             )));
         }
@@ -160,55 +133,13 @@ impl Command {
                 Some(nearest) => format!("did you mean '-{nearest}'?"),
                 None => format!("'{} -help' lists them", self.name),
             };
-            UsageError(format!("unknown option '-{name}': {hint}"))
+            UsageError::new(format!("unknown option '-{name}': {hint}"))
         })
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
         let options = self.options.iter().flat_map(|opt| opt.names);
         options.copied().chain(["help", "version"])
-    }
-
-    /// The help text, ended by a newline, at most 80 columns wide.
-    pub fn help(&self) -> String {
-        let mut text = format!("Usage: {} {}\n\n", self.name, self.usage);
-        wrap(&mut text, "", "", self.about);
-        text.push_str("\nOptions:\n");
-        let about_these: [Opt; 2] = [
-            Opt {
-                names: &["h", "help"],
-                value: "",
-                help: "show this text and exit",
-            },
-            Opt {
-                names: &["V", "version"],
-                value: "",
-                help: "show the version and exit",
-            },
-        ];
-        let all = || self.options.iter().chain(&about_these);
-        let width = all().map(|opt| opt.label().len()).max().unwrap_or(0) + 4;
-        for opt in all() {
-            let label = format!("{:width$}", format!("  {}", opt.label()));
-            wrap(&mut text, &label, &" ".repeat(width), opt.help);
-        }
-        text.push_str(
-            "\nEvery option takes one dash or two, and its value after a space or '='.\n",
-        );
-        if !self.examples.is_empty() {
-            text.push_str("\nExamples:\n");
-        }
-        for (command, meaning) in self.examples {
-            _ = writeln!(text, "  {command}");
-            wrap(&mut text, "      ", "      ", meaning);
-        }
-        if !self.notes.is_empty() {
-            text.push('\n');
-            for line in self.notes.lines() {
-                wrap(&mut text, "", "  ", line);
-            }
-        }
-        text
     }
 
     fn version(&self) -> String {
@@ -219,75 +150,6 @@ impl Command {
     pub fn refuse(&self, error: &UsageError) -> ExitCode {
         _ = writeln!(io::stderr(), "{}: {error}", self.name);
         ExitCode::from(EXIT_USAGE)
-    }
-}
-
-impl Opt {
-    fn label(&self) -> String {
-        let names: Vec<_> = self.names.iter().map(|name| format!("-{name}")).collect();
-        let names = names.join(", ");
-        match self.value {
-            "" => names,
-            value => format!("{names} {value}"),
-        }
-    }
-}
-
-impl Given {
-    /// The value as text.
-    pub fn text(&self) -> Result<String, UsageError> {
-        let text = self.value.to_str().map(str::to_owned);
-        text.ok_or_else(|| self.unexpected("text in UTF-8"))
-    }
-
-    /// The value as a path, which must not be empty.
-    pub fn path(&self) -> Result<PathBuf, UsageError> {
-        if self.value.is_empty() {
-            return Err(self.unexpected("a path"));
-        }
-        Ok(PathBuf::from(&self.value))
-    }
-
-    /// The value as an integer within `range`; `what` names it, e.g. `a port number`.
-    pub fn number<T>(&self, what: &str, range: RangeInclusive<T>) -> Result<T, UsageError>
-    where
-        T: FromStr + PartialOrd + fmt::Display,
-    {
-        let number = self.value.to_str().and_then(|text| text.parse().ok());
-        number.filter(|n| range.contains(n)).ok_or_else(|| {
-            let (low, high) = (range.start(), range.end());
-            self.unexpected(&format!("{what} ({low} to {high})"))
-        })
-    }
-
-    /// The value as a duration in seconds, fractions allowed, at most a year.
-    pub fn seconds(&self) -> Result<Duration, UsageError> {
-        const YEAR: f64 = 365.0 * 24.0 * 3600.0;
-        let seconds = self.value.to_str().and_then(|text| text.parse().ok());
-        let seconds = seconds.filter(|s| (0.0..=YEAR).contains(s));
-        let seconds = seconds.map(Duration::from_secs_f64);
-        seconds.ok_or_else(|| self.unexpected("a number of seconds (0 to 31536000)"))
-    }
-
-    /// The value as one of the `choices`, each with its spelling.
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, UsageError> {
-        let chosen = choices
-            .iter()
-            .find(|(name, _)| self.value == OsStr::new(name));
-        chosen.map(|&(_, choice)| choice).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            self.unexpected(&names.join(" or "))
-        })
-    }
-
-    /// The error for a value that is not what was `expected`.
-    pub fn unexpected(&self, expected: &str) -> UsageError {
-        let value = self.value.to_string_lossy();
-        let subject = match self.name {
-            "" => String::new(),
-            name => format!("-{name}: "),
-        };
-        UsageError(format!("{subject}expected {expected}, got '{value}'"))
     }
 }
 
@@ -325,7 +187,7 @@ fn next_token(parser: &mut lexopt::Parser) -> Result<Option<Token>, UsageError> 
         Ok(Some(lexopt::Arg::Value(value))) => return Ok(Some(Token::Operand(value))),
         Ok(Some(lexopt::Arg::Short(short))) => short.to_string(),
         Ok(Some(lexopt::Arg::Long(long))) => long.to_owned(),
-        Err(error) => return Err(UsageError(error.to_string())),
+        Err(error) => return Err(UsageError::new(error.to_string())),
     };
     Ok(Some(Token::Option(name, parser.optional_value())))
 }
@@ -353,25 +215,6 @@ fn os_string_suffix(arg: &OsStr, len: usize) -> OsString {
     use std::os::unix::ffi::OsStrExt as _;
     let bytes = arg.as_bytes();
     OsStr::from_bytes(&bytes[bytes.len() - len..]).to_owned()
-}
-
-/// Appends `words` to `text` in lines of at most [`COLUMNS`], the first led by `first`, the others
-/// by `rest`.
-fn wrap(text: &mut String, first: &str, rest: &str, words: &str) {
-    let mut line = first.to_owned();
-    let mut lead = first.len();
-    for word in words.split_whitespace() {
-        let space = usize::from(line.len() > lead);
-        if space == 1 && line.chars().count() + 1 + word.chars().count() > COLUMNS {
-            _ = writeln!(text, "{line}");
-            rest.clone_into(&mut line);
-            lead = rest.len();
-        } else if space == 1 {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    _ = writeln!(text, "{}", line.trim_end());
 }
 
 #[cfg(test)]
@@ -490,28 +333,6 @@ mod tests {
     }
 
     #[test]
-    fn values_are_checked() {
-        let given = |value: &str| Given {
-            name: "port",
-            value: value.into(),
-        };
-        assert_eq!(given("80").number("a port number", 0..=65535), Ok(80));
-        for bad in ["", "x", "-1", "65536", "8 0"] {
-            let error = given(bad).number("a port number", 0..=65535).unwrap_err();
-            let expected = format!("-port: expected a port number (0 to 65535), got '{bad}'");
-            assert_eq!(error.to_string(), expected);
-        }
-        assert_eq!(given("0.5").seconds(), Ok(Duration::from_millis(500)));
-        for bad in ["", "x", "-1", "nan", "inf", "1e300"] {
-            given(bad).seconds().unwrap_err();
-        }
-        let choices = [("line", 1), ("none", 2)];
-        assert_eq!(given("none").choice(&choices), Ok(2));
-        let error = given("lines").choice(&choices).unwrap_err().to_string();
-        assert_eq!(error, "-port: expected line or none, got 'lines'");
-    }
-
-    #[test]
     fn help_and_version_win_over_what_follows() {
         for args in [["-h"], ["-help"], ["--help"]] {
             assert!(
@@ -524,18 +345,5 @@ mod tests {
             };
             assert_eq!(text, concat!("demo ", env!("CARGO_PKG_VERSION"), "\n"));
         }
-    }
-
-    #[test]
-    fn long_help_is_wrapped() {
-        let mut text = String::new();
-        wrap(&mut text, "  -a  ", "      ", &"word ".repeat(40));
-        assert!(text.lines().count() > 1);
-        assert!(text.lines().all(|line| line.len() <= COLUMNS));
-        assert!(
-            text.lines()
-                .skip(1)
-                .all(|line| line.starts_with("      word"))
-        );
     }
 }

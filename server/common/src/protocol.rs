@@ -10,6 +10,9 @@ use std::io;
 /// The port that server and clients use unless told otherwise.
 pub const DEFAULT_PORT: u16 = 2005;
 
+/// Where the server writes its log unless told otherwise.
+pub const DEFAULT_LOG: &str = "logging.log";
+
 /// The longest message in bytes, its line end not counted, unless `-max-message` says otherwise.
 pub const DEFAULT_MAX_MESSAGE: usize = 65_536;
 

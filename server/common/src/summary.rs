@@ -1,8 +1,16 @@
-//! The client's closing line, for people and for the launcher.
+//! What the launcher knows of the client: what it may ask for, and the closing line that it gets,
+//! which is for people as well.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// What `-nt` takes.
+pub const THREADS: RangeInclusive<usize> = 1..=100_000;
+
+/// What `-ni` takes.
+pub const ROUNDS: RangeInclusive<u64> = 1..=u64::MAX;
 
 /// What the client did, as its last line on stderr says it after `client: `.
 ///
