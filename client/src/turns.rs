@@ -31,7 +31,7 @@ use self::ring::Ring;
 const STACK_BYTES: usize = 128 * 1024;
 
 /// `client`: reads the command line, takes the turns, says how it went.
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.parse(args) {
         Ok(Invocation::Run(given)) => Options::new(&given),
         Ok(Invocation::Print(text)) => return args::print(&text),
