@@ -1,10 +1,12 @@
 //! `client` takes turns; `client load`, `client verify` and `client report` measure and verify.
 
+mod turns;
+
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use server::args;
-use server::process::{self, Tie};
+use common::args;
+use common::process::{self, Tie};
 
 fn main() -> ExitCode {
     match process::end_with_launcher() {
@@ -24,11 +26,11 @@ fn main() -> ExitCode {
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
     let subcommand = args.first().and_then(|first| first.to_str());
     let run: fn(Vec<_>) -> ExitCode = match subcommand {
-        Some("load") => client::load::main,
-        Some("verify") => client::load::verify_main,
-        Some("report") => client::load::report_main,
+        Some("load") => load::main,
+        Some("verify") => load::verify_main,
+        Some("report") => load::report_main,
         Some(other) if !other.starts_with('-') => return unknown(other),
-        _ => return client::turns::main(args),
+        _ => return turns::main(args),
     };
     run(args.split_off(1))
 }

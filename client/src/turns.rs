@@ -6,13 +6,11 @@
 //! - `connect`: from a host name to a connection, in bounded time
 //! - `connection`: one message out, one reply in; everything a server can do wrong
 //! - `ring`: whose turn it is
-//! - [`summary`]: the closing line, which the launcher reads back
 
 mod connect;
 mod connection;
 mod options;
 mod ring;
-pub mod summary;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -20,21 +18,20 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::args::{self, Invocation};
+use common::protocol::Framing;
+use common::summary::Summary;
 use hdrhistogram::Histogram;
-use server::args::{self, Invocation};
-use server::protocol::Framing;
 
 use self::connection::Connection;
 use self::options::{COMMAND, Options};
-pub use self::options::{ROUNDS, THREADS};
 use self::ring::Ring;
-use self::summary::Summary;
 
 /// Enough for what a thread does here; a thousand threads cost little.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// `client`: reads the command line, takes the turns, says how it went.
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.parse(args) {
         Ok(Invocation::Run(given)) => Options::new(&given),
         Ok(Invocation::Print(text)) => return args::print(&text),

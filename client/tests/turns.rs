@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use client::turns::summary::Summary;
+use common::summary::Summary;
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Nothing here takes a tenth of this; a client that does hangs.

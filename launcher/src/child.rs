@@ -43,7 +43,7 @@ impl Child {
         // In a process group of its own, so that Ctrl-C reaches the launcher only: it says once
         // to each child what to do, whereas a second signal would stop the server the hard way.
         let process = command
-            .env(server::process::LAUNCHER_PID, process::id().to_string())
+            .env(common::process::LAUNCHER_PID, process::id().to_string())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::turns::summary::Summary;
+use common::summary::Summary;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -137,7 +137,7 @@ impl Launch {
     fn phases(&mut self, options: &Options) -> Result<(), End> {
         let (server, client) = (sibling("server")?, sibling("client")?);
         // Two pipes for each child.
-        server::process::raise_descriptor_limit();
+        common::process::raise_descriptor_limit();
         let address = self.start_server(&server, options)?;
         self.start_clients(&client, options, address.port())?;
         self.wait_for_clients()?;

@@ -15,7 +15,7 @@ mod summary;
 
 use std::process::ExitCode;
 
-use server::args::{self, Invocation};
+use common::args::{self, Invocation};
 
 use crate::options::{COMMAND, Options};
 

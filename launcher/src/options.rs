@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use client::turns;
-use server::args::{Command, Given, Opt, UsageError};
-use server::options::Config;
-use server::protocol::DEFAULT_PORT;
+use common::args::{Command, Given, Opt, UsageError};
+use common::protocol::{DEFAULT_LOG, DEFAULT_PORT};
+use common::summary::{ROUNDS, THREADS};
 
 pub(crate) const COMMAND: Command = Command {
     name: "launcher",
@@ -105,8 +104,7 @@ impl Default for Options {
 impl Options {
     /// Where the log is.
     pub(crate) fn log(&self) -> PathBuf {
-        let log = self.log.clone();
-        log.unwrap_or_else(|| Config::default().log)
+        self.log.clone().unwrap_or_else(|| DEFAULT_LOG.into())
     }
 
     pub(crate) fn new(given: &[Given]) -> Result<Self, UsageError> {
@@ -117,8 +115,8 @@ impl Options {
                 "clhost" => options.client_host = option.host()?,
                 "port" => options.port = option.number("a port number", 0..=u16::MAX)?,
                 "cl" => options.clients = option.number("a number of clients", 1..=10_000)?,
-                "nt" => options.threads = option.number("a number of threads", turns::THREADS)?,
-                "ni" => options.rounds = option.number("a number of rounds", turns::ROUNDS)?,
+                "nt" => options.threads = option.number("a number of threads", THREADS)?,
+                "ni" => options.rounds = option.number("a number of rounds", ROUNDS)?,
                 "log" => options.log = Some(option.path()?),
                 "keep" => options.keep = true,
                 other => unreachable!("-{other} is not in the table"),
@@ -130,7 +128,7 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use server::args::Invocation;
+    use common::args::Invocation;
 
     use super::*;
 

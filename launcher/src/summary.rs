@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use client::turns::summary::{Summary, Time};
+use common::summary::{Summary, Time};
 
 /// A line per client, in columns, and one for all, which ends with `about_all`.
 pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {

@@ -6,10 +6,10 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 
+use common::protocol::{DEFAULT_MAX_MESSAGE, Framing};
+use common::record::{self, Level};
 use server::batch::{Batch, ClientId};
 use server::framing::{Framer, Rules};
-use server::protocol::{DEFAULT_MAX_MESSAGE, Framing};
-use server::record::{self, Level};
 
 const TIME: &str = "2019-02-24 15:10:14";
 const PEER: &str = "127.0.0.1:49030";

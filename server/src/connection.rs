@@ -20,10 +20,10 @@ use mio::net::TcpStream;
 use crate::batch::{Batch, ClientId};
 use crate::diagnostics::Throttle;
 use crate::framing::{Frame, Framer, Rules};
-use crate::protocol::{Framing, Reply};
-use crate::record::{self, Level};
 use crate::replies::Replies;
 use crate::terminal::plural;
+use common::protocol::{Framing, Reply};
+use common::record::{self, Level};
 pub use life::{LastLine, Life};
 
 /// How much one client may have read and staged in one turn, in bytes of input and of what it
@@ -564,7 +564,7 @@ fn sent_record(out: &mut Vec<u8>, time: &str, peer: &str, reply: Reply) {
     };
     record::begin(out, level, time, peer, record::SENT);
     match reply {
-        Reply::Ok => out.extend_from_slice(crate::protocol::OK.as_bytes()),
+        Reply::Ok => out.extend_from_slice(common::protocol::OK.as_bytes()),
         // Writing to a Vec cannot fail.
         reply => _ = write!(out, "{reply}"),
     }

@@ -2,7 +2,7 @@
 
 use memchr::{Memchr, memchr_iter};
 
-use crate::protocol::Framing;
+use common::protocol::Framing;
 
 /// What makes a message.
 #[derive(Clone, Copy, Debug)]

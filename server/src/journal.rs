@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::record;
+use common::record;
 pub use damage::Damage;
 
 /// What the journal needs of a file that is opened to append. Tests bring files that fail.

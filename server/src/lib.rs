@@ -5,16 +5,13 @@
 //!
 //! - [`connection`]: one client. [`framing`] cuts its bytes into messages, [`replies`] are what it is
 //!   owed; neither does any I/O.
-//! - [`batch`]: what a turn stages; [`record`] is the shape of it, [`clock`] the time in it.
+//! - [`batch`]: what a turn stages; [`common::record`] is the shape of it, [`clock`] the time in it.
 //! - [`backend`]: where records are kept, as the loop sees it; [`journal`]: the log file. A commit
 //!   is all or nothing.
 //! - [`terminal`] shows records, [`diagnostics`] what goes wrong; neither delays anybody.
 //! - [`net`] and [`listeners`]: sockets, and who comes; [`sock_diag`]: what the kernel knows of them.
 //! - [`options`], [`figures`]: what it is told to do, and what it has done.
-//!
-//! The client and the launcher share [`protocol`], [`args`] and [`process`].
 
-pub mod args;
 pub mod backend;
 pub mod batch;
 pub mod clock;
@@ -26,9 +23,6 @@ pub mod journal;
 pub mod listeners;
 pub mod net;
 pub mod options;
-pub mod process;
-pub mod protocol;
-pub mod record;
 pub mod replies;
 pub mod server;
 pub mod sock_diag;

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use signal_hook::consts::SIGTTOU;
 
-use server::args;
+use common::args;
+use common::process::{self, Tie};
 use server::backend::file::LogFile;
 use server::diagnostics::Stderr;
 use server::figures::Figures;
 use server::journal::{Journal, Opened, Opening};
 use server::net;
 use server::options::{self, Config, Task};
-use server::process::{self, Tie};
 use server::server::{Failure, HANDLED_SIGNALS, REFUSALS, Server};
 use server::terminal::{Terminal, plural};
 

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::args::{Command, Given, Invocation, Opt, UsageError};
+use common::args::{Command, Given, Invocation, Opt, UsageError};
+use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
+
 use crate::journal::Opening;
-use crate::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 /// What `server` takes.
 pub const COMMAND: Command = Command {
@@ -132,7 +133,7 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".to_owned(),
             port: DEFAULT_PORT,
-            log: PathBuf::from("logging.log"),
+            log: PathBuf::from(DEFAULT_LOG),
             opening: Opening::Overwrite,
             sync: false,
             quiet: false,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-use crate::protocol::{Framing, OK, Reply};
+use common::protocol::{Framing, OK, Reply};
 
 /// Replies in the order of their messages. Sixteen bytes while only `ok`s are owed.
 #[derive(Debug, Default)]

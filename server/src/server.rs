@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::protocol::Reply;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
@@ -28,7 +29,6 @@ use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::Listeners;
 use crate::options::Config;
-use crate::protocol::Reply;
 use crate::terminal::Terminal;
 use clients::Clients;
 pub use clients::REFUSALS;

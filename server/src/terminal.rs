@@ -10,7 +10,7 @@ use std::time::Instant;
 use memchr::{memchr_iter, memrchr};
 use mio::{Registry, Token};
 
-use crate::record::Level;
+use common::record::Level;
 use output::Output;
 
 /// How many bytes wait for a slow terminal before records are skipped.

@@ -5,9 +5,9 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use common::protocol::{Framing, OK};
+use common::record;
 use rustix::net::RecvFlags;
-use server::protocol::{Framing, OK};
-use server::record;
 
 /// Replies of servers that keep the contract are a tenth of this.
 const MAX_REPLY: usize = 1024;

@@ -1,16 +1,10 @@
 //! What can be typed after `client`.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use server::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
-use server::protocol::{DEFAULT_PORT, Framing};
-
-/// What `-nt` takes.
-pub const THREADS: RangeInclusive<usize> = 1..=100_000;
-
-/// What `-ni` takes.
-pub const ROUNDS: RangeInclusive<u64> = 1..=u64::MAX;
+use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
+use common::protocol::{DEFAULT_PORT, Framing};
+use common::summary::{ROUNDS, THREADS};
 
 pub(super) const COMMAND: Command = Command {
     name: "client",
@@ -159,7 +153,7 @@ impl Formula {
 
 #[cfg(test)]
 mod tests {
-    use server::args::Invocation;
+    use common::args::Invocation;
 
     use super::*;
 

@@ -215,7 +215,7 @@ impl Ended {
 pub fn children_of(launcher: Pid) -> Vec<(Pid, String)> {
     let mark = format!(
         "{}={}",
-        server::process::LAUNCHER_PID,
+        common::process::LAUNCHER_PID,
         launcher.as_raw_nonzero()
     );
     let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);

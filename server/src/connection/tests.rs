@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use common::protocol::Framing;
+
 use super::*;
-use crate::protocol::Framing;
 
 const KEY: u32 = 7;
 const SERIAL: u32 = 70;

@@ -10,8 +10,8 @@ use std::io;
 use memchr::memchr;
 
 use super::Storage;
-use crate::record;
 use crate::terminal::plural;
+use common::record;
 
 /// How much of the end of a log is looked through, in bytes: what was written long ago was on the
 /// disk when the power failed.

@@ -9,7 +9,7 @@ use slab::Slab;
 use super::queues::Queues;
 use crate::batch::{ClientId, Run};
 use crate::connection::{Connection, Ready};
-use crate::protocol::Reply;
+use common::protocol::Reply;
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.
 pub const REFUSALS: usize = 8;

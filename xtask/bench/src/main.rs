@@ -28,7 +28,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use server::args;
+use common::args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use measure::{Machine, Sample};
@@ -113,7 +113,7 @@ struct Run {
 
 impl Run {
     fn new(options: Options) -> Result<Self, String> {
-        let descriptors = server::process::raise_descriptor_limit();
+        let descriptors = common::process::raise_descriptor_limit();
         let mut about = About {
             date: date(),
             machine: None,

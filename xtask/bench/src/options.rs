@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use server::args::{Command, Given, Invocation, Opt, UsageError};
+use common::args::{Command, Given, Invocation, Opt, UsageError};
 
 use crate::setting::{QUICK, Setting};
 use crate::subject::SUBJECTS;

@@ -23,8 +23,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use common::args::{self, Command, Invocation, LONGEST_TIME, Opt, UsageError};
 use numbered::Verdict;
-use server::args::{self, Command, Invocation, LONGEST_TIME, Opt, UsageError};
 
 const COMMAND: Command = Command {
     name: "torture",
@@ -174,7 +174,7 @@ fn main() -> ExitCode {
         Err(error) => return COMMAND.refuse(&error),
     };
     // Many clients, and the fuzzer replays by the seed as well.
-    server::process::raise_descriptor_limit();
+    common::process::raise_descriptor_limit();
     say(&format!(
         "torture: {} s, -seed {seed}\n",
         time.as_secs_f32()

@@ -36,7 +36,7 @@ struct Connection {
 }
 
 fn serve() -> io::Result<()> {
-    server::process::raise_descriptor_limit();
+    common::process::raise_descriptor_limit();
     // The listener of our server, so that accepted sockets have the same options.
     let mut listeners = server::net::listen("127.0.0.1", 0, None)?;
     let listener = &mut listeners[0];

@@ -1,0 +1,222 @@
+//! Line charts as SVG that takes its colours from the page it stands in.
+
+use std::error::Error;
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
+use plotters::prelude::*;
+
+/// How many colours for lines the page has: `--line0` and on.
+pub(crate) const COLOURS: usize = 6;
+
+/// Colours that stand for the page's own until the drawing is done.
+const TEXT: RGBColor = RGBColor(1, 2, 3);
+const GRID: RGBColor = RGBColor(4, 5, 6);
+const LINES: [RGBColor; COLOURS] = [
+    RGBColor(0, 0, 16),
+    RGBColor(0, 0, 32),
+    RGBColor(0, 0, 48),
+    RGBColor(0, 0, 64),
+    RGBColor(0, 0, 80),
+    RGBColor(0, 0, 96),
+];
+
+/// Twice what is shown: points have whole coordinates.
+const SIZE: (u32, u32) = (1760, 520);
+const FONT: u32 = 27;
+
+/// Points are marked where they are few enough to be told apart.
+const MARKED: usize = 40;
+
+/// A line; it has a gap where there is no value.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// Which of the page's colours.
+    pub(crate) colour: usize,
+    pub(crate) points: Vec<(f64, Option<f64>)>,
+}
+
+/// An axis from the first of its range to the last, labelled where it has ticks.
+#[derive(Clone, Debug)]
+pub(crate) struct Axis {
+    pub(crate) range: (f64, f64),
+    pub(crate) ticks: Vec<(f64, String)>,
+}
+
+/// Draws `lines`.
+pub(crate) fn draw(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String, String> {
+    let mut svg = String::new();
+    draw_into(&mut svg, x, y, lines).map_err(|error| format!("cannot draw a chart: {error}"))?;
+    let mut svg = svg
+        .replace(&attribute(TEXT), "\"currentColor\"")
+        .replace(&attribute(GRID), "\"var(--grid)\"");
+    for (n, &colour) in LINES.iter().enumerate() {
+        svg = svg.replace(&attribute(colour), &format!("\"var(--line{n})\""));
+    }
+    Ok(svg)
+}
+
+fn attribute(RGBColor(r, g, b): RGBColor) -> String {
+    format!("\"#{r:02X}{g:02X}{b:02X}\"")
+}
+
+fn draw_into(svg: &mut String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<(), Box<dyn Error>> {
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let mut chart = ChartBuilder::on(&area)
+        .margin_top(20)
+        .margin_right(50)
+        .x_label_area_size(50)
+        .y_label_area_size(150)
+        .build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(GRID.stroke_width(2))
+        .axis_style(GRID.stroke_width(2))
+        .label_style(("sans-serif", FONT).into_font().color(&TEXT))
+        .draw()?;
+    for line in lines {
+        let colour = LINES[line.colour % COLOURS];
+        for piece in line.points.split(|(_, value)| value.is_none()) {
+            let points = piece.iter().filter_map(|&(x, value)| Some((x, value?)));
+            let points: Vec<_> = points.collect();
+            if line.points.len() <= MARKED {
+                let mark = |&point: &(f64, f64)| Circle::new(point, 5, colour.filled());
+                chart.draw_series(points.iter().map(mark))?;
+            }
+            chart.draw_series(LineSeries::new(points, colour.stroke_width(4)))?;
+        }
+    }
+    drop(chart);
+    area.present()?;
+    Ok(())
+}
+
+impl Axis {
+    /// From 0 to a little above `top`, with ticks at round values.
+    pub(crate) fn linear(top: f64, label: fn(f64) -> String) -> Self {
+        let top = if top > 0.0 { top } else { 1.0 };
+        let rough = top / 5.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let steps = [1.0, 2.0, 5.0, 10.0];
+        let step = steps
+            .iter()
+            .map(|step| step * power)
+            .find(|&step| step >= rough);
+        let step = step.unwrap_or(rough);
+        let count = (top / step + 1e-9).floor() as u32;
+        let ticks = (0..=count).map(|n| f64::from(n) * step);
+        Self {
+            range: (0.0, top * 1.05),
+            ticks: ticks.map(|value| (value, label(value))).collect(),
+        }
+    }
+
+    /// From `bottom` to `top` on a logarithmic scale: what is drawn there are logarithms.
+    pub(crate) fn logarithmic(bottom: f64, top: f64, label: fn(f64) -> String) -> Self {
+        let (bottom, top) = (bottom.max(1.0), top.max(2.0));
+        let range = (bottom.log10() - 0.05, top.log10() + 0.05);
+        // One, two or three ticks for each power of ten, as there is room.
+        let steps: &[f64] = match range.1 - range.0 {
+            width if width < 2.0 => &[1.0, 2.0, 5.0],
+            width if width < 4.0 => &[1.0, 3.0],
+            _ => &[1.0],
+        };
+        let powers = range.0.floor() as i32..=range.1.ceil() as i32;
+        let values = powers.flat_map(|power| steps.iter().map(move |s| s * 10f64.powi(power)));
+        let ticks = values.filter(|value| (range.0..=range.1).contains(&value.log10()));
+        Self {
+            range,
+            ticks: ticks.map(|value| (value.log10(), label(value))).collect(),
+        }
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        let (low, high) = self.range;
+        let part = (value - low) / (high - low);
+        from + (part * f64::from(to - from)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() {
+            return Vec::new();
+        }
+        self.ticks.iter().map(|(value, _)| *value).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.0..self.range.1
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    #[expect(clippy::float_cmp, reason = "ticks are asked for as they were given")]
+    fn format_ext(&self, value: &f64) -> String {
+        let tick = self.ticks.iter().find(|(tick, _)| tick == value);
+        tick.map_or(String::new(), |(_, label)| label.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_has_its_lines_ticks_and_the_pages_colours() {
+        let x = Axis::linear(10.0, |value| format!("{value} s"));
+        let y = Axis::logarithmic(30_000.0, 2_000_000.0, |value| format!("{value:.0}"));
+        let points = vec![
+            (0.0, Some(5.0)),
+            (1.0, None),
+            (2.0, Some(6.0)),
+            (3.0, Some(5.5)),
+        ];
+        let line = Line { colour: 1, points };
+        let svg = draw(&x, &y, &[line]).unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        assert_eq!(
+            svg.matches("<polyline").filter(|_| true).count(),
+            2 + axes(&svg)
+        );
+        assert_eq!(svg.matches("<circle").count(), 3);
+        for expected in [
+            "var(--line1)",
+            "var(--grid)",
+            "currentColor",
+            "10 s",
+            "1000000",
+        ] {
+            assert!(svg.contains(expected), "{expected} in {svg}");
+        }
+        assert!(!svg.contains("\"#"), "{svg}");
+    }
+
+    /// Polylines that are not drawn in a line's colour.
+    fn axes(svg: &str) -> usize {
+        let polylines = svg.split("<polyline").skip(1);
+        polylines
+            .filter(|text| !text[..text.find('>').unwrap()].contains("--line"))
+            .count()
+    }
+
+    #[test]
+    fn ticks_are_round_and_within_the_range() {
+        let labels =
+            |axis: &Axis| -> Vec<_> { axis.ticks.iter().map(|(_, label)| label.clone()).collect() };
+        let linear = Axis::linear(1_900_000.0, |value| format!("{value}"));
+        assert_eq!(labels(&linear), ["0", "500000", "1000000", "1500000"]);
+        assert_eq!(
+            labels(&Axis::linear(0.0, |value| format!("{value:.1}"))).len(),
+            6
+        );
+        let log = Axis::logarithmic(90.0, 600.0, |value| format!("{value}"));
+        assert_eq!(labels(&log), ["100", "200", "500"]);
+        let log = Axis::logarithmic(5.0, 4e8, |value| format!("{value}"));
+        assert_eq!(labels(&log).len(), 8);
+    }
+}

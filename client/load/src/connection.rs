@@ -1,0 +1,183 @@
+//! One connection of a worker: its socket, what it has to send, what it is owed.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _, Write as _};
+
+use mio::net::TcpStream;
+
+use crate::clock::Nanos;
+use crate::ledger::Ledger;
+use crate::replies::Replies;
+
+/// A connection; the worker decides what it sends and when.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) stage: Stage,
+    pub(crate) replies: Replies,
+    pub(crate) pending: Pending,
+    pub(crate) ledger: Ledger,
+    /// What the kernel did not take.
+    unsent: Vec<u8>,
+    /// When the server last sent something, or began to owe a reply.
+    pub(crate) heard_at: Nanos,
+    /// Stands in the worker's queue of connections with room.
+    pub(crate) queued: bool,
+    /// Stands in the worker's list of connections to read again.
+    pub(crate) unread: bool,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Asked for at this time.
+    Connecting(Nanos),
+    /// The greeting is not complete.
+    Greeting,
+    Ready,
+    /// Takes nothing more, but its last replies may still be read.
+    Broken,
+    Closed,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, greeting: u32, now: Nanos) -> Self {
+        Self {
+            stream,
+            stage: Stage::Connecting(now),
+            replies: Replies::after_greeting(greeting),
+            pending: Pending::default(),
+            ledger: Ledger::default(),
+            unsent: Vec::new(),
+            heard_at: now,
+            queued: false,
+            unread: false,
+        }
+    }
+
+    /// Whether a message given to [`Self::send`] now would go to the kernel at once.
+    pub(crate) fn can_send(&self) -> bool {
+        self.stage == Stage::Ready && self.unsent.is_empty()
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Notes `n` messages whose latency counts from `time`; sent at `now`.
+    pub(crate) fn owe(&mut self, time: Nanos, n: u32, now: Nanos) {
+        if self.pending.count == 0 {
+            self.heard_at = now;
+        }
+        self.pending.push(time, n);
+        self.ledger.send(n);
+    }
+
+    /// Sends `bytes`, or keeps what the kernel does not take for [`Self::flush`].
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        debug_assert!(self.unsent.is_empty(), "flush comes first");
+        let taken = write(&self.stream, bytes)?;
+        if taken < bytes.len() {
+            self.unsent.extend_from_slice(&bytes[taken..]);
+        }
+        Ok(())
+    }
+
+    /// Sends what was kept.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let taken = write(&self.stream, &self.unsent)?;
+        if taken == self.unsent.len() {
+            // Given back: most connections never need it again.
+            self.unsent = Vec::new();
+        } else {
+            self.unsent.drain(..taken);
+        }
+        Ok(())
+    }
+
+    /// Reads once; none if there is nothing now.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match (&self.stream).read(buffer) {
+                Ok(n) => return Ok(Some(n)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(None),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+/// How many of `bytes` the kernel takes now.
+fn write(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match stream.write(&bytes[taken..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => taken += n,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => break,
+                io::ErrorKind::Interrupted => {}
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(taken)
+}
+
+/// The messages that wait for their reply, as runs of one time each: memory for what differs.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    runs: VecDeque<(Nanos, u32)>,
+    pub(crate) count: u32,
+}
+
+impl Pending {
+    fn push(&mut self, time: Nanos, n: u32) {
+        self.count += n;
+        match self.runs.back_mut() {
+            Some((last, run)) if *last == time => *run += n,
+            _ => self.runs.push_back((time, n)),
+        }
+    }
+
+    /// Takes the oldest `n`, or all there are, and calls `each` with a time and how many share it.
+    pub(crate) fn take(&mut self, n: u32, mut each: impl FnMut(Nanos, u32)) {
+        let mut left = n.min(self.count);
+        self.count -= left;
+        while left > 0 {
+            let Some((time, run)) = self.runs.front_mut() else {
+                return;
+            };
+            let taken = left.min(*run);
+            each(*time, taken);
+            left -= taken;
+            *run -= taken;
+            if *run == 0 {
+                self.runs.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_messages_come_back_in_order() {
+        let mut pending = Pending::default();
+        for (time, n) in [(10, 2), (10, 1), (20, 4)] {
+            pending.push(time, n);
+        }
+        assert_eq!((pending.count, pending.runs.len()), (7, 2));
+        let mut taken = Vec::new();
+        pending.take(2, |time, n| taken.push((time, n)));
+        pending.take(3, |time, n| taken.push((time, n)));
+        pending.take(99, |time, n| taken.push((time, n)));
+        assert_eq!(taken, [(10, 2), (10, 1), (20, 2), (20, 2)]);
+        assert_eq!(pending.count, 0);
+    }
+}

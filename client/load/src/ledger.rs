@@ -1,0 +1,111 @@
+//! What became of every message of a connection, kept small.
+
+use serde::{Deserialize, Serialize};
+
+/// The fate of messages 0 to `sent` of one connection. Replies come in the order of the messages,
+/// so the first `answered` have one: an acknowledgement, except where `rejected` says otherwise.
+///
+/// At most 8 bytes for every two messages, when every other one is rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ledger {
+    pub(crate) sent: u64,
+    pub(crate) answered: u64,
+    /// Runs: so many acknowledged, then so many rejected. What follows the last is acknowledged.
+    rejected: Vec<(u32, u32)>,
+    /// Acknowledged since the last rejected one.
+    #[serde(skip)]
+    since: u64,
+}
+
+impl Ledger {
+    pub(crate) fn send(&mut self, n: u32) {
+        self.sent += u64::from(n);
+    }
+
+    pub(crate) fn acknowledge(&mut self, n: u32) {
+        self.answered += u64::from(n);
+        self.since += u64::from(n);
+    }
+
+    /// An error reply; which message it was for is noted only if `keep`.
+    pub(crate) fn reject(&mut self, keep: bool) {
+        self.answered += 1;
+        if !keep {
+            return;
+        }
+        match self.rejected.last_mut() {
+            Some((_, run)) if self.since == 0 && *run < u32::MAX => *run += 1,
+            _ => {
+                while self.since > u64::from(u32::MAX) {
+                    self.rejected.push((u32::MAX, 0));
+                    self.since -= u64::from(u32::MAX);
+                }
+                self.rejected.push((self.since as u32, 1));
+            }
+        }
+        self.since = 0;
+    }
+
+    /// The rejected messages as ranges `first..end`, in order.
+    pub(crate) fn rejected(&self) -> impl Iterator<Item = std::ops::Range<u64>> {
+        let mut at = 0;
+        self.rejected.iter().map(move |&(good, bad)| {
+            let first = at + u64::from(good);
+            at = first + u64::from(bad);
+            first..at
+        })
+    }
+
+    /// Whether the numbers can be: a run file may come from anywhere.
+    pub(crate) fn is_consistent(&self) -> bool {
+        // A year at thirty thousand a second.
+        const MOST: u64 = 1 << 40;
+        let rejected = self.rejected().last().map_or(0, |range| range.end);
+        rejected <= self.answered && self.answered <= self.sent && self.sent <= MOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_messages_are_found_again() {
+        let mut ledger = Ledger::default();
+        ledger.send(20);
+        ledger.reject(true);
+        ledger.acknowledge(3);
+        ledger.reject(true);
+        ledger.reject(true);
+        ledger.acknowledge(2);
+        assert_eq!(ledger.rejected().collect::<Vec<_>>(), [0..1, 4..6]);
+        assert_eq!((ledger.sent, ledger.answered), (20, 8));
+        assert_eq!(ledger.rejected.len(), 2);
+        assert!(ledger.is_consistent());
+        ledger.answered = 5;
+        assert!(!ledger.is_consistent());
+    }
+
+    #[test]
+    fn runs_longer_than_a_word_are_split() {
+        let mut ledger = Ledger::default();
+        let long = u64::from(u32::MAX) + 10;
+        ledger.send(u32::MAX);
+        ledger.send(12);
+        ledger.acknowledge(u32::MAX);
+        ledger.acknowledge(10);
+        ledger.reject(true);
+        assert_eq!(ledger.rejected().last(), Some(long..long + 1));
+        assert!(ledger.is_consistent());
+    }
+
+    #[test]
+    fn nothing_is_kept_unless_asked_for() {
+        let mut ledger = Ledger::default();
+        ledger.send(1);
+        ledger.reject(false);
+        assert_eq!(ledger.rejected().count(), 0);
+        assert_eq!(ledger.answered, 1);
+    }
+}

@@ -1,0 +1,509 @@
+//! The command line of `client load`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::args::{Command, Given, Invocation, LONGEST_TIME, Opt, UsageError};
+use common::protocol::{DEFAULT_PORT, OK};
+
+use crate::template::{DEFAULT_MESSAGE, Template, TemplateError};
+use crate::threshold::Threshold;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "client load",
+    usage: "[options]",
+    about: "Measures how long a server takes to say ok to each message, at a given load, and \
+            proves on demand that every acknowledged message is in the server's log.",
+    options: &[
+        opt(&["host", "nhost"], "HOST", "the server (localhost)"),
+        opt(&["port"], "PORT", "its port (2005)"),
+        opt(
+            &["connections"],
+            "N",
+            "connections, all made before the first message (50)",
+        ),
+        opt(&["nt", "threads"], "N", "threads that share them (1)"),
+        opt(
+            &["pipeline"],
+            "N",
+            "unanswered messages per connection, at most (1)",
+        ),
+        opt(
+            &["rate"],
+            "R",
+            "open loop: R messages per second overall, evenly spaced, latency from the planned \
+             time; without it closed loop: a reply makes room for the next message",
+        ),
+        opt(
+            &["duration"],
+            "TIME",
+            "how long to send: 500ms, 5s, 2m, 1h (10s, or no limit with -messages)",
+        ),
+        opt(
+            &["messages"],
+            "N",
+            "how many to send, those of the warm-up left out (no limit)",
+        ),
+        opt(
+            &["warmup"],
+            "TIME",
+            "send for so long before measuring (0s)",
+        ),
+        opt(
+            &["timeout"],
+            "TIME",
+            "give a connection up that is owed a reply and hears nothing for so long (10s)",
+        ),
+        opt(&["connect-rate"], "R", "connections made per second (5000)"),
+        opt(
+            &["message"],
+            "TEMPLATE",
+            "what to send, with \\r \\n \\t \\\\ \\{ \\xNN and {run} {conn} {seq} {pad:N}; {seq:N} \
+             has at least N digits; an LF is added if none is at the end \
+             ('load {run} {conn} {seq};')",
+        ),
+        opt(
+            &["reply"],
+            "PREFIX",
+            "how a good reply begins; any other is an error, counted by its first word (ok)",
+        ),
+        opt(&["reply-lines"], "N", "lines that a good reply has (1)"),
+        opt(
+            &["ignore"],
+            "PREFIX",
+            "lines that begin so are no replies; repeatable (none)",
+        ),
+        opt(
+            &["hello"],
+            "TEXT",
+            "send this once after connecting, escapes and {run} {conn} as in -message (nothing)",
+        ),
+        opt(
+            &["hello-lines"],
+            "N",
+            "lines the server says before the first message: its greeting and what it answers to \
+             -hello; not judged (1 with -hello, else 0)",
+        ),
+        opt(
+            &["on-error"],
+            "stop|count",
+            "what to do about an error reply (count)",
+        ),
+        opt(
+            &["verify"],
+            "LOG",
+            "then read the server's log: every acknowledged message must be there, once, whole and \
+             in order; repeatable for a log in several files, oldest first (no)",
+        ),
+        opt(
+            &["save"],
+            "FILE",
+            "write what 'client verify FILE LOG' needs to verify later (no)",
+        ),
+        opt(
+            &["fail-if"],
+            "CONDITION",
+            "exit 3 if it holds, e.g. 'p99>5ms', 'errors>0', 'rate<100000'; repeatable (none)",
+        ),
+        opt(
+            &["report"],
+            "FILE",
+            "write the figures as a page of HTML with charts (no)",
+        ),
+        opt(
+            &["pid"],
+            "PID",
+            "the server's process, on this machine: report its CPU time and memory, too (no)",
+        ),
+        opt(
+            &["json"],
+            "",
+            "print the figures as one JSON object, and nothing else",
+        ),
+        opt(
+            &["label"],
+            "TEXT",
+            "what this run is called in reports (its random name)",
+        ),
+    ],
+    operands: false,
+    examples: &[
+        (
+            "client load -pipeline 16 -verify logging.log",
+            "ten seconds on 50 connections as fast as the server answers, then check its log",
+        ),
+        (
+            "client load -rate 20000 -duration 1m -warmup 5s -fail-if 'p99>5ms'",
+            "20,000 messages a second, whatever the server does; exit 3 if it is slow",
+        ),
+        (
+            "client load -port 6379 -message 'SET {conn} {seq}\\r\\n' -reply +OK",
+            "drive Redis",
+        ),
+    ],
+    notes: "Metrics of -fail-if: rate, sent, acknowledged, errors, timeouts, unanswered, lost; min, \
+            mean, p50, p90, p99, p99.9, p99.99, max, lag (p99 of how late messages were sent), \
+            these with ns, us, ms or s.\n\
+            Exit codes: 0 fine, 1 could not run or could not go on, 2 usage, 3 a -fail-if \
+            condition held, 4 verification failed, 130 interrupted.\n\
+            The first Ctrl-C ends the run and reports; the second ends at once.",
+};
+
+const fn opt(names: &'static [&'static str], value: &'static str, help: &'static str) -> Opt {
+    Opt { names, value, help }
+}
+
+/// What `client load` is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) connections: usize,
+    pub(crate) threads: usize,
+    pub(crate) pipeline: u32,
+    pub(crate) rate: Option<f64>,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) messages: Option<u64>,
+    pub(crate) warmup: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_rate: f64,
+    pub(crate) message: Text,
+    pub(crate) reply: String,
+    pub(crate) reply_lines: u32,
+    pub(crate) ignore: Vec<String>,
+    pub(crate) hello: Option<Text>,
+    pub(crate) hello_lines: Option<u32>,
+    pub(crate) stop_on_error: bool,
+    pub(crate) verify: Vec<PathBuf>,
+    pub(crate) save: Option<PathBuf>,
+    pub(crate) fail_if: Vec<Threshold>,
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) json: bool,
+    pub(crate) label: Option<String>,
+}
+
+/// A template as it was typed and as it was understood.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    pub(crate) typed: String,
+    pub(crate) template: Template,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: DEFAULT_PORT,
+            connections: 50,
+            threads: 1,
+            pipeline: 1,
+            rate: None,
+            duration: None,
+            messages: None,
+            warmup: Duration::ZERO,
+            timeout: Duration::from_secs(10),
+            connect_rate: 5000.0,
+            message: Text::new(DEFAULT_MESSAGE).expect("the default message is right"),
+            reply: OK.to_owned(),
+            reply_lines: 1,
+            ignore: Vec::new(),
+            hello: None,
+            hello_lines: None,
+            stop_on_error: false,
+            verify: Vec::new(),
+            save: None,
+            fail_if: Vec::new(),
+            report: None,
+            pid: None,
+            json: false,
+            label: None,
+        }
+    }
+}
+
+impl Text {
+    fn new(typed: &str) -> Result<Self, TemplateError> {
+        Ok(Self {
+            typed: typed.to_owned(),
+            template: Template::parse(typed)?.end_with_lf(),
+        })
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Run(Box<Options>),
+    Print(String),
+}
+
+/// Reads the command line, the program's name and `load` left out.
+pub(crate) fn parse(args: Vec<OsString>) -> Result<Asked, UsageError> {
+    let given = match COMMAND.parse(args)? {
+        Invocation::Print(text) => return Ok(Asked::Print(text)),
+        Invocation::Run(given) => given,
+    };
+    let mut options = Options::default();
+    for given in &given {
+        options.take(given)?;
+    }
+    options.check()?;
+    Ok(Asked::Run(Box::new(options)))
+}
+
+impl Options {
+    fn take(&mut self, given: &Given) -> Result<(), UsageError> {
+        match given.name {
+            "host" => self.host = given.host()?,
+            "port" => self.port = given.number("a port number", 1..=65535)?,
+            "connections" => {
+                self.connections = given.number("a number of connections", 1..=1_000_000)?;
+            }
+            "nt" => self.threads = given.number("a number of threads", 1..=1024)?,
+            "pipeline" => {
+                self.pipeline = given.number("a number of messages", 1..=10_000_000)?;
+            }
+            "rate" => self.rate = Some(rate(given)?),
+            "duration" => self.duration = Some(positive_duration(given)?),
+            "messages" => {
+                self.messages = Some(given.number("a number of messages", 1..=u64::MAX / 2)?);
+            }
+            "warmup" => self.warmup = given.time(Duration::ZERO..=LONGEST_TIME)?,
+            "timeout" => self.timeout = positive_duration(given)?,
+            "connect-rate" => self.connect_rate = rate(given)?,
+            "message" => self.message = text(given)?,
+            "reply" => self.reply = unescapable(given)?,
+            "reply-lines" => self.reply_lines = given.number("a number of lines", 1..=1_000_000)?,
+            "ignore" => self.ignore.push(unescapable(given)?),
+            "hello" => self.hello = Some(text(given)?),
+            "hello-lines" => {
+                self.hello_lines = Some(given.number("a number of lines", 0..=1_000_000)?);
+            }
+            "on-error" => {
+                self.stop_on_error = given.choice(&[("stop", true), ("count", false)])?;
+            }
+            "verify" => self.verify.push(given.path()?),
+            "save" => self.save = Some(given.path()?),
+            "fail-if" => {
+                let threshold = Threshold::parse(&given.text()?);
+                let threshold = threshold.map_err(|expected| given.unexpected(&expected))?;
+                self.fail_if.push(threshold);
+            }
+            "report" => self.report = Some(given.path()?),
+            "pid" => self.pid = Some(given.number("a process number", 1..=u32::MAX)?),
+            "json" => self.json = true,
+            "label" => self.label = Some(given.text()?),
+            other => unreachable!("-{other} is in the table but not here"),
+        }
+        Ok(())
+    }
+
+    /// What no option says alone.
+    fn check(&mut self) -> Result<(), UsageError> {
+        self.threads = self.threads.min(self.connections);
+        if self.duration.is_none() && self.messages.is_none() {
+            self.duration = Some(Duration::from_secs(10));
+        }
+        if !self.verify.is_empty() || self.save.is_some() {
+            let pattern = crate::pattern::Pattern::new(&self.message.template, "");
+            pattern.map_err(|error| UsageError::new(format!("-message: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Whether messages have to be accounted for one by one.
+    pub(crate) fn keeps_ledgers(&self) -> bool {
+        !self.verify.is_empty() || self.save.is_some()
+    }
+
+    /// Lines that the server says before the first message.
+    pub(crate) fn greeting(&self) -> u32 {
+        let default = u32::from(self.hello.is_some());
+        self.hello_lines.unwrap_or(default)
+    }
+}
+
+fn positive_duration(given: &Given) -> Result<Duration, UsageError> {
+    given.time(Duration::from_millis(1)..=LONGEST_TIME)
+}
+
+fn rate(given: &Given) -> Result<f64, UsageError> {
+    let rate = given.text()?.parse().ok();
+    let rate = rate.filter(|rate| (0.001..=1e9).contains(rate));
+    rate.ok_or_else(|| given.unexpected("a number per second (0.001 to 1000000000)"))
+}
+
+fn text(given: &Given) -> Result<Text, UsageError> {
+    Text::new(&given.text()?).map_err(|error| wrong_template(given, &error))
+}
+
+fn unescapable(given: &Given) -> Result<String, UsageError> {
+    let text = given.text()?;
+    match Template::unescape(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(wrong_template(given, &error)),
+    }
+}
+
+fn wrong_template(given: &Given, error: &TemplateError) -> UsageError {
+    UsageError::new(format!("-{}: {error}", given.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(args: &[&str]) -> Options {
+        match parse(args.iter().map(OsString::from).collect()) {
+            Ok(Asked::Run(options)) => *options,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    fn error(args: &[&str]) -> String {
+        let parsed = parse(args.iter().map(OsString::from).collect());
+        parsed.unwrap_err().to_string()
+    }
+
+    type Check = fn(&Options) -> bool;
+
+    const SPELLINGS: &[(&str, &str, Check)] = &[
+        ("host", "h", |o| o.host == "h"),
+        ("nhost", "h", |o| o.host == "h"),
+        ("port", "80", |o| o.port == 80),
+        ("connections", "64", |o| o.connections == 64),
+        ("nt", "3", |o| o.threads == 3),
+        ("threads", "3", |o| o.threads == 3),
+        ("pipeline", "16", |o| o.pipeline == 16),
+        ("rate", "0.5", |o| o.rate == Some(0.5)),
+        ("duration", "2m", |o| {
+            o.duration == Some(Duration::from_secs(120))
+        }),
+        ("messages", "9", |o| o.messages == Some(9)),
+        ("warmup", "500ms", |o| {
+            o.warmup == Duration::from_millis(500)
+        }),
+        ("timeout", "3", |o| o.timeout == Duration::from_secs(3)),
+        ("connect-rate", "100", |o| {
+            o.connect_rate.to_bits() == 100f64.to_bits()
+        }),
+        ("message", "PING\\r", |o| o.message.typed == "PING\\r"),
+        ("reply", "+OK", |o| o.reply == "+OK"),
+        ("reply-lines", "2", |o| o.reply_lines == 2),
+        ("ignore", "PING", |o| o.ignore == ["PING"]),
+        ("hello", "{\"a\":1}", |o| {
+            o.hello.as_ref().unwrap().typed == "{\"a\":1}"
+        }),
+        ("hello-lines", "2", |o| o.hello_lines == Some(2)),
+        ("on-error", "stop", |o| o.stop_on_error),
+        ("on-error", "count", |o| !o.stop_on_error),
+        ("verify", "a.log", |o| o.verify == [PathBuf::from("a.log")]),
+        ("save", "run.json", |o| o.save == Some("run.json".into())),
+        ("fail-if", "p99>5ms", |o| o.fail_if.len() == 1),
+        ("report", "a.html", |o| o.report == Some("a.html".into())),
+        ("label", "x", |o| o.label.as_deref() == Some("x")),
+        ("pid", "1", |o| o.pid == Some(1)),
+    ];
+
+    #[test]
+    fn every_spelling_of_every_option_is_understood() {
+        for &(name, value, is_understood) in SPELLINGS {
+            for dashes in ["-", "--"] {
+                let option = format!("{dashes}{name}");
+                assert!(
+                    is_understood(&options(&[&option, value])),
+                    "{option} {value}"
+                );
+                let joined = format!("{option}={value}");
+                assert!(is_understood(&options(&[&joined])), "{joined}");
+            }
+        }
+        for json in ["-json", "--json"] {
+            assert!(options(&[json]).json);
+        }
+        let all = COMMAND.options.iter().flat_map(|option| option.names);
+        for name in all.filter(|name| **name != "json") {
+            assert!(
+                SPELLINGS.iter().any(|spelling| spelling.0 == *name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_the_help_says() {
+        let options = options(&[]);
+        assert_eq!(
+            (options.connections, options.threads, options.pipeline),
+            (50, 1, 1)
+        );
+        assert_eq!(options.duration, Some(Duration::from_secs(10)));
+        assert_eq!(options.greeting(), 0);
+        assert!(!options.keeps_ledgers());
+        for line in COMMAND.help().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_work_together() {
+        assert_eq!(options(&["-messages", "5"]).duration, None);
+        assert_eq!(options(&["-nt", "8", "-connections", "2"]).threads, 2);
+        assert_eq!(options(&["-hello", "x"]).greeting(), 1);
+        assert_eq!(options(&["-hello", "x", "-hello-lines", "0"]).greeting(), 0);
+        assert_eq!(
+            options(&["-fail-if", "errors>0", "-fail-if", "rate<5"])
+                .fail_if
+                .len(),
+            2
+        );
+        assert!(options(&["-save", "x"]).keeps_ledgers());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (args, expected) in [
+            (
+                &["-port", "0"][..],
+                "-port: expected a port number (1 to 65535), got '0'",
+            ),
+            (&["-rate", "fast"], "-rate: expected a number per second"),
+            (&["-rate", "0"], "-rate: expected a number per second"),
+            (
+                &["-duration", "0s"],
+                "-duration: expected a time such as 500ms, 5s or 1.5m (1ms to 365d), got",
+            ),
+            (
+                &["-warmup", "soon"],
+                "-warmup: expected a time such as 500ms, 5s or 1.5m (0s to 365d), got 'soon'",
+            ),
+            (
+                &["-message", "{sequ}"],
+                "-message: unknown placeholder '{sequ}'",
+            ),
+            (&["-reply", "\\q"], "-reply: unknown escape '\\q'"),
+            (
+                &["-on-error", "ignore"],
+                "-on-error: expected stop or count, got 'ignore'",
+            ),
+            (
+                &["-fail-if", "p98>1ms"],
+                "-fail-if: expected a metric (rate, sent,",
+            ),
+            (
+                &["-verify", "x", "-message", "PING"],
+                "-message: to be verified it needs {run}",
+            ),
+            (
+                &["-verfy", "x"],
+                "unknown option '-verfy': did you mean '-verify'?",
+            ),
+            (&["extra"], "unexpected argument 'extra'"),
+        ] {
+            let error = error(args);
+            assert!(error.starts_with(expected), "{args:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The template as it stands in a log: the server's escapes, and the numbers read back.
+
+use std::fmt::Write as _;
+
+use crate::template::{Part, Template};
+use crate::units::is_deceptive;
+
+/// What a record's message looks like that was made from a template.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    steps: Vec<Step>,
+    /// The longest record's message that can match.
+    longest: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Literal(Vec<u8>),
+    Conn(usize),
+    Seq(usize),
+}
+
+impl Pattern {
+    /// Refuses a template whose messages could not be told apart or read back.
+    pub(crate) fn new(template: &Template, run: &str) -> Result<Self, String> {
+        let parts = template.parts();
+        let has = |wanted: fn(&Part) -> bool| parts.iter().any(wanted);
+        if !has(|part| matches!(part, Part::Run))
+            || !has(|part| matches!(part, Part::Conn(_)))
+            || !has(|part| matches!(part, Part::Seq(_)))
+        {
+            return Err("to be verified it needs {run}, {conn} and {seq}".to_owned());
+        }
+        for pair in parts.windows(2) {
+            let is_number = matches!(pair[0], Part::Conn(_) | Part::Seq(_));
+            let is_text = match &pair[1] {
+                Part::Literal(bytes) => !bytes[0].is_ascii_digit() && !b"\r\n".contains(&bytes[0]),
+                _ => false,
+            };
+            // Or a message that was cut short in its number looks like another.
+            if is_number && !is_text {
+                return Err(
+                    "to be verified, {conn} and {seq} must be followed by some text that is no \
+                     digit, e.g. '{seq};'"
+                        .to_owned(),
+                );
+            }
+        }
+        let bound = template.bind(run);
+        let (last, before) = bound.parts().split_last().ok_or("it is empty")?;
+        let mut steps: Vec<_> = before.iter().map(Step::of).collect();
+        if let Part::Literal(bytes) = last {
+            let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            steps.push(Step::of(&Part::Literal(line.to_owned())));
+        }
+        let has_lf = |part: &Part| match part {
+            Part::Literal(bytes) => bytes.contains(&b'\n'),
+            _ => false,
+        };
+        let inner_lf = match last {
+            Part::Literal(bytes) => bytes[..bytes.len() - 1].contains(&b'\n'),
+            _ => false,
+        };
+        if before.iter().any(has_lf) || inner_lf {
+            return Err("to be verified it must be one line".to_owned());
+        }
+        let longest = steps.iter().map(Step::longest).sum();
+        Ok(Self { steps, longest })
+    }
+
+    /// The longest message, as it stands in a record, that can match.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// What `text`, a record's message, is.
+    pub(crate) fn read(&self, mut text: &[u8]) -> Text {
+        let (mut conn, mut seq) = (None, None);
+        for step in &self.steps {
+            let (slot, digits) = match step {
+                Step::Literal(literal) => {
+                    match text.strip_prefix(&literal[..]) {
+                        Some(rest) => text = rest,
+                        None if literal.starts_with(text) => return Text::Torn,
+                        None => return Text::Foreign,
+                    }
+                    continue;
+                }
+                Step::Conn(digits) => (&mut conn, *digits),
+                Step::Seq(digits) => (&mut seq, *digits),
+            };
+            match take_number(&mut text, digits) {
+                Some(number) if *slot.get_or_insert(number) == number => {}
+                None if text.is_empty() => return Text::Torn,
+                _ => return Text::Foreign,
+            }
+        }
+        match (conn, seq) {
+            (Some(conn), Some(seq)) if text.is_empty() => Text::Message(conn, seq),
+            _ => Text::Foreign,
+        }
+    }
+}
+
+/// What a record's message is to a pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// Exactly what was sent on this connection as this message.
+    Message(u64, u64),
+    /// The beginning of such a message.
+    Torn,
+    Foreign,
+}
+
+impl Step {
+    fn of(part: &Part) -> Self {
+        match *part {
+            Part::Literal(ref bytes) => Self::Literal(escape(bytes)),
+            Part::Run => Self::Literal(Vec::new()),
+            Part::Conn(digits) => Self::Conn(digits),
+            Part::Seq(digits) => Self::Seq(digits),
+        }
+    }
+
+    fn longest(&self) -> usize {
+        match self {
+            Self::Literal(bytes) => bytes.len(),
+            Self::Conn(digits) | Self::Seq(digits) => 20.max(*digits),
+        }
+    }
+}
+
+/// Takes the number at the start of `text`, written with at least `digits` digits and no more zeros
+/// than that takes. If there is none because the text ends too soon, nothing is left of it.
+fn take_number(text: &mut &[u8], digits: usize) -> Option<u64> {
+    let len = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(len);
+    let is_short = len < digits.max(1);
+    if is_short && rest.is_empty() {
+        *text = rest;
+    }
+    if is_short || (len > digits.max(1) && number[0] == b'0') {
+        return None;
+    }
+    *text = rest;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// A message's bytes as the server writes them into a record. An implementation of its own: the
+/// server's would not find the server's mistakes.
+fn escape(bytes: &[u8]) -> Vec<u8> {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if c.is_ascii_control() => _ = write!(text, "\\x{:02x}", c as u32),
+                c if is_deceptive(c) => _ = write!(text, "\\u{{{:04x}}}", c as u32),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::DEFAULT_MESSAGE;
+
+    fn pattern(text: &str) -> Result<Pattern, String> {
+        Pattern::new(&Template::parse(text).unwrap().end_with_lf(), "cafe")
+    }
+
+    #[test]
+    fn what_was_sent_is_read_back() {
+        let default = pattern(DEFAULT_MESSAGE).unwrap();
+        assert_eq!(default.read(b"load cafe 7 42;"), Text::Message(7, 42));
+        for foreign in [
+            &b"load cafe 7 42;;"[..],
+            b"load cafe 07 42;",
+            b"load cafe 7 ;",
+            b"load cafe 7 99999999999999999999999;",
+            b"load babe 7 42;",
+            b"oad cafe 7 42;",
+        ] {
+            let text = foreign.escape_ascii();
+            assert_eq!(default.read(foreign), Text::Foreign, "{text}");
+        }
+        let fixed = pattern("{seq:3}-{conn}/{pad:2}{run}{seq:3}.\\r\\n").unwrap();
+        assert_eq!(fixed.read(b"042-7/xxcafe042."), Text::Message(7, 42));
+        assert_eq!(fixed.read(b"1042-7/xxcafe1042."), Text::Message(7, 1042));
+        assert_eq!(fixed.read(b"042-7/xxcafe043."), Text::Foreign);
+        assert_eq!(fixed.read(b"42-7/xxcafe42."), Text::Foreign);
+        assert_eq!(fixed.read(b"0042-7/xxcafe0042."), Text::Foreign);
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_torn() {
+        for (template, whole) in [
+            (DEFAULT_MESSAGE, "load cafe 7 42;"),
+            ("{seq:3}-{conn}/{run}{seq:3}.", "042-7/cafe042."),
+        ] {
+            let pattern = pattern(template).unwrap();
+            assert_eq!(pattern.read(whole.as_bytes()), Text::Message(7, 42));
+            for at in 0..whole.len() {
+                let cut = &whole[..at];
+                assert_eq!(pattern.read(cut.as_bytes()), Text::Torn, "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn literals_are_compared_as_the_log_shows_them() {
+        let text = "{run} {conn} {seq} \\\\ \\x1b\\xff\\t é\u{202e}\u{85}\\x7f\\r\\r\\n";
+        let pattern = pattern(text).unwrap();
+        let logged = "cafe 1 2 \\\\ \\x1b\\xff\\x09 é\\u{202e}\\u{0085}\\x7f\\x0d";
+        assert_eq!(pattern.read(logged.as_bytes()), Text::Message(1, 2));
+        assert!(pattern.longest() >= logged.len());
+    }
+
+    #[test]
+    fn templates_that_cannot_be_read_back_are_refused() {
+        for (text, expected) in [
+            ("{run} {seq};", "needs {run}, {conn} and {seq}"),
+            ("{run}{conn}{seq};", "must be followed"),
+            ("{seq}{run} {conn};", "must be followed"),
+            ("{run} {conn}5 {seq};", "must be followed"),
+            ("{run} {conn} {seq}", "must be followed"),
+            ("{run} {conn} {seq}\\r\\n", "must be followed"),
+            ("{run}\\n{conn} {seq};", "one line"),
+            ("{run} {conn} {seq};\\n\\n", "one line"),
+        ] {
+            let error = pattern(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the coordinator gives the workers, and what they tell it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+use crate::clock::{Clock, Nanos, Usage};
+use crate::figures::Interval;
+use crate::ledger::Ledger;
+use crate::replies::Expected;
+use crate::schedule::Schedule;
+use crate::served::Served;
+use crate::tally::Tally;
+use crate::template::Template;
+
+/// What the workers of a run have to do; the same for all.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) clock: Clock,
+    pub(crate) address: SocketAddr,
+    pub(crate) workers: usize,
+    pub(crate) connections: usize,
+    /// Unanswered messages per connection.
+    pub(crate) pipeline: u32,
+    pub(crate) message: Template,
+    pub(crate) hello: Option<Template>,
+    /// Lines that the server says before the first message.
+    pub(crate) greeting: u32,
+    pub(crate) expected: Expected,
+    pub(crate) stop_on_error: bool,
+    pub(crate) timeout: Nanos,
+    /// Connections per second, all workers together.
+    pub(crate) connect_rate: f64,
+    /// Messages per second, all workers together; none: the closed loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) warmup: Nanos,
+    pub(crate) duration: Option<Nanos>,
+    pub(crate) messages: Option<u64>,
+    /// The server's process.
+    pub(crate) pid: Option<u32>,
+    /// Note which messages were rejected, for the verification.
+    pub(crate) keep: bool,
+}
+
+impl Plan {
+    /// Worker `number`'s share of `total` things: every so-many-th, beginning with its number.
+    pub(crate) fn share(&self, total: u64, number: usize) -> u64 {
+        let (workers, number) = (self.workers as u64, number as u64);
+        (total + workers - 1 - number) / workers
+    }
+
+    /// The number, among all, of a worker's `index`-th connection.
+    pub(crate) fn connection_number(&self, worker: usize, index: usize) -> u64 {
+        (index * self.workers + worker) as u64
+    }
+}
+
+/// How coordinator and workers speak to each other while a run lasts.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    /// When to begin; 0: not yet.
+    pub(crate) start: AtomicU64,
+    /// Send no more.
+    pub(crate) stop: AtomicBool,
+    /// Wait for replies no longer than this; 0: as long as `-timeout` allows.
+    pub(crate) give_up_at: AtomicU64,
+    /// The run will not take place.
+    pub(crate) abort: AtomicBool,
+    /// Connections made so far.
+    pub(crate) connected: AtomicUsize,
+    /// Messages acknowledged so far.
+    pub(crate) acknowledged: AtomicU64,
+    /// An error reply has ended the run.
+    pub(crate) error_seen: AtomicBool,
+}
+
+/// What a worker tells the coordinator.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// All its connections are made; how long each took.
+    Connected(Vec<Nanos>),
+    /// It cannot go on, for this reason.
+    Failed(String),
+    /// A second is over.
+    Interval(Interval),
+    Done(Box<Done>),
+}
+
+/// What a worker has when it is done.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) worker: usize,
+    pub(crate) tally: Tally,
+    pub(crate) schedule: Option<Schedule>,
+    /// In the order of the worker's connections.
+    pub(crate) ledgers: Vec<Ledger>,
+    /// When sending ended.
+    pub(crate) sent_until: Nanos,
+    /// Messages of `-messages` that were not sent.
+    pub(crate) quota_left: u64,
+    /// Messages of the open loop that were planned but not sent.
+    pub(crate) never_sent: u64,
+    /// CPU time at the measurement's begin and end.
+    pub(crate) usage: (Usage, Usage),
+    /// The same of the server, if this worker was to look.
+    pub(crate) served: Option<(Served, Served)>,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn shares_add_up() {
+        for workers in 1_u64..6 {
+            for total in 0..30 {
+                let share = |number| (total + workers - 1 - number) / workers;
+                assert_eq!((0..workers).map(share).sum::<u64>(), total);
+            }
+        }
+    }
+}

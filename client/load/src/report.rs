@@ -1,0 +1,256 @@
+//! A finished run as one object: what `-json` prints, what the text and the page are made of.
+//!
+//! docs/load-json.md describes every field; `VERSION` counts changes that break readers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::figures::{Latency, Second};
+use crate::verify::Verification;
+
+/// What [`Report::format`] says.
+pub(crate) const FORMAT: &str = "client-load";
+
+/// The version of the object described here.
+pub(crate) const VERSION: u32 = 1;
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    pub(crate) format: String,
+    pub(crate) version: u32,
+    pub(crate) program: String,
+    /// The run's name, which its messages carry.
+    pub(crate) run: String,
+    /// What the user calls it.
+    pub(crate) label: Option<String>,
+    /// UTC, RFC 3339.
+    pub(crate) started: String,
+    pub(crate) ended_by: EndedBy,
+    pub(crate) settings: Settings,
+    pub(crate) machine: Machine,
+    /// From the first measured message to the last reply, at least `-duration`.
+    pub(crate) measured_s: f64,
+    pub(crate) messages: Messages,
+    pub(crate) errors: Vec<Counted>,
+    pub(crate) throughput: Throughput,
+    /// Of acknowledged messages.
+    pub(crate) latency_ns: Option<Latency>,
+    /// `(percentile, nanoseconds)`.
+    pub(crate) curve: Vec<(f64, u64)>,
+    /// `(at most so many nanoseconds, messages)`.
+    pub(crate) distribution: Vec<(u64, u64)>,
+    pub(crate) series: Vec<Second>,
+    pub(crate) connections: Connections,
+    /// Only in the open loop.
+    pub(crate) open_loop: Option<OpenLoop>,
+    pub(crate) instrument: Instrument,
+    /// Only with `-pid`.
+    pub(crate) server: Option<Server>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) thresholds: Vec<Verdict>,
+    pub(crate) verification: Option<Verification>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EndedBy {
+    Duration,
+    Messages,
+    /// Ctrl-C.
+    Interrupt,
+    /// The first error reply, with `-on-error stop`.
+    Error,
+    /// The last connection was lost.
+    ConnectionsLost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Loop {
+    /// The next message follows a reply; latency counts from its sending.
+    Closed,
+    /// Messages are planned; latency counts from the planned time.
+    Open,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The address the host's name led to.
+    pub(crate) address: String,
+    #[serde(rename = "loop")]
+    pub(crate) kind: Loop,
+    pub(crate) connections: u64,
+    pub(crate) threads: u64,
+    pub(crate) pipeline: u32,
+    pub(crate) rate: Option<f64>,
+    pub(crate) duration_s: Option<f64>,
+    pub(crate) messages: Option<u64>,
+    pub(crate) warmup_s: f64,
+    pub(crate) timeout_s: f64,
+    pub(crate) connect_rate: f64,
+    pub(crate) message: String,
+    pub(crate) reply: String,
+    pub(crate) reply_lines: u32,
+    pub(crate) ignore: Vec<String>,
+    pub(crate) hello: Option<String>,
+    pub(crate) hello_lines: u32,
+    pub(crate) on_error: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Machine {
+    pub(crate) system: String,
+    pub(crate) cpu: String,
+    pub(crate) cpus: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+/// `sent` is the sum of the four after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Messages {
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) errors: u64,
+    pub(crate) timeouts: u64,
+    pub(crate) unanswered: u64,
+    /// Replies that came while none was owed.
+    pub(crate) unasked_replies: u64,
+    pub(crate) warmup_errors: u64,
+}
+
+/// Something counted by what it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counted {
+    pub(crate) kind: String,
+    pub(crate) count: u64,
+    /// The first of them.
+    pub(crate) first: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Throughput {
+    /// Acknowledged.
+    pub(crate) messages_per_s: f64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes_per_s: f64,
+    pub(crate) received_bytes_per_s: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Connections {
+    pub(crate) made: u64,
+    /// How long making one took, greeting excluded.
+    pub(crate) connect_ns: Option<Latency>,
+    /// Until all were ready.
+    pub(crate) ready_s: f64,
+    /// Ended by the server, or given up, before the run's end.
+    pub(crate) lost: u64,
+    pub(crate) losses: Vec<Counted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenLoop {
+    /// How late the instrument sent: real less planned time, of messages that had a free
+    /// connection.
+    pub(crate) lag_ns: Option<Latency>,
+    /// Messages that had to wait for a free connection.
+    pub(crate) held: u64,
+    /// Messages planned but not sent when the time was up.
+    pub(crate) never_sent: u64,
+}
+
+/// What the measuring took, from the end of the warm-up on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Instrument {
+    pub(crate) cpu_s: f64,
+    /// Of `cpu_s`, in the program; to 10 ms.
+    pub(crate) user_s: f64,
+    /// Of `cpu_s`, in the kernel on the program's behalf.
+    pub(crate) system_s: f64,
+    pub(crate) cpu_ns_per_message: Option<f64>,
+    pub(crate) threads: Vec<Thread>,
+}
+
+/// What the server's process used, from the end of the warm-up on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Server {
+    pub(crate) cpu_s: f64,
+    /// Of `cpu_s`, in the program; to 10 ms.
+    pub(crate) user_s: f64,
+    /// Of `cpu_s`, in the kernel on the program's behalf.
+    pub(crate) system_s: f64,
+    pub(crate) cpu_ns_per_message: Option<f64>,
+    /// The most it ever had resident.
+    pub(crate) peak_memory_bytes: u64,
+}
+
+/// Shares of the measured time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Thread {
+    pub(crate) busy: f64,
+    /// Ready to run, but another had the CPU.
+    pub(crate) waited: Option<f64>,
+}
+
+/// What became of a `-fail-if`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verdict {
+    pub(crate) expression: String,
+    /// None if there is no such figure; that fails, too.
+    pub(crate) value: Option<f64>,
+    pub(crate) failed: bool,
+}
+
+impl Report {
+    /// Reads what `-json` printed; errors say what is wrong with it.
+    pub(crate) fn from_json(text: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+            version: u32,
+        }
+        let head: Head = serde_json::from_slice(text)
+            .map_err(|error| format!("not the JSON of a run: {error}"))?;
+        if head.format != FORMAT || head.version != VERSION {
+            let Head { format, version } = head;
+            return Err(format!(
+                "expected {FORMAT} version {VERSION}, found '{format}' version {version}"
+            ));
+        }
+        serde_json::from_slice(text).map_err(|error| error.to_string())
+    }
+
+    /// How the run is called in a comparison.
+    pub(crate) fn name(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.run)
+    }
+
+    /// The exit code that this run asks for.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let verification = self.verification.as_ref();
+        if verification.is_some_and(|verification| !verification.passed) {
+            return crate::EXIT_VERIFICATION;
+        }
+        match self.ended_by {
+            EndedBy::Interrupt => crate::EXIT_INTERRUPTED,
+            EndedBy::Error | EndedBy::ConnectionsLost => crate::EXIT_FAILURE,
+            _ if self.thresholds.iter().any(|verdict| verdict.failed) => crate::EXIT_THRESHOLD,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What one worker counts.
+
+use crate::clock::Nanos;
+use crate::connection::Pending;
+use crate::figures::Interval;
+use crate::ledger::Ledger;
+use crate::replies::ErrorKinds;
+
+/// A worker's counts. Messages whose latency counts from before `begin`, the warm-up's end, are
+/// left out of the figures.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) begin: Nanos,
+    pub(crate) interval: Interval,
+    /// Error replies by kind, those that nobody asked for included.
+    pub(crate) errors: ErrorKinds,
+    /// Why connections were lost.
+    pub(crate) losses: ErrorKinds,
+    pub(crate) lost: u64,
+    /// Error replies to messages of the warm-up.
+    pub(crate) warmup_errors: u64,
+    /// Replies that came while none was owed.
+    pub(crate) unasked: u64,
+    /// Unanswered messages on open connections.
+    pub(crate) owed: u64,
+    /// When the last reply came.
+    pub(crate) replied_at: Nanos,
+    /// Acknowledged since the worker last told, warm-up included.
+    pub(crate) progress: u64,
+    /// Note which messages were rejected.
+    keep: bool,
+}
+
+impl Tally {
+    pub(crate) fn new(keep: bool) -> Self {
+        Self {
+            begin: Nanos::MAX,
+            interval: Interval::new(0),
+            errors: ErrorKinds::default(),
+            losses: ErrorKinds::default(),
+            lost: 0,
+            warmup_errors: 0,
+            unasked: 0,
+            owed: 0,
+            replied_at: 0,
+            progress: 0,
+            keep,
+        }
+    }
+
+    /// `n` messages of `bytes` bytes whose latency counts from `time`.
+    pub(crate) fn sent(&mut self, time: Nanos, n: u32, bytes: usize) {
+        self.owed += u64::from(n);
+        if time >= self.begin {
+            self.interval.counts.sent += u64::from(n);
+            self.interval.counts.sent_bytes += bytes as u64;
+        }
+    }
+
+    pub(crate) fn received(&mut self, bytes: usize, now: Nanos) {
+        if now >= self.begin {
+            self.interval.counts.received_bytes += bytes as u64;
+        }
+    }
+
+    /// `n` good replies in a row.
+    pub(crate) fn acknowledge(
+        &mut self,
+        pending: &mut Pending,
+        ledger: &mut Ledger,
+        n: u32,
+        now: Nanos,
+    ) {
+        let answered = n.min(pending.count);
+        self.unasked += u64::from(n - answered);
+        if answered == 0 {
+            return;
+        }
+        self.owed -= u64::from(answered);
+        self.progress += u64::from(answered);
+        self.replied_at = now;
+        ledger.acknowledge(answered);
+        let (begin, interval) = (self.begin, &mut self.interval);
+        pending.take(answered, |time, n| {
+            if time >= begin {
+                let n = u64::from(n);
+                interval.counts.acknowledged += n;
+                interval
+                    .latency
+                    .saturating_record_n(now.saturating_sub(time), n);
+            }
+        });
+    }
+
+    /// An error reply.
+    pub(crate) fn reject(
+        &mut self,
+        pending: &mut Pending,
+        ledger: &mut Ledger,
+        line: &[u8],
+        now: Nanos,
+    ) {
+        if pending.count == 0 {
+            self.unasked += 1;
+            self.errors.count(line);
+            return;
+        }
+        self.owed -= 1;
+        self.replied_at = now;
+        ledger.reject(self.keep);
+        if self.take_measured(pending, 1) == 1 {
+            self.interval.counts.errors += 1;
+            self.errors.count(line);
+        } else {
+            self.warmup_errors += 1;
+        }
+    }
+
+    /// The connection of these messages has ended, for this reason.
+    pub(crate) fn lose(&mut self, pending: &mut Pending, why: &str) {
+        self.lost += 1;
+        self.losses.add(why);
+        self.leave(pending);
+    }
+
+    /// These messages get no reply any more.
+    pub(crate) fn leave(&mut self, pending: &mut Pending) {
+        self.owed -= u64::from(pending.count);
+        self.interval.counts.unanswered += self.take_measured(pending, u32::MAX);
+    }
+
+    /// The server has said nothing for as long as `-timeout` allows.
+    pub(crate) fn time_out(&mut self, pending: &mut Pending) {
+        self.owed -= u64::from(pending.count);
+        self.interval.counts.timeouts += self.take_measured(pending, u32::MAX);
+    }
+
+    fn take_measured(&self, pending: &mut Pending, n: u32) -> u64 {
+        let mut measured = 0;
+        pending.take(n, |time, n| {
+            if time >= self.begin {
+                measured += u64::from(n);
+            }
+        });
+        measured
+    }
+
+    /// Begins the next interval; returns the one that ended.
+    pub(crate) fn roll(&mut self) -> Interval {
+        let next = Interval::new(self.interval.index + 1);
+        std::mem::replace(&mut self.interval, next)
+    }
+}

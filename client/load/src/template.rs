@@ -1,0 +1,267 @@
+//! The message template: escapes, placeholders, rendering, and reading back from a log.
+
+use std::fmt;
+
+/// What `-message` says unless it is given. The semicolon shows where a message ends, so that one
+/// that was cut short is not mistaken for another.
+pub(crate) const DEFAULT_MESSAGE: &str = "load {run} {conn} {seq};";
+
+/// The longest message, `{pad:N}` included; a typing error must not eat the memory.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// The most digits that a number is filled up to.
+const MAX_DIGITS: usize = 1000;
+
+/// A message with places for the connection's number and the message's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Literal(Vec<u8>),
+    Run,
+    /// The number with at least this many digits.
+    Conn(usize),
+    Seq(usize),
+}
+
+impl Template {
+    /// Reads `text`; errors say what was found, for whom types it.
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self { parts: Vec::new() };
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            if c == '\\' {
+                let (byte, len) = escape(rest)?;
+                template.literal(&[byte]);
+                rest = &rest[len..];
+            } else if let Some((placeholder, len)) = placeholder(rest) {
+                template.push(placeholder)?;
+                rest = &rest[len..];
+            } else {
+                let len = c.len_utf8();
+                template.literal(&rest.as_bytes()[..len]);
+                rest = &rest[len..];
+            }
+        }
+        Ok(template)
+    }
+
+    /// Reads text that has escapes but no placeholders, e.g. `-reply`.
+    pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, TemplateError> {
+        let mut bytes = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('\\') {
+            bytes.extend_from_slice(&rest.as_bytes()[..at]);
+            let (byte, len) = escape(&rest[at..])?;
+            bytes.push(byte);
+            rest = &rest[at + len..];
+        }
+        bytes.extend_from_slice(rest.as_bytes());
+        Ok(bytes)
+    }
+
+    /// Adds an LF if there is none at the end: every server driven here reads lines.
+    pub(crate) fn end_with_lf(mut self) -> Self {
+        if !matches!(self.parts.last(), Some(Part::Literal(bytes)) if bytes.ends_with(b"\n")) {
+            self.literal(b"\n");
+        }
+        self
+    }
+
+    /// The same with the run's name in its places.
+    pub(crate) fn bind(&self, run: &str) -> Self {
+        let mut bound = Self { parts: Vec::new() };
+        for part in &self.parts {
+            match part {
+                Part::Literal(bytes) => bound.literal(bytes),
+                Part::Run => bound.literal(run.as_bytes()),
+                other => bound.parts.push(other.clone()),
+            }
+        }
+        bound
+    }
+
+    /// Appends message `seq` of connection `conn` to `out`.
+    pub(crate) fn render(&self, conn: u64, seq: u64, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            match *part {
+                Part::Literal(ref bytes) => out.extend_from_slice(bytes),
+                Part::Run => debug_assert!(false, "bind comes before render"),
+                Part::Conn(digits) => number(conn, digits, out),
+                Part::Seq(digits) => number(seq, digits, out),
+            }
+        }
+    }
+
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    fn push(&mut self, placeholder: Placeholder<'_>) -> Result<(), TemplateError> {
+        let Placeholder { name, number } = placeholder;
+        let digits = || match number.map(str::parse).transpose() {
+            Ok(digits) if digits.unwrap_or(0) <= MAX_DIGITS => Ok(digits.unwrap_or(0)),
+            _ => Err(TemplateError::Digits(name.to_owned())),
+        };
+        let part = match (name, number) {
+            ("run", None) => Part::Run,
+            ("conn", _) => Part::Conn(digits()?),
+            ("seq", _) => Part::Seq(digits()?),
+            ("pad", Some(number)) => {
+                let len = number.parse().ok().filter(|&len| len <= MAX_MESSAGE);
+                let len = len.ok_or(TemplateError::Pad)?;
+                self.literal(&vec![b'x'; len]);
+                return Ok(());
+            }
+            _ => return Err(TemplateError::Placeholder(name.to_owned())),
+        };
+        self.parts.push(part);
+        Ok(())
+    }
+
+    fn literal(&mut self, bytes: &[u8]) {
+        match self.parts.last_mut() {
+            Some(Part::Literal(last)) => last.extend_from_slice(bytes),
+            _ => self.parts.push(Part::Literal(bytes.to_owned())),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Placeholder<'a> {
+    name: &'a str,
+    number: Option<&'a str>,
+}
+
+/// What `{name}` or `{name:N}` at the start of `text` is, and its length. Any other brace is a
+/// brace: JSON needs no escapes.
+fn placeholder(text: &str) -> Option<(Placeholder<'_>, usize)> {
+    let inside = text.strip_prefix('{')?;
+    let inside = &inside[..inside.find('}')?];
+    let (name, number) = match inside.split_once(':') {
+        Some((name, number)) => (name, Some(number)),
+        None => (inside, None),
+    };
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase());
+    let is_number = number.is_none_or(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    (is_name && is_number).then_some((Placeholder { name, number }, inside.len() + 2))
+}
+
+/// The byte that the escape at the start of `text` means, and the escape's length.
+fn escape(text: &str) -> Result<(u8, usize), TemplateError> {
+    let bytes = text.as_bytes();
+    let unknown = || TemplateError::Escape(text.chars().take(4).collect());
+    match bytes.get(1) {
+        Some(b'r') => Ok((b'\r', 2)),
+        Some(b'n') => Ok((b'\n', 2)),
+        Some(b't') => Ok((b'\t', 2)),
+        Some(b'\\') => Ok((b'\\', 2)),
+        Some(b'{') => Ok((b'{', 2)),
+        Some(b'x') => {
+            let digits = text.get(2..4).ok_or_else(unknown)?;
+            let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex);
+            byte.map(|byte| (byte, 4)).ok_or_else(unknown)
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn number(n: u64, digits: usize, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let text = buffer.format(n);
+    for _ in text.len()..digits {
+        out.push(b'0');
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// What is wrong with a template.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TemplateError {
+    Escape(String),
+    Placeholder(String),
+    Digits(String),
+    Pad,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Escape(text) => write!(
+                f,
+                "unknown escape '{text}': expected \\r, \\n, \\t, \\\\, \\{{ or \\xNN"
+            ),
+            Self::Placeholder(name) => write!(
+                f,
+                "unknown placeholder '{{{name}}}': expected {{run}}, {{conn}}, {{seq}} or {{pad:N}} \
+                 (\\{{ is a brace)"
+            ),
+            Self::Digits(name) => write!(f, "{{{name}:N}} takes 0 to {MAX_DIGITS} digits"),
+            Self::Pad => write!(f, "{{pad:N}} takes 0 to {MAX_MESSAGE} bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str) -> String {
+        let template = Template::parse(text).unwrap().end_with_lf().bind("cafe");
+        let mut out = Vec::new();
+        template.render(7, 42, &mut out);
+        out.escape_ascii().to_string()
+    }
+
+    #[test]
+    fn placeholders_and_escapes_are_rendered() {
+        for (text, expected) in [
+            (DEFAULT_MESSAGE, r"load cafe 7 42;\n"),
+            ("PING\\r\\n", r"PING\r\n"),
+            (r"a\x00\xfF\\\t", r"a\x00\xff\\\t\n"),
+            ("{seq:5}-{conn:3}-{seq:1}", r"00042-007-42\n"),
+            ("{pad:4}{run}{pad:0}", r"xxxxcafe\n"),
+            (
+                r#"{"verbose":true} {} {A} { run}"#,
+                r#"{\"verbose\":true} {} {A} { run}\n"#,
+            ),
+            (r"\{run}", r"{run}\n"),
+            ("é{", r"\xc3\xa9{\n"),
+            ("", r"\n"),
+        ] {
+            assert_eq!(rendered(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("a\\q", "unknown escape '\\q'"),
+            ("a\\", "unknown escape '\\'"),
+            ("\\x+1", "unknown escape '\\x+1'"),
+            ("\\x1é", "unknown escape '\\x1é'"),
+            ("{sequ}", "unknown placeholder '{sequ}'"),
+            ("{run:3}", "unknown placeholder '{run}'"),
+            ("{pad}", "unknown placeholder '{pad}'"),
+            ("{seq:1001}", "{seq:N} takes 0 to 1000 digits"),
+            (
+                "{pad:99999999999999999999}",
+                "{pad:N} takes 0 to 67108864 bytes",
+            ),
+        ] {
+            let error = Template::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn plain_text_takes_escapes_only() {
+        assert_eq!(Template::unescape(r"+OK {run}\r").unwrap(), b"+OK {run}\r");
+        assert_eq!(Template::unescape(r"a\\nb").unwrap(), b"a\\nb");
+        Template::unescape(r"\y").unwrap_err();
+    }
+}

@@ -1,0 +1,289 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use crate::figures::Latency;
+use crate::report::{Counted, EndedBy, Loop, Report, Verdict};
+use crate::threshold::is_time;
+use crate::units::{byte_rate, count, latency, plural, rate, seconds};
+use crate::verify::Verification;
+
+/// How wide the longest bar is.
+const BAR: usize = 40;
+
+/// The whole report, ended by a newline.
+pub(crate) fn text(report: &Report) -> String {
+    let mut out = String::new();
+    let text = &mut out;
+    heading(text, report);
+    let messages = &report.messages;
+    line(text, "sent", &count(messages.sent));
+    let acknowledged = match messages.sent {
+        0 => "0".to_owned(),
+        sent => format!(
+            "{}  ({} %)",
+            count(messages.acknowledged),
+            percent(messages.acknowledged, sent)
+        ),
+    };
+    line(text, "acknowledged", &acknowledged);
+    line(text, "errors", &count(messages.errors));
+    kinds(text, &report.errors);
+    line(text, "timeouts", &count(messages.timeouts));
+    line(text, "unanswered", &count(messages.unanswered));
+    let throughput = &report.throughput;
+    line(
+        text,
+        "rate",
+        &format!(
+            "{} messages/s, {} out, {} in",
+            rate(throughput.messages_per_s),
+            byte_rate(throughput.sent_bytes_per_s),
+            byte_rate(throughput.received_bytes_per_s)
+        ),
+    );
+    if let Some(figures) = &report.latency_ns {
+        latencies(text, figures);
+        distribution(text, report);
+    }
+    text.push('\n');
+    instrument(text, report);
+    for warning in &report.warnings {
+        _ = writeln!(text, "  warning: {warning}");
+    }
+    if let Some(found) = &report.verification {
+        text.push('\n');
+        text.push_str(&verification(found));
+    }
+    out
+}
+
+fn heading(text: &mut String, report: &Report) {
+    let settings = &report.settings;
+    let name = report
+        .label
+        .as_ref()
+        .map_or(String::new(), |label| format!("{label}: "));
+    let load = match settings.rate {
+        Some(per_second) => format!(
+            "open loop, {} messages/s planned, latency from the planned time",
+            rate(per_second)
+        ),
+        None => "closed loop, latency from sending".to_owned(),
+    };
+    _ = writeln!(
+        text,
+        "{name}{}, {} x {} unanswered, {}",
+        settings.address,
+        plural(settings.connections, "connection"),
+        count(u64::from(settings.pipeline)),
+        plural(settings.threads, "thread"),
+    );
+    let ended = match report.ended_by {
+        EndedBy::Duration | EndedBy::Messages => "",
+        EndedBy::Interrupt => ", interrupted",
+        EndedBy::Error => ", ended by an error reply",
+        EndedBy::ConnectionsLost => ", ended because all connections were lost",
+    };
+    let warmup = match settings.warmup_s {
+        s if s > 0.0 => format!(" after a warm-up of {}", seconds(s)),
+        _ => String::new(),
+    };
+    _ = writeln!(
+        text,
+        "{load}\nmeasured {}{warmup}{ended}\n",
+        seconds(report.measured_s)
+    );
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    _ = writeln!(text, "  {name:<13} {value}");
+}
+
+fn kinds(text: &mut String, kinds: &[Counted]) {
+    for kind in kinds {
+        _ = writeln!(text, "  {:13} {:>9}  {}", "", count(kind.count), kind.first);
+    }
+}
+
+fn latencies(text: &mut String, figures: &Latency) {
+    let columns = [
+        ("min", figures.min),
+        ("mean", figures.mean),
+        ("p50", figures.p50),
+        ("p90", figures.p90),
+        ("p99", figures.p99),
+        ("p99.9", figures.p99_9),
+        ("p99.99", figures.p99_99),
+        ("max", figures.max),
+    ];
+    _ = write!(text, "\n  latency  ");
+    for (name, _) in columns {
+        _ = write!(text, "{name:>8} ");
+    }
+    _ = write!(text, "\n           ");
+    for (_, ns) in columns {
+        _ = write!(text, "{:>8} ", latency(ns as f64));
+    }
+    text.push('\n');
+}
+
+fn distribution(text: &mut String, report: &Report) {
+    text.push('\n');
+    let all = report.messages.acknowledged;
+    let most = report
+        .distribution
+        .iter()
+        .map(|bar| bar.1)
+        .max()
+        .unwrap_or(1);
+    for &(bound, messages) in &report.distribution {
+        let eighths = (messages as f64 / most as f64 * (BAR * 8) as f64).round() as usize;
+        _ = writeln!(
+            text,
+            "  to {:>7} {:<BAR$} {:>7} %",
+            latency(bound as f64)
+                .replace(".00 ", " ")
+                .replace(".0 ", " "),
+            bar(eighths.max(usize::from(messages > 0))),
+            percent(messages, all),
+        );
+    }
+}
+
+/// A bar of so many eighths of a column.
+fn bar(eighths: usize) -> String {
+    let mut bar = "█".repeat(eighths / 8);
+    if let Some(part) = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"].get(eighths % 8) {
+        bar.push_str(part);
+    }
+    bar
+}
+
+pub(crate) fn percent(part: u64, all: u64) -> String {
+    let percent = part as f64 * 100.0 / all.max(1) as f64;
+    match percent {
+        // Not all, and not nothing, are not to look like it.
+        p if part < all && p >= 99.995 => "99.99".to_owned(),
+        p if part > 0 && p < 0.005 => "<0.01".to_owned(),
+        p if part == all => format!("{p:.0}"),
+        p => format!("{p:.2}"),
+    }
+}
+
+fn instrument(text: &mut String, report: &Report) {
+    let connections = &report.connections;
+    let mut made = format!(
+        "{} made in {}",
+        count(connections.made),
+        seconds(connections.ready_s)
+    );
+    if let Some(connect) = &connections.connect_ns {
+        _ = write!(
+            made,
+            " (each p50 {}, max {})",
+            latency(connect.p50 as f64),
+            latency(connect.max as f64)
+        );
+    }
+    if connections.lost > 0 {
+        _ = write!(made, ", {} lost", count(connections.lost));
+    }
+    line(text, "connections", &made);
+    kinds(text, &connections.losses);
+    if report.settings.kind == Loop::Open
+        && let Some(open) = &report.open_loop
+    {
+        let lag = open.lag_ns.as_ref();
+        let lag = lag.map_or("none".to_owned(), |lag| {
+            format!(
+                "p50 {}, p99 {}, max {} after the planned time",
+                latency(lag.p50 as f64),
+                latency(lag.p99 as f64),
+                latency(lag.max as f64)
+            )
+        });
+        line(text, "send lag", &lag);
+    }
+    let instrument = &report.instrument;
+    let busy: Vec<_> = instrument
+        .threads
+        .iter()
+        .map(|thread| format!("{:.0} %", thread.busy * 100.0))
+        .collect();
+    let each = instrument.cpu_ns_per_message;
+    let each = each.map_or(String::new(), |ns| format!(", {} per message", latency(ns)));
+    line(
+        text,
+        "instrument",
+        &format!(
+            "{} of CPU{each}; threads busy {}",
+            seconds(instrument.cpu_s),
+            busy.join(", ")
+        ),
+    );
+    let Some(server) = &report.server else {
+        return;
+    };
+    let each = server.cpu_ns_per_message;
+    let each = each.map_or(String::new(), |ns| format!(", {} per message", latency(ns)));
+    let figures = format!(
+        "{} of CPU{each} ({:.0} % of it the kernel's); {} MiB of memory at most",
+        seconds(server.cpu_s),
+        100.0 * server.system_s / server.cpu_s.max(f64::MIN_POSITIVE),
+        server.peak_memory_bytes >> 20,
+    );
+    line(text, "server", &figures);
+}
+
+/// What became of one `-fail-if`.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    let word = if verdict.failed { "FAILED" } else { "passed" };
+    let value = match verdict.value {
+        None => "there is no such figure".to_owned(),
+        Some(ns) if is_time(&verdict.expression) => latency(ns),
+        Some(value) if value.fract() == 0.0 => count(value as u64),
+        Some(value) => rate(value),
+    };
+    format!("  {word}: fail if {}: it is {value}\n", verdict.expression)
+}
+
+/// What a verification found.
+pub(crate) fn verification(found: &Verification) -> String {
+    let mut out = String::new();
+    let text = &mut out;
+    let word = if found.passed { "passed" } else { "FAILED" };
+    _ = writeln!(
+        text,
+        "  verification {word}: {} in {}",
+        plural(found.records, "record"),
+        found.logs.join(", ")
+    );
+    line(text, "acknowledged", &count(found.acknowledged));
+    line(text, "missing", &count(found.missing));
+    line(text, "repeated", &count(found.repeated));
+    line(text, "out of order", &count(found.out_of_order));
+    line(text, "mangled", &count(found.mangled));
+    let share = |there: u64, all: u64| format!("{} ({} in the log)", count(all), count(there));
+    line(
+        text,
+        "rejected",
+        &share(found.rejected_but_logged, found.rejected),
+    );
+    line(
+        text,
+        "unanswered",
+        &share(found.unanswered_and_logged, found.unanswered),
+    );
+    if found.torn > 0 {
+        line(
+            text,
+            "torn",
+            &format!("{}, cut short", plural(found.torn, "record")),
+        );
+    }
+    for example in &found.examples {
+        _ = writeln!(text, "    {example}");
+    }
+    out
+}

@@ -1,0 +1,66 @@
+//! Where timers are no descriptors: a thread that sleeps.
+
+use std::io::{self, Read as _, Write as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use mio::unix::pipe;
+use mio::{Interest, Registry, Token};
+
+use super::Nanos;
+
+/// Wakes its `mio::Poll` once, when the time it was last set to has passed.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    deadlines: Sender<Instant>,
+    /// Where the thread writes when a deadline has passed: a poll has room for one waker only.
+    passed: pipe::Receiver,
+    /// When it goes off, or did.
+    at: Nanos,
+}
+
+impl Timer {
+    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        let (wake, mut passed) = pipe::new()?;
+        registry.register(&mut passed, token, Interest::READABLE)?;
+        let (deadlines, received) = channel();
+        std::thread::Builder::new()
+            .name("timer".to_owned())
+            .spawn(move || sleep(&received, wake))?;
+        Ok(Self {
+            deadlines,
+            passed,
+            at: 0,
+        })
+    }
+
+    /// Sets it to go off at `at`; it is `now`.
+    pub(crate) fn set(&mut self, at: Nanos, now: Nanos) -> io::Result<()> {
+        if at != self.at {
+            self.at = at;
+            while self.passed.read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+            let deadline = Instant::now() + Duration::from_nanos(at.saturating_sub(now));
+            let sent = self.deadlines.send(deadline);
+            sent.map_err(|_| io::Error::other("the timer's thread has ended"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sleeps until the last deadline that was received, again and again, as long as the timer exists.
+fn sleep(deadlines: &Receiver<Instant>, mut wake: pipe::Sender) {
+    let mut deadline: Option<Instant> = None;
+    loop {
+        let received = match deadline {
+            Some(deadline) => {
+                deadlines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            }
+            None => deadlines.recv().map_err(RecvTimeoutError::from),
+        };
+        deadline = match received {
+            Ok(deadline) => Some(deadline),
+            Err(RecvTimeoutError::Timeout) if wake.write(&[0]).is_ok() => None,
+            Err(_) => return,
+        };
+    }
+}

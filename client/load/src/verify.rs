@@ -1,0 +1,490 @@
+//! Reads a server's log and holds it against what the server said.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Ledger;
+use crate::pattern::{Pattern, Text};
+use crate::seen::Seen;
+use crate::units::printable;
+
+/// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
+const BUFFER: usize = 1 << 20;
+
+/// How many findings are shown.
+const EXAMPLES: usize = 10;
+
+/// What a log was found to hold of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verification {
+    pub(crate) logs: Vec<String>,
+    pub(crate) bytes: u64,
+    /// Every acknowledged message is there once, whole, in order, and no rejected one is.
+    pub(crate) passed: bool,
+    /// Records of messages of this run.
+    pub(crate) records: u64,
+    pub(crate) acknowledged: u64,
+    /// Acknowledged messages that are not there.
+    pub(crate) missing: u64,
+    /// Records of a message that had one before.
+    pub(crate) repeated: u64,
+    /// Records that come after one of a later message of the same connection.
+    pub(crate) out_of_order: u64,
+    /// Lines that carry the run's name but are not the record of a message it sent.
+    pub(crate) mangled: u64,
+    pub(crate) rejected: u64,
+    /// Messages that were answered with an error and are there.
+    pub(crate) rejected_but_logged: u64,
+    /// Messages sent but never answered: they may be there or not.
+    pub(crate) unanswered: u64,
+    pub(crate) unanswered_and_logged: u64,
+    /// Records that were cut short, as by a server that was killed: they count as not there.
+    pub(crate) torn: u64,
+    /// The first findings, in words.
+    pub(crate) examples: Vec<String>,
+}
+
+/// Verifies a run against its log, which may be in several files, oldest first.
+pub(crate) fn verify(
+    run: &str,
+    pattern: &Pattern,
+    ledgers: &[Ledger],
+    logs: &[PathBuf],
+) -> Result<Verification, String> {
+    let mut verifier = Verifier::new(run, pattern, ledgers);
+    for log in logs {
+        let read = open(log).and_then(|mut file| verifier.read(&mut file));
+        read.map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+        verifier.found.logs.push(log.display().to_string());
+    }
+    Ok(verifier.finish())
+}
+
+/// Opens a log. Only a regular file: it has an end, and opening it does not wait for anybody.
+pub(crate) fn open(log: &Path) -> io::Result<File> {
+    if !fs::metadata(log)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    File::open(log)
+}
+
+struct Verifier<'a> {
+    run: Finder<'a>,
+    pattern: &'a Pattern,
+    ledgers: &'a [Ledger],
+    seen: Vec<Seen>,
+    found: Verification,
+}
+
+impl<'a> Verifier<'a> {
+    fn new(run: &'a str, pattern: &'a Pattern, ledgers: &'a [Ledger]) -> Self {
+        Self {
+            run: Finder::new(run),
+            pattern,
+            ledgers,
+            seen: vec![Seen::default(); ledgers.len()],
+            found: Verification::default(),
+        }
+    }
+
+    fn read(&mut self, input: &mut impl Read) -> io::Result<()> {
+        // A line longer than this is no record of the run.
+        let longest = BUFFER.max(2 * self.pattern.longest());
+        let mut buffer = vec![0; BUFFER];
+        let mut filled = 0;
+        // In a longer line; whether the run's name was seen in it.
+        let mut skipping = None;
+        loop {
+            let n = match input.read(&mut buffer[filled..]) {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.found.bytes += n as u64;
+            if n == 0 {
+                self.found.torn += u64::from(filled > 0 || skipping.is_some());
+                return Ok(());
+            }
+            let searched = filled;
+            filled += n;
+            if let Some(end) = memrchr(b'\n', &buffer[searched..filled]) {
+                let end = searched + end + 1;
+                let mut lines = &buffer[..end];
+                if let Some(named) = skipping.take() {
+                    let (rest, others) =
+                        lines.split_at(memchr(b'\n', lines).map_or(end, |at| at + 1));
+                    self.too_long(rest, named);
+                    lines = others;
+                }
+                self.lines(lines);
+                buffer.copy_within(end..filled, 0);
+                filled -= end;
+            } else if filled == buffer.len() && buffer.len() < longest {
+                buffer.resize(longest, 0);
+            } else if filled == buffer.len() {
+                skipping = Some(self.too_long(&buffer, skipping.unwrap_or(false)));
+                filled = 0;
+            }
+        }
+    }
+
+    /// A piece of a line that is too long to be a record. Returns whether the run's name was seen
+    /// in the line so far, as it was before if `named`.
+    fn too_long(&mut self, piece: &[u8], named: bool) -> bool {
+        if named || self.run.find(piece).is_none() {
+            return named;
+        }
+        self.mangled(piece);
+        true
+    }
+
+    /// Looks for the run's name in whole lines.
+    fn lines(&mut self, mut lines: &[u8]) {
+        while let Some(hit) = self.run.find(lines) {
+            let start = memrchr(b'\n', &lines[..hit]).map_or(0, |at| at + 1);
+            let end = memchr(b'\n', &lines[hit..]).map_or(lines.len(), |at| hit + at);
+            self.line(&lines[start..end]);
+            lines = &lines[(end + 1).min(lines.len())..];
+        }
+    }
+
+    /// A line that carries the run's name.
+    fn line(&mut self, line: &[u8]) {
+        let text = received(line).map_or(Text::Foreign, |text| self.pattern.read(text));
+        let (conn, seq) = match text {
+            Text::Message(conn, seq) => (conn, seq),
+            Text::Torn => {
+                self.found.torn += 1;
+                return;
+            }
+            Text::Foreign => return self.mangled(line),
+        };
+        let index = usize::try_from(conn).unwrap_or(usize::MAX);
+        let sent = self.ledgers.get(index).map_or(0, |ledger| ledger.sent);
+        if seq >= sent {
+            return self.mangled(line);
+        }
+        self.found.records += 1;
+        let seen = &mut self.seen[index];
+        if !seen.insert(seq, sent) {
+            self.found.repeated += 1;
+            self.example(format!("repeated: connection {conn}, message {seq}"));
+        } else if seq < seen.next {
+            let next = seen.next;
+            self.found.out_of_order += 1;
+            self.example(format!(
+                "out of order: connection {conn}, message {seq} after message {}",
+                next - 1
+            ));
+        } else {
+            seen.next = seq + 1;
+        }
+    }
+
+    fn mangled(&mut self, line: &[u8]) {
+        self.found.mangled += 1;
+        let line = printable(line, 160);
+        self.example(format!("mangled: {line}"));
+    }
+
+    fn finish(mut self) -> Verification {
+        let ledgers = self.ledgers;
+        let seen = std::mem::take(&mut self.seen);
+        for (conn, (ledger, seen)) in ledgers.iter().zip(&seen).enumerate() {
+            let mut from = 0;
+            for rejected in ledger.rejected() {
+                self.acknowledged(conn, seen, from..rejected.start);
+                from = rejected.end;
+                self.rejected(conn, seen, rejected);
+            }
+            self.acknowledged(conn, seen, from..ledger.answered);
+            self.found.unanswered += ledger.sent - ledger.answered;
+            self.found.unanswered_and_logged += seen.count(ledger.answered..ledger.sent);
+        }
+        let found = &mut self.found;
+        let findings = [
+            found.missing,
+            found.repeated,
+            found.out_of_order,
+            found.mangled,
+            found.rejected_but_logged,
+        ];
+        found.passed = findings == [0; 5];
+        self.found
+    }
+
+    fn acknowledged(&mut self, conn: usize, seen: &Seen, range: Range<u64>) {
+        let all = range.end - range.start;
+        let missing = all - seen.count(range.clone());
+        self.found.acknowledged += all;
+        self.found.missing += missing;
+        if missing > 0 && self.found.examples.len() < EXAMPLES {
+            let first = range.clone().find(|&seq| !seen.has(seq)).unwrap_or(0);
+            let others = match missing {
+                1 => String::new(),
+                n => format!(" and {} more of {range:?}", n - 1),
+            };
+            self.example(format!(
+                "missing: connection {conn}, message {first}{others}"
+            ));
+        }
+    }
+
+    fn rejected(&mut self, conn: usize, seen: &Seen, range: Range<u64>) {
+        let logged = seen.count(range.clone());
+        self.found.rejected += range.end - range.start;
+        self.found.rejected_but_logged += logged;
+        if logged > 0 {
+            let first = range.clone().find(|&seq| seen.has(seq)).unwrap_or(0);
+            self.example(format!(
+                "answered with an error, yet there: connection {conn}, message {first}"
+            ));
+        }
+    }
+
+    fn example(&mut self, text: String) {
+        if self.found.examples.len() < EXAMPLES {
+            self.found.examples.push(text);
+        }
+    }
+}
+
+/// The message in the record of one: `INFO\t| DATE TIME --PEER recieved: MESSAGE`.
+fn received(line: &[u8]) -> Option<&[u8]> {
+    const TIME: &[u8] = b"0000-00-00 00:00:00";
+    let rest = line.strip_prefix(b"INFO\t| ")?;
+    let (time, rest) = rest.split_at_checked(TIME.len())?;
+    let is_like = |(&byte, &shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    };
+    let is_time = time.iter().zip(TIME).all(is_like);
+    let rest = rest.strip_prefix(b" --")?;
+    let (peer, rest) = rest.split_at(memchr(b' ', rest)?);
+    let is_peer = |b: &u8| b.is_ascii_hexdigit() || b".:[]%".contains(b);
+    if !is_time || peer.is_empty() || !peer.iter().all(is_peer) {
+        return None;
+    }
+    rest.strip_prefix(b" recieved: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::Template;
+
+    const RUN: &str = "cafe";
+
+    fn record(conn: u64, seq: u64) -> String {
+        format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: load cafe {conn} {seq};\n")
+    }
+
+    fn sent(text: &str) -> String {
+        format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 send: {text}\n")
+    }
+
+    /// Two connections: 0 sent 6 messages, of which 0, 1, 3 are acknowledged, 2 is rejected and 4,
+    /// 5 have no reply; 1 sent 2, both acknowledged.
+    fn ledgers() -> Vec<Ledger> {
+        let mut first = Ledger::default();
+        first.send(6);
+        first.acknowledge(2);
+        first.reject(true);
+        first.acknowledge(1);
+        let mut second = Ledger::default();
+        second.send(2);
+        second.acknowledge(2);
+        vec![first, second]
+    }
+
+    fn check(log: &[u8]) -> Verification {
+        let template = Template::parse("load {run} {conn} {seq};").unwrap();
+        let pattern = Pattern::new(&template.end_with_lf(), RUN).unwrap();
+        let ledgers = ledgers();
+        let mut verifier = Verifier::new(RUN, &pattern, &ledgers);
+        verifier.read(&mut { log }).unwrap();
+        verifier.finish()
+    }
+
+    /// A log as it should be.
+    fn good() -> Vec<String> {
+        vec![
+            "INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: of another run\n".to_owned(),
+            record(0, 0),
+            record(1, 0),
+            sent("ok"),
+            record(0, 1),
+            sent("error log: full"),
+            record(0, 3),
+            record(1, 1),
+            record(0, 4),
+        ]
+    }
+
+    #[test]
+    fn a_good_log_passes() {
+        let found = check(good().concat().as_bytes());
+        assert!(found.passed, "{found:?}");
+        assert_eq!(
+            (found.records, found.acknowledged, found.rejected),
+            (6, 5, 1)
+        );
+        assert_eq!((found.unanswered, found.unanswered_and_logged), (2, 1));
+        assert_eq!(found.examples, [""; 0]);
+    }
+
+    type Doctor = fn(&mut Vec<String>);
+
+    /// What is done to a good log, and what is then found: missing, repeated, out of order,
+    /// mangled, rejected but logged, torn.
+    const CASES: &[(&str, Doctor, [u64; 6])] = &[
+        ("removed", |log| _ = log.remove(1), [1, 0, 0, 0, 0, 0]),
+        (
+            "all of a connection removed",
+            |log| log.retain(|l| !l.contains("cafe 1")),
+            [2, 0, 0, 0, 0, 0],
+        ),
+        (
+            "twice in a row",
+            |log| log.insert(1, record(0, 0)),
+            [0, 1, 0, 0, 0, 0],
+        ),
+        (
+            "twice, later",
+            |log| log.push(record(0, 0)),
+            [0, 1, 0, 0, 0, 0],
+        ),
+        ("swapped", |log| log.swap(1, 4), [0, 0, 1, 0, 0, 0]),
+        ("swapped between connections", |log| log.swap(1, 2), [0; 6]),
+        (
+            "a byte changed",
+            |log| log[1] = log[1].replace(" 0;", " 0,"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "a byte more",
+            |log| log[1] = log[1].replace(';', ";;"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "a byte less",
+            |log| log[1] = log[1].replace(';', ""),
+            [1, 0, 0, 0, 0, 1],
+        ),
+        (
+            "an unanswered one cut",
+            |log| log[8] = log[8].replace(" 4;", ""),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        (
+            "another level",
+            |log| log[1] = log[1].replace("INFO", "WARN"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "another time",
+            |log| log[1] = log[1].replace("15:1", "15 1"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "no peer",
+            |log| log[1] = log[1].replace("127.0.0.1:49030", ""),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "as a reply",
+            |log| log[1] = log[1].replace("recieved", "send"),
+            [1, 0, 0, 1, 0, 0],
+        ),
+        (
+            "two in a line",
+            |log| log[1] = log[1].replace('\n', ""),
+            [2, 0, 0, 1, 0, 0],
+        ),
+        (
+            "rejected, yet there",
+            |log| log.insert(5, record(0, 2)),
+            [0, 0, 0, 0, 1, 0],
+        ),
+        (
+            "never sent",
+            |log| log.push(record(1, 2)),
+            [0, 0, 0, 1, 0, 0],
+        ),
+        (
+            "never connected",
+            |log| log.push(record(2, 0)),
+            [0, 0, 0, 1, 0, 0],
+        ),
+        (
+            "no line end at the end",
+            |log| _ = log[8].pop(),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        ("empty", Vec::clear, [5, 0, 0, 0, 0, 0]),
+    ];
+    #[test]
+    fn every_way_of_being_wrong_is_found() {
+        for (name, doctor, expected) in CASES {
+            let mut log = good();
+            doctor(&mut log);
+            let found = check(log.concat().as_bytes());
+            let counts = [
+                found.missing,
+                found.repeated,
+                found.out_of_order,
+                found.mangled,
+                found.rejected_but_logged,
+                found.torn,
+            ];
+            assert_eq!(counts, *expected, "{name}: {found:?}");
+            assert_eq!(found.passed, expected[..5] == [0; 5], "{name}");
+            assert_eq!(found.examples.is_empty(), found.passed, "{name}");
+        }
+    }
+
+    /// Gives its bytes in pieces of one length.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let n = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..n])
+        }
+    }
+
+    #[test]
+    fn a_log_is_read_the_same_in_any_pieces() {
+        let log = good().concat();
+        let template = Template::parse("load {run} {conn} {seq};").unwrap();
+        let pattern = Pattern::new(&template.end_with_lf(), RUN).unwrap();
+        let ledgers = ledgers();
+        let whole = check(log.as_bytes());
+        for len in 1..200 {
+            let mut verifier = Verifier::new(RUN, &pattern, &ledgers);
+            verifier.read(&mut Pieces(log.as_bytes(), len)).unwrap();
+            assert_eq!(verifier.finish(), whole, "in pieces of {len}");
+        }
+    }
+
+    #[test]
+    fn a_line_longer_than_any_record_is_passed_over_in_constant_memory() {
+        let filler = "z".repeat(3 * BUFFER);
+        let mut log = record(0, 0);
+        log.push_str(&filler);
+        log.push_str("cafe");
+        log.push_str(&filler);
+        log.push('\n');
+        log.push_str(&good()[2..].concat());
+        let found = check(log.as_bytes());
+        assert_eq!((found.missing, found.mangled), (0, 1), "{found:?}");
+        assert_eq!(found.records, 6);
+    }
+}

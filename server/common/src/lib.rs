@@ -1,0 +1,13 @@
+//! What the programs of the workspace agree on, so that none has to know another.
+//!
+//! - [`protocol`]: the contract on the wire, and the defaults that both ends know
+//! - [`record`]: the contract of the log, and bytes as safe text
+//! - [`summary`]: the client's closing line, which the launcher reads back
+//! - [`process`]: how the launcher's children end with it; what a process may open
+//! - [`args`]: how options are spelt
+
+pub mod args;
+pub mod process;
+pub mod protocol;
+pub mod record;
+pub mod summary;

@@ -1,0 +1,95 @@
+//! The contract on the wire, as far as server and clients share it.
+//!
+//! Client to server: messages, each ended by LF; a CR just before the LF is dropped.
+//! Server to client, one reply line a message, in order: `ok`, which means that the message's
+//! record is in the log, or `error CODE: reason`, which means that it is not.
+
+use std::fmt;
+use std::io;
+
+/// The port that server and clients use unless told otherwise.
+pub const DEFAULT_PORT: u16 = 2005;
+
+/// Where the server writes its log unless told otherwise.
+pub const DEFAULT_LOG: &str = "logging.log";
+
+/// The longest message in bytes, its line end not counted, unless `-max-message` says otherwise.
+pub const DEFAULT_MAX_MESSAGE: usize = 65_536;
+
+/// The reply that promises that the message is in the log.
+pub const OK: &str = "ok";
+
+/// How messages and replies are told apart on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Each message and each reply is ended by LF.
+    #[default]
+    Line,
+    /// The dialect of the original Python programs: what one `recv` brings is one message, and
+    /// replies have no line end.
+    None,
+}
+
+impl Framing {
+    /// The spellings of `-framing`.
+    pub const CHOICES: &[(&str, Self)] = &[("line", Self::Line), ("none", Self::None)];
+
+    /// What ends a message or a reply.
+    pub const fn terminator(self) -> &'static str {
+        match self {
+            Self::Line => "\n",
+            Self::None => "",
+        }
+    }
+}
+
+/// What the server answers to a message.
+///
+/// Its text has no line end; [`Framing::terminator`] brings that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The message's record is written to the log (with `-sync`: synced to disk).
+    Ok,
+    /// The message is longer than this many bytes, the limit.
+    TooLong(usize),
+    /// The log could not be written; the operating system's error number.
+    Log(i32),
+    /// Sent unasked, once: this many clients are connected already, the limit.
+    TooManyClients(usize),
+    /// The server is stopping.
+    ShuttingDown,
+}
+
+impl Reply {
+    /// The reply for messages whose batch could not be written.
+    pub fn log(error: &io::Error) -> Self {
+        // An error that does not come from the system can only be a write that took nothing.
+        const EIO: i32 = 5;
+        Self::Log(error.raw_os_error().unwrap_or(EIO))
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str(OK),
+            Self::TooLong(limit) => {
+                write!(
+                    f,
+                    "error too-long: the message is longer than {limit} bytes"
+                )
+            }
+            Self::Log(errno) => {
+                let error = io::Error::from_raw_os_error(*errno);
+                write!(f, "error log: {error}")
+            }
+            Self::TooManyClients(limit) => {
+                write!(
+                    f,
+                    "error too-many-clients: {limit} are connected, try later"
+                )
+            }
+            Self::ShuttingDown => f.write_str("error shutting-down: the server is stopping"),
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The log's records: one line each, in the shape of the original Python program.
+//!
+//! ```text
+//! INFO<TAB>| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: Thread 3, iteration 1
+//! INFO<TAB>| 2019-02-24 15:10:14 --127.0.0.1:48994 send: ok
+//! ```
+//!
+//! A message can hold any bytes; [`escape`] makes it one line of text that no terminal takes for a
+//! command, and [`unescape`] brings the exact bytes back.
+
+use std::fmt;
+use std::io::Write as _;
+
+/// What stands in a record between the peer and the message. The spelling is the original's.
+pub const RECEIVED: &str = " recieved: ";
+
+/// What stands in a record between the peer and the reply.
+pub const SENT: &str = " send: ";
+
+/// How much a record says it matters; the names are those of Python's `logging`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A message received, or an `ok` sent.
+    Info,
+    /// An error reply sent, or something not shown.
+    Warning,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+        }
+    }
+}
+
+/// Appends everything of a record that stands before the message or reply.
+///
+/// `time` is `YYYY-MM-DD hh:mm:ss`, `peer` as [`SocketAddr`] prints it; `verb` is [`RECEIVED`] or
+/// [`SENT`].
+///
+/// [`SocketAddr`]: std::net::SocketAddr
+pub fn begin(out: &mut Vec<u8>, level: Level, time: &str, peer: &str, verb: &str) {
+    out.extend_from_slice(level.name().as_bytes());
+    out.extend_from_slice(b"\t| ");
+    out.extend_from_slice(time.as_bytes());
+    out.extend_from_slice(b" --");
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(verb.as_bytes());
+}
+
+/// How many bytes of a file [`may_begin_log`] wants to see, if it has as many.
+pub const BEGINNING: usize = 24;
+
+/// The longest that anything is that [`begin`] makes, in bytes: the address is that of an IPv6 peer
+/// with a scope.
+pub const LONGEST_HEAD: usize = 112;
+
+/// Whether a file that begins with these bytes may be a log, in this format or in JSON, be it one
+/// whose first record is torn.
+pub fn may_begin_log(beginning: &[u8]) -> bool {
+    let levels = [Level::Info, Level::Warning];
+    let json = br#"{"time":""#;
+    let is_json = beginning.iter().zip(json).all(|(a, b)| a == b);
+    is_json
+        || levels
+            .into_iter()
+            .any(|level| matches(beginning, level).is_some())
+}
+
+/// Whether a line begins as records do, up to the message or reply.
+pub fn has_head(line: &[u8]) -> bool {
+    let levels = [Level::Info, Level::Warning];
+    levels.into_iter().any(|level| {
+        let rest = matches(line, level).and_then(|n| line.get(n..));
+        let verb = rest.and_then(|rest| Some(&rest[memchr::memchr(b' ', rest)?..]));
+        verb.is_some_and(|verb| {
+            verb.starts_with(RECEIVED.as_bytes()) || verb.starts_with(SENT.as_bytes())
+        })
+    })
+}
+
+/// Whether `text` begins, as far as it goes, with this level, a time, and the dashes before a peer;
+/// then how long those are.
+fn matches(text: &[u8], level: Level) -> Option<usize> {
+    let shape = level.name().bytes().chain(*b"\t| 0000-00-00 00:00:00 --");
+    let fits = |(c, expected): (&u8, u8)| match expected {
+        b'0' => c.is_ascii_digit(),
+        expected => *c == expected,
+    };
+    let len = shape.clone().count();
+    text.iter().zip(shape).all(fits).then_some(len)
+}
+
+/// Appends `message` as one line of printable text, without a line end.
+///
+/// A C0 control, DEL or a byte that is not valid UTF-8 becomes `\xNN`; a C1 control, a line or
+/// paragraph separator, a bidirectional control or an invisible character `\u{NNNN}`; a backslash
+/// is doubled.
+pub fn escape(out: &mut Vec<u8>, message: &[u8]) {
+    if is_plain(message) {
+        out.extend_from_slice(message);
+        return;
+    }
+    for chunk in message.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.extend_from_slice(br"\\"),
+                '\0'..='\x1f' | '\x7f' => append_byte(out, c as u8),
+                c if is_unsafe(c) => _ = write!(out, "\\u{{{:04x}}}", u32::from(c)),
+                c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for &byte in chunk.invalid() {
+            append_byte(out, byte);
+        }
+    }
+}
+
+/// Whether the escaped message is the message. In chunks without branches, the last two of which
+/// may overlap, so that it compiles to vector instructions.
+fn is_plain(message: &[u8]) -> bool {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'[' | b']'..=b'~');
+    let all_plain = |chunk: &[u8; 16]| chunk.iter().fold(true, |all, byte| all & plain(byte));
+    match message.last_chunk() {
+        Some(last) => all_plain(last) && message.as_chunks().0.iter().all(all_plain),
+        None => message.iter().all(plain),
+    }
+}
+
+/// Characters above ASCII that a terminal or an editor may take for more than text: C1 controls,
+/// line and paragraph separator, and the controls of the Unicode bidirectional algorithm (UAX #9);
+/// and those that a program reads and a person does not see: soft hyphen, Mongolian vowel separator,
+/// zero width space, word joiner and invisible operators, deprecated format characters, byte order
+/// mark, interlinear annotation, tags. Joiners and variation selectors are not among them, since
+/// real text needs them.
+const fn is_unsafe(c: char) -> bool {
+    matches!(
+        c,
+        '\u{80}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{61c}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{ad}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{206a}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+fn append_byte(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+    out.extend_from_slice(br"\x");
+    out.extend_from_slice(&digits);
+}
+
+/// The exact bytes of the message that [`escape`] made `text` of, or `None` if it cannot have.
+pub fn unescape(text: &[u8]) -> Option<Vec<u8>> {
+    let mut message = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        message.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        match rest.first()? {
+            b'\\' => {
+                message.push(b'\\');
+                rest = &rest[1..];
+            }
+            b'x' => {
+                message.push(u8::try_from(hex(rest.get(1..3)?)?).ok()?);
+                rest = &rest[3..];
+            }
+            b'u' => {
+                let digits = rest[1..].strip_prefix(b"{")?;
+                let end = memchr::memchr(b'}', digits)?;
+                let c = char::from_u32(hex(&digits[..end])?)?;
+                message.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &digits[end + 1..];
+            }
+            _ => return None,
+        }
+    }
+    message.extend_from_slice(rest);
+    Some(message)
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    // `from_str_radix` would take a sign and capitals, too.
+    let escape_writes = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let digits = digits.iter().all(escape_writes).then_some(digits)?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn escaped(message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        escape(&mut out, message);
+        out
+    }
+
+    #[test]
+    fn the_record_of_the_original() {
+        let mut record = Vec::new();
+        let peer = "127.0.0.1:49030";
+        begin(
+            &mut record,
+            Level::Info,
+            "2019-02-24 15:10:14",
+            peer,
+            RECEIVED,
+        );
+        escape(&mut record, b"Thread 3, iteration 1");
+        let expected =
+            "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: Thread 3, iteration 1";
+        assert_eq!(String::from_utf8(record).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_escaping_rule() {
+        for (message, expected) in [
+            (&b""[..], ""),
+            (b"plain ~", "plain ~"),
+            (b"a\tb", r"a\x09b"),
+            (b"a\nb\r", r"a\x0ab\x0d"),
+            (b"\0\x1f\x7f", r"\x00\x1f\x7f"),
+            (br"\x41", r"\\x41"),
+            (b"\x1b[31m", r"\x1b[31m"),
+            (b"\xff\xc3", r"\xff\xc3"),
+            (b"\xe2\x82", r"\xe2\x82"),
+            ("é 漢 🦀".as_bytes(), "é 漢 🦀"),
+            ("\u{85}\u{9f}".as_bytes(), r"\u{0085}\u{009f}"),
+            ("\u{2028}\u{2029}".as_bytes(), r"\u{2028}\u{2029}"),
+            (
+                "\u{61c}\u{200e}\u{200f}".as_bytes(),
+                r"\u{061c}\u{200e}\u{200f}",
+            ),
+            ("\u{202a}\u{202e}".as_bytes(), r"\u{202a}\u{202e}"),
+            ("\u{2066}\u{2069}".as_bytes(), r"\u{2066}\u{2069}"),
+            (
+                "\u{a0}\u{2027}\u{2070}".as_bytes(),
+                "\u{a0}\u{2027}\u{2070}",
+            ),
+            // Real text needs these.
+            (
+                "\u{200c}\u{200d}\u{fe0f}".as_bytes(),
+                "\u{200c}\u{200d}\u{fe0f}",
+            ),
+        ] {
+            let escaped = String::from_utf8(escaped(message)).unwrap();
+            assert_eq!(escaped, expected, "{message:?}");
+            assert_eq!(unescape(expected.as_bytes()).as_deref(), Some(message));
+        }
+    }
+
+    /// Each range by its edges: what is inside is escaped, its neighbours outside are not.
+    #[test]
+    fn what_a_reader_does_not_see_is_escaped() {
+        for (first, last) in [
+            ('\u{ad}', '\u{ad}'),
+            ('\u{180e}', '\u{180e}'),
+            ('\u{200b}', '\u{200b}'),
+            ('\u{2060}', '\u{2064}'),
+            ('\u{2066}', '\u{206f}'),
+            ('\u{feff}', '\u{feff}'),
+            ('\u{fff9}', '\u{fffb}'),
+            ('\u{e0000}', '\u{e007f}'),
+        ] {
+            let neighbour = |c: char, by: i32| {
+                char::from_u32(u32::from(c).wrapping_add_signed(by)).map(String::from)
+            };
+            for plain in [neighbour(first, -1), neighbour(last, 1)]
+                .into_iter()
+                .flatten()
+            {
+                assert_eq!(escaped(plain.as_bytes()), plain.as_bytes(), "{plain:?}");
+            }
+            for c in [first, last] {
+                let text = escaped(String::from(c).as_bytes());
+                assert_eq!(text, format!("\\u{{{:04x}}}", u32::from(c)).as_bytes());
+                assert_eq!(unescape(&text).unwrap(), String::from(c).as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_begin_a_log() {
+        let record = b"WARNING\t| 2019-02-24 15:10:14 --[::1]:49030 send: error log: full";
+        for n in 0..=BEGINNING {
+            assert!(may_begin_log(&record[..n]), "{n}");
+        }
+        assert!(may_begin_log(br#"{"time":"2019-02-24T15:10:14"#));
+        for other in [
+            "# A log",
+            "\0\0\0",
+            "INFO | 2019",
+            "INFO\t| 2019/02",
+            "{\"tim\":",
+            "I\n",
+        ] {
+            assert!(!may_begin_log(other.as_bytes()), "{other}");
+        }
+        assert!(has_head(record));
+        for cut in [
+            b"WARNING\t| 2019-02-24 15:10:14 --[::1]:49030".as_slice(),
+            &record[..47],
+        ] {
+            assert!(!has_head(cut), "{}", String::from_utf8_lossy(cut));
+        }
+    }
+
+    #[test]
+    fn the_longest_head_is_not_longer() {
+        let mut head = Vec::new();
+        let peer = format!("[{}%4294967295]:65535", ["ffff"; 8].join(":"));
+        begin(
+            &mut head,
+            Level::Warning,
+            "2019-02-24 15:10:14",
+            &peer,
+            RECEIVED,
+        );
+        assert!(head.len() <= LONGEST_HEAD, "{}", head.len());
+    }
+
+    #[test]
+    fn text_that_no_message_gives_is_told_apart() {
+        for text in [
+            r"\",
+            r"\n",
+            r"\x1",
+            r"\xg0",
+            r"\u0085",
+            r"\u{",
+            r"\u{110000}",
+            r"\x+1",
+        ] {
+            assert_eq!(unescape(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_become_one_safe_line_and_come_back(
+            message in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..100),
+                any::<String>().prop_map(String::into_bytes),
+            ],
+        ) {
+            let text = String::from_utf8(escaped(&message)).unwrap();
+            prop_assert!(!text.chars().any(|c| c.is_control() || is_unsafe(c)), "{:?}", text);
+            prop_assert_eq!(unescape(text.as_bytes()), Some(message));
+        }
+    }
+}
