@@ -459,7 +459,8 @@ impl World {
         Ok(())
     }
 
-    /// Everybody sends what he has to say and reads, until all who are still there are answered.
+    /// Everybody sends what he has to say and reads, until all who are still there are answered, and
+    /// all who have left are forgotten.
     fn settle(&mut self) -> TestCaseResult {
         let mut progress = Instant::now();
         loop {
@@ -475,6 +476,9 @@ impl World {
                 waiting |= client.is_waiting();
                 self.hear(k, &bytes)?;
             }
+            // Whoever has left may have said something that is still to be read.
+            let here = self.clients.iter().filter(|client| client.socket.is_some());
+            waiting |= self.server.clients.len() > here.count();
             if !waiting && self.server.commits.staged.replies().is_empty() {
                 return Ok(());
             }
