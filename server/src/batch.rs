@@ -1,9 +1,10 @@
 //! What one turn of the loop stages: records for the journal, and the replies that may leave once
 //! those records are in it.
 
-use crate::replies::Replies;
 use common::protocol::Reply;
 use common::record;
+
+use crate::replies::Replies;
 
 /// Names one client for as long as the server runs: a key of the slab, which others have had and
 /// will have, and a serial number, which nobody else has.

@@ -5,29 +5,34 @@
 //! can give it short reads, short writes and resets.
 
 mod life;
+mod ready;
 #[cfg(test)]
 mod tests;
+mod workspace;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::ops::ControlFlow;
-use std::time::Instant;
 
+use common::protocol::Reply;
+use common::record::{self, Level};
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::batch::{Batch, ClientId};
-use crate::diagnostics::Throttle;
-use crate::framing::{Frame, Framer, Rules};
+use crate::framing::{Frame, Framer};
 use crate::replies::Replies;
-use crate::terminal::plural;
-use common::protocol::{Framing, Reply};
-use common::record::{self, Level};
 pub use life::{LastLine, Life};
+pub use ready::{Place, Ready};
+use workspace::Share;
+pub use workspace::{Workspace, replies_left};
 
-/// How much one client may have read and staged in one turn, in bytes of input and of what it
-/// makes the batch grow by. One message that begins within it may pass it.
+/// How much one client makes the batch grow by in one turn, in bytes; one message that begins within it
+/// may pass it. Another read begins only while input and growth together are within it.
+///
+/// It decides how soon everybody has his turn who speaks all the time, and so how long somebody waits
+/// at worst who says little, but has said something a moment ago.
 pub const READ_BUDGET: usize = 64 << 10;
 
 /// What a connection needs of its socket.
@@ -40,44 +45,6 @@ impl Socket for TcpStream {
     fn end(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
-}
-
-bitflags::bitflags! {
-    /// What is known of a socket, and what is to be remembered of its client.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Ready: u8 {
-        /// The socket may hold input. Set by an event, cleared when a read finds no more:
-        /// readiness is reported once, so it is kept here.
-        const READABLE = 1;
-        /// No event will come for the end of the input, so only `WouldBlock` or the end itself
-        /// ends the reading: data and FIN can share one event. So can urgent data, at which a
-        /// read falls short, and what follows it.
-        const READ_TO_END = 1 << 1;
-        /// The kernel took all it was given the last time.
-        const WRITABLE = 1 << 2;
-        /// The kernel may hold replies that the client's machine has not acknowledged.
-        const UNACKNOWLEDGED = 1 << 3;
-        /// The client's machine seemed to be gone at the last look.
-        const SUSPECT = 1 << 4;
-        /// A whole message has come.
-        const HAS_SPOKEN = 1 << 5;
-        /// A client over the limit, which only came to be told so.
-        const REFUSED = 1 << 6;
-        /// In the queue of those to be removed.
-        const QUEUED_TO_REAP = 1 << 7;
-    }
-}
-
-/// Which list of a [fair queue](crate::server) a connection is in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
-    /// Neither.
-    #[default]
-    Out,
-    /// That of the newly ready, which are served first.
-    New,
-    /// That of those which have been served and wait for their next share.
-    Old,
 }
 
 /// One client. Small, because there may be many that say nothing.
@@ -108,84 +75,6 @@ pub struct Sent {
     pub oks: u32,
     /// Error replies.
     pub errors: u32,
-}
-
-/// What a connection is lent for reading and writing.
-#[derive(Debug)]
-pub struct Workspace {
-    /// What makes a message.
-    pub rules: Rules,
-    /// Where input lands first.
-    input: Vec<u8>,
-    /// Where the part of a record is built that is the same for many.
-    prefix: Vec<u8>,
-    /// Where replies are put together.
-    text: String,
-    /// About clients whose machines have gone.
-    complaint: Throttle,
-}
-
-impl Workspace {
-    /// Buffers for messages by these rules.
-    ///
-    /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
-    /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
-    pub fn new(rules: Rules) -> Self {
-        let input_bytes = match rules.framing {
-            Framing::Line => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
-            Framing::None => rules.max_message,
-        };
-        Self {
-            rules,
-            input: vec![0; input_bytes],
-            prefix: Vec::new(),
-            text: String::new(),
-            complaint: Throttle::default(),
-        }
-    }
-
-    /// Says of a socket that has failed what happened to its client, which it `owed` so many replies. A
-    /// client may leave without a word; one whose machine does not answer any more was dropped.
-    fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize) {
-        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
-        if !matches!(
-            error.kind(),
-            HostUnreachable | NetworkUnreachable | TimedOut
-        ) {
-            log::debug!("{peer}: {error}");
-        } else if let Some(ending) = self.complaint.pass(Instant::now()) {
-            let left = replies_left(owed);
-            log::warn!("{peer}: dropped, its machine does not answer: {error}{left}{ending}");
-        }
-    }
-
-    /// The most bytes that a client may have unfinished, or sent and not looked at.
-    pub fn most_held_bytes(&self) -> usize {
-        (self.rules.max_message + 1).max(self.input.len())
-    }
-}
-
-/// A turn's share of one client, as it is used up.
-struct Share<'a> {
-    client: ClientId,
-    work: &'a mut Workspace,
-    time: &'a str,
-    batch: &'a mut Batch,
-    /// At this size of the batch the share is used up. Input that is taken lowers it.
-    batch_bytes: usize,
-    /// Input taken so far, in bytes.
-    taken_bytes: usize,
-}
-
-impl Share<'_> {
-    fn take(&mut self, input_bytes: usize) {
-        self.taken_bytes += input_bytes;
-        self.batch_bytes = self.batch_bytes.saturating_sub(input_bytes);
-    }
-
-    fn is_used_up(&self) -> bool {
-        self.batch.size() >= self.batch_bytes
-    }
 }
 
 impl<S: Socket> Connection<S> {
@@ -312,7 +201,7 @@ impl<S: Socket> Connection<S> {
         if self.framer.has_unread() {
             self.stage(&mut share, Input::Unread);
         }
-        while self.may_read_on() && !share.is_used_up() {
+        while self.may_read_on() && share.allows_reading() {
             if self.read_once(&mut share).is_break() {
                 break;
             }
@@ -340,7 +229,7 @@ impl<S: Socket> Connection<S> {
                 self.life = self.life.after_end_of_input();
             }
             Ok(n) => {
-                share.take(n);
+                share.taken_bytes += n;
                 self.stage(share, Input::Read(n));
                 if n == share.work.input.len() || self.ready.contains(Ready::READ_TO_END) {
                     return ControlFlow::Continue(());
@@ -535,14 +424,6 @@ impl<S: Socket> Connection<S> {
     #[cfg(test)]
     pub(crate) fn footprint(&self) -> (usize, usize) {
         (self.framer.held_bytes(), self.replies.len())
-    }
-}
-
-/// How many replies a client has left, for the end of what is said of it.
-pub fn replies_left(owed: usize) -> String {
-    match owed {
-        0 => String::new(),
-        n => format!(", {n} {} not taken", plural(n as u64, "reply")),
     }
 }
 

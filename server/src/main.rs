@@ -14,7 +14,7 @@ use server::figures::Figures;
 use server::journal::{Journal, Opened, Opening};
 use server::net;
 use server::options::{self, Config, Task};
-use server::server::{Failure, HANDLED_SIGNALS, REFUSALS, Server};
+use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
 use server::terminal::{Terminal, plural};
 
 /// Descriptors that will be opened and are not for clients: handles of our own on standard output and
@@ -92,7 +92,9 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     for address in server.addresses().map_err(cannot_start)? {
         stderr.say(&format!("listening on {address}"));
     }
-    server.run().map_err(|failure| describe(&failure, &config))
+    server
+        .run()
+        .map_err(|failure| failure.describe(&config.log))
 }
 
 /// Fits the number of clients to the descriptors there are.
@@ -126,22 +128,4 @@ fn advice(error: &io::Error, opening: Opening) -> &'static str {
 
 fn with_advice(what: &dyn Display, advice: &str) -> String {
     format!("{what}; {advice}")
-}
-
-fn describe(failure: &Failure, config: &Config) -> String {
-    let log = config.log.display();
-    match failure {
-        Failure::Forced(1) => "stopped at once by a second signal: 1 client cut off".to_owned(),
-        Failure::Forced(n) => format!("stopped at once by a second signal: {n} clients cut off"),
-        Failure::Unanswered(n) => format!(
-            "stopped while {n} {} waited for the log: they were never answered, and may be in \
-             {log} or not",
-            plural(*n, "message")
-        ),
-        Failure::Sync(error) => format!(
-            "cannot sync {log}: {error}; what was not answered may be lost, so nothing more is; \
-             check the disk before starting again"
-        ),
-        Failure::Loop(error) => format!("cannot wait for clients: {error}"),
-    }
 }

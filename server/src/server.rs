@@ -4,6 +4,7 @@
 
 mod clients;
 mod commits;
+mod failure;
 mod queues;
 mod stop;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::terminal::Terminal;
 use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
+pub use failure::Failure;
 use stop::Stop;
 use watch::Watch;
 
@@ -74,19 +76,6 @@ const ACCEPT_BUDGET: usize = 256;
 
 /// How often things are looked at that no event reports.
 const CHORES: Duration = Duration::from_secs(1);
-
-/// Why the loop ended without being asked to, or before it was done.
-#[derive(Debug)]
-pub enum Failure {
-    /// A second signal: this many clients were cut off.
-    Forced(usize),
-    /// The time for the stop was over before the log had decided about this many messages.
-    Unanswered(u64),
-    /// The disk did not take a batch: what of it is kept, nobody knows.
-    Sync(io::Error),
-    /// The operating system refused something that the loop cannot do without.
-    Loop(io::Error),
-}
 
 /// Server, clients, log and all.
 pub struct Server<B: BackEnd = LogFile> {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use common::protocol::Framing;
 
 use super::*;
+use crate::framing::Rules;
 
 const KEY: u32 = 7;
 const SERIAL: u32 = 70;

@@ -7,11 +7,11 @@
 use std::fmt;
 use std::io;
 
+use common::record;
 use memchr::memchr;
 
 use super::Storage;
 use crate::terminal::plural;
-use common::record;
 
 /// How much of the end of a log is looked through, in bytes: what was written long ago was on the
 /// disk when the power failed.

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::protocol::Reply;
 use mio::net::TcpStream;
 use slab::Slab;
 
 use super::queues::Queues;
 use crate::batch::{ClientId, Run};
 use crate::connection::{Connection, Ready};
-use common::protocol::Reply;
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.
 pub const REFUSALS: usize = 8;

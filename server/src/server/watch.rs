@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use common::protocol::Framing;
+
 use super::clients::{Clients, Walk};
 use crate::connection::{Connection, Life, Ready, replies_left};
 use crate::diagnostics::Throttle;
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
-use common::protocol::Framing;
 
 /// A client whose first line has no end after so long is told of, in milliseconds.
 const LINE_END_HINT_MS: u32 = 5000;

@@ -1,0 +1,93 @@
+//! What connections are lent while they are read and written: buffers, and a share of a turn.
+
+use std::io;
+use std::time::Instant;
+
+use common::protocol::Framing;
+
+use crate::batch::{Batch, ClientId};
+use crate::diagnostics::Throttle;
+use crate::framing::Rules;
+use crate::terminal::plural;
+
+/// What a connection is lent for reading and writing.
+#[derive(Debug)]
+pub struct Workspace {
+    /// What makes a message.
+    pub rules: Rules,
+    /// Where input lands first.
+    pub(super) input: Vec<u8>,
+    /// Where the part of a record is built that is the same for many.
+    pub(super) prefix: Vec<u8>,
+    /// Where replies are put together.
+    pub(super) text: String,
+    /// About clients whose machines have gone.
+    pub(super) complaint: Throttle,
+}
+
+impl Workspace {
+    /// Buffers for messages by these rules.
+    ///
+    /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
+    /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
+    pub fn new(rules: Rules) -> Self {
+        let input_bytes = match rules.framing {
+            Framing::Line => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
+            Framing::None => rules.max_message,
+        };
+        Self {
+            rules,
+            input: vec![0; input_bytes],
+            prefix: Vec::new(),
+            text: String::new(),
+            complaint: Throttle::default(),
+        }
+    }
+
+    /// Says of a socket that has failed what happened to its client, which it `owed` so many replies. A
+    /// client may leave without a word; one whose machine does not answer any more was dropped.
+    pub(super) fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize) {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        if !matches!(
+            error.kind(),
+            HostUnreachable | NetworkUnreachable | TimedOut
+        ) {
+            log::debug!("{peer}: {error}");
+        } else if let Some(ending) = self.complaint.pass(Instant::now()) {
+            let left = replies_left(owed);
+            log::warn!("{peer}: dropped, its machine does not answer: {error}{left}{ending}");
+        }
+    }
+
+    /// The most bytes that a client may have unfinished, or sent and not looked at.
+    pub fn most_held_bytes(&self) -> usize {
+        (self.rules.max_message + 1).max(self.input.len())
+    }
+}
+
+/// A turn's share of one client, as it is used up.
+pub(super) struct Share<'a> {
+    pub(super) client: ClientId,
+    pub(super) work: &'a mut Workspace,
+    pub(super) time: &'a str,
+    pub(super) batch: &'a mut Batch,
+    /// At this size of the batch the share is used up.
+    pub(super) batch_bytes: usize,
+    /// Input taken so far, in bytes.
+    pub(super) taken_bytes: usize,
+}
+
+impl Share<'_> {
+    /// Whether there is enough of it left for another read.
+    pub(super) fn allows_reading(&self) -> bool {
+        self.taken_bytes + self.batch.size() < self.batch_bytes
+    }
+}
+
+/// How many replies a client has left, for the end of what is said of it.
+pub fn replies_left(owed: usize) -> String {
+    match owed {
+        0 => String::new(),
+        n => format!(", {n} {} not taken", plural(n as u64, "reply")),
+    }
+}
