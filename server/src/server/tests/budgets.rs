@@ -72,20 +72,17 @@ fn new_flows_come_first_for_one_share() {
         world.connect();
     }
     world.turn().unwrap();
-    let flood = "0 0 .\n".repeat(20_000);
-    let (light, heavy) = (0, 1..40);
-    for k in heavy.clone() {
-        world.clients[k].output = flood.clone().into_bytes();
-        world.clients[k].send(usize::MAX);
+    for heavy in &mut world.clients[1..] {
+        heavy.say(20_000, "");
+        heavy.send(usize::MAX);
     }
     // A turn's batch is full with the share of one, so after so many everybody has had one.
     for _ in 0..40 {
         world.turn().unwrap();
     }
     assert!(world.server.clients.have_input_or_output());
-    let said = b"light .\n";
-    world.clients[light].output.extend_from_slice(said);
-    world.clients[light].send(usize::MAX);
+    world.clients[0].say(1, "");
+    world.clients[0].send(usize::MAX);
     world.server.wait(Some(Duration::ZERO)).unwrap();
     world.server.read();
     let staged = String::from_utf8_lossy(world.server.commits.staged.records());
@@ -93,5 +90,5 @@ fn new_flows_come_first_for_one_share() {
         .lines()
         .find(|line| line.contains("recieved"))
         .unwrap();
-    assert!(first.ends_with("light ."), "{first}");
+    assert!(first.ends_with(" recieved: 0 0 ."), "{first}");
 }
