@@ -30,7 +30,8 @@ pub const COMMAND: Command = Command {
         Opt {
             names: &["log"],
             value: "FILE",
-            help: "the log, a regular file, emptied at start unless it is not a log (default logging.log)",
+            help: "the log, a regular file; an old log is emptied at start, any other file refused (default \
+                   logging.log)",
         },
         Opt {
             names: &["append"],

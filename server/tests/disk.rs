@@ -6,6 +6,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
@@ -283,4 +284,46 @@ fn a_log_that_cannot_be_reopened_is_kept() {
     assert_eq!(client.ask("kept"), "ok");
     let log = fs::read_to_string(old).unwrap();
     assert_eq!(received_from(&log, &client.name()), ["kept"]);
+    // Tried again without another signal.
+    fs::remove_file(server.log_path()).unwrap();
+    server.wait_for_line("logging.log: opened anew");
+    assert_eq!(client.ask("new"), "ok");
+    assert_eq!(received_from(&server.log(), &client.name()), ["new"]);
+}
+
+/// Disk space that a file takes beyond its length.
+fn reserved_bytes(path: &Path) -> u64 {
+    let file = path.metadata().unwrap();
+    (file.blocks() * 512).saturating_sub(file.len().next_multiple_of(4096))
+}
+
+/// Ahead of the log, a megabyte and more is reserved. When the log is on its way out, or the server was
+/// killed, it comes back.
+#[test]
+fn reserved_space_is_given_back() {
+    const RESERVED: u64 = 1 << 19;
+    let mut server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("hello"), "ok");
+    if reserved_bytes(&server.log_path()) < RESERVED {
+        eprintln!("skipped: this file system reserves nothing");
+        return;
+    }
+    let old = server.folder().join("old.log");
+    fs::rename(server.log_path(), &old).unwrap();
+    wait_for_displacement(&mut server, &mut client, &mut 0);
+    wait_until("the old log's space", || {
+        (reserved_bytes(&old) < RESERVED).then_some(())
+    });
+    server.signal(Signal::HUP);
+    wait_until("the new log", || server.log_path().exists().then_some(()));
+    assert_eq!(client.ask("again"), "ok");
+    assert!(reserved_bytes(&server.log_path()) >= RESERVED);
+    let ended = server.kill();
+    assert!(
+        reserved_bytes(&ended.log_path()) >= RESERVED,
+        "nobody could give it back"
+    );
+    let server = Server::start_in(ended.into_folder(), &["-append"]);
+    assert!(reserved_bytes(&server.log_path()) < RESERVED);
 }

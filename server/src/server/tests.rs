@@ -72,12 +72,14 @@ struct Setting {
     /// How many batches may be under way; none: they are finished in place.
     room: usize,
     idle_timeout: Option<Duration>,
+    max_clients: Option<usize>,
 }
 
 impl Setting {
     const IN_PLACE: Self = Self {
         room: 0,
         idle_timeout: None,
+        max_clients: None,
     };
 }
 
@@ -104,8 +106,10 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         24 => Just(Step::Phase),
         6 => Just(Step::Turn),
     ];
-    let idle_timeout = None;
-    let setting = (0..4_usize).prop_map(move |room| Setting { room, idle_timeout });
+    let setting = (0..4_usize).prop_map(|room| Setting {
+        room,
+        ..Setting::IN_PLACE
+    });
     (setting, prop::collection::vec(step, 1..200))
 }
 
@@ -237,6 +241,7 @@ impl World {
         let config = Config {
             max_message: MAX_MESSAGE,
             idle_timeout: setting.idle_timeout,
+            max_clients: setting.max_clients,
             ..Config::default()
         };
         let disk = Disk::default();

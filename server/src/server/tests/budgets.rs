@@ -11,8 +11,8 @@ const MOST: usize = 128;
 impl World {
     fn with_many(idle_timeout: Option<Duration>) -> Self {
         let mut world = Self::new(Setting {
-            room: 0,
             idle_timeout,
+            ..Setting::IN_PLACE
         });
         while world.server.clients.len() < MANY {
             if world.clients.len() < MANY {

@@ -4,7 +4,7 @@ use super::*;
 
 const ONE_UNDER_WAY: Setting = Setting {
     room: 1,
-    idle_timeout: None,
+    ..Setting::IN_PLACE
 };
 
 impl World {
@@ -69,6 +69,28 @@ fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered()
         (world.replies(0), world.replies(1)),
         (vec!["ok".into()], vec!["ok".into()])
     );
+}
+
+#[test]
+fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
+    let mut world = World::new(Setting {
+        max_clients: Some(1),
+        ..ONE_UNDER_WAY
+    });
+    world.connect();
+    world.send(0, "0 0 .\n");
+    world.rest();
+    world.connect();
+    world.rest();
+    let refusal = "error too-many-clients: 1 are connected, try later";
+    assert_eq!(world.replies(1), [refusal]);
+    world.clients[1].socket = None;
+    world.rest();
+    assert_eq!(world.server.clients.len(), 1);
+    assert_eq!(world.server.figures().clients, 1);
+    world.finish(Outcome::Decided);
+    world.rest();
+    assert_eq!(world.replies(0), ["ok"]);
 }
 
 #[test]
@@ -157,8 +179,8 @@ fn a_half_closed_client_waits_for_its_commit() {
 #[test]
 fn a_slow_commit_is_not_taken_for_a_silent_client() {
     let mut world = World::new(Setting {
-        room: 1,
         idle_timeout: Some(Duration::from_secs(1)),
+        ..ONE_UNDER_WAY
     });
     world.connect();
     world.send(0, "0 0 .\n");
