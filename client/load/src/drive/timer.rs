@@ -10,7 +10,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::clock::Nanos;
+use crate::drive::clock::Nanos;
 
 /// Wakes its `mio::Poll` once, when the time it was last set to has passed.
 ///
