@@ -2,9 +2,13 @@
 //!
 //! docs/load-json.md describes every field; `VERSION` counts changes that break readers.
 
+pub(crate) mod machine;
+pub(crate) mod summary;
+pub(crate) mod threshold;
+
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Latency, Second};
+use crate::drive::figures::{Latency, Second};
 use crate::verify::Verification;
 
 /// What [`Report::format`] says.
@@ -238,19 +242,5 @@ impl Report {
     /// How the run is called in a comparison.
     pub(crate) fn name(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.run)
-    }
-
-    /// The exit code that this run asks for.
-    pub(crate) fn exit_code(&self) -> u8 {
-        let verification = self.verification.as_ref();
-        if verification.is_some_and(|verification| !verification.passed) {
-            return crate::EXIT_VERIFICATION;
-        }
-        match self.ended_by {
-            EndedBy::Interrupt => crate::EXIT_INTERRUPTED,
-            EndedBy::Error | EndedBy::ConnectionsLost => crate::EXIT_FAILURE,
-            _ if self.thresholds.iter().any(|verdict| verdict.failed) => crate::EXIT_THRESHOLD,
-            _ => 0,
-        }
     }
 }

@@ -1,5 +1,8 @@
 //! Reads a server's log and holds it against what the server said.
 
+pub(crate) mod runfile;
+mod seen;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -9,10 +12,10 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Ledger;
-use crate::pattern::{Pattern, Text};
-use crate::seen::Seen;
+use crate::message::ledger::Ledger;
+use crate::message::pattern::{Pattern, Text};
 use crate::units::printable;
+use crate::verify::seen::Seen;
 
 /// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
 const BUFFER: usize = 1 << 20;
@@ -278,7 +281,7 @@ fn received(line: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::Template;
+    use crate::message::template::Template;
 
     const RUN: &str = "cafe";
 

@@ -163,6 +163,21 @@ fn a_failed_verification_has_its_own_exit_code() {
 }
 
 #[test]
+fn a_failed_verification_wins_over_a_file_that_cannot_be_written() {
+    let directory = TempDir::new().unwrap();
+    let empty = directory.path().join("empty.log");
+    fs::write(&empty, "").unwrap();
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    let args = ["-messages", "5", "-verify", arg(&empty)];
+    let output = finish(server.load(&args).args(["-save", "/dev/full"]));
+    assert_eq!(output.status.code(), Some(4));
+    let error = text(&output.stderr);
+    assert!(error.contains("cannot write /dev/full: "), "{error}");
+    let report = text(&output.stdout);
+    assert!(report.contains("verification FAILED"), "{report}");
+}
+
+#[test]
 fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
     let directory = TempDir::new().unwrap();
     let (log, run) = (

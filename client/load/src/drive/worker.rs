@@ -19,15 +19,15 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::clock::{Nanos, Usage};
-use crate::connection::{Connection, Stage};
-use crate::figures::INTERVAL;
-use crate::plan::{Control, Done, News, Plan};
-use crate::replies::{Expected, Reply};
-use crate::schedule::Schedule;
-use crate::served::Served;
-use crate::tally::Tally;
-use crate::timer::Timer;
+use crate::drive::clock::{Nanos, Usage};
+use crate::drive::connection::{Connection, Stage};
+use crate::drive::figures::INTERVAL;
+use crate::drive::plan::{Control, Done, News, Plan};
+use crate::drive::replies::{Expected, Reply};
+use crate::drive::schedule::Schedule;
+use crate::drive::served::Served;
+use crate::drive::tally::Tally;
+use crate::drive::timer::Timer;
 
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);

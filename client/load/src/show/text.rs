@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::Latency;
+use crate::drive::figures::Latency;
+use crate::report::threshold::is_time;
 use crate::report::{Counted, EndedBy, Loop, Report, Verdict};
-use crate::threshold::is_time;
 use crate::units::{byte_rate, count, latency, plural, rate, seconds};
 use crate::verify::Verification;
 

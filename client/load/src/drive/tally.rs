@@ -1,10 +1,10 @@
 //! What one worker counts.
 
-use crate::clock::Nanos;
-use crate::connection::Pending;
-use crate::figures::Interval;
-use crate::ledger::Ledger;
-use crate::replies::ErrorKinds;
+use crate::drive::clock::Nanos;
+use crate::drive::connection::Pending;
+use crate::drive::figures::Interval;
+use crate::drive::replies::ErrorKinds;
+use crate::message::ledger::Ledger;
 
 /// A worker's counts. Messages whose latency counts from before `begin`, the warm-up's end, are
 /// left out of the figures.

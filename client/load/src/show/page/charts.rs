@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::legend;
-use crate::chart::{Axis, Line, draw};
-use crate::figures::{Latency, Second};
+use crate::drive::figures::{Latency, Second};
 use crate::report::Report;
+use crate::show::page::chart::{Axis, Line, draw};
 use crate::units::{count, latency};
 
 /// One of a latency's figures.

@@ -4,8 +4,8 @@
 use std::io;
 
 use super::Worker;
-use crate::clock::Nanos;
-use crate::connection::Stage;
+use crate::drive::clock::Nanos;
+use crate::drive::connection::Stage;
 
 /// Messages are written in batches of about this many bytes.
 const OUTPUT: usize = 64 << 10;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use common::args::{self, Command, Given, Invocation, Opt, UsageError};
 
-use crate::page::page;
+use super::exit::{cannot_write, fail};
 use crate::report::Report;
+use crate::show::page::page;
 
 const COMMAND: Command = Command {
     name: "client report",
@@ -43,7 +44,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     };
     match draw(&asked) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => crate::fail(COMMAND.name, &error),
+        Err(error) => fail(COMMAND.name, &error),
     }
 }
 
@@ -86,7 +87,7 @@ fn draw(asked: &Draw) -> Result<(), String> {
         .map(|path| read(path))
         .collect::<Result<Vec<_>, _>>()?;
     let html = page(&runs)?;
-    fs::write(&asked.page, html).map_err(|error| crate::cannot_write(&asked.page, &error))
+    fs::write(&asked.page, html).map_err(|error| cannot_write(&asked.page, &error))
 }
 
 fn read(path: &Path) -> Result<Report, String> {

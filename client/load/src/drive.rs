@@ -1,5 +1,17 @@
 //! The coordinator: checks, first connection, workers, and the report made of what they say.
 
+pub(crate) mod clock;
+mod connection;
+pub(crate) mod figures;
+pub(crate) mod plan;
+mod progress;
+pub(crate) mod replies;
+mod schedule;
+pub(crate) mod served;
+mod tally;
+mod timer;
+mod worker;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -12,15 +24,15 @@ use std::time::{Duration, Instant};
 use common::process::raise_descriptor_limit;
 use mio::Waker;
 
-use crate::clock::{Clock, Nanos, nanos};
-use crate::figures::Figures;
-use crate::ledger::Ledger;
-use crate::options::Options;
-use crate::plan::{Control, Done, News, Plan};
-use crate::progress::Progress;
-use crate::replies::Expected;
-use crate::template::Template;
-use crate::worker::Worker;
+use crate::commands::options::Options;
+use crate::drive::clock::{Clock, Nanos, nanos};
+use crate::drive::figures::Figures;
+use crate::drive::plan::{Control, Done, News, Plan};
+use crate::drive::progress::Progress;
+use crate::drive::replies::Expected;
+use crate::drive::worker::Worker;
+use crate::message::ledger::Ledger;
+use crate::message::template::Template;
 
 /// Descriptors for what is not a connection: the standard streams, files, and a few per thread.
 const DESCRIPTORS: usize = 24;
@@ -31,6 +43,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Replies are waited for no longer than this once a run was interrupted.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a run ended that an interrupt ended before it began.
+const INTERRUPTED: &str = "interrupted";
 
 /// All that is known about a run when it is over.
 #[derive(Debug)]
@@ -214,7 +229,7 @@ impl Coordinator<'_> {
             self.wake();
             let made = self.control.connected.load(Ordering::Relaxed);
             let address = self.plan.address;
-            let why = heard.err().unwrap_or_else(|| crate::INTERRUPTED.to_owned());
+            let why = heard.err().unwrap_or_else(|| INTERRUPTED.to_owned());
             return Err(format!("connected {made} of {wanted} to {address}: {why}"));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! `-fail-if`: a bound on a figure, e.g. `p99>5ms`.
 
-use crate::figures::Latency;
+use crate::drive::figures::Latency;
 use crate::report::{Report, Verdict};
 use crate::units::parse_latency;
 

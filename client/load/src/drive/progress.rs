@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::figures::Second;
+use crate::drive::figures::Second;
 use crate::units::{count, latency, rate};
 
 /// A progress bar on stderr; nothing at all where stderr is no terminal.

@@ -1,16 +1,16 @@
 //! Makes the report of a run that is over, and says what is doubtful about its figures.
 
-use crate::clock::Nanos;
-use crate::figures::{Latency, add, curve, distribution, new_histogram};
-use crate::machine::machine;
-use crate::options::Options;
-use crate::plan::Done;
-use crate::replies::{ErrorKind, ErrorKinds};
+use crate::commands::options::Options;
+use crate::drive::Outcome;
+use crate::drive::clock::Nanos;
+use crate::drive::figures::{Latency, add, curve, distribution, new_histogram};
+use crate::drive::plan::Done;
+use crate::drive::replies::{ErrorKind, ErrorKinds};
+use crate::report::machine::machine;
 use crate::report::{
     Connections, Counted, EndedBy, FORMAT, Instrument, Loop, Messages, OpenLoop, Report, Server,
     Settings, Thread, Throughput, VERSION,
 };
-use crate::run::Outcome;
 use crate::units::{count, latency, plural};
 
 /// A thread that used more of its time had hardly any to spare.

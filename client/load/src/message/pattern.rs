@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::template::{Part, Template};
+use crate::message::template::{Part, Template};
 use crate::units::is_deceptive;
 
 /// What a record's message looks like that was made from a template.
@@ -170,7 +170,7 @@ fn escape(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::DEFAULT_MESSAGE;
+    use crate::message::template::DEFAULT_MESSAGE;
 
     fn pattern(text: &str) -> Result<Pattern, String> {
         Pattern::new(&Template::parse(text).unwrap().end_with_lf(), "cafe")

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::clock::ticks;
+use crate::drive::clock::ticks;
 use crate::report::Server;
 
 /// What a process and its threads have used so far.

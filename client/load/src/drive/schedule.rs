@@ -2,8 +2,8 @@
 
 use hdrhistogram::Histogram;
 
-use crate::clock::Nanos;
-use crate::figures::new_histogram;
+use crate::drive::clock::Nanos;
+use crate::drive::figures::new_histogram;
 
 /// One worker's share of evenly spaced messages: of all messages, numbered from 0, it sends every
 /// `stride`-th, beginning with number `offset`.

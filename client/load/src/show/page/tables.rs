@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::escaped;
-use crate::figures::Latency;
+use crate::drive::figures::Latency;
 use crate::report::{Counted, EndedBy, Loop, Report};
-use crate::text::{self, percent};
+use crate::show::text::{self, percent};
 use crate::units::{byte_rate, count, latency, rate, seconds};
 use crate::verify::Verification;
 

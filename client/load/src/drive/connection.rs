@@ -5,9 +5,9 @@ use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
 
-use crate::clock::Nanos;
-use crate::ledger::Ledger;
-use crate::replies::Replies;
+use crate::drive::clock::Nanos;
+use crate::drive::replies::Replies;
+use crate::message::ledger::Ledger;
 
 /// A connection; the worker decides what it sends and when.
 #[derive(Debug)]

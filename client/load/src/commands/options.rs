@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::args::{Command, Given, Invocation, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, OK};
 
-use crate::template::{DEFAULT_MESSAGE, Template, TemplateError};
-use crate::threshold::Threshold;
+use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
+use crate::report::threshold::Threshold;
 
 pub(crate) const COMMAND: Command = Command {
     name: "client load",
@@ -307,7 +307,7 @@ impl Options {
             self.duration = Some(Duration::from_secs(10));
         }
         if !self.verify.is_empty() || self.save.is_some() {
-            let pattern = crate::pattern::Pattern::new(&self.message.template, "");
+            let pattern = crate::message::pattern::Pattern::new(&self.message.template, "");
             pattern.map_err(|error| UsageError::new(format!("-message: {error}")))?;
         }
         Ok(())

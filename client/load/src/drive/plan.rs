@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
-use crate::clock::{Clock, Nanos, Usage};
-use crate::figures::Interval;
-use crate::ledger::Ledger;
-use crate::replies::Expected;
-use crate::schedule::Schedule;
-use crate::served::Served;
-use crate::tally::Tally;
-use crate::template::Template;
+use crate::drive::clock::{Clock, Nanos, Usage};
+use crate::drive::figures::Interval;
+use crate::drive::replies::Expected;
+use crate::drive::schedule::Schedule;
+use crate::drive::served::Served;
+use crate::drive::tally::Tally;
+use crate::message::ledger::Ledger;
+use crate::message::template::Template;
 
 /// What the workers of a run have to do; the same for all.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Token};
 
 use super::Worker;
-use crate::clock::{Nanos, nanos};
-use crate::connection::{Connection, Stage};
+use crate::drive::clock::{Nanos, nanos};
+use crate::drive::connection::{Connection, Stage};
 use crate::units::seconds;
 
 /// So many connections are asked for in a row, then those that are made have a turn.

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use common::args::{self, Command, Invocation, Opt, UsageError};
 
-use crate::runfile::RunFile;
-use crate::{EXIT_VERIFICATION, print, text};
+use super::exit::{EXIT_VERIFICATION, fail, print};
+use crate::show::text;
+use crate::verify::runfile::RunFile;
 
 const COMMAND: Command = Command {
     name: "client verify",
@@ -58,7 +59,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     match verified {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_VERIFICATION),
-        Err(error) => crate::fail(COMMAND.name, &error),
+        Err(error) => fail(COMMAND.name, &error),
     }
 }
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Ledger;
-use crate::pattern::Pattern;
-use crate::template::Template;
+use crate::message::ledger::Ledger;
+use crate::message::pattern::Pattern;
+use crate::message::template::Template;
 use crate::verify::{Verification, verify};
 
 const FORMAT: &str = "client-load-run";

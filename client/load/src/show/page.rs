@@ -1,13 +1,14 @@
 //! The report as one page of HTML that needs nothing else: of one run, or of several side by side.
 
+mod chart;
 mod charts;
 mod tables;
 
 use std::fmt::Write as _;
 
-use crate::chart::COLOURS;
-use crate::figures::Latency;
+use crate::drive::figures::Latency;
 use crate::report::{Loop, Report};
+use crate::show::page::chart::COLOURS;
 use crate::units::{count, latency, plural, rate, seconds};
 
 const STYLE: &str = include_str!("page/style.css");
