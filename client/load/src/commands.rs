@@ -2,6 +2,7 @@
 
 mod exit;
 pub(crate) mod load;
-pub(crate) mod options;
+mod options;
+mod output;
 pub(crate) mod report;
 pub(crate) mod verify;

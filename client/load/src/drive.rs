@@ -7,14 +7,14 @@ pub(crate) mod plan;
 mod progress;
 pub(crate) mod replies;
 mod schedule;
-pub(crate) mod served;
 mod tally;
 mod timer;
+pub(crate) mod usage;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -22,17 +22,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::process::raise_descriptor_limit;
-use mio::Waker;
 
-use crate::commands::options::Options;
-use crate::drive::clock::{Clock, Nanos, nanos};
+use crate::drive::clock::{Nanos, nanos};
 use crate::drive::figures::Figures;
 use crate::drive::plan::{Control, Done, News, Plan};
 use crate::drive::progress::Progress;
-use crate::drive::replies::Expected;
+use crate::drive::schedule::Schedule;
 use crate::drive::worker::Worker;
 use crate::message::ledger::Ledger;
-use crate::message::template::Template;
 
 /// Descriptors for what is not a connection: the standard streams, files, and a few per thread.
 const DESCRIPTORS: usize = 24;
@@ -51,6 +48,7 @@ const INTERRUPTED: &str = "interrupted";
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) plan: Arc<Plan>,
+    pub(crate) control: Arc<Control>,
     pub(crate) start: Nanos,
     pub(crate) figures: Figures,
     pub(crate) connect_times: Vec<Nanos>,
@@ -59,18 +57,17 @@ pub(crate) struct Outcome {
     /// By worker.
     pub(crate) done: Vec<Done>,
     pub(crate) interrupted: bool,
-    pub(crate) error_seen: bool,
 }
 
 /// Runs the load; errors are for the user.
-pub(crate) fn run(options: &Options, run: &str, interrupt: &AtomicBool) -> Result<Outcome, String> {
-    check_descriptors(options)?;
+pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<Outcome, String> {
+    check_descriptors(&plan)?;
+    let progress = Progress::new(&plan);
     let started = Instant::now();
-    let first = connect(options)?;
+    let (first, address) = connect(&plan)?;
     let took = started.elapsed();
-    let address = first.peer_addr().map_err(|error| error.to_string())?;
-    let plan = Arc::new(plan(options, run, address));
-    let control = Arc::new(Control::default());
+    let plan = Arc::new(plan);
+    let control = Arc::new(Control::new(&plan, address));
     let (news, inbox) = mpsc::channel();
     let mut wakers = Vec::new();
     let mut first = Some((first, took));
@@ -85,6 +82,8 @@ pub(crate) fn run(options: &Options, run: &str, interrupt: &AtomicBool) -> Resul
         workers.push(worker);
     }
     drop(news);
+    // Nobody else sets them.
+    _ = control.wakers.set(wakers);
     for worker in workers {
         let name = "load".to_owned();
         let spawned = thread::Builder::new().name(name).spawn(|| worker.run());
@@ -92,14 +91,10 @@ pub(crate) fn run(options: &Options, run: &str, interrupt: &AtomicBool) -> Resul
     }
     let mut coordinator = Coordinator {
         figures: Figures::new(plan.workers),
-        progress: Progress::new(
-            options.duration.map(|d| d + options.warmup),
-            options.messages,
-        ),
+        progress,
         plan,
         control,
         inbox,
-        wakers,
         interrupt,
         connect_times: Vec::new(),
         done: BTreeMap::new(),
@@ -109,28 +104,29 @@ pub(crate) fn run(options: &Options, run: &str, interrupt: &AtomicBool) -> Resul
     outcome
 }
 
-fn check_descriptors(options: &Options) -> Result<(), String> {
+fn check_descriptors(plan: &Plan) -> Result<(), String> {
     let limit = raise_descriptor_limit();
-    let needed = options.connections + DESCRIPTORS + DESCRIPTORS_PER_THREAD * options.threads;
+    let needed = plan.connections + DESCRIPTORS + DESCRIPTORS_PER_THREAD * plan.workers;
     if needed > limit {
         return Err(format!(
             "{} connections need {needed} descriptors and this process may have {limit}: \
              ask for fewer, or raise the limit (ulimit -Hn)",
-            options.connections
+            plan.connections
         ));
     }
     Ok(())
 }
 
 /// The first connection: it finds out which of the host's addresses answers.
-fn connect(options: &Options) -> Result<TcpStream, String> {
-    let (host, port) = (&options.host, options.port);
+fn connect(plan: &Plan) -> Result<(TcpStream, SocketAddr), String> {
+    let (host, port) = (&plan.host, plan.port);
+    let timeout = Duration::from_nanos(plan.timeout);
     let addresses = (host.as_str(), port).to_socket_addrs();
     let addresses = addresses.map_err(|error| format!("cannot resolve '{host}': {error}"))?;
     let mut last = io::Error::other("the name has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(&address, options.timeout) {
-            Ok(stream) => return Ok(stream),
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok((stream, address)),
             Err(error) => last = error,
         }
     }
@@ -139,38 +135,10 @@ fn connect(options: &Options) -> Result<TcpStream, String> {
     ))
 }
 
-fn plan(options: &Options, run: &str, address: std::net::SocketAddr) -> Plan {
-    // Checked when the options were read.
-    let bytes = |text: &String| Template::unescape(text).unwrap_or_default();
-    let ignored = options.ignore.iter().map(bytes).collect();
-    let hello = options.hello.as_ref();
-    Plan {
-        clock: Clock::start(),
-        address,
-        workers: options.threads,
-        connections: options.connections,
-        pipeline: options.pipeline,
-        message: options.message.template.bind(run),
-        hello: hello.map(|hello| hello.template.bind(run)),
-        greeting: options.greeting(),
-        expected: Expected::new(bytes(&options.reply), options.reply_lines, ignored),
-        stop_on_error: options.stop_on_error,
-        timeout: nanos(options.timeout),
-        connect_rate: options.connect_rate,
-        rate: options.rate,
-        warmup: nanos(options.warmup),
-        duration: options.duration.map(nanos),
-        messages: options.messages,
-        pid: options.pid,
-        keep: options.keeps_ledgers(),
-    }
-}
-
 struct Coordinator<'a> {
     plan: Arc<Plan>,
     control: Arc<Control>,
     inbox: Receiver<News>,
-    wakers: Vec<Waker>,
     interrupt: &'a AtomicBool,
     progress: Progress,
     figures: Figures,
@@ -182,16 +150,14 @@ impl Coordinator<'_> {
     fn conduct(&mut self, started: Instant) -> Result<Outcome, String> {
         self.await_connections()?;
         let ready_in = started.elapsed();
-        let start = self.plan.clock.now() + 1_000_000;
-        self.control.start.store(start, Ordering::Release);
-        self.wake();
+        let start = self.start();
+        self.progress.begin();
         let mut stopped = false;
         while self.done.len() < self.plan.workers {
             self.hear()?;
             let elapsed = self.plan.clock.now().saturating_sub(start);
             let acknowledged = self.control.acknowledged.load(Ordering::Relaxed);
-            self.progress
-                .advance(Duration::from_nanos(elapsed), acknowledged);
+            self.progress.advance(elapsed, acknowledged);
             if self.interrupt.load(Ordering::Relaxed) {
                 self.control.stop.store(true, Ordering::Relaxed);
             }
@@ -200,35 +166,53 @@ impl Coordinator<'_> {
                 let patience = nanos(PATIENCE).min(self.plan.timeout);
                 let give_up_at = self.plan.clock.now() + patience;
                 self.control.give_up_at.store(give_up_at, Ordering::Relaxed);
-                self.wake();
+                self.control.wake();
             }
         }
         Ok(Outcome {
             plan: self.plan.clone(),
+            control: self.control.clone(),
             start,
             figures: std::mem::replace(&mut self.figures, Figures::new(0)),
             connect_times: std::mem::take(&mut self.connect_times),
             ready_in,
             done: std::mem::take(&mut self.done).into_values().collect(),
             interrupted: self.interrupt.load(Ordering::Relaxed),
-            error_seen: self.control.error_seen.load(Ordering::Relaxed),
         })
+    }
+
+    /// Lets the workers begin, in a moment; returns when.
+    fn start(&self) -> Nanos {
+        let plan = &self.plan;
+        let start = plan.clock.now() + 1_000_000;
+        if let Some(rate) = plan.rate {
+            let begin = start + plan.warmup;
+            let end = plan
+                .duration
+                .map_or(Nanos::MAX, |d| begin.saturating_add(d));
+            let schedule = Schedule::new((start, begin, end), rate, plan.messages);
+            // Nobody else sets it.
+            _ = self.control.schedule.set(schedule);
+        }
+        self.control.start.store(start, Ordering::Release);
+        self.control.wake();
+        start
     }
 
     fn await_connections(&mut self) -> Result<(), String> {
         let wanted = self.plan.connections;
         while self.connect_times.len() < wanted {
             let made = self.control.connected.load(Ordering::Relaxed);
-            self.progress.connecting(made, wanted);
+            self.progress.connecting(made);
             let heard = self.hear();
             let interrupted = self.interrupt.load(Ordering::Relaxed);
             if heard.is_ok() && !interrupted {
                 continue;
             }
             self.control.abort.store(true, Ordering::Relaxed);
-            self.wake();
+            self.control.wake();
             let made = self.control.connected.load(Ordering::Relaxed);
-            let address = self.plan.address;
+            let address = self.control.address;
             let why = heard.err().unwrap_or_else(|| INTERRUPTED.to_owned());
             return Err(format!("connected {made} of {wanted} to {address}: {why}"));
         }
@@ -245,20 +229,18 @@ impl Coordinator<'_> {
                     self.progress.second(&second);
                 }
             }
-            Ok(News::Done(done)) => _ = self.done.insert(done.worker, *done),
+            Ok(News::Done(mut done)) => {
+                for second in self.figures.leave(done.tally.roll()) {
+                    self.progress.second(&second);
+                }
+                self.done.insert(done.worker, *done);
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 return Err("a thread of the instrument ended early: this is a bug".to_owned());
             }
         }
         Ok(())
-    }
-
-    fn wake(&self) {
-        for waker in &self.wakers {
-            // A worker looks by itself within a second.
-            _ = waker.wake();
-        }
     }
 }
 
@@ -270,10 +252,10 @@ impl Outcome {
 
     /// The ledgers of all connections, by number.
     pub(crate) fn take_ledgers(&mut self) -> Vec<Ledger> {
-        let mut ledgers = vec![Ledger::default(); self.plan.connections];
+        let made = self.control.next_connection.load(Ordering::Relaxed);
+        let mut ledgers = vec![Ledger::default(); made as usize];
         for done in &mut self.done {
-            for (index, ledger) in std::mem::take(&mut done.ledgers).into_iter().enumerate() {
-                let number = self.plan.connection_number(done.worker, index);
+            for (number, ledger) in std::mem::take(&mut done.ledgers) {
                 ledgers[number as usize] = ledger;
             }
         }

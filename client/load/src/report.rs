@@ -5,10 +5,13 @@
 pub(crate) mod machine;
 pub(crate) mod summary;
 pub(crate) mod threshold;
+pub(crate) mod warning;
 
 use serde::{Deserialize, Serialize};
 
 use crate::drive::figures::{Latency, Second};
+use crate::drive::usage::Server;
+use crate::report::warning::Warning;
 use crate::verify::Verification;
 
 /// What [`Report::format`] says.
@@ -19,7 +22,6 @@ pub(crate) const VERSION: u32 = 1;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Report {
     pub(crate) format: String,
     pub(crate) version: u32,
@@ -51,6 +53,9 @@ pub(crate) struct Report {
     pub(crate) instrument: Instrument,
     /// Only with `-pid`.
     pub(crate) server: Option<Server>,
+    /// Their names, in the order of their texts.
+    #[serde(default)]
+    pub(crate) warning_names: Vec<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) thresholds: Vec<Verdict>,
     pub(crate) verification: Option<Verification>,
@@ -79,7 +84,6 @@ pub(crate) enum Loop {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -95,6 +99,9 @@ pub(crate) struct Settings {
     pub(crate) messages: Option<u64>,
     pub(crate) warmup_s: f64,
     pub(crate) timeout_s: f64,
+    /// Lost connections were made anew.
+    #[serde(default)]
+    pub(crate) reconnect: bool,
     pub(crate) connect_rate: f64,
     pub(crate) message: String,
     pub(crate) reply: String,
@@ -106,7 +113,6 @@ pub(crate) struct Settings {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Machine {
     pub(crate) system: String,
     pub(crate) cpu: String,
@@ -116,13 +122,15 @@ pub(crate) struct Machine {
 
 /// `sent` is the sum of the four after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Messages {
     pub(crate) sent: u64,
     pub(crate) acknowledged: u64,
     pub(crate) errors: u64,
     pub(crate) timeouts: u64,
     pub(crate) unanswered: u64,
+    /// Measured messages that were planned and not sent.
+    #[serde(default)]
+    pub(crate) never_sent: u64,
     /// Replies that came while none was owed.
     pub(crate) unasked_replies: u64,
     pub(crate) warmup_errors: u64,
@@ -130,7 +138,6 @@ pub(crate) struct Messages {
 
 /// Something counted by what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Counted {
     pub(crate) kind: String,
     pub(crate) count: u64,
@@ -139,7 +146,6 @@ pub(crate) struct Counted {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Throughput {
     /// Acknowledged.
     pub(crate) messages_per_s: f64,
@@ -150,7 +156,6 @@ pub(crate) struct Throughput {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Connections {
     pub(crate) made: u64,
     /// How long making one took, greeting excluded.
@@ -159,24 +164,25 @@ pub(crate) struct Connections {
     pub(crate) ready_s: f64,
     /// Ended by the server, or given up, before the run's end.
     pub(crate) lost: u64,
+    /// Made anew after they were lost (`-reconnect`).
+    #[serde(default)]
+    pub(crate) reconnected: u64,
     pub(crate) losses: Vec<Counted>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct OpenLoop {
     /// How late the instrument sent: real less planned time, of messages that had a free
     /// connection.
     pub(crate) lag_ns: Option<Latency>,
     /// Messages that had to wait for a free connection.
     pub(crate) held: u64,
-    /// Messages planned but not sent when the time was up.
+    /// The same as [`Messages::never_sent`].
     pub(crate) never_sent: u64,
 }
 
 /// What the measuring took, from the end of the warm-up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Instrument {
     pub(crate) cpu_s: f64,
     /// Of `cpu_s`, in the program; to 10 ms.
@@ -187,23 +193,8 @@ pub(crate) struct Instrument {
     pub(crate) threads: Vec<Thread>,
 }
 
-/// What the server's process used, from the end of the warm-up on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Server {
-    pub(crate) cpu_s: f64,
-    /// Of `cpu_s`, in the program; to 10 ms.
-    pub(crate) user_s: f64,
-    /// Of `cpu_s`, in the kernel on the program's behalf.
-    pub(crate) system_s: f64,
-    pub(crate) cpu_ns_per_message: Option<f64>,
-    /// The most it ever had resident.
-    pub(crate) peak_memory_bytes: u64,
-}
-
 /// Shares of the measured time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Thread {
     pub(crate) busy: f64,
     /// Ready to run, but another had the CPU.
@@ -212,7 +203,6 @@ pub(crate) struct Thread {
 
 /// What became of a `-fail-if`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Verdict {
     pub(crate) expression: String,
     /// None if there is no such figure; that fails, too.
@@ -237,6 +227,12 @@ impl Report {
             ));
         }
         serde_json::from_slice(text).map_err(|error| error.to_string())
+    }
+
+    /// Adds a doubt.
+    pub(crate) fn warn(&mut self, warning: Warning) {
+        self.warning_names.push(warning.name().to_owned());
+        self.warnings.push(warning.to_string());
     }
 
     /// How the run is called in a comparison.

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
@@ -25,7 +26,6 @@ const EXAMPLES: usize = 10;
 
 /// What a log was found to hold of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Verification {
     pub(crate) logs: Vec<String>,
     pub(crate) bytes: u64,
@@ -54,20 +54,36 @@ pub(crate) struct Verification {
     pub(crate) examples: Vec<String>,
 }
 
-/// Verifies a run against its log, which may be in several files, oldest first.
+/// What a run left in its log.
+#[derive(Debug)]
+pub(crate) struct Sent<'a> {
+    /// The run's name.
+    pub(crate) run: &'a str,
+    pub(crate) message: Pattern,
+    /// What each connection said first; logged, but no message. None if the run's name is not in it.
+    pub(crate) hello: Vec<Pattern>,
+    /// By the connection's number.
+    pub(crate) ledgers: &'a [Ledger],
+}
+
+/// Verifies a run against its log, which may be in several files, oldest first. None if it was
+/// interrupted.
 pub(crate) fn verify(
-    run: &str,
-    pattern: &Pattern,
-    ledgers: &[Ledger],
+    sent: &Sent<'_>,
     logs: &[PathBuf],
-) -> Result<Verification, String> {
-    let mut verifier = Verifier::new(run, pattern, ledgers);
+    interrupt: &AtomicBool,
+) -> Result<Option<Verification>, String> {
+    let mut verifier = Verifier::new(sent);
     for log in logs {
-        let read = open(log).and_then(|mut file| verifier.read(&mut file));
-        read.map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+        let file = open(log);
+        let read = file.and_then(|mut file| verifier.read(&mut file, interrupt));
+        let whole = read.map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+        if !whole {
+            return Ok(None);
+        }
         verifier.found.logs.push(log.display().to_string());
     }
-    Ok(verifier.finish())
+    Ok(Some(verifier.finish()))
 }
 
 /// Opens a log. Only a regular file: it has an end, and opening it does not wait for anybody.
@@ -80,31 +96,35 @@ pub(crate) fn open(log: &Path) -> io::Result<File> {
 
 struct Verifier<'a> {
     run: Finder<'a>,
-    pattern: &'a Pattern,
-    ledgers: &'a [Ledger],
+    sent: &'a Sent<'a>,
     seen: Vec<Seen>,
     found: Verification,
 }
 
 impl<'a> Verifier<'a> {
-    fn new(run: &'a str, pattern: &'a Pattern, ledgers: &'a [Ledger]) -> Self {
+    fn new(sent: &'a Sent<'a>) -> Self {
         Self {
-            run: Finder::new(run),
-            pattern,
-            ledgers,
-            seen: vec![Seen::default(); ledgers.len()],
+            run: Finder::new(sent.run),
+            sent,
+            seen: vec![Seen::default(); sent.ledgers.len()],
             found: Verification::default(),
         }
     }
 
-    fn read(&mut self, input: &mut impl Read) -> io::Result<()> {
+    /// Reads a log to its end; false if it was interrupted.
+    fn read(&mut self, input: &mut impl Read, interrupt: &AtomicBool) -> io::Result<bool> {
+        let patterns = self.sent.hello.iter().chain([&self.sent.message]);
+        let longest = patterns.map(Pattern::longest).max().unwrap_or(0);
         // A line longer than this is no record of the run.
-        let longest = BUFFER.max(2 * self.pattern.longest());
+        let longest = BUFFER.max(2 * longest);
         let mut buffer = vec![0; BUFFER];
         let mut filled = 0;
         // In a longer line; whether the run's name was seen in it.
         let mut skipping = None;
         loop {
+            if interrupt.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
             let n = match input.read(&mut buffer[filled..]) {
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -113,7 +133,7 @@ impl<'a> Verifier<'a> {
             self.found.bytes += n as u64;
             if n == 0 {
                 self.found.torn += u64::from(filled > 0 || skipping.is_some());
-                return Ok(());
+                return Ok(true);
             }
             let searched = filled;
             filled += n;
@@ -160,9 +180,10 @@ impl<'a> Verifier<'a> {
 
     /// A line that carries the run's name.
     fn line(&mut self, line: &[u8]) {
-        let text = received(line).map_or(Text::Foreign, |text| self.pattern.read(text));
+        let text = received(line).map_or(Text::Foreign, |text| self.identify(text));
         let (conn, seq) = match text {
             Text::Message(conn, seq) => (conn, seq),
+            Text::Hello => return,
             Text::Torn => {
                 self.found.torn += 1;
                 return;
@@ -170,13 +191,13 @@ impl<'a> Verifier<'a> {
             Text::Foreign => return self.mangled(line),
         };
         let index = usize::try_from(conn).unwrap_or(usize::MAX);
-        let sent = self.ledgers.get(index).map_or(0, |ledger| ledger.sent);
+        let sent = self.sent.ledgers.get(index).map_or(0, |ledger| ledger.sent);
         if seq >= sent {
             return self.mangled(line);
         }
         self.found.records += 1;
         let seen = &mut self.seen[index];
-        if !seen.insert(seq, sent) {
+        if !seen.insert(seq) {
             self.found.repeated += 1;
             self.example(format!("repeated: connection {conn}, message {seq}"));
         } else if seq < seen.next {
@@ -191,6 +212,25 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// What a record's message is to this run.
+    fn identify(&self, text: &[u8]) -> Text {
+        let made = self.sent.ledgers.len() as u64;
+        let as_hello = self
+            .sent
+            .hello
+            .iter()
+            .map(|hello| hello.read_hello(text, made));
+        match self.sent.message.read(text) {
+            Text::Message(conn, seq) => Text::Message(conn, seq),
+            // What is torn may be either.
+            other => as_hello.fold(other, |so_far, as_hello| match (so_far, as_hello) {
+                (Text::Hello, _) | (_, Text::Hello) => Text::Hello,
+                (Text::Torn, _) | (_, Text::Torn) => Text::Torn,
+                _ => Text::Foreign,
+            }),
+        }
+    }
+
     fn mangled(&mut self, line: &[u8]) {
         self.found.mangled += 1;
         let line = printable(line, 160);
@@ -198,9 +238,9 @@ impl<'a> Verifier<'a> {
     }
 
     fn finish(mut self) -> Verification {
-        let ledgers = self.ledgers;
-        let seen = std::mem::take(&mut self.seen);
-        for (conn, (ledger, seen)) in ledgers.iter().zip(&seen).enumerate() {
+        let ledgers = self.sent.ledgers;
+        let mut seen = std::mem::take(&mut self.seen);
+        for (conn, (ledger, seen)) in ledgers.iter().zip(&mut seen).enumerate() {
             let mut from = 0;
             for rejected in ledger.rejected() {
                 self.acknowledged(conn, seen, from..rejected.start);
@@ -209,7 +249,7 @@ impl<'a> Verifier<'a> {
             }
             self.acknowledged(conn, seen, from..ledger.answered);
             self.found.unanswered += ledger.sent - ledger.answered;
-            self.found.unanswered_and_logged += seen.count(ledger.answered..ledger.sent);
+            self.found.unanswered_and_logged += seen.count(&(ledger.answered..ledger.sent));
         }
         let found = &mut self.found;
         let findings = [
@@ -223,13 +263,13 @@ impl<'a> Verifier<'a> {
         self.found
     }
 
-    fn acknowledged(&mut self, conn: usize, seen: &Seen, range: Range<u64>) {
+    fn acknowledged(&mut self, conn: usize, seen: &mut Seen, range: Range<u64>) {
         let all = range.end - range.start;
-        let missing = all - seen.count(range.clone());
+        let missing = all - seen.count(&range);
         self.found.acknowledged += all;
         self.found.missing += missing;
         if missing > 0 && self.found.examples.len() < EXAMPLES {
-            let first = range.clone().find(|&seq| !seen.has(seq)).unwrap_or(0);
+            let first = seen.first_missing(&range).unwrap_or(range.start);
             let others = match missing {
                 1 => String::new(),
                 n => format!(" and {} more of {range:?}", n - 1),
@@ -240,12 +280,12 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn rejected(&mut self, conn: usize, seen: &Seen, range: Range<u64>) {
-        let logged = seen.count(range.clone());
+    fn rejected(&mut self, conn: usize, seen: &mut Seen, range: Range<u64>) {
+        let logged = seen.count(&range);
         self.found.rejected += range.end - range.start;
         self.found.rejected_but_logged += logged;
         if logged > 0 {
-            let first = range.clone().find(|&seq| seen.has(seq)).unwrap_or(0);
+            let first = seen.first(&range).unwrap_or(range.start);
             self.example(format!(
                 "answered with an error, yet there: connection {conn}, message {first}"
             ));
@@ -289,6 +329,10 @@ mod tests {
         format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: load cafe {conn} {seq};\n")
     }
 
+    fn hello(text: &str) -> String {
+        format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: {text}\n")
+    }
+
     fn sent(text: &str) -> String {
         format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 send: {text}\n")
     }
@@ -307,12 +351,23 @@ mod tests {
         vec![first, second]
     }
 
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    fn sent_to(ledgers: &[Ledger]) -> Sent<'_> {
+        let parse = |text| Template::parse(text).unwrap().end_with_lf();
+        Sent {
+            run: RUN,
+            message: Pattern::new(&parse("load {run} {conn} {seq};"), RUN).unwrap(),
+            hello: Pattern::of_hello(&parse("HELO {conn}\\r\\nI am {run}/{conn:2}"), RUN),
+            ledgers,
+        }
+    }
+
     fn check(log: &[u8]) -> Verification {
-        let template = Template::parse("load {run} {conn} {seq};").unwrap();
-        let pattern = Pattern::new(&template.end_with_lf(), RUN).unwrap();
         let ledgers = ledgers();
-        let mut verifier = Verifier::new(RUN, &pattern, &ledgers);
-        verifier.read(&mut { log }).unwrap();
+        let sent = sent_to(&ledgers);
+        let mut verifier = Verifier::new(&sent);
+        assert!(verifier.read(&mut { log }, &NEVER).unwrap());
         verifier.finish()
     }
 
@@ -432,6 +487,21 @@ mod tests {
             [0, 0, 0, 0, 0, 1],
         ),
         ("empty", Vec::clear, [5, 0, 0, 0, 0, 0]),
+        (
+            "a hello",
+            |log| log.insert(0, hello("I am cafe/01")),
+            [0; 6],
+        ),
+        (
+            "a hello cut",
+            |log| log.insert(0, hello("I am cafe/0")),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        (
+            "a hello of nobody",
+            |log| log.insert(0, hello("I am cafe/02")),
+            [0, 0, 0, 1, 0, 0],
+        ),
     ];
     #[test]
     fn every_way_of_being_wrong_is_found() {
@@ -466,13 +536,13 @@ mod tests {
     #[test]
     fn a_log_is_read_the_same_in_any_pieces() {
         let log = good().concat();
-        let template = Template::parse("load {run} {conn} {seq};").unwrap();
-        let pattern = Pattern::new(&template.end_with_lf(), RUN).unwrap();
         let ledgers = ledgers();
+        let sent = sent_to(&ledgers);
         let whole = check(log.as_bytes());
         for len in 1..200 {
-            let mut verifier = Verifier::new(RUN, &pattern, &ledgers);
-            verifier.read(&mut Pieces(log.as_bytes(), len)).unwrap();
+            let mut verifier = Verifier::new(&sent);
+            let mut pieces = Pieces(log.as_bytes(), len);
+            assert!(verifier.read(&mut pieces, &NEVER).unwrap());
             assert_eq!(verifier.finish(), whole, "in pieces of {len}");
         }
     }

@@ -180,7 +180,8 @@ fn a_flood_of_replies_does_not_keep_a_run_from_ending() {
         while stream.write_all(flood.as_bytes()).is_ok() {}
     });
     let (json, code) = server.measure(&["-connections", "2", "-duration", "300ms"]);
-    assert_eq!((code, json["ended_by"].as_str()), (0, Some("duration")));
+    // It does not go well, either: nothing was acknowledged.
+    assert_eq!((code, json["ended_by"].as_str()), (1, Some("duration")));
 }
 
 #[test]
@@ -296,4 +297,140 @@ fn a_reader_that_has_gone_is_no_error() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(text(&output.stderr), "");
     }
+}
+
+/// Closes a connection after three replies.
+fn moody() -> Fake {
+    Fake::serving(|stream, _| {
+        let closing = stream.try_clone().unwrap();
+        answer_lines(stream, |_, number| {
+            if number == 3 {
+                closing.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+            "ok\n".to_owned()
+        });
+    })
+}
+
+#[test]
+fn lost_connections_are_made_anew_if_asked_for() {
+    let args = ["-connections", "2", "-messages", "40", "-reconnect"];
+    for threads in ["1", "2"] {
+        let (json, code) = moody().measure(&[&args[..], &["-nt", threads]].concat());
+        assert_eq!((code, json["ended_by"].as_str()), (0, Some("messages")));
+        assert_eq!(count(&json, "/messages/sent"), 40);
+        let lost = count(&json, "/connections/lost");
+        let anew = count(&json, "/connections/reconnected");
+        assert!(anew > 5 && anew <= lost, "{json}");
+        assert_eq!(count(&json, "/connections/made"), 2);
+    }
+    let (json, code) = moody().measure(&args[..4]);
+    assert_eq!(
+        (code, json["ended_by"].as_str()),
+        (1, Some("connections-lost"))
+    );
+}
+
+#[test]
+fn a_server_that_does_not_come_back_is_waited_for_no_longer_than_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let args = [
+        "load",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &port,
+        "-connections",
+        "1",
+    ];
+    let more = ["-messages", "9", "-reconnect", "-timeout", "500ms", "-json"];
+    let child = client(&[&args[..], &more].concat()).spawn().unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    drop(listener);
+    stream.peek(&mut [0]).unwrap();
+    drop(stream);
+    let output = await_end(child);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["ended_by"], "connections-lost");
+    assert_eq!(count(&json, "/messages/never_sent"), 8);
+}
+
+#[test]
+fn a_run_in_which_nothing_was_acknowledged_is_no_success() {
+    let server = Fake::answering(|_, _| "error log: full\n".to_owned());
+    let args = ["-connections", "1", "-messages", "5"];
+    let (json, code) = server.measure(&args);
+    assert_eq!((code, json["ended_by"].as_str()), (1, Some("messages")));
+    // What was asked says more.
+    let (_, code) = server.measure(&[&args[..], &["-fail-if", "errors>0"]].concat());
+    assert_eq!(code, 3);
+    let (_, code) = server.measure(&[&args[..], &["-fail-if", "errors<5"]].concat());
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn a_reply_that_came_in_part_is_said_to_be_that() {
+    for (reply, expected) in [
+        ("$2\r\n", "no reply in time: 1 of 2 lines came"),
+        ("$2", "no reply in time: a line came without its end"),
+        ("", "no reply in time"),
+    ] {
+        let server = Fake::answering(move |_, _| reply.to_owned());
+        let args = ["-connections", "1", "-reply", "$", "-reply-lines", "2"];
+        let (json, code) = server.measure(&[&args[..], &["-timeout", "300ms"]].concat());
+        assert_eq!(code, 1);
+        assert_eq!(json["connections"]["losses"][0]["kind"], expected, "{json}");
+    }
+}
+
+#[test]
+fn a_pause_is_no_timeout_while_the_greeting_is_there() {
+    let (sender, receiver) = mpsc::channel();
+    let server = Fake::serving(move |mut stream, _| {
+        let mut hello = [0; 6];
+        stream.read_exact(&mut hello).unwrap();
+        sender.send(()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        stream.write_all(b"welcome\n").unwrap();
+        answer_lines(stream, |_, _| "ok\n".to_owned());
+    });
+    let args = [
+        "-connections",
+        "1",
+        "-messages",
+        "3",
+        "-hello",
+        "HELLO",
+        "-timeout",
+        "1s",
+    ];
+    let child = server.load(&args).spawn().unwrap();
+    receiver.recv().unwrap();
+    signal(child.id(), Signal::STOP);
+    // Longer than -timeout: that is the fault.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    signal(child.id(), Signal::CONT);
+    let output = await_end(child);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn the_series_ends_with_the_measurement() {
+    let server = Fake::serving(|stream, number| {
+        answer_lines(stream, |_, n| match (number, n) {
+            (0, 5..) => String::new(),
+            _ => "ok\n".to_owned(),
+        });
+    });
+    let args = ["-connections", "2", "-duration", "1300ms", "-timeout", "3s"];
+    let (json, _) = server.measure(&args);
+    let series = json["series"].as_array().unwrap();
+    assert_eq!(
+        series.len(),
+        1,
+        "a rest of 300 ms is no row of its own: {json}"
+    );
+    assert_eq!(series[0]["to_s"], json["measured_s"]);
 }

@@ -1,11 +1,14 @@
 //! The open loop: latency counts from the planned time.
 
-use std::sync::Mutex;
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Fake, count, number};
+use rustix::process::Signal;
+
+use crate::support::{Fake, answer_lines, await_end, count, number, signal};
 
 const MS: f64 = 1e6;
 const STALL: Duration = Duration::from_millis(200);
@@ -84,4 +87,161 @@ fn what_cannot_be_sent_in_time_is_said() {
     assert!(warnings.contains("the rate was not reached"), "{warnings}");
     // The few that were sent had waited ever longer.
     assert!(number(&json, "/latency_ns/max") >= 200.0 * MS, "{json}");
+}
+
+/// Answers at once, except that connection 0 is closed after `answers` replies.
+fn loses_one(answers: u64) -> Fake {
+    Fake::serving(move |stream, number| {
+        let closing = stream.try_clone().unwrap();
+        answer_lines(stream, |_, n| {
+            if number == 0 && n == answers {
+                closing.shutdown(Shutdown::Both).unwrap();
+            }
+            "ok\n".to_owned()
+        });
+    })
+}
+
+#[test]
+fn a_lost_connection_loses_no_plan() {
+    let plan = [
+        "-rate",
+        "2000",
+        "-duration",
+        "1s",
+        "-connections",
+        "2",
+        "-pipeline",
+        "100",
+    ];
+    for threads in ["1", "2"] {
+        let server = loses_one(50);
+        let (json, code) = server.measure(&[&plan[..], &["-nt", threads]].concat());
+        assert_eq!((code, json["ended_by"].as_str()), (0, Some("duration")));
+        assert_eq!(count(&json, "/connections/lost"), 1);
+        let planned = count(&json, "/messages/sent") + count(&json, "/messages/never_sent");
+        assert_eq!(planned, 2000, "{json}");
+        let acknowledged = count(&json, "/messages/acknowledged");
+        assert!(
+            acknowledged > 1800,
+            "the other sends what was planned: {json}"
+        );
+    }
+}
+
+#[test]
+fn a_lost_connection_leaves_its_messages_to_the_others() {
+    for threads in ["1", "2"] {
+        let server = loses_one(50);
+        let args = ["-messages", "20000", "-connections", "2", "-nt", threads];
+        let (json, code) = server.measure(&args);
+        assert_eq!((code, json["ended_by"].as_str()), (0, Some("messages")));
+        assert_eq!(count(&json, "/messages/sent"), 20_000);
+        assert_eq!(count(&json, "/messages/never_sent"), 0);
+    }
+}
+
+#[test]
+fn a_plan_that_nobody_is_left_to_carry_out_is_said() {
+    for threads in ["1", "2"] {
+        let server = Fake::serving(|stream, _| {
+            let closing = stream.try_clone().unwrap();
+            answer_lines(stream, |_, n| {
+                if n == 50 {
+                    closing.shutdown(Shutdown::Both).unwrap();
+                }
+                "ok\n".to_owned()
+            });
+        });
+        let both = ["-connections", "2", "-nt", threads];
+        let open = ["-rate", "1000", "-duration", "2s"];
+        let (json, code) = server.measure(&[&open[..], &both].concat());
+        assert_eq!(
+            (code, json["ended_by"].as_str()),
+            (1, Some("connections-lost"))
+        );
+        let planned = count(&json, "/messages/sent") + count(&json, "/messages/never_sent");
+        assert_eq!(planned, 2000, "{json}");
+        assert_eq!(warning(&json, "rate-not-reached"), 1, "{json}");
+        let (json, code) = server.measure(&[&["-messages", "5000"][..], &both].concat());
+        assert_eq!(
+            (code, json["ended_by"].as_str()),
+            (1, Some("connections-lost"))
+        );
+        let planned = count(&json, "/messages/sent") + count(&json, "/messages/never_sent");
+        assert_eq!(planned, 5000, "{json}");
+        assert_eq!(warning(&json, "fell-short"), 1, "{json}");
+    }
+}
+
+/// How often a warning of this name was given.
+fn warning(json: &serde_json::Value, name: &str) -> usize {
+    let names = json["warning_names"].as_array().unwrap();
+    assert_eq!(names.len(), json["warnings"].as_array().unwrap().len());
+    names.iter().filter(|given| *given == name).count()
+}
+
+#[test]
+fn waiting_for_a_stalled_server_is_not_the_instruments_lateness() {
+    let server = Fake::answering(|_, number| {
+        if number == 100 {
+            thread::sleep(Duration::from_millis(700));
+        }
+        "ok\n".to_owned()
+    });
+    let args = [
+        "-connections",
+        "1",
+        "-pipeline",
+        "50",
+        "-rate",
+        "1000",
+        "-duration",
+        "2s",
+    ];
+    let (json, _) = server.measure(&args);
+    assert!(count(&json, "/open_loop/held") > 500, "{json}");
+    // The stall is in the latency, and not in the lag.
+    let (lag, latency) = ("/open_loop/lag_ns/max", "/latency_ns/max");
+    assert!(number(&json, latency) > 600.0 * MS, "{json}");
+    assert!(number(&json, lag) < number(&json, latency) / 2.0, "{json}");
+}
+
+#[test]
+fn a_pause_of_the_instrument_is_its_own_lateness_and_no_timeout() {
+    let (sender, receiver) = mpsc::channel();
+    let server = Fake::answering(move |_, number| {
+        if number == 10 {
+            sender.send(()).unwrap();
+            // The reply comes while the instrument is stopped.
+            thread::sleep(Duration::from_millis(200));
+        }
+        "ok\n".to_owned()
+    });
+    let args = [
+        "-connections",
+        "1",
+        "-rate",
+        "100",
+        "-duration",
+        "3s",
+        "-timeout",
+        "1s",
+        "-json",
+    ];
+    let child = server.load(&args).spawn().unwrap();
+    receiver.recv().unwrap();
+    signal(child.id(), Signal::STOP);
+    // Longer than -timeout: that is the fault.
+    thread::sleep(Duration::from_millis(1500));
+    signal(child.id(), Signal::CONT);
+    let output = await_end(child);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(count(&json, "/messages/timeouts"), 0, "{json}");
+    assert_eq!(count(&json, "/messages/acknowledged"), 300, "{json}");
+    assert!(
+        number(&json, "/open_loop/lag_ns/max") > 800.0 * MS,
+        "{json}"
+    );
 }

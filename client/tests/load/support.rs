@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -99,6 +99,15 @@ pub fn await_end(child: Child) -> Output {
     }
     signal(id, Signal::KILL);
     panic!("process {id} did not end within {DEADLINE:?}");
+}
+
+/// Waits for a condition.
+pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+        thread::yield_now();
+    }
 }
 
 pub fn signal(id: u32, signal: Signal) {

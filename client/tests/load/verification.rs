@@ -3,12 +3,16 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Fake, answer_lines, arg, client, count, finish, text};
+use crate::support::{
+    Fake, answer_lines, arg, await_end, await_that, client, count, finish, signal, text,
+};
 
 /// Records every message in `log` and then answers ok; every seventh of a connection is rejected.
 fn logging(log: &Path) -> Fake {
@@ -289,4 +293,208 @@ fn files_that_cannot_be_used_are_named() {
     }
     let output = finish(&mut client(&["verify", "run.json"]));
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_hello_that_is_logged_is_no_message() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    let args = ["-connections", "2", "-messages", "10", "-verify", arg(&log)];
+    let hello = ["-hello", "hello {run} {conn};", "-save", arg(&run)];
+    let (json, code) = logging(&log).measure(&[&args[..], &hello].concat());
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(count(&json, "/verification/mangled"), 0);
+    assert_eq!(verify(&run, &log).1, 0, "the run file knows it");
+}
+
+#[test]
+fn connections_made_anew_are_verified_each() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("a.log");
+    let file = Arc::new(Mutex::new(fs::File::create(&log).unwrap()));
+    let server = Fake::serving(move |stream, _| {
+        let peer = stream.peer_addr().unwrap();
+        let closing = stream.try_clone().unwrap();
+        answer_lines(stream, |line, number| {
+            writeln!(
+                file.lock().unwrap(),
+                "INFO\t| 2019-02-24 15:10:14 --{peer} recieved: {line}"
+            )
+            .unwrap();
+            if number == 3 {
+                closing.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+            "ok\n".to_owned()
+        });
+    });
+    let args = [
+        "-connections",
+        "2",
+        "-nt",
+        "2",
+        "-messages",
+        "40",
+        "-reconnect",
+    ];
+    let (json, code) = server.measure(&[&args[..], &["-verify", arg(&log)]].concat());
+    assert_eq!(code, 0, "{json}");
+    let all = count(&json, "/verification/acknowledged") + count(&json, "/verification/unanswered");
+    assert_eq!(all, 40);
+    assert_eq!(count(&json, "/verification/records"), 40);
+    assert!(count(&json, "/connections/reconnected") > 5);
+}
+
+#[test]
+fn what_the_log_proves_wins_over_what_cannot_be_written() {
+    let directory = TempDir::new().unwrap();
+    let empty = directory.path().join("empty.log");
+    fs::write(&empty, "").unwrap();
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    let args = [
+        "-connections",
+        "1",
+        "-messages",
+        "5",
+        "-verify",
+        arg(&empty),
+    ];
+    let page = finish(&mut server.load(&[&args[..], &["-report", "/dev/full"]].concat()));
+    assert_eq!(page.status.code(), Some(4), "{page:?}");
+    assert!(text(&page.stderr).contains("cannot write /dev/full"));
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let stdout = finish(server.load(&args).stdout(full));
+    assert_eq!(stdout.status.code(), Some(4), "{stdout:?}");
+    assert!(text(&stdout.stderr).contains("cannot write to stdout"));
+}
+
+#[test]
+fn a_log_is_not_overwritten_by_what_is_made_of_it() {
+    let directory = TempDir::new().unwrap();
+    let (log, link) = (directory.path().join("a.log"), directory.path().join("b"));
+    fs::write(&log, "precious\n").unwrap();
+    fs::hard_link(&log, &link).unwrap();
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    for option in ["-report", "-save"] {
+        for output in [&log, &link] {
+            let args = ["-messages", "5", "-verify", arg(&log), option, arg(output)];
+            let done = finish(&mut server.load(&args));
+            assert_eq!(done.status.code(), Some(1), "{done:?}");
+            assert!(text(&done.stderr).contains("would overwrite"), "{done:?}");
+            assert_eq!(fs::read(&log).unwrap(), b"precious\n");
+        }
+    }
+    let both = directory.path().join("both");
+    let args = ["-messages", "5", "-save", arg(&both), "-report", arg(&both)];
+    assert_eq!(finish(&mut server.load(&args)).status.code(), Some(1));
+}
+
+#[test]
+fn devices_and_pipes_can_be_written_to() {
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    let args = [
+        "-connections",
+        "1",
+        "-messages",
+        "5",
+        "-report",
+        "/dev/null",
+    ];
+    assert_eq!(finish(&mut server.load(&args)).status.code(), Some(0));
+    let args = [
+        "-connections",
+        "1",
+        "-messages",
+        "5",
+        "-save",
+        "/dev/stdout",
+    ];
+    let done = finish(&mut server.load(&args));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(text(&done.stdout).starts_with("{\"format\":\"client-load-run\""));
+}
+
+#[test]
+fn an_interrupt_cuts_the_verification_short_and_not_the_report() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    // Nothing but a hole, which takes long to read and no room.
+    let hole = fs::File::create(&log).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    let server = Fake::answering(|_, _| "ok\n".to_owned());
+    let args = ["-connections", "1", "-messages", "5", "-verify", arg(&log)];
+    let save = ["-save", arg(&run), "-json"];
+    let child = server.load(&[&args[..], &save].concat()).spawn().unwrap();
+    // It is saved between the run and the verification.
+    await_that("the run is saved", || {
+        fs::read(&run).is_ok_and(|run| run.ends_with(b"\n"))
+    });
+    signal(child.id(), Signal::INT);
+    let output = await_end(child);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["verification"], Value::Null);
+    let warnings = json["warning_names"].as_array().unwrap();
+    assert!(
+        warnings.contains(&"verification-cut-short".into()),
+        "{json}"
+    );
+    assert_eq!(count(&json, "/messages/acknowledged"), 5);
+}
+
+#[test]
+fn a_run_file_with_absurd_numbers_is_no_danger() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    let saved = finish(&mut logging(&log).load(&["-messages", "5", "-save", arg(&run)]));
+    assert_eq!(saved.status.code(), Some(0));
+    let good: Value = serde_json::from_slice(&fs::read(&run).unwrap()).unwrap();
+    let name = good["run"].as_str().unwrap().to_owned();
+    let most = 1_u64 << 40;
+    // The log has the last message that the run file speaks of, too.
+    let last = format!(
+        "INFO\t| 2019-02-24 15:10:14 --[::1]:1 recieved: load {name} 0 {};\n",
+        most - 1
+    );
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&log)
+        .unwrap()
+        .write_all(last.as_bytes())
+        .unwrap();
+    let absurd: [(&str, Value, i32); 5] = [
+        ("/connections/0/sent", most.into(), 0),
+        ("/connections/0/sent", (most + 1).into(), 1),
+        ("/connections/0/answered", most.into(), 1),
+        (
+            "/message",
+            "{pad:67108864}{pad:67108864}{run}{conn};{seq};".into(),
+            1,
+        ),
+        ("/something_new", 1.into(), 4),
+    ];
+    for (path, value, code) in absurd {
+        let mut json = good.clone();
+        match json.pointer_mut(path) {
+            Some(place) => *place = value,
+            None => json[&path[1..]] = value,
+        }
+        fs::write(&run, json.to_string()).unwrap();
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -v 2000000; exec \"$@\"", "sh"]);
+        limited.args([env!("CARGO_BIN_EXE_client"), "verify", arg(&run), arg(&log)]);
+        let done = finish(limited.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        assert_eq!(done.status.code(), Some(code), "{path}: {done:?}");
+    }
 }

@@ -1,7 +1,6 @@
 //! How a command ends: what it prints, what it says went wrong, and its exit code.
 
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use crate::report::{EndedBy, Report};
@@ -15,19 +14,30 @@ pub(crate) const EXIT_VERIFICATION: u8 = 4;
 /// Ctrl-C.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
-/// The exit code of a run that has a report; `trouble`: something else went wrong after it. What the
-/// log proves wins over all else.
-pub(crate) fn code(report: &Report, trouble: bool) -> u8 {
+/// What happened after a run, beside its report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct After {
+    /// Ctrl-C ended the verification.
+    pub(crate) interrupted: bool,
+    /// Something could not be written or read.
+    pub(crate) trouble: bool,
+}
+
+/// The exit code of a run that has a report. What the log proves wins over all else; that a run
+/// showed nothing good comes last, since a `-fail-if` says more.
+pub(crate) fn code(report: &Report, after: After) -> u8 {
     let verification = report.verification.as_ref();
-    if verification.is_some_and(|verification| !verification.passed) {
-        return EXIT_VERIFICATION;
-    }
-    match report.ended_by {
-        EndedBy::Interrupt => EXIT_INTERRUPTED,
-        EndedBy::Error | EndedBy::ConnectionsLost => EXIT_FAILURE,
-        _ if trouble => EXIT_FAILURE,
-        _ if report.thresholds.iter().any(|verdict| verdict.failed) => EXIT_THRESHOLD,
-        _ => 0,
+    let is_proven_wrong = verification.is_some_and(|verification| !verification.passed);
+    let is_over_bounds = report.thresholds.iter().any(|verdict| verdict.failed);
+    let is_interrupted = report.ended_by == EndedBy::Interrupt || after.interrupted;
+    let all_lost = report.ended_by == EndedBy::ConnectionsLost;
+    match () {
+        () if is_proven_wrong => EXIT_VERIFICATION,
+        () if is_interrupted => EXIT_INTERRUPTED,
+        () if after.trouble || report.ended_by == EndedBy::Error => EXIT_FAILURE,
+        () if is_over_bounds => EXIT_THRESHOLD,
+        () if all_lost || report.messages.acknowledged == 0 => EXIT_FAILURE,
+        () => 0,
     }
 }
 
@@ -46,8 +56,4 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
 pub(crate) fn fail(command: &str, error: &str) -> ExitCode {
     _ = writeln!(io::stderr(), "{command}: {error}");
     ExitCode::from(EXIT_FAILURE)
-}
-
-pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> String {
-    format!("cannot write {}: {error}", path.display())
 }

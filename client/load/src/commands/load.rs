@@ -1,10 +1,10 @@
 //! `client load`: runs a load, reports it, and verifies it where that is asked for.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,17 @@ use common::args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::exit::{self, EXIT_INTERRUPTED, cannot_write, fail, print};
+use super::exit::{self, After, EXIT_INTERRUPTED, fail, print};
 use super::options::{self, Asked, COMMAND, Options};
+use super::output::Output;
 use crate::drive;
+use crate::drive::clock::{Clock, nanos};
+use crate::drive::plan::Plan;
+use crate::drive::replies::Expected;
+use crate::message::template::Template;
 use crate::report::threshold::Threshold;
-use crate::report::{Report, machine, summary};
+use crate::report::warning::Warning;
+use crate::report::{EndedBy, Loop, Report, Settings, machine, summary};
 use crate::show::{page, text};
 use crate::verify::{self, runfile::RunFile};
 
@@ -65,53 +71,159 @@ impl Signals {
         }
         Ok(())
     }
+
+    /// As if there had been none yet.
+    fn rearm(&self) {
+        self.impatient.store(false, Ordering::Relaxed);
+        self.interrupt.store(false, Ordering::Relaxed);
+    }
 }
 
 fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
-    // A mistyped path is noticed before the run, not after it.
-    let save = options.save.as_deref().map(create).transpose()?;
-    let page = options.report.as_deref().map(create).transpose()?;
+    let outputs = Outputs::create(options)?;
     for log in &options.verify {
         verify::open(log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
     }
     let run = random_name();
     let started = machine::utc_now();
-    let mut outcome = drive::run(options, &run, &signals.interrupt)?;
-    // The run is over: nothing is left that an interrupt could end gently.
-    signals.impatient.store(true, Ordering::Relaxed);
-    let run = RunFile::new(
-        run,
-        started,
-        options.message.typed.clone(),
-        outcome.take_ledgers(),
-    );
-    let mut report = summary::report(options, &run.run, &run.started, outcome);
-    // What goes wrong from here on must not cost the figures.
-    let mut trouble = None;
-    if let (Some(file), Some(path)) = (save, &options.save) {
-        let written = run.write(file).map_err(|error| cannot_write(path, &error));
-        trouble = trouble.or(written.err());
+    let mut outcome = drive::run(plan(options, &run), &signals.interrupt)?;
+    let message = options.message.typed.clone();
+    let mut run = RunFile::new(run, started, message, outcome.take_ledgers());
+    run.hello = options.hello.as_ref().map(|hello| hello.typed.clone());
+    let settings = settings(options, outcome.control.address);
+    let mut report = summary::report(outcome, settings, &run.run, &run.started);
+    report.label.clone_from(&options.label);
+    conclude(options, signals, &run, &mut report, outputs)
+}
+
+/// The files that are written after the run.
+struct Outputs {
+    save: Option<Output>,
+    page: Option<Output>,
+}
+
+impl Outputs {
+    fn create(options: &Options) -> Result<Self, String> {
+        let logs: Vec<_> = options.verify.iter().map(PathBuf::as_path).collect();
+        let create = |option, path: &Option<PathBuf>, others: &[&Path]| {
+            let path = path.as_deref();
+            path.map(|path| Output::create(option, path, others))
+                .transpose()
+        };
+        let save = create("save", &options.save, &logs)?;
+        let others: Vec<_> = logs.into_iter().chain(options.save.as_deref()).collect();
+        let page = create("report", &options.report, &others)?;
+        Ok(Self { save, page })
     }
+}
+
+/// Saves, verifies, judges and shows a run that is over. What goes wrong here must not cost its
+/// figures.
+fn conclude(
+    options: &Options,
+    signals: &Signals,
+    run: &RunFile,
+    report: &mut Report,
+    outputs: Outputs,
+) -> Result<u8, String> {
+    let mut trouble = None;
+    if let Some(save) = outputs.save {
+        trouble = trouble.or(save.fill(|out| run.write(out)).err());
+    }
+    let mut after = After::default();
     if !options.verify.is_empty() {
-        match run.verify(&options.verify) {
-            Ok(found) => report.verification = Some(found),
+        // The next Ctrl-C ends the verification, the one after that the process.
+        if report.ended_by == EndedBy::Interrupt {
+            signals.rearm();
+        }
+        match run.verify(&options.verify, &signals.interrupt) {
+            Ok(Some(found)) => report.verification = Some(found),
+            Ok(None) => {
+                after.interrupted = true;
+                report.warn(Warning::VerificationCutShort);
+            }
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }
-    let judge = |threshold: &Threshold| threshold.judge(&report);
+    // Nothing is left that an interrupt could end gently.
+    signals.impatient.store(true, Ordering::Relaxed);
+    let judge = |threshold: &Threshold| threshold.judge(report);
     report.thresholds = options.fail_if.iter().map(judge).collect();
-    if let (Some(mut file), Some(path)) = (page, &options.report) {
-        let html = page::page(std::slice::from_ref(&report))?;
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.write_all(html.as_bytes()));
-        trouble = trouble.or(written.err().map(|error| cannot_write(path, &error)));
+    if let Some(page) = outputs.page {
+        let html = page::page(std::slice::from_ref(report))?;
+        trouble = trouble.or(page.fill(|out| out.write_all(html.as_bytes())).err());
     }
-    let trouble = trouble.or(show(options, &report).err());
+    trouble = trouble.or(show(options, report).err());
     if let Some(error) = &trouble {
         fail(COMMAND.name, error);
     }
-    Ok(exit::code(&report, trouble.is_some()))
+    after.trouble = trouble.is_some();
+    Ok(exit::code(report, after))
+}
+
+/// What the workers have to do.
+fn plan(options: &Options, run: &str) -> Plan {
+    // Checked when the options were read.
+    let bytes = |text: &String| Template::unescape(text).unwrap_or_default();
+    let ignored = options.ignore.iter().map(bytes).collect();
+    let hello = options.hello.as_ref();
+    Plan {
+        clock: Clock::start(),
+        host: options.host.clone(),
+        port: options.port,
+        workers: options.threads,
+        connections: options.connections,
+        pipeline: options.pipeline,
+        message: options.message.template.bind(run),
+        hello: hello.map(|hello| hello.template.bind(run)),
+        greeting: options.greeting(),
+        expected: Expected::new(bytes(&options.reply), options.reply_lines, ignored),
+        stop_on_error: options.stop_on_error,
+        timeout: nanos(options.timeout),
+        reconnect: options.reconnect,
+        connect_rate: options.connect_rate,
+        rate: options.rate,
+        warmup: nanos(options.warmup),
+        duration: options.duration.map(nanos),
+        messages: options.messages,
+        pid: options.pid,
+        keep: options.keeps_ledgers(),
+    }
+}
+
+/// What was asked for, as the report says it.
+fn settings(options: &Options, address: SocketAddr) -> Settings {
+    Settings {
+        host: options.host.clone(),
+        port: options.port,
+        address: address.to_string(),
+        kind: match options.rate {
+            Some(_) => Loop::Open,
+            None => Loop::Closed,
+        },
+        connections: options.connections as u64,
+        threads: options.threads as u64,
+        pipeline: options.pipeline,
+        rate: options.rate,
+        duration_s: options.duration.map(|d| d.as_secs_f64()),
+        messages: options.messages,
+        warmup_s: options.warmup.as_secs_f64(),
+        timeout_s: options.timeout.as_secs_f64(),
+        reconnect: options.reconnect,
+        connect_rate: options.connect_rate,
+        message: options.message.typed.clone(),
+        reply: options.reply.clone(),
+        reply_lines: options.reply_lines,
+        ignore: options.ignore.clone(),
+        hello: options.hello.as_ref().map(|hello| hello.typed.clone()),
+        hello_lines: options.greeting(),
+        on_error: if options.stop_on_error {
+            "stop"
+        } else {
+            "count"
+        }
+        .to_owned(),
+    }
 }
 
 /// Prints the report.
@@ -136,14 +248,4 @@ fn show(options: &Options, report: &Report) -> Result<(), String> {
 fn random_name() -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{:012x}", random >> 16)
-}
-
-/// Opens a file for writing, its old content left alone until there is something new.
-fn create(path: &Path) -> Result<File, String> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path);
-    file.map_err(|error| cannot_write(path, &error))
 }

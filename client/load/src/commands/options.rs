@@ -55,6 +55,12 @@ pub(crate) const COMMAND: Command = Command {
             "TIME",
             "give a connection up that is owed a reply and hears nothing for so long (10s)",
         ),
+        opt(
+            &["reconnect"],
+            "",
+            "make lost connections anew while the run lasts, as behind a balancer; what was \
+             unanswered on them stays so",
+        ),
         opt(&["connect-rate"], "R", "connections made per second (5000)"),
         opt(
             &["message"],
@@ -167,6 +173,7 @@ pub(crate) struct Options {
     pub(crate) messages: Option<u64>,
     pub(crate) warmup: Duration,
     pub(crate) timeout: Duration,
+    pub(crate) reconnect: bool,
     pub(crate) connect_rate: f64,
     pub(crate) message: Text,
     pub(crate) reply: String,
@@ -204,6 +211,7 @@ impl Default for Options {
             messages: None,
             warmup: Duration::ZERO,
             timeout: Duration::from_secs(10),
+            reconnect: false,
             connect_rate: 5000.0,
             message: Text::new(DEFAULT_MESSAGE).expect("the default message is right"),
             reply: OK.to_owned(),
@@ -272,6 +280,7 @@ impl Options {
             }
             "warmup" => self.warmup = given.time(Duration::ZERO..=LONGEST_TIME)?,
             "timeout" => self.timeout = positive_duration(given)?,
+            "reconnect" => self.reconnect = true,
             "connect-rate" => self.connect_rate = rate(given)?,
             "message" => self.message = text(given)?,
             "reply" => self.reply = unescapable(given)?,
@@ -420,11 +429,10 @@ mod tests {
                 assert!(is_understood(&options(&[&joined])), "{joined}");
             }
         }
-        for json in ["-json", "--json"] {
-            assert!(options(&[json]).json);
-        }
+        assert!(options(&["-json"]).json && options(&["--json"]).json);
+        assert!(options(&["-reconnect"]).reconnect && !options(&[]).reconnect);
         let all = COMMAND.options.iter().flat_map(|option| option.names);
-        for name in all.filter(|name| **name != "json") {
+        for name in all.filter(|name| !["json", "reconnect"].contains(name)) {
             assert!(
                 SPELLINGS.iter().any(|spelling| spelling.0 == *name),
                 "{name}"

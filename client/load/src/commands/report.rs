@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use common::args::{self, Command, Given, Invocation, Opt, UsageError};
 
-use super::exit::{cannot_write, fail};
+use super::exit::fail;
+use super::output::cannot_write;
 use crate::report::Report;
 use crate::show::page::page;
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use common::args::{self, Command, Invocation, Opt, UsageError};
 
@@ -46,8 +47,10 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let run = RunFile::read(&asked.run_file)
         .map_err(|error| format!("cannot use {}: {error}", asked.run_file.display()));
     let verified = run
-        .and_then(|run| run.verify(&asked.logs))
+        .and_then(|run| run.verify(&asked.logs, &AtomicBool::new(false)))
         .and_then(|found| {
+            // Nobody interrupts it: Ctrl-C ends the process.
+            let found = found.unwrap_or_default();
             let text = if asked.json {
                 serde_json::to_string(&found).map_err(|error| error.to_string())?
             } else {

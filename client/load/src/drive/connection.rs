@@ -12,6 +12,8 @@ use crate::message::ledger::Ledger;
 /// A connection; the worker decides what it sends and when.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// Among all of the run.
+    pub(crate) number: u64,
     pub(crate) stream: TcpStream,
     pub(crate) stage: Stage,
     pub(crate) replies: Replies,
@@ -41,8 +43,9 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, greeting: u32, now: Nanos) -> Self {
+    pub(crate) fn new(number: u64, stream: TcpStream, greeting: u32, now: Nanos) -> Self {
         Self {
+            number,
             stream,
             stage: Stage::Connecting(now),
             replies: Replies::after_greeting(greeting),

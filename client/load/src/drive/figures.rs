@@ -1,7 +1,8 @@
 //! What is counted and timed while a run lasts: workers fill an [`Interval`] a second, the
 //! coordinator adds them up to [`Figures`].
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 
 use hdrhistogram::Histogram;
@@ -67,7 +68,6 @@ impl Interval {
 
 /// Latency in nanoseconds, three significant digits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Latency {
     pub(crate) min: u64,
     pub(crate) mean: u64,
@@ -98,7 +98,6 @@ impl Latency {
 
 /// One second of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Second {
     /// Seconds since the measurement began.
     pub(crate) from_s: f64,
@@ -114,12 +113,23 @@ pub(crate) struct Second {
 pub(crate) struct Figures {
     pub(crate) counts: Counts,
     pub(crate) latency: Histogram<u64>,
+    /// Workers that still report.
     workers: usize,
-    /// Seconds that not all workers have reported, with how many have.
-    open: BTreeMap<u64, (usize, Interval)>,
-    /// The last full second, kept in case a short rest is to be added.
-    last: Option<Interval>,
+    /// Seconds that not all workers have reported.
+    open: BTreeMap<u64, Open>,
+    /// The last two seconds in which anything happened, kept in case a short rest is to be added.
+    recent: VecDeque<Interval>,
+    /// So many seconds after these, nothing happened: they may be later than the measurement's end.
+    idle: u64,
     seconds: Vec<Second>,
+}
+
+/// A second that is not whole yet.
+#[derive(Debug)]
+struct Open {
+    interval: Interval,
+    /// Workers that are still to report it.
+    awaited: usize,
 }
 
 impl Figures {
@@ -129,7 +139,8 @@ impl Figures {
             latency: new_histogram(),
             workers,
             open: BTreeMap::new(),
-            last: None,
+            recent: VecDeque::new(),
+            idle: 0,
             seconds: Vec::new(),
         }
     }
@@ -137,67 +148,115 @@ impl Figures {
     /// Adds what a worker counted in one second; returns that second's row if it is now whole.
     pub(crate) fn add(&mut self, interval: Interval) -> Option<Second> {
         let index = interval.index;
-        if self.keep_open(interval) < self.workers {
-            return None;
-        }
-        let (_, whole) = self.open.remove(&index)?;
-        Some(self.close(whole, (index + 1) as f64))
+        self.keep_open(interval);
+        self.close_if_whole(index)
     }
 
-    /// Adds what a worker counted in the second in which it ended.
-    pub(crate) fn add_rest(&mut self, interval: Interval) {
-        self.keep_open(interval);
+    /// Adds what a worker counted in the second in which it ended; returns the rows of the seconds
+    /// that waited for nobody else.
+    pub(crate) fn leave(&mut self, rest: Interval) -> Vec<Second> {
+        let last = rest.index;
+        self.keep_open(rest);
+        self.workers -= 1;
+        let mut later = Vec::new();
+        for (&index, open) in self.open.range_mut(last + 1..) {
+            open.awaited -= 1;
+            later.push(index);
+        }
+        let first = self.close_if_whole(last);
+        let rest = later
+            .into_iter()
+            .filter_map(|index| self.close_if_whole(index));
+        first.into_iter().chain(rest).collect()
     }
 
     /// The rows of the whole run, which measured for `measured_s` seconds. A rest of less than
     /// half a second belongs to the second before it: a rate over a few milliseconds is noise.
-    pub(crate) fn finish(&mut self, measured_s: f64) -> Vec<Second> {
-        while let Some((index, (_, interval))) = self.open.pop_first() {
-            let to_s = measured_s.min((index + 1) as f64);
-            let is_short = to_s - (index as f64) < 0.5;
-            let Some(mut last) = self.last.take_if(|_| is_short) else {
-                self.close(interval, to_s);
-                continue;
-            };
-            self.total(&interval);
-            merge(&mut last, &interval);
-            self.seconds.pop();
-            self.seconds
-                .push(row(&last, measured_s.max(last.index as f64 + 1.0)));
-            self.last = Some(last);
+    pub(crate) fn finish(mut self, measured_s: f64) -> Vec<Second> {
+        while let Some((_, open)) = self.open.pop_first() {
+            self.close(open.interval);
         }
-        std::mem::take(&mut self.seconds)
+        let idle_from = self.seconds.len() + self.recent.len();
+        let last_start = idle_from.saturating_sub(1) as f64;
+        if measured_s - last_start < 0.5
+            && self.recent.len() > 1
+            && let Some(rest) = self.recent.pop_back()
+            && let Some(last) = self.recent.back_mut()
+        {
+            merge(last, &rest);
+        }
+        self.seconds.extend(self.recent.iter().map(row));
+        // Seconds in which nothing happened count while the measurement lasts.
+        for index in (idle_from as u64..).take(self.idle as usize) {
+            let enough = if self.seconds.is_empty() { 0.0 } else { 0.5 };
+            let lasts = measured_s - index as f64;
+            if lasts > 0.0 && lasts >= enough {
+                self.seconds.push(row(&Interval::new(index)));
+            }
+        }
+        if let Some(last) = self.seconds.last_mut() {
+            last.to_s = measured_s;
+        }
+        self.seconds
     }
 
-    /// Returns how many workers have reported this second.
-    fn keep_open(&mut self, interval: Interval) -> usize {
-        if let Some((reported, open)) = self.open.get_mut(&interval.index) {
-            merge(open, &interval);
-            *reported += 1;
-            return *reported;
+    fn keep_open(&mut self, interval: Interval) {
+        match self.open.entry(interval.index) {
+            Entry::Occupied(mut open) => {
+                let open = open.get_mut();
+                merge(&mut open.interval, &interval);
+                open.awaited -= 1;
+            }
+            Entry::Vacant(place) => {
+                let awaited = self.workers - 1;
+                place.insert(Open { interval, awaited });
+            }
         }
-        self.open.insert(interval.index, (1, interval));
-        1
     }
 
-    fn close(&mut self, interval: Interval, to_s: f64) -> Second {
-        self.total(&interval);
-        let second = row(&interval, to_s);
-        self.seconds.push(second.clone());
-        self.last = Some(interval);
+    fn close_if_whole(&mut self, index: u64) -> Option<Second> {
+        if self.open.get(&index)?.awaited > 0 {
+            return None;
+        }
+        let whole = self.open.remove(&index)?;
+        Some(self.close(whole.interval))
+    }
+
+    fn close(&mut self, interval: Interval) -> Second {
+        self.counts += interval.counts;
+        add(&mut self.latency, &interval.latency);
+        let second = row(&interval);
+        let Counts {
+            sent,
+            acknowledged,
+            errors,
+            ..
+        } = interval.counts;
+        if sent + acknowledged + errors == 0 {
+            self.idle += 1;
+            return second;
+        }
+        for index in interval.index - self.idle..interval.index {
+            self.remember(Interval::new(index));
+        }
+        self.idle = 0;
+        self.remember(interval);
         second
     }
 
-    fn total(&mut self, interval: &Interval) {
-        self.counts += interval.counts;
-        add(&mut self.latency, &interval.latency);
+    fn remember(&mut self, interval: Interval) {
+        if self.recent.len() == 2 {
+            self.seconds
+                .extend(self.recent.pop_front().as_ref().map(row));
+        }
+        self.recent.push_back(interval);
     }
 }
 
-fn row(interval: &Interval, to_s: f64) -> Second {
+fn row(interval: &Interval) -> Second {
     Second {
         from_s: interval.index as f64,
-        to_s,
+        to_s: (interval.index + 1) as f64,
         sent: interval.counts.sent,
         acknowledged: interval.counts.acknowledged,
         errors: interval.counts.errors,
@@ -286,11 +345,13 @@ mod tests {
         let latency = second.latency_ns.unwrap();
         assert_eq!((latency.min, latency.p50), (1000, 1000));
         assert!(latency.max.abs_diff(3000) <= 2, "{latency:?}");
+        assert_eq!(figures.leave(interval(1, &[])).len(), 1);
+        assert_eq!(figures.leave(interval(2, &[])).len(), 1);
+        assert_eq!(figures.counts.acknowledged, 3);
+        assert_eq!(figures.latency.len(), 3);
         let seconds = figures.finish(1.75);
         assert_eq!(seconds.len(), 2);
         assert_eq!((seconds[1].from_s, seconds[1].to_s), (1.0, 1.75));
-        assert_eq!(figures.counts.acknowledged, 3);
-        assert_eq!(figures.latency.len(), 3);
     }
 
     #[test]
@@ -298,11 +359,56 @@ mod tests {
         let mut figures = Figures::new(1);
         figures.add(interval(0, &[1000, 2000]));
         figures.add(interval(1, &[9000]));
-        figures.add_rest(interval(2, &[50_000]));
+        figures.leave(interval(2, &[50_000]));
+        assert_eq!(figures.counts.acknowledged, 4);
         let seconds = figures.finish(2.01);
         assert_eq!(seconds.len(), 2);
         assert_eq!((seconds[1].acknowledged, seconds[1].to_s), (2, 2.01));
-        assert_eq!(figures.counts.acknowledged, 4);
+    }
+
+    #[test]
+    fn a_series_ends_with_the_measurement() {
+        // After a second with messages, nothing; the run waits for a reply that does not come.
+        for (measured_s, expected) in [
+            (1.5, &[(0.0, 1.0), (1.0, 1.5)][..]),
+            (1.2, &[(0.0, 1.2)]),
+            (3.0, &[(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]),
+        ] {
+            let mut figures = Figures::new(1);
+            figures.add(interval(0, &[1000]));
+            for index in 1..6 {
+                figures.add(interval(index, &[]));
+            }
+            figures.leave(interval(6, &[]));
+            let seconds = figures.finish(measured_s);
+            let seconds: Vec<_> = seconds.iter().map(|s| (s.from_s, s.to_s)).collect();
+            assert_eq!(seconds, expected);
+        }
+        // A pause in the middle stays.
+        let mut figures = Figures::new(1);
+        for (index, latencies) in [&[1000][..], &[], &[], &[2000], &[]]
+            .into_iter()
+            .enumerate()
+        {
+            figures.add(interval(index as u64, latencies));
+        }
+        figures.leave(interval(5, &[]));
+        let seconds = figures.finish(4.0);
+        let acknowledged: Vec<_> = seconds.iter().map(|s| s.acknowledged).collect();
+        assert_eq!(acknowledged, [1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn no_second_waits_for_a_worker_that_has_ended() {
+        let mut figures = Figures::new(2);
+        figures.add(interval(0, &[1000]));
+        figures.add(interval(1, &[1000]));
+        assert_eq!(figures.leave(interval(0, &[1000])).len(), 2);
+        for index in 2..100 {
+            assert!(figures.add(interval(index, &[1000])).is_some());
+            assert!(figures.open.is_empty() && figures.recent.len() <= 2);
+        }
+        assert_eq!(figures.counts.acknowledged, 101);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What the coordinator gives the workers, and what they tell it.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
-use crate::drive::clock::{Clock, Nanos, Usage};
+use mio::Waker;
+
+use crate::drive::clock::{Clock, Nanos};
 use crate::drive::figures::Interval;
 use crate::drive::replies::Expected;
-use crate::drive::schedule::Schedule;
-use crate::drive::served::Served;
+use crate::drive::schedule::{Pace, Quota, Schedule};
 use crate::drive::tally::Tally;
+use crate::drive::usage::{Served, Usage};
 use crate::message::ledger::Ledger;
 use crate::message::template::Template;
 
@@ -16,7 +19,9 @@ use crate::message::template::Template;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) clock: Clock,
-    pub(crate) address: SocketAddr,
+    /// The server, as it was named.
+    pub(crate) host: String,
+    pub(crate) port: u16,
     pub(crate) workers: usize,
     pub(crate) connections: usize,
     /// Unanswered messages per connection.
@@ -28,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) expected: Expected,
     pub(crate) stop_on_error: bool,
     pub(crate) timeout: Nanos,
+    /// Make lost connections anew.
+    pub(crate) reconnect: bool,
     /// Connections per second, all workers together.
     pub(crate) connect_rate: f64,
     /// Messages per second, all workers together; none: the closed loop.
@@ -55,8 +62,18 @@ impl Plan {
 }
 
 /// How coordinator and workers speak to each other while a run lasts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Control {
+    /// What the host's name led to.
+    pub(crate) address: SocketAddr,
+    /// The open loop's, made when the run begins.
+    pub(crate) schedule: OnceLock<Schedule>,
+    /// The closed loop's.
+    pub(crate) quota: Quota,
+    /// By worker.
+    pub(crate) wakers: OnceLock<Vec<Waker>>,
+    /// The number of the next connection that is made anew.
+    pub(crate) next_connection: AtomicU64,
     /// When to begin; 0: not yet.
     pub(crate) start: AtomicU64,
     /// Send no more.
@@ -71,6 +88,32 @@ pub(crate) struct Control {
     pub(crate) acknowledged: AtomicU64,
     /// An error reply has ended the run.
     pub(crate) error_seen: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new(plan: &Plan, address: SocketAddr) -> Self {
+        Self {
+            address,
+            schedule: OnceLock::new(),
+            quota: Quota::new(plan.messages),
+            wakers: OnceLock::new(),
+            next_connection: AtomicU64::new(plan.connections as u64),
+            start: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            give_up_at: AtomicU64::new(0),
+            abort: AtomicBool::new(false),
+            connected: AtomicUsize::new(0),
+            acknowledged: AtomicU64::new(0),
+            error_seen: AtomicBool::new(false),
+        }
+    }
+
+    /// Wakes all workers. One whose wake-up is lost looks by itself within a second.
+    pub(crate) fn wake(&self) {
+        for waker in self.wakers.get().into_iter().flatten() {
+            _ = waker.wake();
+        }
+    }
 }
 
 /// What a worker tells the coordinator.
@@ -90,15 +133,14 @@ pub(crate) enum News {
 pub(crate) struct Done {
     pub(crate) worker: usize,
     pub(crate) tally: Tally,
-    pub(crate) schedule: Option<Schedule>,
-    /// In the order of the worker's connections.
-    pub(crate) ledgers: Vec<Ledger>,
+    /// Only in the open loop.
+    pub(crate) pace: Option<Pace>,
+    /// With the connections' numbers.
+    pub(crate) ledgers: Vec<(u64, Ledger)>,
     /// When sending ended.
     pub(crate) sent_until: Nanos,
-    /// Messages of `-messages` that were not sent.
-    pub(crate) quota_left: u64,
-    /// Messages of the open loop that were planned but not sent.
-    pub(crate) never_sent: u64,
+    /// Connections that were open at the end.
+    pub(crate) alive: usize,
     /// CPU time at the measurement's begin and end.
     pub(crate) usage: (Usage, Usage),
     /// The same of the server, if this worker was to look.

@@ -4,55 +4,95 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::drive::clock::Nanos;
 use crate::drive::figures::Second;
+use crate::drive::plan::Plan;
 use crate::units::{count, latency, rate};
 
 /// A progress bar on stderr; nothing at all where stderr is no terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// Messages; otherwise milliseconds.
-    by_messages: bool,
+    connections: u64,
+    warmup: Nanos,
+    /// When sending ends, from its start on.
+    duration: Option<Nanos>,
+    messages: Option<u64>,
+    /// Messages acknowledged when the warm-up ended.
+    warm: Option<u64>,
 }
 
 impl Progress {
-    /// Until `duration` is over or `messages` are acknowledged, whichever is said.
-    pub(crate) fn new(duration: Option<Duration>, messages: Option<u64>) -> Self {
-        let length = match (duration, messages) {
-            (Some(duration), _) => duration.as_millis() as u64,
-            (None, messages) => messages.unwrap_or(0),
-        };
+    pub(crate) fn new(plan: &Plan) -> Self {
         // Hidden by itself where stderr is no terminal.
         let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(length), target);
-        let template = "{bar:30} {percent:>3} %  {msg}  {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+        let connections = plan.connections as u64;
+        let bar = ProgressBar::with_draw_target(Some(connections), target);
+        set_style(&bar, "{bar:30} connecting: {msg}");
+        Self {
+            bar,
+            connections,
+            warmup: plan.warmup,
+            duration: plan.duration.map(|d| plan.warmup.saturating_add(d)),
+            messages: plan.messages,
+            warm: None,
         }
-        let by_messages = duration.is_none();
-        Self { bar, by_messages }
     }
 
     /// So far in the making of connections.
-    pub(crate) fn connecting(&self, made: usize, of: usize) {
-        let (made, of) = (count(made as u64), count(of as u64));
-        self.bar.set_message(format!("{made} of {of} connections"));
+    pub(crate) fn connecting(&self, made: usize) {
+        let made = made as u64;
+        self.bar.set_position(made);
+        let message = format!("{} of {}", count(made), count(self.connections));
+        self.bar.set_message(message);
     }
 
-    /// So far in the run.
-    pub(crate) fn advance(&self, elapsed: Duration, acknowledged: u64) {
-        let position = if self.by_messages {
-            acknowledged
+    /// Messages are sent from now on.
+    pub(crate) fn begin(&self) {
+        let left = if self.duration.is_some() {
+            // From the plan: it is known.
+            "{prefix} left"
         } else {
-            elapsed.as_millis() as u64
+            "{eta} left"
         };
-        self.bar.set_position(position);
+        set_style(
+            &self.bar,
+            &format!("{{bar:30}} {{percent:>3}} %  {{msg}}  {left}"),
+        );
+        self.bar.reset();
+        self.bar.set_message("");
+    }
+
+    /// So far in the run: time since its start, and what was acknowledged in it.
+    pub(crate) fn advance(&mut self, elapsed: Nanos, acknowledged: u64) {
+        if elapsed < self.warmup {
+            self.bar.set_message("warming up");
+        } else {
+            self.warm.get_or_insert(acknowledged);
+        }
+        let measured = acknowledged - self.warm.unwrap_or(acknowledged);
+        let (at, of) = self.position(elapsed, measured);
+        self.bar.set_length(of);
+        self.bar.set_position(at.min(of));
+        if let Some(duration) = self.duration {
+            let left = Duration::from_nanos(duration.saturating_sub(elapsed));
+            self.bar.set_prefix(clock(left));
+        }
+    }
+
+    /// How far the run is, and of how much: in time or in messages, whichever ends sooner.
+    fn position(&self, elapsed: Nanos, measured: u64) -> (u64, u64) {
+        let by_time = self.duration.map(|duration| (elapsed, duration));
+        let by_messages = self.messages.map(|messages| (measured, messages));
+        let share = |&(at, of): &(u64, u64)| at as f64 / of.max(1) as f64;
+        let both = by_time.into_iter().chain(by_messages);
+        both.max_by(|a, b| share(a).total_cmp(&share(b)))
+            .unwrap_or_default()
     }
 
     /// What the last second was like.
     pub(crate) fn second(&self, second: &Second) {
-        let length = (second.to_s - second.from_s).max(0.001);
-        let rate = rate(second.acknowledged as f64 / length);
+        let rate = rate(second.acknowledged as f64);
         let p99 = second.latency_ns.as_ref();
         let p99 = p99.map_or_else(|| "-".to_owned(), |l| latency(l.p99 as f64));
         self.bar.set_message(format!("{rate}/s  p99 {p99}"));
@@ -61,5 +101,74 @@ impl Progress {
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+fn set_style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+    }
+}
+
+/// Time left, to the second: `1:05`, `2:00:00`.
+fn clock(left: Duration) -> String {
+    let seconds = left.as_millis().div_ceil(1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_of_whichever_ends_sooner() {
+        let progress = |duration, messages| Progress {
+            bar: ProgressBar::hidden(),
+            connections: 1,
+            warmup: 100,
+            duration,
+            messages,
+            warm: None,
+        };
+        assert_eq!(progress(Some(1000), None).position(100, 7), (100, 1000));
+        assert_eq!(progress(None, Some(50)).position(100, 7), (7, 50));
+        assert_eq!(progress(Some(1000), Some(50)).position(100, 7), (7, 50));
+        assert_eq!(progress(Some(1000), Some(50)).position(900, 7), (900, 1000));
+    }
+
+    #[test]
+    fn what_was_acknowledged_in_the_warm_up_is_no_progress() {
+        let mut progress = Progress {
+            bar: ProgressBar::hidden(),
+            connections: 1,
+            warmup: 100,
+            duration: None,
+            messages: Some(1000),
+            warm: None,
+        };
+        progress.advance(50, 700);
+        assert_eq!(progress.bar.position(), 0);
+        progress.advance(100, 800);
+        progress.advance(200, 1000);
+        assert_eq!(progress.bar.position(), 200);
+        progress.advance(900, 9000);
+        assert_eq!(progress.bar.position(), 1000);
+    }
+
+    #[test]
+    fn time_left_reads_like_a_clock() {
+        for (ms, text) in [
+            (0, "0:00"),
+            (900, "0:01"),
+            (65_000, "1:05"),
+            (7_200_000, "2:00:00"),
+        ] {
+            assert_eq!(clock(Duration::from_millis(ms)), text);
+        }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Replies {
     greeting: u32,
     /// Further lines of the reply that has begun.
     more: u32,
+    /// How many it has.
+    lines: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +68,18 @@ impl Replies {
     /// Whether the whole greeting is in.
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeting == 0
+    }
+
+    /// What happened to a connection, with how much of a reply had come before.
+    pub(crate) fn say_how_far(&self, what: &str) -> String {
+        if self.more > 0 {
+            let (came, all) = (self.lines - self.more, self.lines);
+            return format!("{what}: {came} of {all} lines came");
+        }
+        if !self.line.is_empty() {
+            return format!("{what}: a line came without its end");
+        }
+        what.to_owned()
     }
 
     /// Takes what came, in any pieces, and calls `each` for what became whole.
@@ -129,6 +143,7 @@ impl Replies {
         }
         if expected.lines > 1 {
             self.more = expected.lines - 1;
+            self.lines = expected.lines;
             return;
         }
         if line.len() <= USUAL && line.ends_with(b"\n") {

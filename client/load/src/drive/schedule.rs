@@ -1,145 +1,379 @@
-//! The open loop: when each message is planned, whatever the server does meanwhile.
+//! What is still to be sent: one schedule, or one count, for all workers of a run, so that a worker
+//! that loses its connections leaves nothing unsent that another could send.
+
+use std::collections::VecDeque;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
 use crate::drive::clock::Nanos;
 use crate::drive::figures::new_histogram;
 
-/// One worker's share of evenly spaced messages: of all messages, numbered from 0, it sends every
-/// `stride`-th, beginning with number `offset`.
+/// Orders of one number alone: nothing else is read on their strength.
+const RELAXED: Ordering = Ordering::Relaxed;
+
+/// Two times without a free connection that are no further apart count as one.
+const GAP: Nanos = 2_000_000;
+
+/// So many such times are remembered.
+const MOST_BLOCKED: usize = 1000;
+
+/// The closed loop's: how many of `-messages` are left to be sent.
+#[derive(Debug)]
+pub(crate) struct Quota(AtomicU64);
+
+impl Quota {
+    /// None: no end of messages.
+    pub(crate) fn new(messages: Option<u64>) -> Self {
+        Self(AtomicU64::new(messages.unwrap_or(u64::MAX)))
+    }
+
+    /// Takes up to `most`; returns how many.
+    pub(crate) fn take(&self, most: u64) -> u64 {
+        let less = |left| match left {
+            u64::MAX => None,
+            left => Some(left - most.min(left)),
+        };
+        self.0
+            .fetch_update(RELAXED, RELAXED, less)
+            .map_or(most, |left| most.min(left))
+    }
+
+    /// So many were taken and not sent.
+    pub(crate) fn give_back(&self, n: u64) {
+        let more = |left| (left != u64::MAX).then(|| left + n);
+        // An endless quota stays as it is.
+        _ = self.0.fetch_update(RELAXED, RELAXED, more);
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.0.load(RELAXED) == 0
+    }
+}
+
+/// The open loop's: when each message is planned, whatever the server does meanwhile. Messages are
+/// numbered from 0 and evenly spaced; each is taken by one worker.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     start: Nanos,
-    /// Messages planned from here on are measured.
-    begin: Nanos,
-    /// Nothing is planned from here on.
-    end: Nanos,
-    /// Nanoseconds between two messages of all workers.
+    /// Nanoseconds between two messages.
     period: f64,
-    stride: u64,
-    offset: u64,
-    /// The share's next message.
-    next: u64,
-    /// Messages planned up to here found no free connection: that they are late is the server's
-    /// doing.
-    blocked_at: Nanos,
-    /// Messages that waited for a free connection.
-    pub(crate) held: u64,
-    /// How late the others were sent, in nanoseconds: the instrument's doing.
-    pub(crate) lag: Histogram<u64>,
+    /// The first message that is measured.
+    first: u64,
+    /// After the last message.
+    end: u64,
+    /// The first that nobody has taken.
+    next: AtomicU64,
+    /// Messages that were taken and could not be sent after all.
+    returned: Mutex<Vec<u64>>,
+    /// Saves looking into an empty list.
+    has_returned: AtomicBool,
 }
 
 impl Schedule {
-    /// The share of worker `offset` of `stride`; `rate` is of all together.
+    /// From `start` on, `rate` messages a second: what is planned from `begin` on is measured, nothing
+    /// from `end` on is sent, nor more than `messages` measured ones.
     pub(crate) fn new(
         (start, begin, end): (Nanos, Nanos, Nanos),
         rate: f64,
-        stride: usize,
-        offset: usize,
+        messages: Option<u64>,
     ) -> Self {
-        Self {
+        let mut schedule = Self {
             start,
-            begin,
-            end,
             period: 1e9 / rate,
-            stride: stride as u64,
-            offset: offset as u64,
-            next: 0,
-            blocked_at: 0,
+            first: 0,
+            end: 0,
+            next: AtomicU64::new(0),
+            returned: Mutex::default(),
+            has_returned: AtomicBool::new(false),
+        };
+        schedule.first = schedule.before(begin);
+        let last = messages.map_or(u64::MAX, |n| schedule.first.saturating_add(n));
+        schedule.end = schedule.before(end).min(last);
+        schedule
+    }
+
+    /// When message `number` is planned.
+    pub(crate) fn planned(&self, number: u64) -> Nanos {
+        self.start
+            .saturating_add((number as f64 * self.period) as u64)
+    }
+
+    /// How many messages are planned before `time`.
+    fn before(&self, time: Nanos) -> u64 {
+        let mut number = (time.saturating_sub(self.start) as f64 / self.period) as u64;
+        // The division may be off by a little.
+        while number > 0 && self.planned(number - 1) >= time {
+            number -= 1;
+        }
+        while self.planned(number) < time {
+            number += 1;
+        }
+        number
+    }
+
+    /// How many measured messages are planned before `time`; all of them if there is none.
+    pub(crate) fn measured_before(&self, time: Option<Nanos>) -> u64 {
+        let until = time.map_or(u64::MAX, |time| self.before(time));
+        until.min(self.end).saturating_sub(self.first)
+    }
+
+    pub(crate) fn is_measured(&self, number: u64) -> bool {
+        number >= self.first
+    }
+
+    /// Whether every message has been taken.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.next.load(RELAXED) >= self.end && !self.has_returned.load(RELAXED)
+    }
+
+    /// How many messages planned up to `now` nobody has taken.
+    fn due(&self, now: Nanos) -> u64 {
+        let due = self.before(now.saturating_add(1)).min(self.end);
+        due.saturating_sub(self.next.load(RELAXED))
+    }
+
+    /// Takes up to `most` messages of those planned up to `now`.
+    fn take_due(&self, now: Nanos, most: u64) -> Range<u64> {
+        let due = self.before(now.saturating_add(1)).min(self.end);
+        let after = |next: u64| next.saturating_add(most).min(due).max(next);
+        let taken = self
+            .next
+            .fetch_update(RELAXED, RELAXED, |next| Some(after(next)));
+        let next = taken.unwrap_or_else(|next| next);
+        next..after(next)
+    }
+
+    /// Takes the next message, which may be planned for later.
+    fn take_next(&self) -> Option<u64> {
+        let taken = self.next.fetch_update(RELAXED, RELAXED, |next| {
+            (next < self.end).then_some(next + 1)
+        });
+        taken.ok()
+    }
+
+    fn take_returned(&self) -> Option<u64> {
+        if !self.has_returned.load(RELAXED) {
+            return None;
+        }
+        let mut returned = self.returned.lock().ok()?;
+        let number = returned.pop();
+        self.has_returned.store(!returned.is_empty(), RELAXED);
+        number
+    }
+
+    fn give_back(&self, number: u64) {
+        if let Ok(mut returned) = self.returned.lock() {
+            returned.push(number);
+            self.has_returned.store(true, RELAXED);
+        }
+    }
+}
+
+/// One worker's part in a [`Schedule`]: the message that it waits to send next, and how late it was.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Taken, so that no other worker wakes up for it as well.
+    claimed: Option<u64>,
+    /// When no connection was free, as far as messages planned then may still be unsent: that these
+    /// are late is the server's doing.
+    blocked: VecDeque<RangeInclusive<Nanos>>,
+    /// Measured messages that waited for a free connection.
+    pub(crate) held: u64,
+    /// How late the other measured messages were sent, in nanoseconds: the instrument's doing.
+    pub(crate) lag: Histogram<u64>,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self {
+            claimed: None,
+            blocked: VecDeque::new(),
             held: 0,
             lag: new_histogram(),
         }
     }
 
-    /// When the next message is planned, if there is one.
-    pub(crate) fn next_at(&self) -> Option<Nanos> {
-        let at = self.planned(self.next);
-        (at < self.end).then_some(at)
+    /// How many messages are due at `now` that this worker could send.
+    pub(crate) fn due(&self, schedule: &Schedule, now: Nanos) -> u64 {
+        let claimed = self.claimed.filter(|&n| schedule.planned(n) <= now);
+        let returned = schedule.has_returned.load(RELAXED);
+        schedule.due(now) + u64::from(claimed.is_some()) + u64::from(returned)
     }
 
-    /// How many messages are planned up to `now` and not sent.
-    pub(crate) fn due(&self, now: Nanos) -> u64 {
-        let until = now.min(self.end);
-        if self.next_at().is_none_or(|at| at > until) {
-            return 0;
-        }
-        let planned = (until - self.start) as f64 / self.period - self.offset as f64;
-        let planned = (planned / self.stride as f64).floor() as u64 + 1;
-        // At least the next one, whatever the rounding made of it.
-        planned.saturating_sub(self.next).max(1)
+    /// Takes up to `most` messages, at least one, of those that are due at `now`.
+    pub(crate) fn take(&mut self, schedule: &Schedule, now: Nanos, most: u64) -> Taken {
+        debug_assert!(most > 0, "there is room for a message");
+        let claimed = self.claimed.take_if(|n| schedule.planned(*n) <= now);
+        let first = claimed.or_else(|| schedule.take_returned());
+        let rest = schedule.take_due(now, most - u64::from(first.is_some()));
+        first.into_iter().chain(rest)
     }
 
-    /// Takes the next message and returns when it was planned; it is sent at `now`.
-    pub(crate) fn take(&mut self, now: Nanos) -> Nanos {
-        let planned = self.planned(self.next);
-        self.next += 1;
-        if planned < self.begin {
-            return planned;
+    /// When to wake up for the next message: takes it, if there is one.
+    pub(crate) fn next_at(&mut self, schedule: &Schedule) -> Option<Nanos> {
+        if self.claimed.is_none() {
+            self.claimed = schedule.take_next();
         }
-        if planned <= self.blocked_at {
+        self.claimed.map(|number| schedule.planned(number))
+    }
+
+    /// Leaves the message it waits to send to others; whether there was one.
+    pub(crate) fn release(&mut self, schedule: &Schedule) -> bool {
+        let claimed = self.claimed.take();
+        if let Some(number) = claimed {
+            schedule.give_back(number);
+        }
+        claimed.is_some()
+    }
+
+    pub(crate) fn has_claim(&self) -> bool {
+        self.claimed.is_some()
+    }
+
+    /// A message planned at `planned` is sent at `now`.
+    pub(crate) fn sent(&mut self, planned: Nanos, now: Nanos) {
+        // Nearly all are sent in order.
+        while self.blocked.front().is_some_and(|b| *b.end() < planned) {
+            self.blocked.pop_front();
+        }
+        if self.blocked.front().is_some_and(|b| b.contains(&planned)) {
             self.held += 1;
         } else {
             self.lag.saturating_record(now.saturating_sub(planned));
         }
-        planned
     }
 
-    /// No connection was free at `now`.
-    pub(crate) fn block(&mut self, now: Nanos) {
-        self.blocked_at = now;
-    }
-
-    fn planned(&self, n: u64) -> Nanos {
-        let number = n * self.stride + self.offset;
-        self.start + (number as f64 * self.period) as u64
+    /// No connection was free from `from` until `until`.
+    pub(crate) fn block(&mut self, from: Nanos, until: Nanos) {
+        if until <= from {
+            return;
+        }
+        let joins = |last: &&mut RangeInclusive<Nanos>| from <= last.end().saturating_add(GAP);
+        match self.blocked.back_mut().filter(joins) {
+            Some(last) => *last = *last.start()..=until,
+            None => self.blocked.push_back(from..=until),
+        }
+        // A worker that is late again and again cannot remember why for ever.
+        if self.blocked.len() > MOST_BLOCKED {
+            self.blocked.pop_front();
+        }
     }
 }
+
+/// The numbers of messages that were taken.
+pub(crate) type Taken = std::iter::Chain<std::option::IntoIter<u64>, Range<u64>>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn two_workers_share_an_even_spacing() {
-        let mut first = Schedule::new((1000, 1000, 5000), 1e6, 2, 0);
-        let mut second = Schedule::new((1000, 1000, 5000), 1e6, 2, 1);
-        assert_eq!(first.due(999), 0);
-        assert_eq!((first.due(1000), second.due(1000)), (1, 0));
-        assert_eq!((first.due(4999), second.due(4999)), (2, 2));
+    fn a_quota_is_shared_without_rest() {
+        let quota = Quota::new(Some(10));
+        assert_eq!((quota.take(4), quota.take(4), quota.take(4)), (4, 4, 2));
+        assert!(quota.is_spent() && quota.take(1) == 0);
+        quota.give_back(2);
+        assert_eq!(quota.take(4), 2);
+        let endless = Quota::new(None);
+        assert_eq!(endless.take(7), 7);
+        endless.give_back(7);
+        assert!(!endless.is_spent());
+    }
+
+    /// Lets one worker after the other take what is due until nothing is left; all planned times.
+    fn drain(schedule: &Schedule, paces: &mut [Pace]) -> Vec<Nanos> {
         let mut planned = Vec::new();
-        for schedule in [&mut first, &mut second] {
-            while schedule.due(u64::MAX) > 0 {
-                planned.push(schedule.take(5000));
+        while !schedule.is_exhausted() {
+            for pace in &mut *paces {
+                if pace.due(schedule, u64::MAX - 1) > 0 {
+                    let taken = pace.take(schedule, u64::MAX - 1, 2);
+                    planned.extend(taken.map(|number| schedule.planned(number)));
+                }
             }
         }
         planned.sort_unstable();
-        assert_eq!(planned, [1000, 2000, 3000, 4000]);
-        assert_eq!((first.next_at(), second.next_at()), (None, None));
+        planned
     }
 
     #[test]
-    fn due_agrees_with_the_planned_times_at_odd_rates() {
+    fn workers_share_an_even_spacing() {
+        let schedule = Schedule::new((1000, 1000, 5000), 1e6, None);
+        let mut paces = [Pace::new(), Pace::new()];
+        assert_eq!(paces[0].due(&schedule, 999), 0);
+        assert_eq!(paces[0].due(&schedule, 1000), 1);
+        assert_eq!(paces[1].due(&schedule, 4999), 4);
+        assert_eq!(drain(&schedule, &mut paces), [1000, 2000, 3000, 4000]);
+        assert_eq!(paces[0].next_at(&schedule), None);
+    }
+
+    #[test]
+    fn a_message_planned_at_the_very_end_is_none() {
+        for (messages, expected) in [(None, 300), (Some(300), 300), (Some(299), 299)] {
+            let end = 5_000_000 + 300_000_000;
+            let schedule = Schedule::new((5_000_000, 5_000_000, end), 1000.0, messages);
+            assert_eq!(schedule.measured_before(None), expected);
+            assert_eq!(drain(&schedule, &mut [Pace::new()]).len() as u64, expected);
+        }
+        let warm = Schedule::new((0, 1_000_000_000, 3_000_000_000), 10.0, Some(5));
+        assert_eq!(warm.measured_before(None), 5);
+        assert_eq!(warm.measured_before(Some(1_150_000_000)), 2);
+        assert_eq!(drain(&warm, &mut [Pace::new()]).len(), 15);
+    }
+
+    #[test]
+    fn what_is_due_agrees_with_the_planned_times_at_odd_rates() {
         for rate in [0.3, 7.0, 33_333.0, 1_234_567.8] {
-            let mut schedule = Schedule::new((0, 0, u64::MAX), rate, 3, 2);
+            let schedule = Schedule::new((0, 0, u64::MAX), rate, None);
+            let mut pace = Pace::new();
+            assert_eq!(
+                pace.take(&schedule, 0, 1).count(),
+                1,
+                "the first is due at once"
+            );
             for _ in 0..1000 {
-                let at = schedule.next_at().unwrap();
-                assert_eq!(schedule.due(at), 1, "{rate}");
-                assert_eq!(schedule.due(at.saturating_sub(2)), 0, "{rate}");
-                schedule.take(at);
+                let at = pace.next_at(&schedule).unwrap();
+                assert_eq!(pace.due(&schedule, at), 1, "{rate}");
+                assert_eq!(pace.due(&schedule, at.saturating_sub(2)), 0, "{rate}");
+                assert_eq!(pace.take(&schedule, at, 9).count(), 1);
             }
         }
+    }
+
+    #[test]
+    fn what_one_worker_gives_back_another_sends() {
+        let schedule = Schedule::new((0, 0, 3000), 1e6, None);
+        let (mut ends, mut goes_on) = (Pace::new(), Pace::new());
+        assert_eq!(ends.next_at(&schedule), Some(0));
+        assert_eq!(goes_on.next_at(&schedule), Some(1000));
+        assert_eq!(goes_on.due(&schedule, 500), 0);
+        assert!(ends.release(&schedule) && !ends.release(&schedule));
+        assert_eq!(goes_on.due(&schedule, 500), 1);
+        assert_eq!(goes_on.take(&schedule, 500, 5).collect::<Vec<_>>(), [0]);
+        assert_eq!(goes_on.take(&schedule, 9000, 5).collect::<Vec<_>>(), [1, 2]);
+        assert!(schedule.is_exhausted());
     }
 
     #[test]
     fn lateness_is_blamed_on_who_caused_it() {
-        let mut schedule = Schedule::new((0, 1000, u64::MAX), 1e6, 1, 0);
-        schedule.take(500_000);
-        schedule.block(2500);
-        for late_at in [9000, 9000, 3100, 9000] {
-            schedule.take(late_at);
+        const MS: Nanos = 1_000_000;
+        let mut pace = Pace::new();
+        // Blocked, then not there to see that it was not, then blocked by its own backlog.
+        pace.block(10 * MS, 20 * MS);
+        pace.block(20 * MS + 1, 25 * MS);
+        pace.block(60 * MS, 65 * MS);
+        for (planned, is_held) in [(5, false), (10, true), (25, true), (40, false), (62, true)] {
+            let held = pace.held;
+            pace.sent(planned * MS, 70 * MS);
+            assert_eq!(pace.held > held, is_held, "{planned} ms");
         }
-        assert_eq!(schedule.held, 2);
-        assert_eq!((schedule.lag.len(), schedule.lag.min()), (2, 100));
-        assert!(schedule.lag.max().abs_diff(5000) < 8);
+        assert_eq!((pace.held, pace.lag.len()), (3, 2));
+        assert!(pace.lag.max().abs_diff(65 * MS) < MS / 10);
+        for n in 0..10 * MOST_BLOCKED as u64 {
+            pace.block(n * 10 * MS, n * 10 * MS + 1);
+        }
+        assert_eq!(pace.blocked.len(), MOST_BLOCKED);
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Tally {
     /// Why connections were lost.
     pub(crate) losses: ErrorKinds,
     pub(crate) lost: u64,
+    /// Connections that were made anew.
+    pub(crate) reconnected: u64,
     /// Error replies to messages of the warm-up.
     pub(crate) warmup_errors: u64,
     /// Replies that came while none was owed.
@@ -39,6 +41,7 @@ impl Tally {
             errors: ErrorKinds::default(),
             losses: ErrorKinds::default(),
             lost: 0,
+            reconnected: 0,
             warmup_errors: 0,
             unasked: 0,
             owed: 0,

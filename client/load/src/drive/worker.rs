@@ -3,31 +3,32 @@
 //! A worker's life is in [`Worker::run`]: connect, wait for the others, measure, wait for the
 //! replies that are still owed. What it does with one connection is in three places:
 //! [`connect`](self::connect) makes it, [`send`](self::send) decides what goes out and when, and
-//! here is what comes in.
+//! [`receive`](self::receive) is what comes in.
 
 mod connect;
+mod receive;
 mod send;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
-use crate::drive::clock::{Nanos, Usage};
+use crate::drive::clock::Nanos;
 use crate::drive::connection::{Connection, Stage};
 use crate::drive::figures::INTERVAL;
 use crate::drive::plan::{Control, Done, News, Plan};
-use crate::drive::replies::{Expected, Reply};
-use crate::drive::schedule::Schedule;
-use crate::drive::served::Served;
+use crate::drive::replies::Expected;
+use crate::drive::schedule::Pace;
 use crate::drive::tally::Tally;
 use crate::drive::timer::Timer;
+use crate::drive::usage::{Served, Usage};
+use crate::message::ledger::Ledger;
+use crate::units::seconds;
 
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
@@ -35,11 +36,17 @@ const TIMER: Token = Token(usize::MAX - 1);
 /// Room for replies, lent to whichever connection is read.
 const INPUT: usize = 64 << 10;
 
-/// How often one connection is read before the others have a turn.
-const READS: u32 = 16;
+/// Messages are written in batches of about this many bytes.
+const OUTPUT: usize = 64 << 10;
 
 /// A message that is due sooner than this is waited for by polling: the timer takes longer.
 const SOON: Nanos = 10_000;
+
+/// With no free connection the worker looks this often, to know that it was there to look.
+const LOOK: Nanos = 10_000_000;
+
+/// A wait may last so much longer than asked for: `epoll_wait` counts milliseconds.
+const SLACK: Nanos = 2_000_000;
 
 /// One thread's part of a run.
 #[derive(Debug)]
@@ -50,7 +57,8 @@ pub(crate) struct Worker {
     number: usize,
     poll: Poll,
     timer: Timer,
-    /// A connection's token is its index. None is ever removed, so no event can go astray.
+    /// A connection's token is its index. None is ever removed, and one that is made anew takes its
+    /// place between two turns, so no event can go astray.
     connections: Vec<Connection>,
     /// How many this worker is to have.
     share: usize,
@@ -63,21 +71,32 @@ pub(crate) struct Worker {
     expected: Expected,
     input: Box<[u8]>,
     output: Vec<u8>,
+    /// So many messages are written at once, at most.
+    at_once: u32,
     tally: Tally,
     /// The open loop's.
-    schedule: Option<Schedule>,
+    pace: Option<Pace>,
     /// The open loop's: connections with room for a message, each once.
     free: VecDeque<usize>,
+    /// Since when none has.
+    full_since: Nanos,
+    /// Until when the worker surely waited for the server, and not the server for it.
+    waited_until: Nanos,
     /// The closed loop's: the first connection that has not sent anything yet.
     unfilled: usize,
     /// Connections that were not read to the end, each once.
     unread: Vec<usize>,
     sending: bool,
-    /// Measured messages that are still to be sent.
-    quota: u64,
     /// When sending ends.
     end: Nanos,
+    /// Connections that are made and not lost.
     alive: usize,
+    /// When the last of them was lost.
+    bereft_at: Nanos,
+    /// Connections to be made anew, by the time of the next attempt.
+    retries: BTreeSet<(Nanos, usize)>,
+    /// Of connections that were made anew: what became of the messages of the one before.
+    ledgers: Vec<(u64, Ledger)>,
     next_sweep: Nanos,
     /// CPU time when the measurement began.
     begun: Option<Usage>,
@@ -97,7 +116,6 @@ impl Worker {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let timer = Timer::new(poll.registry(), TIMER)?;
         let share = plan.share(plan.connections as u64, number) as usize;
-        let quota = plan.messages.map_or(u64::MAX, |n| plan.share(n, number));
         let worker = Self {
             number,
             poll,
@@ -110,15 +128,20 @@ impl Worker {
             expected: plan.expected.clone(),
             input: vec![0; INPUT].into_boxed_slice(),
             output: Vec::new(),
+            at_once: (OUTPUT / plan.message.longest()).max(1) as u32,
             tally: Tally::new(plan.keep),
-            schedule: None,
+            pace: None,
             free: VecDeque::new(),
+            full_since: Nanos::MAX,
+            waited_until: 0,
             unfilled: 0,
             unread: Vec::new(),
             sending: false,
-            quota,
             end: Nanos::MAX,
             alive: 0,
+            bereft_at: 0,
+            retries: BTreeSet::new(),
+            ledgers: Vec::new(),
             next_sweep: 0,
             begun: None,
             served: None,
@@ -137,7 +160,7 @@ impl Worker {
             self.await_start(&mut events)?;
             self.measure(&mut events)?;
             let sent_until = self.plan.clock.now().min(self.end);
-            self.sending = false;
+            self.end_sending();
             self.drain(&mut events)?;
             Ok(sent_until)
         });
@@ -173,11 +196,10 @@ impl Worker {
             self.turn(events, Some(start))?;
         }
         self.sending = true;
-        let Some(rate) = self.plan.rate else {
+        if self.control.schedule.get().is_none() {
             return Ok(());
-        };
-        let times = (start, begin, self.end);
-        self.schedule = Some(Schedule::new(times, rate, self.plan.workers, self.number));
+        }
+        self.pace = Some(Pace::new());
         self.unfilled = self.connections.len();
         for index in 0..self.connections.len() {
             self.refill(index);
@@ -188,30 +210,60 @@ impl Worker {
     fn measure(&mut self, events: &mut Events) -> io::Result<()> {
         loop {
             let now = self.housekeeping();
-            let over = now >= self.end || self.quota == 0 || self.alive == 0;
-            if over || self.control.stop.load(Ordering::Relaxed) {
+            if now >= self.end || self.all_is_sent() || self.is_bereft(now) {
                 return Ok(());
             }
+            if self.control.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.reconnect(now)?;
             self.send_due(now);
             self.fill_first();
-            let can_wait = self.unfilled == self.connections.len() && self.set_timer()?;
-            self.turn(events, can_wait.then_some(self.end))?;
+            let until = if self.unfilled == self.connections.len() {
+                self.set_timer()?
+            } else {
+                None
+            };
+            self.turn(events, until)?;
         }
     }
 
-    /// Sees to it that the next planned message wakes the worker; false if it is due already, or
-    /// nearly so.
-    fn set_timer(&mut self) -> io::Result<bool> {
-        let next = self.schedule.as_ref().and_then(Schedule::next_at);
-        let Some(next) = next.filter(|_| !self.free.is_empty()) else {
-            return Ok(true);
+    /// Whether no message is left that this worker could send.
+    fn all_is_sent(&self) -> bool {
+        match (self.control.schedule.get(), &self.pace) {
+            (Some(schedule), Some(pace)) => schedule.is_exhausted() && !pace.has_claim(),
+            _ => self.control.quota.is_spent(),
+        }
+    }
+
+    /// Whether all connections are lost, and will not be made anew.
+    fn is_bereft(&self, now: Nanos) -> bool {
+        let patience = if self.plan.reconnect {
+            self.plan.timeout
+        } else {
+            0
+        };
+        self.alive == 0 && now.saturating_sub(self.bereft_at) >= patience
+    }
+
+    /// Sees to it that the next planned message wakes the worker; returns how long it may wait for
+    /// other events, none if the message is due already, or nearly so.
+    fn set_timer(&mut self) -> io::Result<Option<Nanos>> {
+        let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace) else {
+            return Ok(Some(self.end));
         };
         let now = self.plan.clock.now();
+        if self.free.is_empty() {
+            return Ok(Some(self.end.min(now + LOOK)));
+        }
+        let Some(next) = pace.next_at(schedule) else {
+            return Ok(Some(self.end));
+        };
         if next <= now + SOON {
-            return Ok(false);
+            return Ok(None);
         }
         self.timer.set(next, now)?;
-        Ok(true)
+        Ok(Some(self.end))
     }
 
     /// Waits for what is owed.
@@ -223,6 +275,8 @@ impl Worker {
                 at => at,
             };
             if now >= give_up_at {
+                // What has arrived counts, however late this thread came to look.
+                self.turn(events, None)?;
                 break;
             }
             self.turn(events, Some(give_up_at))?;
@@ -237,19 +291,16 @@ impl Worker {
         for connection in &mut self.connections {
             self.tally.leave(&mut connection.pending);
         }
-        let never_sent = self
-            .schedule
-            .as_ref()
-            .map_or(0, |schedule| schedule.due(sent_until).min(self.quota));
         let connections = self.connections.into_iter();
+        let ledgers = connections.map(|connection| (connection.number, connection.ledger));
+        self.ledgers.extend(ledgers);
         let done = Done {
             worker: self.number,
-            ledgers: connections.map(|connection| connection.ledger).collect(),
+            ledgers: self.ledgers,
             tally: self.tally,
-            schedule: self.schedule,
+            pace: self.pace,
             sent_until,
-            quota_left: self.quota,
-            never_sent,
+            alive: self.alive,
             usage: (self.begun.unwrap_or(now), now),
             served: self.served.zip(served),
         };
@@ -297,9 +348,44 @@ impl Worker {
     /// Gives up the connections on which the server owes a reply and says nothing.
     fn sweep(&mut self, now: Nanos) {
         for index in 0..self.connections.len() {
-            let connection = &mut self.connections[index];
-            let silent_for = now.saturating_sub(connection.heard_at);
-            if connection.pending.count > 0 && silent_for >= self.plan.timeout {
+            if !self.is_late(index, now) {
+                continue;
+            }
+            // This thread may not have run for a while, and the replies lie in the socket.
+            if let Stage::Connecting(_) = self.connections[index].stage {
+                self.complete_connect(index);
+            } else {
+                self.receive(index, true);
+            }
+            if self.is_late(index, now) {
+                self.give_up(index);
+            }
+        }
+    }
+
+    /// Whether the connection has been silent too long.
+    fn is_late(&self, index: usize, now: Nanos) -> bool {
+        let connection = &self.connections[index];
+        let is_awaited = match connection.stage {
+            Stage::Connecting(_) | Stage::Greeting => true,
+            Stage::Ready | Stage::Broken => connection.pending.count > 0,
+            Stage::Closed => false,
+        };
+        is_awaited && now.saturating_sub(connection.heard_at) >= self.plan.timeout
+    }
+
+    fn give_up(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        let timeout = seconds(self.plan.timeout as f64 / 1e9);
+        match connection.stage {
+            Stage::Connecting(_) => self.lose(index, &format!("no answer within {timeout}")),
+            Stage::Greeting => {
+                self.lose(
+                    index,
+                    &format!("no greeting (-hello-lines) within {timeout}"),
+                );
+            }
+            _ => {
                 self.tally.time_out(&mut connection.pending);
                 self.lose(index, "no reply in time");
             }
@@ -308,10 +394,12 @@ impl Worker {
 
     /// Waits for events, at most until `until` (none: not at all), and handles them.
     fn turn(&mut self, events: &mut Events, until: Option<Nanos>) -> io::Result<()> {
+        let asked_at = self.plan.clock.now();
         let timeout = match until {
             Some(until) if self.unread.is_empty() => {
                 let until = until.min(self.interval_end()).min(self.next_sweep);
-                let wait = until.saturating_sub(self.plan.clock.now());
+                let until = until.min(self.next_retry());
+                let wait = until.saturating_sub(asked_at);
                 // A signal or an abort is noticed within a second even if its wake-up is lost.
                 Duration::from_nanos(wait.min(1_000_000_000))
             }
@@ -320,6 +408,15 @@ impl Worker {
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
+        }
+        if self.free.is_empty() && self.pace.is_some() {
+            let asked = asked_at + timeout.as_nanos() as u64 + SLACK;
+            let now = self.plan.clock.now();
+            self.waited_until = now.min(asked);
+            if now > asked && events.is_empty() {
+                // It slept longer than it asked for. What has come by now came in that time.
+                self.poll.poll(events, Some(Duration::ZERO))?;
+            }
         }
         for index in std::mem::take(&mut self.unread) {
             self.connections[index].unread = false;
@@ -335,99 +432,5 @@ impl Worker {
             Some(_) => Err(io::ErrorKind::Other.into()),
             None => Ok(()),
         }
-    }
-
-    fn dispatch(&mut self, index: usize, event: &Event) {
-        if let Stage::Connecting(_) = self.connections[index].stage
-            && !self.complete_connect(index)
-        {
-            return;
-        }
-        let connection = &mut self.connections[index];
-        if connection.stage == Stage::Closed {
-            return;
-        }
-        if event.is_writable() && connection.has_unsent() {
-            match connection.flush() {
-                Ok(()) => self.refill(index),
-                Err(error) => return self.fail_to_send(index, &error),
-            }
-        }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.receive(index, event.is_read_closed() || event.is_error());
-        }
-    }
-
-    /// Reads what the server said. `to_the_end`: its end may have come with the last bytes, so a
-    /// short read does not mean that there is no more.
-    fn receive(&mut self, index: usize, to_the_end: bool) {
-        for _ in 0..READS {
-            match self.connections[index].read(&mut self.input) {
-                Ok(None) => return,
-                Ok(Some(0)) => return self.lose(index, "closed by the server"),
-                Ok(Some(n)) => {
-                    self.digest(index, n);
-                    self.refill(index);
-                    if self.connections[index].stage == Stage::Closed {
-                        return;
-                    }
-                    if n < self.input.len() && !to_the_end {
-                        return;
-                    }
-                }
-                Err(error) => return self.lose(index, &error.to_string()),
-            }
-        }
-        let connection = &mut self.connections[index];
-        if !connection.unread {
-            connection.unread = true;
-            self.unread.push(index);
-        }
-    }
-
-    /// Counts the replies in the first `n` bytes of the input.
-    fn digest(&mut self, index: usize, n: usize) {
-        let now = self.plan.clock.now();
-        let Connection {
-            replies,
-            pending,
-            ledger,
-            heard_at,
-            ..
-        } = &mut self.connections[index];
-        *heard_at = now;
-        let tally = &mut self.tally;
-        tally.received(n, now);
-        let mut errors = false;
-        replies.feed(&mut self.expected, &self.input[..n], |reply| match reply {
-            Reply::Good(n) => tally.acknowledge(pending, ledger, n, now),
-            Reply::Error(line) => {
-                tally.reject(pending, ledger, line, now);
-                errors = true;
-            }
-        });
-        if errors && self.plan.stop_on_error {
-            self.control.error_seen.store(true, Ordering::Relaxed);
-            self.control.stop.store(true, Ordering::Relaxed);
-        }
-        if self.connections[index].stage == Stage::Greeting {
-            self.check_greeting(index);
-        }
-    }
-
-    /// The connection takes part no more.
-    fn lose(&mut self, index: usize, why: &str) {
-        if self.tally.begin == Nanos::MAX {
-            return self.fail_to_connect(why);
-        }
-        let connection = &mut self.connections[index];
-        if connection.stage == Stage::Closed {
-            return;
-        }
-        connection.stage = Stage::Closed;
-        self.alive -= 1;
-        self.tally.lose(&mut connection.pending, why);
-        _ = connection.stream.shutdown(Shutdown::Both);
-        _ = self.poll.registry().deregister(&mut connection.stream);
     }
 }

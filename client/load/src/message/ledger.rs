@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 ///
 /// At most 8 bytes for every two messages, when every other one is rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Ledger {
     pub(crate) sent: u64,
     pub(crate) answered: u64,

@@ -69,21 +69,60 @@ impl Pattern {
         Ok(Self { steps, longest })
     }
 
+    /// The patterns of the lines of a hello, `{conn}` and `{run}` in it; lines without the run's name
+    /// are left out, since nobody looks for them.
+    pub(crate) fn of_hello(template: &Template, run: &str) -> Vec<Self> {
+        // A connection has one hello: its number in it is 0.
+        let lines = template.bind(run).number_messages(0).lines();
+        let patterns = lines.into_iter().map(|parts| {
+            let steps: Vec<_> = parts.iter().map(Step::of).collect();
+            let longest = steps.iter().map(Step::longest).sum();
+            Self { steps, longest }
+        });
+        let is_named = |pattern: &Self| {
+            let named = |step: &Step| match step {
+                Step::Literal(bytes) => memchr::memmem::find(bytes, run.as_bytes()).is_some(),
+                _ => false,
+            };
+            pattern.steps.iter().any(named)
+        };
+        patterns.filter(is_named).collect()
+    }
+
     /// The longest message, as it stands in a record, that can match.
     pub(crate) fn longest(&self) -> usize {
         self.longest
     }
 
     /// What `text`, a record's message, is.
-    pub(crate) fn read(&self, mut text: &[u8]) -> Text {
+    pub(crate) fn read(&self, text: &[u8]) -> Text {
+        match self.numbers(text) {
+            Ok((Some(conn), Some(seq))) => Text::Message(conn, seq),
+            Ok(_) | Err(Mismatch::Foreign) => Text::Foreign,
+            Err(Mismatch::Torn) => Text::Torn,
+        }
+    }
+
+    /// What `text` is to the pattern of a hello, if there were so many connections. It need not have
+    /// the connection's number in it.
+    pub(crate) fn read_hello(&self, text: &[u8], connections: u64) -> Text {
+        match self.numbers(text) {
+            Ok((conn, _)) if conn.unwrap_or(0) < connections => Text::Hello,
+            Ok(_) | Err(Mismatch::Foreign) => Text::Foreign,
+            Err(Mismatch::Torn) => Text::Torn,
+        }
+    }
+
+    /// The numbers of the connection and of the message in `text`, where the pattern has them.
+    fn numbers(&self, mut text: &[u8]) -> Result<(Option<u64>, Option<u64>), Mismatch> {
         let (mut conn, mut seq) = (None, None);
         for step in &self.steps {
             let (slot, digits) = match step {
                 Step::Literal(literal) => {
                     match text.strip_prefix(&literal[..]) {
                         Some(rest) => text = rest,
-                        None if literal.starts_with(text) => return Text::Torn,
-                        None => return Text::Foreign,
+                        None if literal.starts_with(text) => return Err(Mismatch::Torn),
+                        None => return Err(Mismatch::Foreign),
                     }
                     continue;
                 }
@@ -92,15 +131,23 @@ impl Pattern {
             };
             match take_number(&mut text, digits) {
                 Some(number) if *slot.get_or_insert(number) == number => {}
-                None if text.is_empty() => return Text::Torn,
-                _ => return Text::Foreign,
+                None if text.is_empty() => return Err(Mismatch::Torn),
+                _ => return Err(Mismatch::Foreign),
             }
         }
-        match (conn, seq) {
-            (Some(conn), Some(seq)) if text.is_empty() => Text::Message(conn, seq),
-            _ => Text::Foreign,
+        if text.is_empty() {
+            Ok((conn, seq))
+        } else {
+            Err(Mismatch::Foreign)
         }
     }
+}
+
+/// Why a text is not what a pattern describes.
+enum Mismatch {
+    /// It ends too soon.
+    Torn,
+    Foreign,
 }
 
 /// What a record's message is to a pattern.
@@ -108,7 +155,9 @@ impl Pattern {
 pub(crate) enum Text {
     /// Exactly what was sent on this connection as this message.
     Message(u64, u64),
-    /// The beginning of such a message.
+    /// What a connection said before its first message.
+    Hello,
+    /// The beginning of one of these.
     Torn,
     Foreign,
 }

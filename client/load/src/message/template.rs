@@ -84,6 +84,51 @@ impl Template {
         bound
     }
 
+    /// The same with `seq` in the place of the message's number.
+    pub(crate) fn number_messages(&self, seq: u64) -> Self {
+        let mut numbered = Self { parts: Vec::new() };
+        for part in &self.parts {
+            match *part {
+                Part::Literal(ref bytes) => numbered.literal(bytes),
+                Part::Seq(digits) => {
+                    let mut bytes = Vec::new();
+                    number(seq, digits, &mut bytes);
+                    numbered.literal(&bytes);
+                }
+                ref other => numbered.parts.push(other.clone()),
+            }
+        }
+        numbered
+    }
+
+    /// The parts of each line that it makes, without line ends.
+    pub(crate) fn lines(&self) -> Vec<Vec<Part>> {
+        let mut lines = vec![Vec::new()];
+        for part in &self.parts {
+            let Part::Literal(bytes) = part else {
+                lines
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|line: &mut Vec<_>| line.push(part.clone()));
+                continue;
+            };
+            for (at, piece) in bytes.split(|&b| b == b'\n').enumerate() {
+                let piece = Part::Literal(piece.to_owned());
+                match lines.last_mut() {
+                    Some(line) if at == 0 => line.push(piece),
+                    _ => lines.push(vec![piece]),
+                }
+            }
+        }
+        for line in &mut lines {
+            if let Some(Part::Literal(bytes)) = line.last_mut() {
+                let len = bytes.strip_suffix(b"\r").unwrap_or(bytes).len();
+                bytes.truncate(len);
+            }
+        }
+        lines
+    }
+
     /// Appends message `seq` of connection `conn` to `out`.
     pub(crate) fn render(&self, conn: u64, seq: u64, out: &mut Vec<u8>) {
         for part in &self.parts {
@@ -94,6 +139,16 @@ impl Template {
                 Part::Seq(digits) => number(seq, digits, out),
             }
         }
+    }
+
+    /// The longest message that can come of it, in bytes; at least 1.
+    pub(crate) fn longest(&self) -> usize {
+        let part = |part: &Part| match part {
+            Part::Literal(bytes) => bytes.len(),
+            Part::Run => 0,
+            Part::Conn(digits) | Part::Seq(digits) => 20.max(*digits),
+        };
+        self.parts.iter().map(part).sum::<usize>().max(1)
     }
 
     pub(crate) fn parts(&self) -> &[Part] {
@@ -111,7 +166,8 @@ impl Template {
             ("conn", _) => Part::Conn(digits()?),
             ("seq", _) => Part::Seq(digits()?),
             ("pad", Some(number)) => {
-                let len = number.parse().ok().filter(|&len| len <= MAX_MESSAGE);
+                let room = MAX_MESSAGE.saturating_sub(self.longest());
+                let len = number.parse().ok().filter(|&len| len <= room);
                 let len = len.ok_or(TemplateError::Pad)?;
                 self.literal(&vec![b'x'; len]);
                 return Ok(());
@@ -122,7 +178,11 @@ impl Template {
         Ok(())
     }
 
+    /// Adds text; parts are never empty.
     fn literal(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         match self.parts.last_mut() {
             Some(Part::Literal(last)) => last.extend_from_slice(bytes),
             _ => self.parts.push(Part::Literal(bytes.to_owned())),
@@ -201,7 +261,10 @@ impl fmt::Display for TemplateError {
                  (\\{{ is a brace)"
             ),
             Self::Digits(name) => write!(f, "{{{name}:N}} takes 0 to {MAX_DIGITS} digits"),
-            Self::Pad => write!(f, "{{pad:N}} takes 0 to {MAX_MESSAGE} bytes"),
+            Self::Pad => write!(
+                f,
+                "{{pad:N}} takes 0 to {MAX_MESSAGE} bytes, for the whole message"
+            ),
         }
     }
 }

@@ -31,6 +31,9 @@ pub(crate) fn text(report: &Report) -> String {
     kinds(text, &report.errors);
     line(text, "timeouts", &count(messages.timeouts));
     line(text, "unanswered", &count(messages.unanswered));
+    if messages.never_sent > 0 {
+        line(text, "never sent", &count(messages.never_sent));
+    }
     let throughput = &report.throughput;
     line(
         text,
@@ -188,6 +191,9 @@ fn instrument(text: &mut String, report: &Report) {
     }
     if connections.lost > 0 {
         _ = write!(made, ", {} lost", count(connections.lost));
+    }
+    if connections.reconnected > 0 {
+        _ = write!(made, ", {} made anew", count(connections.reconnected));
     }
     line(text, "connections", &made);
     kinds(text, &connections.losses);

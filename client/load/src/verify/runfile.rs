@@ -2,22 +2,22 @@
 //! said to each.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
 use crate::message::ledger::Ledger;
 use crate::message::pattern::Pattern;
 use crate::message::template::Template;
-use crate::verify::{Verification, verify};
+use crate::verify::{Sent, Verification, verify};
 
 const FORMAT: &str = "client-load-run";
 const VERSION: u32 = 1;
 
 /// A run, as far as its verification needs it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct RunFile {
     format: String,
     version: u32,
@@ -26,6 +26,9 @@ pub(crate) struct RunFile {
     pub(crate) started: String,
     /// The template, as it was typed.
     pub(crate) message: String,
+    /// What each connection sent first, as it was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hello: Option<String>,
     /// By number.
     pub(crate) connections: Vec<Ledger>,
 }
@@ -43,26 +46,39 @@ impl RunFile {
             run,
             started,
             message,
+            hello: None,
             connections,
         }
     }
 
-    pub(crate) fn write(&self, file: File) -> io::Result<()> {
-        file.set_len(0)?;
-        let mut out = BufWriter::new(file);
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut out = BufWriter::new(out);
         serde_json::to_writer(&mut out, self)?;
         out.write_all(b"\n")?;
         out.flush()
     }
 
-    /// Holds the run against its log, which may be in several files, oldest first.
-    pub(crate) fn verify(&self, logs: &[PathBuf]) -> Result<Verification, String> {
-        verify(&self.run, &self.pattern()?, &self.connections, logs)
+    /// Holds the run against its log, which may be in several files, oldest first. None if it was
+    /// interrupted.
+    pub(crate) fn verify(
+        &self,
+        logs: &[PathBuf],
+        interrupt: &AtomicBool,
+    ) -> Result<Option<Verification>, String> {
+        verify(&self.sent()?, logs, interrupt)
     }
 
-    fn pattern(&self) -> Result<Pattern, String> {
-        let template = Template::parse(&self.message).map_err(|error| error.to_string())?;
-        Pattern::new(&template.end_with_lf(), &self.run)
+    fn sent(&self) -> Result<Sent<'_>, String> {
+        let parse = |text: &String| Template::parse(text).map_err(|error| error.to_string());
+        let message = parse(&self.message)?.end_with_lf();
+        let hello = self.hello.as_ref().map(parse).transpose()?;
+        let hello = hello.map(|hello| Pattern::of_hello(&hello.end_with_lf(), &self.run));
+        Ok(Sent {
+            run: &self.run,
+            message: Pattern::new(&message, &self.run)?,
+            hello: hello.unwrap_or_default(),
+            ledgers: &self.connections,
+        })
     }
 
     /// Reads a run file; errors say what is wrong with it.
@@ -80,7 +96,7 @@ impl RunFile {
         if !is_name || !run.connections.iter().all(Ledger::is_consistent) {
             return Err("its numbers contradict each other".to_owned());
         }
-        run.pattern()?;
+        run.sent()?;
         Ok(run)
     }
 }

@@ -2,50 +2,71 @@
 
 use std::ops::Range;
 
-/// Which messages of a connection are in the log: a bit each.
-#[derive(Clone, Default)]
+use rangemap::RangeSet;
+
+/// Which messages of a connection are in the log, as runs without gaps: a log may claim any number,
+/// and costs memory only for what it holds.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    bits: Vec<u64>,
+    runs: RangeSet<u64>,
+    /// The run that grows, not among the others: nearly always the next message extends it.
+    current: Range<u64>,
     /// After the latest message so far.
     pub(crate) next: u64,
 }
 
 impl Seen {
-    /// False if it was there already. `sent` is how many there can be.
-    pub(crate) fn insert(&mut self, seq: u64, sent: u64) -> bool {
-        if self.bits.is_empty() {
-            self.bits = vec![0; sent.div_ceil(64) as usize];
+    /// False if it was there already.
+    pub(crate) fn insert(&mut self, seq: u64) -> bool {
+        if self.has(seq) {
+            return false;
         }
-        let word = &mut self.bits[(seq / 64) as usize];
-        let bit = 1 << (seq % 64);
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
+        if seq == self.current.end {
+            self.current.end += 1;
+            return true;
+        }
+        self.settle();
+        self.current = seq..seq + 1;
+        true
     }
 
     pub(crate) fn has(&self, seq: u64) -> bool {
-        let word = self.bits.get((seq / 64) as usize);
-        word.is_some_and(|word| word & (1 << (seq % 64)) != 0)
+        self.current.contains(&seq) || self.runs.contains(&seq)
     }
 
-    pub(crate) fn count(&self, range: Range<u64>) -> u64 {
+    /// How many of `range` are there.
+    pub(crate) fn count(&mut self, range: &Range<u64>) -> u64 {
+        self.settle();
         if range.is_empty() {
             return 0;
         }
-        let (first, last) = (range.start / 64, (range.end - 1) / 64);
-        let words = self.bits.iter().enumerate();
-        let words = words.take(last as usize + 1).skip(first as usize);
-        let bits = words.map(|(at, &word)| {
-            let mut word = word;
-            if at as u64 == first {
-                word &= u64::MAX << (range.start % 64);
-            }
-            if at as u64 == last {
-                word &= u64::MAX >> (63 - (range.end - 1) % 64);
-            }
-            u64::from(word.count_ones())
-        });
-        bits.sum()
+        let inside = self.runs.overlapping(range);
+        let counts = inside.map(|run| run.end.min(range.end) - run.start.max(range.start));
+        counts.sum()
+    }
+
+    /// The first of `range` that is there.
+    pub(crate) fn first(&mut self, range: &Range<u64>) -> Option<u64> {
+        self.settle();
+        let mut inside = self.runs.overlapping(range);
+        let run = inside.next().filter(|_| !range.is_empty())?;
+        Some(run.start.max(range.start))
+    }
+
+    /// The first of `range` that is not there.
+    pub(crate) fn first_missing(&mut self, range: &Range<u64>) -> Option<u64> {
+        self.settle();
+        if range.is_empty() {
+            return None;
+        }
+        self.runs.gaps(range).next().map(|gap| gap.start)
+    }
+
+    fn settle(&mut self) {
+        let current = std::mem::take(&mut self.current);
+        if !current.is_empty() {
+            self.runs.insert(current);
+        }
     }
 }
 
@@ -56,15 +77,24 @@ mod tests {
     #[test]
     fn messages_are_counted_in_any_range() {
         let mut seen = Seen::default();
-        for seq in [0, 63, 64, 127, 128, 199] {
-            assert!(seen.insert(seq, 200));
-            assert!(!seen.insert(seq, 200));
+        let there = [0, 1, 63, 64, 2, 127, 199, 128, u64::MAX - 2];
+        for seq in there {
+            assert!(seen.insert(seq));
+            assert!(!seen.insert(seq));
         }
-        for from in 0..200 {
-            for to in from..=200 {
-                let expected = (from..to).filter(|&seq| seen.has(seq)).count() as u64;
-                assert_eq!(seen.count(from..to), expected, "{from}..{to}");
+        for from in 0..201 {
+            for to in from..=201 {
+                let range = from..to;
+                let inside = |seq: &u64| there.contains(seq);
+                assert_eq!(
+                    seen.count(&range),
+                    range.clone().filter(inside).count() as u64
+                );
+                assert_eq!(seen.first(&range), range.clone().find(inside));
+                let missing = range.clone().find(|seq| !inside(seq));
+                assert_eq!(seen.first_missing(&range), missing, "{range:?}");
             }
         }
+        assert_eq!(seen.count(&(0..u64::MAX)), there.len() as u64);
     }
 }

@@ -10,18 +10,19 @@ use mio::{Events, Interest, Token};
 use super::Worker;
 use crate::drive::clock::{Nanos, nanos};
 use crate::drive::connection::{Connection, Stage};
-use crate::units::seconds;
 
 /// So many connections are asked for in a row, then those that are made have a turn.
 const BURST: usize = 32;
 
+/// A lost connection is made anew after this, and so is every further attempt.
+const RETRY: Nanos = 100_000_000;
+
 impl Worker {
     /// Takes over a connection that is made already.
     pub(crate) fn adopt(&mut self, stream: std::net::TcpStream, took: Duration) {
-        let adopted = stream.set_nonblocking(true).and_then(|()| {
-            let now = self.plan.clock.now();
-            self.add(TcpStream::from_std(stream), now)
-        });
+        let adopted = stream
+            .set_nonblocking(true)
+            .and_then(|()| self.add(TcpStream::from_std(stream), self.plan.clock.now()));
         match adopted {
             Ok(index) => self.established(index, nanos(took)),
             Err(error) => self.failure = Some(error.to_string()),
@@ -40,13 +41,13 @@ impl Worker {
                 if n == self.share || due(n) > now {
                     break;
                 }
-                let stream = TcpStream::connect(self.plan.address)?;
+                let stream = TcpStream::connect(self.control.address)?;
                 self.add(stream, now)?;
             }
             let now = self.plan.clock.now();
             if now >= self.next_sweep {
                 self.next_sweep = now + self.sweep_period();
-                self.check_connect_timeouts(now);
+                self.sweep(now);
             }
             let until = if self.connections.len() < self.share {
                 due(self.connections.len())
@@ -77,7 +78,7 @@ impl Worker {
             }
             Some(error) if error.kind() == io::ErrorKind::NotConnected => false,
             Some(error) => {
-                self.fail_to_connect(&error.to_string());
+                self.lose(index, &error.to_string());
                 false
             }
         }
@@ -90,7 +91,47 @@ impl Worker {
             connection.stage = Stage::Ready;
             self.ready += 1;
             self.control.connected.fetch_add(1, Ordering::Relaxed);
+            self.tally.reconnected += u64::from(self.has_begun());
+            self.refill(index);
         }
+    }
+
+    /// Whether the run has begun: all connections were made.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.tally.begin != Nanos::MAX
+    }
+
+    /// A lost connection is to be made anew, if that is asked for, after a moment.
+    pub(crate) fn retry(&mut self, index: usize) {
+        if self.plan.reconnect && self.sending {
+            let at = self.plan.clock.now() + RETRY;
+            self.retries.insert((at, index));
+        }
+    }
+
+    /// When the next lost connection is to be made anew.
+    pub(crate) fn next_retry(&self) -> Nanos {
+        self.retries.first().map_or(Nanos::MAX, |&(at, _)| at)
+    }
+
+    /// Begins to make lost connections anew whose time has come.
+    pub(crate) fn reconnect(&mut self, now: Nanos) -> io::Result<()> {
+        while self.next_retry() <= now
+            && let Some((_, index)) = self.retries.pop_first()
+        {
+            let Ok(stream) = TcpStream::connect(self.control.address) else {
+                self.retry(index);
+                continue;
+            };
+            // It gets a number of its own once it is made.
+            let number = self.connections[index].number;
+            let connection = self.register(index, number, stream, now)?;
+            let before = std::mem::replace(&mut self.connections[index], connection);
+            if before.ledger.sent > 0 && self.plan.keep {
+                self.ledgers.push((before.number, before.ledger));
+            }
+        }
+        Ok(())
     }
 
     /// The run cannot take place: it was to have all its connections.
@@ -110,47 +151,47 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, now: Nanos) -> io::Result<usize> {
+    /// A further connection, not made yet.
+    fn add(&mut self, stream: TcpStream, now: Nanos) -> io::Result<usize> {
         let index = self.connections.len();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        registry.register(&mut stream, Token(index), interest)?;
-        let connection = Connection::new(stream, self.plan.greeting, now);
+        let number = self.plan.connection_number(self.number, index);
+        let connection = self.register(index, number, stream, now)?;
         self.connections.push(connection);
         Ok(index)
     }
 
+    fn register(
+        &self,
+        index: usize,
+        number: u64,
+        mut stream: TcpStream,
+        now: Nanos,
+    ) -> io::Result<Connection> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        registry.register(&mut stream, Token(index), interest)?;
+        Ok(Connection::new(number, stream, self.plan.greeting, now))
+    }
+
     fn established(&mut self, index: usize, took: Nanos) {
-        self.connect_times.push(took);
         self.alive += 1;
-        let number = self.plan.connection_number(self.number, index);
+        if self.has_begun() {
+            let made_before = self.control.next_connection.fetch_add(1, Ordering::Relaxed);
+            self.connections[index].number = made_before;
+        } else {
+            self.connect_times.push(took);
+        }
         let connection = &mut self.connections[index];
         connection.stage = Stage::Greeting;
         let mut sent = connection.stream.set_nodelay(true);
         if let Some(hello) = &self.plan.hello {
             self.output.clear();
-            hello.render(number, 0, &mut self.output);
+            hello.render(connection.number, 0, &mut self.output);
             sent = sent.and_then(|()| connection.send(&self.output));
         }
         match sent {
             Ok(()) => self.check_greeting(index),
-            Err(error) => self.fail_to_connect(&error.to_string()),
-        }
-    }
-
-    fn check_connect_timeouts(&mut self, now: Nanos) {
-        let timeout = self.plan.timeout;
-        let late = self.connections.iter().position(|connection| {
-            let is_waiting = connection.stage != Stage::Ready;
-            is_waiting && now.saturating_sub(connection.heard_at) >= timeout
-        });
-        if let Some(late) = late {
-            let what = match self.connections[late].stage {
-                Stage::Connecting(_) => "no answer",
-                _ => "no greeting (-hello-lines)",
-            };
-            let why = format!("{what} within {}", seconds(timeout as f64 / 1e9));
-            self.fail_to_connect(&why);
+            Err(error) => self.lose(index, &error.to_string()),
         }
     }
 }

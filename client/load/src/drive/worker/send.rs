@@ -7,9 +7,6 @@ use super::Worker;
 use crate::drive::clock::Nanos;
 use crate::drive::connection::Stage;
 
-/// Messages are written in batches of about this many bytes.
-const OUTPUT: usize = 64 << 10;
-
 /// How many connections send for the first time before replies are looked at.
 const FIRST: usize = 64;
 
@@ -28,12 +25,15 @@ impl Worker {
         if !self.sending {
             return;
         }
-        if self.schedule.is_none() {
+        let Some(pace) = &mut self.pace else {
             return self.fill(index);
-        }
+        };
         let connection = &mut self.connections[index];
         let has_room = connection.can_send() && connection.pending.count < self.plan.pipeline;
         if has_room && !connection.queued {
+            if self.free.is_empty() {
+                pace.block(self.full_since, self.waited_until);
+            }
             connection.queued = true;
             self.free.push_back(index);
         }
@@ -41,29 +41,35 @@ impl Worker {
 
     /// The closed loop: as many messages as may be unanswered.
     fn fill(&mut self, index: usize) {
-        let number = self.plan.connection_number(self.number, index);
         loop {
             let connection = &mut self.connections[index];
-            let room = u64::from(self.plan.pipeline - connection.pending.count).min(self.quota);
+            let room = self.plan.pipeline - connection.pending.count;
             if room == 0 || !connection.can_send() {
                 return;
             }
-            self.output.clear();
-            let mut n = 0;
-            while u64::from(n) < room && self.output.len() < OUTPUT {
-                let seq = connection.ledger.sent + u64::from(n);
-                self.plan.message.render(number, seq, &mut self.output);
-                n += 1;
+            let is_measured = self.begun.is_some();
+            let mut n = room.min(self.at_once);
+            if is_measured {
+                n = self.control.quota.take(u64::from(n)) as u32;
             }
-            let now = self.plan.clock.now();
-            if now >= self.end {
+            if n == 0 {
                 return;
+            }
+            self.output.clear();
+            for seq in (connection.ledger.sent..).take(n as usize) {
+                let number = connection.number;
+                self.plan.message.render(number, seq, &mut self.output);
+            }
+            // Latency counts from here; a message begun in the warm-up belongs to that.
+            let now = match self.plan.clock.now() {
+                now if is_measured => now,
+                now => now.min(self.tally.begin - 1),
+            };
+            if now >= self.end {
+                return self.control.quota.give_back(u64::from(n));
             }
             connection.owe(now, n, now);
             self.tally.sent(now, n, self.output.len());
-            if now >= self.tally.begin {
-                self.quota -= u64::from(n);
-            }
             if let Err(error) = self.connections[index].send(&self.output) {
                 return self.fail_to_send(index, &error);
             }
@@ -72,43 +78,79 @@ impl Worker {
 
     /// The open loop: every message planned up to `now`, as far as connections have room.
     pub(crate) fn send_due(&mut self, now: Nanos) {
-        while let Some(schedule) = &mut self.schedule {
-            let due = schedule.due(now).min(self.quota);
+        loop {
+            let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &self.pace) else {
+                return;
+            };
+            let due = pace.due(schedule, now);
             if due == 0 {
                 return;
             }
-            let Some(index) = self.free.pop_front() else {
-                return schedule.block(now);
+            let Some(index) = self.next_free() else {
+                return self.release();
             };
-            let connection = &mut self.connections[index];
-            connection.queued = false;
-            if !connection.can_send() {
-                continue;
-            }
             // What is overdue is spread over the connections, a write for each.
             let fair = due.div_ceil(self.free.len() as u64 + 1);
-            let room = self.plan.pipeline - connection.pending.count;
-            let n = fair.min(u64::from(room));
-            let number = self.plan.connection_number(self.number, index);
-            let sent_at = self.plan.clock.now();
-            self.output.clear();
-            for _ in 0..n {
-                let from = self.output.len();
-                if from >= OUTPUT {
-                    break;
-                }
-                let seq = connection.ledger.sent;
-                self.plan.message.render(number, seq, &mut self.output);
-                let planned = schedule.take(sent_at);
-                connection.owe(planned, 1, sent_at);
-                self.tally.sent(planned, 1, self.output.len() - from);
-                self.quota -= u64::from(planned >= self.tally.begin);
+            self.send_planned(index, now, fair);
+        }
+    }
+
+    /// Sends up to `most` of the messages that are due at `now` on a connection that has room.
+    fn send_planned(&mut self, index: usize, now: Nanos, most: u64) {
+        let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace) else {
+            return;
+        };
+        let connection = &mut self.connections[index];
+        let room = (self.plan.pipeline - connection.pending.count).min(self.at_once);
+        let sent_at = self.plan.clock.now();
+        if self.free.is_empty() {
+            self.full_since = sent_at;
+        }
+        self.output.clear();
+        for message in pace.take(schedule, now, most.min(u64::from(room))) {
+            let from = self.output.len();
+            let seq = connection.ledger.sent;
+            let number = connection.number;
+            self.plan.message.render(number, seq, &mut self.output);
+            let planned = schedule.planned(message);
+            if schedule.is_measured(message) {
+                pace.sent(planned, sent_at);
             }
-            match connection.send(&self.output) {
-                Ok(()) => self.refill(index),
-                Err(error) => self.fail_to_send(index, &error),
+            connection.owe(planned, 1, sent_at);
+            self.tally.sent(planned, 1, self.output.len() - from);
+        }
+        match connection.send(&self.output) {
+            Ok(()) => self.refill(index),
+            Err(error) => self.fail_to_send(index, &error),
+        }
+    }
+
+    /// A connection that has room for a message.
+    fn next_free(&mut self) -> Option<usize> {
+        while let Some(index) = self.free.pop_front() {
+            let connection = &mut self.connections[index];
+            connection.queued = false;
+            if connection.can_send() {
+                return Some(index);
             }
         }
+        None
+    }
+
+    /// Leaves the message that this worker waited to send to the others.
+    fn release(&mut self) {
+        if let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace)
+            && pace.release(schedule)
+        {
+            self.control.wake();
+        }
+    }
+
+    /// Sends no more, and makes no connection anew.
+    pub(crate) fn end_sending(&mut self) {
+        self.sending = false;
+        self.retries.clear();
+        self.release();
     }
 
     /// The connection takes no more. What the server said before it closed may still be there, and

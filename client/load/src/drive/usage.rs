@@ -1,9 +1,57 @@
-//! What the server used while it was measured: `-pid`.
+//! What was used of the CPU: by this process and its threads, and by the server's (`-pid`).
 
 use std::fs;
 
-use crate::drive::clock::ticks;
-use crate::report::Server;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// CPU time used so far, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// This thread.
+    pub(crate) thread: u64,
+    /// How long this thread was ready to run but did not, where the kernel tells.
+    pub(crate) waited: Option<u64>,
+    /// The whole process.
+    pub(crate) process: u64,
+    /// Of the process: in the program, and in the kernel on its behalf; in ticks.
+    pub(crate) ticks: Option<(u64, u64)>,
+}
+
+impl Usage {
+    pub(crate) fn now() -> Self {
+        Self {
+            thread: cpu_time(ClockId::ThreadCPUTime),
+            waited: waited(),
+            process: cpu_time(ClockId::ProcessCPUTime),
+            ticks: ticks("/proc/self/stat"),
+        }
+    }
+}
+
+fn cpu_time(id: ClockId) -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(id);
+    u64::try_from(tv_sec * 1_000_000_000 + tv_nsec).unwrap_or(0)
+}
+
+/// The second field of schedstat: time spent on a run queue.
+fn waited() -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// What the server's process used, from the end of the warm-up on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Server {
+    pub(crate) cpu_s: f64,
+    /// Of `cpu_s`, in the program; to 10 ms.
+    pub(crate) user_s: f64,
+    /// Of `cpu_s`, in the kernel on the program's behalf.
+    pub(crate) system_s: f64,
+    pub(crate) cpu_ns_per_message: Option<f64>,
+    /// The most it ever had resident.
+    pub(crate) peak_memory_bytes: u64,
+}
 
 /// What a process and its threads have used so far.
 #[derive(Clone, Copy, Debug)]
@@ -52,9 +100,31 @@ impl Served {
     }
 }
 
+/// Fields 14 and 15 of a process's `stat`, counted after its name, which may hold anything: time
+/// in the program, and in the kernel on its behalf, in ticks.
+fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(stat).ok()?;
+    let mut fields = text
+        .get(text.rfind(')')? + 1..)?
+        .split_whitespace()
+        .skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_shows_in_the_usage() {
+        let before = Usage::now();
+        let mut after = before;
+        while after.thread < before.thread + 20_000_000 {
+            after = Usage::now();
+        }
+        assert!(after.process >= before.process + 20_000_000);
+        assert!(after.ticks.is_some() && after.waited >= before.waited);
+    }
 
     #[test]
     fn the_work_of_a_process_shows() {

@@ -1,0 +1,115 @@
+//! What comes in: replies, and the end of a connection.
+
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+
+use mio::event::Event;
+
+use super::Worker;
+use crate::drive::connection::{Connection, Stage};
+use crate::drive::replies::Reply;
+
+/// How often one connection is read before the others have a turn.
+const READS: u32 = 16;
+
+impl Worker {
+    pub(crate) fn dispatch(&mut self, index: usize, event: &Event) {
+        if let Stage::Connecting(_) = self.connections[index].stage
+            && !self.complete_connect(index)
+        {
+            return;
+        }
+        let connection = &mut self.connections[index];
+        if connection.stage == Stage::Closed {
+            return;
+        }
+        if event.is_writable() && connection.has_unsent() {
+            match connection.flush() {
+                Ok(()) => self.refill(index),
+                Err(error) => return self.fail_to_send(index, &error),
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.receive(index, event.is_read_closed() || event.is_error());
+        }
+    }
+
+    /// Reads what the server said. `to_the_end`: its end may have come with the last bytes, so a
+    /// short read does not mean that there is no more.
+    pub(crate) fn receive(&mut self, index: usize, to_the_end: bool) {
+        for _ in 0..READS {
+            match self.connections[index].read(&mut self.input) {
+                Ok(None) => return,
+                Ok(Some(0)) => return self.lose(index, "closed by the server"),
+                Ok(Some(n)) => {
+                    self.digest(index, n);
+                    self.refill(index);
+                    if self.connections[index].stage == Stage::Closed {
+                        return;
+                    }
+                    if n < self.input.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Err(error) => return self.lose(index, &error.to_string()),
+            }
+        }
+        let connection = &mut self.connections[index];
+        if !connection.unread {
+            connection.unread = true;
+            self.unread.push(index);
+        }
+    }
+
+    /// Counts the replies in the first `n` bytes of the input.
+    fn digest(&mut self, index: usize, n: usize) {
+        let now = self.plan.clock.now();
+        let Connection {
+            replies,
+            pending,
+            ledger,
+            heard_at,
+            ..
+        } = &mut self.connections[index];
+        *heard_at = now;
+        let tally = &mut self.tally;
+        tally.received(n, now);
+        let mut errors = false;
+        replies.feed(&mut self.expected, &self.input[..n], |reply| match reply {
+            Reply::Good(n) => tally.acknowledge(pending, ledger, n, now),
+            Reply::Error(line) => {
+                tally.reject(pending, ledger, line, now);
+                errors = true;
+            }
+        });
+        if errors && self.plan.stop_on_error {
+            self.control.error_seen.store(true, Ordering::Relaxed);
+            self.control.stop.store(true, Ordering::Relaxed);
+        }
+        if self.connections[index].stage == Stage::Greeting {
+            self.check_greeting(index);
+        }
+    }
+
+    /// The connection takes part no more.
+    pub(crate) fn lose(&mut self, index: usize, why: &str) {
+        if !self.has_begun() {
+            return self.fail_to_connect(why);
+        }
+        let connection = &mut self.connections[index];
+        let was_made = match std::mem::replace(&mut connection.stage, Stage::Closed) {
+            Stage::Closed => return,
+            Stage::Connecting(_) => false,
+            Stage::Greeting | Stage::Ready | Stage::Broken => true,
+        };
+        _ = connection.stream.shutdown(Shutdown::Both);
+        _ = self.poll.registry().deregister(&mut connection.stream);
+        if was_made {
+            let why = connection.replies.say_how_far(why);
+            self.tally.lose(&mut connection.pending, &why);
+            self.alive -= 1;
+            self.bereft_at = self.plan.clock.now();
+        }
+        self.retry(index);
+    }
+}

@@ -1,0 +1,166 @@
+//! What a reader of the figures has to know before trusting them.
+
+use std::fmt;
+
+use crate::report::Report;
+use crate::units::{count, latency, plural};
+
+/// A thread that used more of its time had hardly any to spare.
+const BUSY: f64 = 0.95;
+
+/// More of its time on a run queue, and a thread's figures are partly the machine's.
+const WAITED: f64 = 0.1;
+
+/// Planned and real send times should not differ by more, at p99.
+const LATE: u64 = 1_000_000;
+
+/// A doubt about a run's figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Warning {
+    NothingAcknowledged,
+    /// The instrument's p99 of how late messages were sent, in nanoseconds.
+    SentLate(u64),
+    /// Messages of the open loop that were planned and not sent.
+    RateNotReached(u64),
+    /// Messages of `-messages` that were not sent.
+    FellShort(u64),
+    /// Messages that waited for a free connection.
+    Held(u64),
+    /// A thread's share of its time on a CPU; how many threads to try.
+    OutOfCpu(f64, Option<usize>),
+    /// A thread's share of its time waiting for a CPU.
+    ShortOfCpu(f64),
+    /// Connections lost, connections made.
+    Lost(u64, u64),
+    Unasked(u64),
+    WarmupErrors(u64),
+    /// `-pid` names no process.
+    NoProcess(u32),
+    VerificationCutShort,
+}
+
+impl Warning {
+    /// A name that stays, for programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NothingAcknowledged => "nothing-acknowledged",
+            Self::SentLate(_) => "sent-late",
+            Self::RateNotReached(_) => "rate-not-reached",
+            Self::FellShort(_) => "fell-short",
+            Self::Held(_) => "held",
+            Self::OutOfCpu(..) => "out-of-cpu",
+            Self::ShortOfCpu(_) => "short-of-cpu",
+            Self::Lost(..) => "connections-lost",
+            Self::Unasked(_) => "unasked-replies",
+            Self::WarmupErrors(_) => "warmup-errors",
+            Self::NoProcess(_) => "no-process",
+            Self::VerificationCutShort => "verification-cut-short",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NothingAcknowledged => {
+                f.write_str("no message was acknowledged: there is nothing to measure")
+            }
+            Self::SentLate(p99) => write!(
+                f,
+                "the instrument was late: it sent 1 % of the messages {} or more after the planned \
+                 time, which their latency includes",
+                latency(p99 as f64)
+            ),
+            Self::RateNotReached(n) => write!(
+                f,
+                "the rate was not reached: when the run ended, {} planned messages had not been \
+                 sent; they are in no latency",
+                count(n)
+            ),
+            Self::FellShort(n) => write!(
+                f,
+                "the run fell short: when it ended, {} of its messages had not been sent",
+                count(n)
+            ),
+            Self::Held(n) => write!(
+                f,
+                "{} messages waited for a free connection, which their latency includes; if the \
+                 server is not to blame, give more -connections or -pipeline",
+                count(n)
+            ),
+            Self::OutOfCpu(busy, threads) => {
+                write!(
+                    f,
+                    "the instrument was out of CPU: a thread was busy {:.0} % of the time; the \
+                     server may be faster than this",
+                    busy * 100.0
+                )?;
+                threads.map_or(Ok(()), |threads| write!(f, ", try -nt {threads}"))
+            }
+            Self::ShortOfCpu(waited) => write!(
+                f,
+                "the machine was short of CPU: a thread of the instrument waited {:.0} % of the \
+                 time for its turn, which latencies include",
+                waited * 100.0
+            ),
+            Self::Lost(lost, made) => write!(
+                f,
+                "{} of {} lost before the end",
+                count(lost),
+                plural(made, "connection")
+            ),
+            Self::Unasked(n) => write!(
+                f,
+                "{} that no message was waiting for: are -reply-lines, -hello-lines and -ignore \
+                 right?",
+                match n {
+                    1 => "a reply came".to_owned(),
+                    n => format!("{} replies came", count(n)),
+                }
+            ),
+            Self::WarmupErrors(n) => write!(
+                f,
+                "{} error replies during the warm-up are in no figure",
+                count(n)
+            ),
+            Self::VerificationCutShort => f.write_str(
+                "the verification was cut short by Ctrl-C: the log was not read to its end; -save \
+                 keeps a run for 'client verify'",
+            ),
+            Self::NoProcess(pid) => {
+                write!(f, "there is no process {pid} on this machine to look at")
+            }
+        }
+    }
+}
+
+/// All doubts about a report, but for those that are not in its figures.
+pub(crate) fn warnings(report: &Report) -> Vec<Warning> {
+    let messages = &report.messages;
+    let open = report.open_loop.as_ref();
+    let lag = open.and_then(|open| open.lag_ns.as_ref());
+    let held = open.map_or(0, |open| open.held);
+    let threads = &report.instrument.threads;
+    let busiest = threads.iter().map(|thread| thread.busy).fold(0.0, f64::max);
+    let waited = threads.iter().filter_map(|thread| thread.waited);
+    let waited = waited.fold(0.0, f64::max);
+    // The server needs a CPU, too.
+    let more = (threads.len() as u64 + 1 < report.machine.cpus).then_some(threads.len() + 1);
+    let connections = &report.connections;
+    let all = [
+        (messages.acknowledged == 0).then_some(Warning::NothingAcknowledged),
+        lag.filter(|lag| lag.p99 > LATE)
+            .map(|lag| Warning::SentLate(lag.p99)),
+        (messages.never_sent > 0).then_some(match open {
+            Some(_) => Warning::RateNotReached(messages.never_sent),
+            None => Warning::FellShort(messages.never_sent),
+        }),
+        (held * 100 > messages.sent).then_some(Warning::Held(held)),
+        (busiest > BUSY).then_some(Warning::OutOfCpu(busiest, more)),
+        (waited > WAITED).then_some(Warning::ShortOfCpu(waited)),
+        (connections.lost > 0).then_some(Warning::Lost(connections.lost, connections.made)),
+        (messages.unasked_replies > 0).then_some(Warning::Unasked(messages.unasked_replies)),
+        (messages.warmup_errors > 0).then_some(Warning::WarmupErrors(messages.warmup_errors)),
+    ];
+    all.into_iter().flatten().collect()
+}
