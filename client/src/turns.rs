@@ -19,7 +19,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::args::{self, Invocation};
-use common::protocol::Framing;
 use common::summary::Summary;
 use hdrhistogram::Histogram;
 
@@ -120,13 +119,11 @@ impl<'a> Session<'a> {
             print(&self.line)?;
         }
         let text = &self.line[..self.line.len() - 1];
-        let message = match self.options.framing {
-            Framing::Line => &self.line[..],
-            Framing::None => text,
-        };
+        let mut message = text.to_vec();
+        self.options.framing.finish_message(&mut message, 0);
         let sent = Instant::now();
         let started = *self.started.get_or_insert(sent);
-        self.connection.exchange(message).map_err(|failure| {
+        self.connection.exchange(&message).map_err(|failure| {
             let text = String::from_utf8_lossy(text);
             self.failed(&format!("{failure} (at '{text}'"))
         })?;

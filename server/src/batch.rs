@@ -47,12 +47,23 @@ impl Batch {
     /// Stages the record of a message and owes its client an `ok`. `prefix` is the record's text
     /// before the message, made by [`record::begin`]. Returns whether that began a new run.
     pub fn receive(&mut self, client: ClientId, prefix: &[u8], message: &[u8]) -> bool {
+        self.record(prefix, message);
+        self.owe(client, Reply::Ok)
+    }
+
+    /// Stages the record of a message. `prefix` is the record's text before the message, made by
+    /// [`record::begin`].
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "measured: a tenth of what is done for a message"
+    )]
+    pub fn record(&mut self, prefix: &[u8], message: &[u8]) {
         self.records.extend_from_slice(prefix);
         record::escape(&mut self.records, message);
         self.records.push(b'\n');
         self.record_count += 1;
         self.messages += 1;
-        self.owe(client, Reply::Ok)
     }
 
     /// Owes a client a reply, after those it is owed already. Returns whether that began a new run.
@@ -96,7 +107,7 @@ impl Batch {
         self.record_count
     }
 
-    /// How many of the records are of messages.
+    /// How many messages it has taken.
     pub fn messages(&self) -> u64 {
         self.messages
     }
@@ -126,13 +137,13 @@ impl Batch {
     pub fn forget_records(&mut self) {
         self.records.clear();
         self.record_count = 0;
-        self.messages = 0;
     }
 
     /// Forgets everything, and keeps the memory for the next turns, within
     /// [`KEPT_BYTES`](Batch::KEPT_BYTES).
     pub fn clear(&mut self) {
         self.forget_records();
+        self.messages = 0;
         self.replies.clear();
         self.records.shrink_to(Self::KEPT_BYTES);
         self.replies.shrink_to(Self::KEPT_BYTES / size_of::<Run>());

@@ -258,17 +258,22 @@ impl<S: Socket> Connection<S> {
         let (client, batch, batch_bytes) = (share.client, &mut *share.batch, share.batch_bytes);
         let Workspace {
             rules,
+            answers,
             input,
             prefix,
             ..
         } = &mut *share.work;
+        let answers = *answers;
         if prefix.is_empty() {
             let level = Level::Info;
             record::begin(prefix, level, share.time, &self.peer, record::RECEIVED);
         }
         let (refusing, max_message) = (self.life == Life::Refusing, rules.max_message);
+        // Who is never answered cannot be told that a message was refused.
+        let keeps = !refusing || !answers;
         let (most, most_runs) = self.replies.room();
         let (mut staged, mut runs) = (0, 0);
+        let (mut heard, mut unsaid, mut lost_count) = (false, 0, false);
         let unread;
         let mut frames = match from {
             Input::Read(n) => self.framer.frames(*rules, &input[..n]),
@@ -279,21 +284,43 @@ impl<S: Socket> Connection<S> {
             Input::End => self.framer.last_frame(*rules),
         };
         while let Some(frame) = frames.next() {
-            let begins_run = match frame {
-                _ if refusing => batch.owe(client, Reply::ShuttingDown),
-                Frame::Message(message) => batch.receive(client, prefix, message),
-                Frame::TooLong => batch.owe(client, Reply::TooLong(max_message)),
-            };
-            staged += 1;
-            runs += u16::from(begins_run);
-            if batch.size() >= batch_bytes || staged >= most || runs >= most_runs {
+            match frame {
+                Frame::Message(message) if keeps => {
+                    batch.record(prefix, message);
+                    if answers {
+                        staged += 1;
+                        runs += u16::from(batch.owe(client, Reply::Ok));
+                    } else {
+                        heard = true;
+                    }
+                }
+                frame => {
+                    lost_count = frame == Frame::BadLength;
+                    let reply = refusal(&frame, refusing, max_message);
+                    if answers {
+                        staged += 1;
+                        runs += u16::from(batch.owe(client, reply));
+                    } else {
+                        unsaid += 1;
+                    }
+                }
+            }
+            if lost_count || batch.size() >= batch_bytes || staged >= most || runs >= most_runs {
                 break;
             }
         }
         drop(frames);
         if staged > 0 {
             self.replies.stage(staged, runs);
+        }
+        if heard || staged > 0 {
             self.ready |= Ready::HAS_SPOKEN;
+        }
+        if unsaid > 0 {
+            share.work.keep_silent_about(&self.peer, unsaid);
+        }
+        if lost_count {
+            self.close();
         }
     }
 
@@ -436,6 +463,16 @@ enum Input {
     Unread,
     /// In what the end of the input leaves.
     End,
+}
+
+/// The reply to what is no message that can be kept.
+#[cold]
+fn refusal(frame: &Frame<'_>, refusing: bool, max_message: usize) -> Reply {
+    match frame {
+        _ if refusing => Reply::ShuttingDown,
+        Frame::Message(_) | Frame::TooLong => Reply::TooLong(max_message),
+        Frame::BadLength => Reply::Length(max_message),
+    }
 }
 
 fn sent_record(out: &mut Vec<u8>, time: &str, peer: &str, reply: Reply) {

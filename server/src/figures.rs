@@ -14,7 +14,11 @@ pub struct Figures {
     pub clients: u64,
     /// Messages whose `ok` the kernel took.
     pub acknowledged: u64,
-    /// Error replies that the kernel took.
+    /// Messages that are in the log.
+    pub kept: u64,
+    /// Whether messages are answered at all.
+    pub answers: bool,
+    /// Error replies that the kernel took, or that nobody was to get.
     pub errors: u64,
     /// Bytes written to the log.
     pub bytes: u64,
@@ -26,11 +30,13 @@ pub struct Figures {
 
 impl Figures {
     /// Nothing yet.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(answers: bool, now: Instant) -> Self {
         Self {
             started: now,
             clients: 0,
             acknowledged: 0,
+            kept: 0,
+            answers,
             errors: 0,
             bytes: 0,
             turns: 0,
@@ -51,11 +57,15 @@ impl Figures {
 
     fn counts(&self) -> String {
         let (clients, errors) = (self.clients, self.errors);
+        let (messages, what) = if self.answers {
+            (self.acknowledged, "acknowledged")
+        } else {
+            (self.kept, "kept, none acknowledged")
+        };
         format!(
-            "{clients} {} served, {} {} acknowledged, {errors} {}, {} logged in {:.3} s",
+            "{clients} {} served, {messages} {} {what}, {errors} {}, {} logged in {:.3} s",
             plural(clients, "client"),
-            self.acknowledged,
-            plural(self.acknowledged, "message"),
+            plural(messages, "message"),
             plural(errors, "error"),
             format_args!("{} {}", self.bytes, plural(self.bytes, "byte")),
             self.started.elapsed().as_secs_f64(),

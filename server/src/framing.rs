@@ -1,5 +1,7 @@
 //! Cuts the bytes that a client sends into messages. No I/O: bytes in, messages out.
 
+use std::ops::Range;
+
 use memchr::{Memchr, memchr_iter};
 
 use common::protocol::Framing;
@@ -13,6 +15,62 @@ pub struct Rules {
     pub max_message: usize,
 }
 
+/// The most digits of a length: ten gigabytes are more than `-max-message` allows.
+const MAX_DIGITS: usize = 10;
+
+/// What is at the beginning of counted input.
+enum Counted {
+    /// A message, or the beginning of it.
+    Message(Range<usize>),
+    /// It cannot be told yet.
+    Unknown,
+    /// No length, or too large a one.
+    Bad,
+}
+
+impl Rules {
+    /// Only a line end of LF may have a CR before it.
+    fn without_cr(self, line: &[u8]) -> &[u8] {
+        match self.framing {
+            Framing::Line => line.strip_suffix(b"\r").unwrap_or(line),
+            _ => line,
+        }
+    }
+
+    /// The most that is kept of a message that has not ended.
+    pub(crate) const fn most_held(self) -> usize {
+        match self.framing {
+            // Digits and the space after them.
+            Framing::Octet => self.max_message + MAX_DIGITS + 1,
+            _ => self.max_message + 1,
+        }
+    }
+
+    /// Reads the length that input begins with: `LENGTH SP`, RFC 6587, section 3.4.1.
+    fn counted(self, input: &[u8]) -> Counted {
+        let digits = input
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        if digits > MAX_DIGITS {
+            return Counted::Bad;
+        }
+        match input.get(digits) {
+            None => return Counted::Unknown,
+            Some(b' ') if digits > 0 => {}
+            Some(_) => return Counted::Bad,
+        }
+        let length = input[..digits]
+            .iter()
+            .fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+        if length > self.max_message {
+            return Counted::Bad;
+        }
+        let begin = digits + 1;
+        Counted::Message(begin..begin + length)
+    }
+}
+
 /// What the framer found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -20,6 +78,9 @@ pub enum Frame<'a> {
     Message(&'a [u8]),
     /// The end of a message that was skipped because it is longer than the rules allow.
     TooLong,
+    /// Octet counting: something else than a length that the rules allow. Where the next message begins,
+    /// nobody knows, so nothing follows.
+    BadLength,
 }
 
 /// What one client has sent that could not be handed on yet: the beginning of a message, or, if
@@ -50,15 +111,15 @@ impl Framer {
     /// The frames that end in the next `input`, which must not be empty. What is not fetched is kept
     /// when they are dropped, and has to be [taken](Framer::take_unread) before any other input.
     ///
-    /// Keeps at most `max_message + 1` bytes of a message that has not ended, or else at most
-    /// `input.len()` bytes that have not been looked at.
+    /// Keeps at most `max_message + 1` bytes of a message that has not ended (octet counting: and its
+    /// length before it), or else at most `input.len()` bytes that have not been looked at.
     pub fn frames<'a>(&'a mut self, rules: Rules, input: &'a [u8]) -> Frames<'a> {
         debug_assert!(!input.is_empty() && !self.has_unread());
         Frames::new(self, rules, input, LineEnd::Lf)
     }
 
-    /// The frame that the end of the input leaves, if it does: what was not ended by a LF is a message
-    /// all the same, and a CR at its end belongs to it.
+    /// The frame that the end of the input leaves, if it does: what was not ended by a LF or NUL is a
+    /// message all the same, and a CR at its end belongs to it. Fewer octets than were counted are none.
     pub fn last_frame(&mut self, rules: Rules) -> Frames<'_> {
         debug_assert!(!self.has_unread(), "the end comes after all input");
         Frames::new(self, rules, &[], LineEnd::Missing)
@@ -107,6 +168,8 @@ pub struct Frames<'a> {
     line_ends: Memchr<'a>,
     /// What the framer held when the input came, to be ended by it.
     begun: Option<Box<Held>>,
+    /// A message that had begun before, lent until the next.
+    whole: Option<Box<Held>>,
     /// The first frame is no line of this input: it began before, or there are no lines.
     begins_otherwise: bool,
     /// How far the input is dealt with.
@@ -117,13 +180,19 @@ pub struct Frames<'a> {
 impl<'a> Frames<'a> {
     fn new(framer: &'a mut Framer, rules: Rules, input: &'a [u8], end: LineEnd) -> Self {
         let begun = framer.held.take();
+        let has_lines = matches!(rules.framing, Framing::Line | Framing::Nul);
+        let line_end = match rules.framing {
+            Framing::Nul => 0,
+            _ => b'\n',
+        };
         Self {
-            begins_otherwise: begun.is_some() || rules.framing == Framing::None,
+            begins_otherwise: begun.is_some() || !has_lines,
             begun,
+            whole: None,
             framer,
             rules,
             input,
-            line_ends: memchr_iter(b'\n', input),
+            line_ends: memchr_iter(line_end, input),
             at: 0,
             end,
         }
@@ -147,21 +216,83 @@ impl<'a> Frames<'a> {
         };
         let line = &self.input[self.at..end];
         self.at = end + 1;
-        Some(frame(self.rules, without_cr(line)))
+        Some(frame(self.rules, self.rules.without_cr(line)))
     }
 
     /// The first frame where it is no line of this input.
     #[cold]
     fn first(&mut self) -> Option<Frame<'_>> {
-        self.begins_otherwise = false;
         match self.rules.framing {
-            Framing::Line => self.end_what_begun(),
+            Framing::Line | Framing::Nul => {
+                self.begins_otherwise = false;
+                self.end_what_begun()
+            }
+            Framing::Octet => self.counted(),
             Framing::None => {
+                let message = &self.input[self.at..];
                 self.at = self.input.len();
-                self.line_ends = memchr_iter(b'\n', &[]);
-                (self.at > 0).then_some(Frame::Message(self.input))
+                (!message.is_empty()).then_some(Frame::Message(message))
             }
         }
+    }
+
+    /// The next message that is preceded by its length.
+    fn counted(&mut self) -> Option<Frame<'_>> {
+        // What had begun before this input is dealt with first, and only then.
+        let mut begun = match self.begun.take().map(|held| *held) {
+            Some(Held::Unfinished(unfinished)) => unfinished,
+            _ => Unfinished::default(),
+        };
+        let rest = &self.input[self.at..];
+        if begun.bytes.is_empty() {
+            match self.rules.counted(rest) {
+                Counted::Message(range) if range.end <= rest.len() => {
+                    self.at += range.end;
+                    return Some(Frame::Message(&rest[range]));
+                }
+                Counted::Bad => return Some(self.lose_count()),
+                _ if self.end == LineEnd::Missing => return None,
+                _ => self.keep_unfinished(begun),
+            }
+            return None;
+        }
+        if self.end == LineEnd::Missing {
+            return Some(self.lose_count());
+        }
+        // The length itself may have come in pieces.
+        let range = loop {
+            match self.rules.counted(&begun.bytes) {
+                Counted::Message(range) => break range,
+                Counted::Bad => return Some(self.lose_count()),
+                Counted::Unknown if self.at == self.input.len() => {
+                    self.framer.held = Some(Box::new(Held::Unfinished(begun)));
+                    return None;
+                }
+                Counted::Unknown => {
+                    begun.bytes.push(self.input[self.at]);
+                    self.at += 1;
+                }
+            }
+        };
+        let missing = range.end - begun.bytes.len();
+        let taken = missing.min(self.input.len() - self.at);
+        begun.extend(self.rules, &self.input[self.at..self.at + taken]);
+        self.at += taken;
+        let begun = Box::new(Held::Unfinished(begun));
+        if taken < missing {
+            self.framer.held = Some(begun);
+            return None;
+        }
+        match &**self.whole.insert(begun) {
+            Held::Unfinished(whole) => Some(Frame::Message(&whole.bytes[range])),
+            Held::Unread(_) => None,
+        }
+    }
+
+    /// Nothing that follows can be understood.
+    fn lose_count(&mut self) -> Frame<'static> {
+        self.at = self.input.len();
+        Frame::BadLength
     }
 
     /// The frame that began before this input and ends in it, or with it.
@@ -212,7 +343,7 @@ enum LineEnd {
 
 impl Unfinished {
     fn extend(&mut self, rules: Rules, input: &[u8]) {
-        let (len, most) = (self.bytes.len() + input.len(), rules.max_message + 1);
+        let (len, most) = (self.bytes.len() + input.len(), rules.most_held());
         self.skipping |= len > most;
         if self.skipping {
             self.bytes = Vec::new();
@@ -230,7 +361,7 @@ impl Unfinished {
     fn frame(&self, rules: Rules, end: LineEnd) -> Frame<'_> {
         match (self.skipping, end) {
             (true, _) => Frame::TooLong,
-            (false, LineEnd::Lf) => frame(rules, without_cr(&self.bytes)),
+            (false, LineEnd::Lf) => frame(rules, rules.without_cr(&self.bytes)),
             (false, LineEnd::Missing) => frame(rules, &self.bytes),
         }
     }
@@ -241,10 +372,6 @@ fn frame(rules: Rules, message: &[u8]) -> Frame<'_> {
         return Frame::TooLong;
     }
     Frame::Message(message)
-}
-
-fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -263,17 +390,21 @@ mod tests {
     fn found(frame: &Frame<'_>) -> Found {
         match frame {
             Frame::Message(bytes) => Some(bytes.to_vec()),
-            Frame::TooLong => None,
+            Frame::TooLong | Frame::BadLength => None,
         }
     }
 
     /// Feeds the chunks and then the end of file.
     fn frames<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
-        frames_at_most(usize::MAX, chunks)
+        frames_at_most(RULES, usize::MAX, chunks)
     }
 
-    /// The same, taking at most so many frames at once.
-    fn frames_at_most<'a>(most: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Found> {
+    /// The same by other rules, taking at most so many frames at once.
+    fn frames_at_most<'a>(
+        rules: Rules,
+        most: usize,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Found> {
         let mut framer = Framer::default();
         let mut all = Vec::new();
         let mut fetch = |frames: &mut Frames<'_>| {
@@ -285,15 +416,15 @@ mod tests {
             }
         };
         for chunk in chunks.into_iter().filter(|chunk| !chunk.is_empty()) {
-            fetch(&mut framer.frames(RULES, chunk));
+            fetch(&mut framer.frames(rules, chunk));
             while framer.has_unread() {
                 assert!(framer.held_bytes() <= chunk.len());
                 let unread = framer.take_unread();
-                fetch(&mut framer.frames(RULES, &unread));
+                fetch(&mut framer.frames(rules, &unread));
             }
-            assert!(framer.held_bytes() <= RULES.max_message + 1);
+            assert!(framer.held_bytes() <= rules.most_held());
         }
-        fetch(&mut framer.last_frame(RULES));
+        fetch(&mut framer.last_frame(rules));
         assert_eq!(framer.held_bytes(), 0);
         all
     }
@@ -302,7 +433,7 @@ mod tests {
     fn model(input: &[u8]) -> Vec<Found> {
         let mut lines: Vec<&[u8]> = input.split(|&byte| byte == b'\n').collect();
         let last = lines.pop().filter(|last| !last.is_empty());
-        let ended = lines.into_iter().map(without_cr);
+        let ended = lines.into_iter().map(|line| RULES.without_cr(line));
         ended
             .chain(last)
             .map(|message| (message.len() <= RULES.max_message).then(|| message.to_vec()))
@@ -382,7 +513,52 @@ mod tests {
             cuts.extend([0, input.len()]);
             cuts.sort_unstable();
             let chunks = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
-            prop_assert_eq!(frames_at_most(most, chunks), model(&input));
+            prop_assert_eq!(frames_at_most(RULES, most, chunks), model(&input));
+        }
+
+        #[test]
+        fn counted_messages_in_any_pieces_are_what_was_counted(
+            messages in prop::collection::vec(
+                prop::collection::vec(any::<u8>(), 0..9), 0..20),
+            tail in prop::sample::select(vec![
+                &b""[..], b"x", b" 1", b"9 ", b"3 ab", b"12345678901", b"2", b"-1 a", b"\n"]),
+            cuts in prop::collection::vec(0..200_usize, 0..20),
+            most in prop_oneof![1..5_usize, Just(usize::MAX)],
+        ) {
+            let rules = Rules { framing: Framing::Octet, ..RULES };
+            let mut input = Vec::new();
+            for message in &messages {
+                let from = input.len();
+                input.extend_from_slice(message);
+                Framing::Octet.finish_message(&mut input, from);
+            }
+            input.extend_from_slice(tail);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(input.len())).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let mut expected: Vec<Found> = messages.into_iter().map(Some).collect();
+            // What is no message is told of once, whatever it is.
+            expected.extend((!tail.is_empty()).then_some(None));
+            let chunks = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
+            let mut found = frames_at_most(rules, most, chunks);
+            // After it, the connection ends: what is found then means nothing.
+            found.truncate(expected.len());
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn nul_ends_a_message_and_nothing_else_does() {
+        let rules = Rules {
+            framing: Framing::Nul,
+            ..RULES
+        };
+        let input = b"a\nb\r\0\x00123456789\0last\r";
+        let expected = [Some(&b"a\nb\r"[..]), Some(b""), None, Some(b"last\r")];
+        let expected = expected.map(|found| found.map(<[u8]>::to_vec));
+        for len in 1..input.len() {
+            let chunks = input.chunks(len);
+            assert_eq!(frames_at_most(rules, usize::MAX, chunks), expected);
         }
     }
 }

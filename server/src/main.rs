@@ -13,7 +13,7 @@ use server::diagnostics::Stderr;
 use server::figures::Figures;
 use server::journal::{Journal, Opened, Opening};
 use server::net;
-use server::options::{self, Config, Task};
+use server::options::{self, Answers, Config, Task};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
 use server::terminal::{Terminal, plural};
 
@@ -89,6 +89,9 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let server = Server::new(&config, sockets, log, terminal, stderr.clone());
     let mut server = server.map_err(cannot_start)?;
     server.handle_signals().map_err(cannot_start)?;
+    if config.answers == Answers::None {
+        stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
+    }
     for address in server.addresses().map_err(cannot_start)? {
         stderr.say(&format!("listening on {address}"));
     }

@@ -50,9 +50,16 @@ pub const COMMAND: Command = Command {
         },
         Opt {
             names: &["framing"],
-            value: "line|none",
-            help: "'line': LF ends a message and a reply; 'none': what one read brings is a \
-                   message, and replies have no line end (default line)",
+            value: "line|nul|octet|none",
+            help: "'line': LF ends a message and a reply; 'nul': NUL does; 'octet': a message comes \
+                   after its length and a space (RFC 6587); 'none': what one read brings is a message, \
+                   and replies have no line end (default line)",
+        },
+        Opt {
+            names: &["replies"],
+            value: "all|none",
+            help: "'none': answer nothing, for senders that never read; nobody learns then what is in \
+                   the log (default all)",
         },
         Opt {
             names: &["max-message"],
@@ -100,6 +107,15 @@ pub const COMMAND: Command = Command {
             Exit codes: 0 stopped, 1 failed or stopped at once, 2 bad options.",
 };
 
+/// Which messages are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Each, with `ok` or an error.
+    All,
+    /// None: what the senders never read would turn their close into a reset, which loses messages.
+    None,
+}
+
 /// What the server is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -117,6 +133,8 @@ pub struct Config {
     pub quiet: bool,
     /// How messages are told apart.
     pub framing: Framing,
+    /// Which messages are answered.
+    pub answers: Answers,
     /// The longest message in bytes.
     pub max_message: usize,
     /// The most clients at once, if not as many as descriptors allow.
@@ -139,6 +157,7 @@ impl Default for Config {
             sync: false,
             quiet: false,
             framing: Framing::Line,
+            answers: Answers::All,
             max_message: DEFAULT_MAX_MESSAGE,
             max_clients: None,
             idle_timeout: None,
@@ -187,6 +206,9 @@ fn apply(config: &mut Config, given: &Given) -> Result<(), UsageError> {
         "sync" => config.sync = true,
         "quiet" => config.quiet = true,
         "framing" => config.framing = given.choice(Framing::CHOICES)?,
+        "replies" => {
+            config.answers = given.choice(&[("all", Answers::All), ("none", Answers::None)])?;
+        }
         "max-message" => config.max_message = given.size(1..=1 << 30)?,
         "max-clients" => config.max_clients = Some(given.number("clients", 1..=1 << 30)?),
         "idle-timeout" => config.idle_timeout = given.time_or_never(SECOND..=LONGEST_IDLE)?,
@@ -211,7 +233,7 @@ mod tests {
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 12] = [
+        let table: [(&str, &str, Set); 13] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
             ("log", "a b.log", |c| c.log = "a b.log".into()),
@@ -219,6 +241,7 @@ mod tests {
             ("sync", "", |c| c.sync = true),
             ("quiet", "", |c| c.quiet = true),
             ("framing", "none", |c| c.framing = Framing::None),
+            ("replies", "none", |c| c.answers = Answers::None),
             ("max-message", "2K", |c| c.max_message = 2048),
             ("max-clients", "7", |c| c.max_clients = Some(7)),
             ("idle-timeout", "9", |c| {
@@ -260,7 +283,7 @@ mod tests {
             ),
             (
                 ["-framing", "lf"],
-                "-framing: expected line or none, got 'lf'",
+                "-framing: expected line, nul, octet or none, got 'lf'",
             ),
             (
                 ["-idle-timeout", "1x"],

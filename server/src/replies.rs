@@ -124,7 +124,8 @@ impl Replies {
     pub fn next<'a>(&self, framing: Framing, scratch: &'a mut String) -> &'a [u8] {
         if self.rest.is_none() {
             let (oks, len) = match framing {
-                Framing::Line => (OK_LINES.as_slice(), OK.len() + 1),
+                Framing::Line | Framing::Octet => (OK_LINES.as_slice(), OK.len() + 1),
+                Framing::Nul => (OK_NULS.as_slice(), OK.len() + 1),
                 Framing::None => (OK_WORDS.as_slice(), OK.len()),
             };
             let count = Self::OKS.min(self.oks.into());
@@ -137,7 +138,7 @@ impl Replies {
                     break 'full;
                 }
                 // Writing to a String cannot fail.
-                _ = write!(scratch, "{reply}{}", framing.terminator());
+                _ = write!(scratch, "{reply}{}", framing.reply_end());
             }
         }
         &scratch.as_bytes()[usize::from(self.taken)..]
@@ -155,7 +156,7 @@ impl Replies {
             let len = match reply {
                 Reply::Ok => OK.len(),
                 reply => reply.to_string().len(),
-            } + framing.terminator().len();
+            } + framing.reply_end().len();
             let whole = usize::from(count).min(bytes / len) as u16;
             if whole > 0 {
                 self.pop(whole);
@@ -216,6 +217,7 @@ impl Replies {
 }
 
 static OK_LINES: [u8; Replies::OKS * 3] = repeated(*b"ok\n");
+static OK_NULS: [u8; Replies::OKS * 3] = repeated(*b"ok\0");
 static OK_WORDS: [u8; Replies::OKS * 2] = repeated(*b"ok");
 
 const fn repeated<const LEN: usize, const TOTAL: usize>(text: [u8; LEN]) -> [u8; TOTAL] {
@@ -282,7 +284,7 @@ mod tests {
         fn in_order_in_any_pieces(
             owed in prop::collection::vec((reply(), 1..5_u16), 0..20),
             pieces in prop::collection::vec(1..200_usize, 1..50),
-            framing in prop_oneof![Just(Framing::Line), Just(Framing::None)],
+            framing in prop_oneof![Just(Framing::Line), Just(Framing::Nul), Just(Framing::None)],
         ) {
             let mut expected = String::new();
             let mut ends = Vec::new();
@@ -290,7 +292,7 @@ mod tests {
             for &(reply, count) in &owed {
                 replies.push(reply, count);
                 for _ in 0..count {
-                    write!(expected, "{reply}{}", framing.terminator()).unwrap();
+                    write!(expected, "{reply}{}", framing.reply_end()).unwrap();
                     ends.push((reply, expected.len()));
                 }
             }

@@ -29,7 +29,7 @@ use crate::diagnostics::{Stderr, Throttle};
 use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::Listeners;
-use crate::options::Config;
+use crate::options::{Answers, Config};
 use crate::terminal::Terminal;
 use clients::Clients;
 pub use clients::REFUSALS;
@@ -127,16 +127,16 @@ impl<B: BackEnd> Server<B> {
             events: Events::with_capacity(EVENTS),
             signals: None,
             listeners,
-            clients: Clients::new(config.max_clients.unwrap_or(usize::MAX), now),
+            clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
-            work: Workspace::new(rules),
+            work: Workspace::new(rules, config.answers == Answers::All),
             reopen_asked: false,
             stop: None,
             terminal,
             stderr,
             clock: Clock::new(config.utc),
             now,
-            figures: Figures::new(now),
+            figures: Figures::new(config.answers == Answers::All, now),
             next_chores: now + CHORES,
             watch: Watch::new(config),
             complaint: Throttle::default(),
@@ -323,8 +323,15 @@ impl<B: BackEnd> Server<B> {
     fn settle(&mut self) -> Result<(), Failure> {
         while let Some(Finished { batch, verdict }) = self.commits.finished() {
             let refusal = match verdict {
-                Verdict::Kept => None,
-                Verdict::Refused(error) => Some(Reply::log(&error)),
+                Verdict::Kept => {
+                    self.figures.kept += batch.messages();
+                    None
+                }
+                Verdict::Refused(error) => {
+                    let unsaid = batch.messages() * u64::from(!self.work.answers);
+                    self.work.unsaid_errors += unsaid;
+                    Some(Reply::log(&error))
+                }
                 Verdict::Unknown(error) if B::ENDS_WHEN_UNSURE => return Err(Failure::Sync(error)),
                 Verdict::Unknown(_) => {
                     for run in batch.replies() {
@@ -420,6 +427,7 @@ impl<B: BackEnd> Server<B> {
         Figures {
             bytes: self.commits.kept_bytes,
             longest_commit: self.commits.longest,
+            errors: self.figures.errors + self.work.unsaid_errors,
             ..self.figures.clone()
         }
     }
@@ -433,6 +441,7 @@ impl<B: BackEnd> Server<B> {
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
         self.commits.back_end.do_chores(self.now);
+        self.work.unread.tell(self.now);
         if !paused && self.stop.is_none() {
             self.watch.begin(&self.clients, self.now);
         }
@@ -443,5 +452,6 @@ impl<B: BackEnd> Server<B> {
             || self.terminal.needs_retry()
             || self.stderr.needs_retry()
             || self.commits.back_end.needs_chores()
+            || self.work.unread.is_untold()
     }
 }

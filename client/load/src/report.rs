@@ -103,6 +103,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) reconnect: bool,
     pub(crate) connect_rate: f64,
+    #[serde(default)]
+    pub(crate) framing: String,
     pub(crate) message: String,
     pub(crate) reply: String,
     pub(crate) reply_lines: u32,

@@ -354,7 +354,11 @@ mod tests {
     static NEVER: AtomicBool = AtomicBool::new(false);
 
     fn sent_to(ledgers: &[Ledger]) -> Sent<'_> {
-        let parse = |text| Template::parse(text).unwrap().end_with_lf();
+        let parse = |text| {
+            Template::parse(text)
+                .unwrap()
+                .framed(common::protocol::Framing::Line)
+        };
         Sent {
             run: RUN,
             message: Pattern::new(&parse("load {run} {conn} {seq};"), RUN).unwrap(),

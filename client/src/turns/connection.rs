@@ -138,8 +138,9 @@ impl Connection {
 fn judge(received: &[u8], framing: Framing) -> Option<Result<(), Failure>> {
     let ok = OK.as_bytes();
     match framing {
-        Framing::Line => {
-            let end = received.iter().position(|&byte| byte == b'\n')?;
+        Framing::Line | Framing::Nul | Framing::Octet => {
+            let last = framing.reply_end().as_bytes().first();
+            let end = received.iter().position(|byte| Some(byte) == last)?;
             let (reply, rest) = (&received[..end], &received[end + 1..]);
             Some(match rest {
                 _ if reply != ok => Err(Failure::Unexpected(shown(reply))),

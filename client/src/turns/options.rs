@@ -224,11 +224,11 @@ mod tests {
             ),
             (
                 ["-formula", "i*i"],
-                "-formula: expected i^2+1 or i^2+i or i+1, got 'i*i'",
+                "-formula: expected i^2+1, i^2+i or i+1, got 'i*i'",
             ),
             (
                 ["-framing", "crlf"],
-                "-framing: expected line or none, got 'crlf'",
+                "-framing: expected line, nul, octet or none, got 'crlf'",
             ),
             (
                 ["-timeout", "0"],

@@ -1,7 +1,7 @@
 //! `-verify`, `-save` and `client verify`, with a server that keeps a log.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -496,5 +496,51 @@ fn a_run_file_with_absurd_numbers_is_no_danger() {
         limited.args([env!("CARGO_BIN_EXE_client"), "verify", arg(&run), arg(&log)]);
         let done = finish(limited.stdout(Stdio::piped()).stderr(Stdio::piped()));
         assert_eq!(done.status.code(), Some(code), "{path}: {done:?}");
+    }
+}
+
+#[test]
+fn other_framings_are_spoken_and_verified() {
+    let directory = TempDir::new().unwrap();
+    let (log, run) = (
+        directory.path().join("a.log"),
+        directory.path().join("run.json"),
+    );
+    let file = Arc::new(Mutex::new(fs::File::create(&log).unwrap()));
+    let server = Fake::serving(move |mut stream, _| {
+        let peer = stream.peer_addr().unwrap();
+        let mut input = BufReader::new(stream.try_clone().unwrap());
+        let mut message = Vec::new();
+        // The first connections count octets, the later ones end their messages by NUL.
+        while input.read_until(b' ', &mut message).unwrap() > 0 {
+            let length = text(&message).trim().parse::<usize>();
+            let reply = if let Ok(length) = length {
+                message.resize(length, 0);
+                input.read_exact(&mut message).unwrap();
+                "ok\n"
+            } else {
+                input.read_until(0, &mut message).unwrap();
+                assert_eq!(message.pop(), Some(0));
+                "ok\0"
+            };
+            let text = text(&message).replace('\n', "\\x0a");
+            let mut file = file.lock().unwrap();
+            writeln!(
+                file,
+                "INFO\t| 2019-02-24 15:10:14 --{peer} recieved: {text}"
+            )
+            .unwrap();
+            stream.write_all(reply.as_bytes()).unwrap();
+            message.clear();
+        }
+    });
+    for framing in ["octet", "nul"] {
+        let args = ["-messages", "100", "-connections", "2", "-framing", framing];
+        let template = ["-message", "two\\nlines {run} {conn} {seq};"];
+        let verify_now = ["-verify", arg(&log), "-save", arg(&run)];
+        let (json, code) = server.measure(&[&args[..], &template, &verify_now].concat());
+        assert_eq!((code, count(&json, "/messages/acknowledged")), (0, 100));
+        assert_eq!(count(&json, "/verification/records"), 100);
+        assert_eq!(verify(&run, &log).1, 0, "the run file knows the framing");
     }
 }

@@ -1,6 +1,7 @@
 //! The contract on the wire, as far as server and clients share it.
 //!
-//! Client to server: messages, each ended by LF; a CR just before the LF is dropped.
+//! Client to server: messages, each ended by LF; a CR just before the LF is dropped. `-framing` chooses
+//! other ways to tell them apart.
 //! Server to client, one reply line a message, in order: `ok`, which means that the message's
 //! record is in the log, or `error CODE: reason`, which means that it is not.
 
@@ -25,6 +26,11 @@ pub enum Framing {
     /// Each message and each reply is ended by LF.
     #[default]
     Line,
+    /// Each message and each reply is ended by NUL, as Python's `SysLogHandler` does.
+    Nul,
+    /// A message is preceded by its length in bytes and a space, "octet counting" of RFC 6587; a reply
+    /// is ended by LF.
+    Octet,
     /// The dialect of the original Python programs: what one `recv` brings is one message, and
     /// replies have no line end.
     None,
@@ -32,26 +38,61 @@ pub enum Framing {
 
 impl Framing {
     /// The spellings of `-framing`.
-    pub const CHOICES: &[(&str, Self)] = &[("line", Self::Line), ("none", Self::None)];
+    pub const CHOICES: &[(&str, Self)] = &[
+        ("line", Self::Line),
+        ("nul", Self::Nul),
+        ("octet", Self::Octet),
+        ("none", Self::None),
+    ];
 
-    /// What ends a message or a reply.
-    pub const fn terminator(self) -> &'static str {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        let mut choices = Self::CHOICES.iter();
+        let name = choices.find_map(|&(name, framing)| (framing == self).then_some(name));
+        name.unwrap_or_default()
+    }
+
+    /// The framing that is typed so.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut choices = Self::CHOICES.iter();
+        choices.find_map(|&(choice, framing)| (choice == name).then_some(framing))
+    }
+
+    /// What ends a reply.
+    pub const fn reply_end(self) -> &'static str {
         match self {
-            Self::Line => "\n",
+            Self::Line | Self::Octet => "\n",
+            Self::Nul => "\0",
             Self::None => "",
+        }
+    }
+
+    /// Turns the message at the end of `out`, from byte `from` on, into what goes over the wire.
+    pub fn finish_message(self, out: &mut Vec<u8>, from: usize) {
+        match self {
+            Self::Line => out.push(b'\n'),
+            Self::Nul => out.push(0),
+            Self::Octet => {
+                let length = format!("{} ", out.len() - from);
+                out.splice(from..from, length.into_bytes());
+            }
+            Self::None => {}
         }
     }
 }
 
 /// What the server answers to a message.
 ///
-/// Its text has no line end; [`Framing::terminator`] brings that.
+/// Its text has no line end; [`Framing::reply_end`] brings that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The message's record is written to the log (with `-sync`: synced to disk).
     Ok,
     /// The message is longer than this many bytes, the limit.
     TooLong(usize),
+    /// The message does not begin with its length, or with one over the limit of so many bytes; the
+    /// server closes the connection.
+    Length(usize),
     /// The log could not be written; the operating system's error number.
     Log(i32),
     /// Sent unasked, once: this many clients are connected already, the limit.
@@ -79,6 +120,12 @@ impl fmt::Display for Reply {
                     "error too-long: the message is longer than {limit} bytes"
                 )
             }
+            Self::Length(limit) => {
+                write!(
+                    f,
+                    "error length: expected the message's length (0 to {limit}) and a space before it"
+                )
+            }
             Self::Log(errno) => {
                 let error = io::Error::from_raw_os_error(*errno);
                 write!(f, "error log: {error}")
@@ -90,6 +137,26 @@ impl fmt::Display for Reply {
                 )
             }
             Self::ShuttingDown => f.write_str("error shutting-down: the server is stopping"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_framed_where_it_stands() {
+        for (framing, expected) in [
+            (Framing::Line, &b"before|a b\n"[..]),
+            (Framing::Nul, b"before|a b\0"),
+            (Framing::Octet, b"before|3 a b"),
+            (Framing::None, b"before|a b"),
+        ] {
+            let mut out = b"before|a b".to_vec();
+            framing.finish_message(&mut out, 7);
+            assert_eq!(out, expected, "{framing:?}");
+            assert_eq!(Framing::named(framing.name()), Some(framing));
         }
     }
 }

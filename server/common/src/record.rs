@@ -104,11 +104,17 @@ fn matches(text: &[u8], level: Level) -> Option<usize> {
 /// A C0 control, DEL or a byte that is not valid UTF-8 becomes `\xNN`; a C1 control, a line or
 /// paragraph separator, a bidirectional control or an invisible character `\u{NNNN}`; a backslash
 /// is doubled.
+#[inline]
 pub fn escape(out: &mut Vec<u8>, message: &[u8]) {
     if is_plain(message) {
         out.extend_from_slice(message);
-        return;
+    } else {
+        escape_each(out, message);
     }
+}
+
+#[cold]
+fn escape_each(out: &mut Vec<u8>, message: &[u8]) {
     for chunk in message.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {

@@ -58,7 +58,7 @@ impl<F: Storage> LogFile<F> {
                     self.failing = true;
                     let n = batch.messages();
                     let noun = plural(n, "message");
-                    log::error!("cannot write {path}: {error}; answered {n} {noun} so{ending}");
+                    log::error!("cannot write {path}: {error}; {n} {noun} not kept{ending}");
                 }
                 Verdict::Refused(error)
             }

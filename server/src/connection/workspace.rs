@@ -1,7 +1,7 @@
 //! What connections are lent while they are read and written: buffers, and a share of a turn.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::protocol::Framing;
 
@@ -15,6 +15,12 @@ use crate::terminal::plural;
 pub struct Workspace {
     /// What makes a message.
     pub rules: Rules,
+    /// Messages are answered.
+    pub answers: bool,
+    /// Error replies that nobody gets, since nothing is answered.
+    pub unsaid_errors: u64,
+    /// Clients that closed without reading their replies.
+    pub unread: Unread,
     /// Where input lands first.
     pub(super) input: Vec<u8>,
     /// Where the part of a record is built that is the same for many.
@@ -30,13 +36,16 @@ impl Workspace {
     ///
     /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
     /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules, answers: bool) -> Self {
         let input_bytes = match rules.framing {
-            Framing::Line => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
             Framing::None => rules.max_message,
+            _ => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
         };
         Self {
             rules,
+            answers,
+            unsaid_errors: 0,
+            unread: Unread::default(),
             input: vec![0; input_bytes],
             prefix: Vec::new(),
             text: String::new(),
@@ -47,7 +56,10 @@ impl Workspace {
     /// Says of a socket that has failed what happened to its client, which it `owed` so many replies. A
     /// client may leave without a word; one whose machine does not answer any more was dropped.
     pub(super) fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize) {
-        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        use io::ErrorKind::{ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+        if error.kind() == ConnectionReset {
+            self.unread.count += 1;
+        }
         if !matches!(
             error.kind(),
             HostUnreachable | NetworkUnreachable | TimedOut
@@ -59,9 +71,60 @@ impl Workspace {
         }
     }
 
+    /// So many messages of `peer` are not kept, and it gets no reply that says so.
+    pub(super) fn keep_silent_about(&mut self, peer: &str, messages: u64) {
+        self.unsaid_errors += messages;
+        if let Some(ending) = self.complaint.pass(Instant::now()) {
+            let limit = self.rules.max_message;
+            let (messages, are) = match messages {
+                1 => ("a message".to_owned(), "is"),
+                n => (format!("{n} messages"), "are"),
+            };
+            log::warn!(
+                "{peer}: {messages} {are} not kept, longer than {limit} bytes or without a right \
+                 length{ending}"
+            );
+        }
+    }
+
     /// The most bytes that a client may have unfinished, or sent and not looked at.
     pub fn most_held_bytes(&self) -> usize {
-        (self.rules.max_message + 1).max(self.input.len())
+        self.rules.most_held().max(self.input.len())
+    }
+}
+
+/// Clients that reset their connections: whoever closes with replies unread does. It destroys what
+/// of their messages was not read yet, and they do not know it.
+#[derive(Debug, Default)]
+pub struct Unread {
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl Unread {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// There is something to tell, sooner or later.
+    pub fn is_untold(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Tells of them, at most once a minute.
+    pub fn tell(&mut self, now: Instant) {
+        let told = |told: Instant| now.duration_since(told) < Self::INTERVAL;
+        if self.count == 0 || self.told.is_some_and(told) {
+            return;
+        }
+        self.told = Some(now);
+        let count = std::mem::take(&mut self.count);
+        let (clients, their) = match count {
+            1 => ("client", "its"),
+            _ => ("clients", "their"),
+        };
+        log::warn!(
+            "{count} {clients} closed without reading {their} replies; what they sent last may be \
+             lost: they should read, or use a server with -replies none"
+        );
     }
 }
 

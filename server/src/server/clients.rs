@@ -10,6 +10,7 @@ use slab::Slab;
 use super::queues::Queues;
 use crate::batch::{ClientId, Run};
 use crate::connection::{Connection, Ready};
+use crate::options::{Answers, Config};
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.
 pub const REFUSALS: usize = 8;
@@ -30,6 +31,8 @@ pub(super) struct Clients {
     queues: Queues,
     /// How many may be served at once.
     most: usize,
+    /// Who is refused is told so.
+    answers: bool,
     /// How many are there only to be told that there are too many.
     refused: usize,
     next_serial: u32,
@@ -48,11 +51,12 @@ pub(super) struct Walk {
 }
 
 impl Clients {
-    pub(super) fn new(most: usize, now: Instant) -> Self {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
         Self {
             slab: Slab::new(),
             queues: Queues::new(),
-            most,
+            most: config.max_clients.unwrap_or(usize::MAX),
+            answers: config.answers == Answers::All,
             refused: 0,
             next_serial: 0,
             end_of_keys: 0,
@@ -110,7 +114,9 @@ impl Clients {
         if !is_served {
             self.refused += 1;
             connection.ready |= Ready::REFUSED;
-            connection.owe_unasked(Reply::TooManyClients(self.most));
+            if self.answers {
+                connection.owe_unasked(Reply::TooManyClients(self.most));
+            }
             connection.close();
         }
         let key = self.slab.insert(connection) as u32;

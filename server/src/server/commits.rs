@@ -61,7 +61,8 @@ impl<B: BackEnd> Commits<B> {
     /// never kept waiting; lone `send:` records are, for a moment, unless `at_once`.
     pub(super) fn can_submit(&self, now: Instant, at_once: bool) -> bool {
         let waited = at_once || self.is_full() || now >= self.lone_since + LONE_RECORDS_WAIT;
-        let due = !self.staged.replies().is_empty() || waited && !self.staged.is_empty();
+        let asked = self.staged.messages() > 0 || !self.staged.replies().is_empty();
+        let due = asked || waited && !self.staged.is_empty();
         due && self.back_end.has_room()
     }
 

@@ -122,7 +122,7 @@ impl Watch {
     /// Says of a client that has sent something but no line that perhaps it never will.
     fn hint(&mut self, connection: &mut Connection, now_ms: u32) {
         let quiet_ms = now_ms.wrapping_sub(connection.moved_at_ms);
-        if self.framing == Framing::Line
+        if self.framing != Framing::None
             && quiet_ms >= LINE_END_HINT_MS
             && connection.is_stuck_in_first_line()
         {

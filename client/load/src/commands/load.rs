@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::args;
+use common::protocol::Framing;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -89,6 +90,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let mut outcome = drive::run(plan(options, &run), &signals.interrupt)?;
     let message = options.message.typed.clone();
     let mut run = RunFile::new(run, started, message, outcome.take_ledgers());
+    run.framing = (options.framing != Framing::Line).then(|| options.framing.name().to_owned());
     run.hello = options.hello.as_ref().map(|hello| hello.typed.clone());
     let settings = settings(options, outcome.control.address);
     let mut report = summary::report(outcome, settings, &run.run, &run.started);
@@ -177,7 +179,12 @@ fn plan(options: &Options, run: &str) -> Plan {
         message: options.message.template.bind(run),
         hello: hello.map(|hello| hello.template.bind(run)),
         greeting: options.greeting(),
-        expected: Expected::new(bytes(&options.reply), options.reply_lines, ignored),
+        expected: Expected::new(
+            options.framing,
+            bytes(&options.reply),
+            options.reply_lines,
+            ignored,
+        ),
         stop_on_error: options.stop_on_error,
         timeout: nanos(options.timeout),
         reconnect: options.reconnect,
@@ -211,6 +218,7 @@ fn settings(options: &Options, address: SocketAddr) -> Settings {
         timeout_s: options.timeout.as_secs_f64(),
         reconnect: options.reconnect,
         connect_rate: options.connect_rate,
+        framing: options.framing.name().to_owned(),
         message: options.message.typed.clone(),
         reply: options.reply.clone(),
         reply_lines: options.reply_lines,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::args::{Command, Given, Invocation, LONGEST_TIME, Opt, UsageError};
-use common::protocol::{DEFAULT_PORT, OK};
+use common::protocol::{DEFAULT_PORT, Framing, OK};
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
 use crate::report::threshold::Threshold;
@@ -68,6 +68,12 @@ pub(crate) const COMMAND: Command = Command {
             "what to send, with \\r \\n \\t \\\\ \\{ \\xNN and {run} {conn} {seq} {pad:N}; {seq:N} \
              has at least N digits; an LF is added if none is at the end \
              ('load {run} {conn} {seq};')",
+        ),
+        opt(
+            &["framing"],
+            "line|nul|octet",
+            "what tells messages apart: LF, NUL, or the length before each (RFC 6587); NUL ends a reply \
+             with 'nul', else LF (line)",
         ),
         opt(
             &["reply"],
@@ -156,6 +162,13 @@ pub(crate) const COMMAND: Command = Command {
             The first Ctrl-C ends the run and reports; the second ends at once.",
 };
 
+/// Of the original's dialect nobody can tell where a reply ends.
+const FRAMINGS: [(&str, Framing); 3] = [
+    ("line", Framing::Line),
+    ("nul", Framing::Nul),
+    ("octet", Framing::Octet),
+];
+
 const fn opt(names: &'static [&'static str], value: &'static str, help: &'static str) -> Opt {
     Opt { names, value, help }
 }
@@ -176,6 +189,7 @@ pub(crate) struct Options {
     pub(crate) reconnect: bool,
     pub(crate) connect_rate: f64,
     pub(crate) message: Text,
+    pub(crate) framing: Framing,
     pub(crate) reply: String,
     pub(crate) reply_lines: u32,
     pub(crate) ignore: Vec<String>,
@@ -214,6 +228,7 @@ impl Default for Options {
             reconnect: false,
             connect_rate: 5000.0,
             message: Text::new(DEFAULT_MESSAGE).expect("the default message is right"),
+            framing: Framing::Line,
             reply: OK.to_owned(),
             reply_lines: 1,
             ignore: Vec::new(),
@@ -235,7 +250,7 @@ impl Text {
     fn new(typed: &str) -> Result<Self, TemplateError> {
         Ok(Self {
             typed: typed.to_owned(),
-            template: Template::parse(typed)?.end_with_lf(),
+            template: Template::parse(typed)?,
         })
     }
 }
@@ -283,6 +298,7 @@ impl Options {
             "reconnect" => self.reconnect = true,
             "connect-rate" => self.connect_rate = rate(given)?,
             "message" => self.message = text(given)?,
+            "framing" => self.framing = given.choice(&FRAMINGS)?,
             "reply" => self.reply = unescapable(given)?,
             "reply-lines" => self.reply_lines = given.number("a number of lines", 1..=1_000_000)?,
             "ignore" => self.ignore.push(unescapable(given)?),
@@ -312,6 +328,10 @@ impl Options {
     /// What no option says alone.
     fn check(&mut self) -> Result<(), UsageError> {
         self.threads = self.threads.min(self.connections);
+        let texts = [Some(&mut self.message), self.hello.as_mut()];
+        for text in texts.into_iter().flatten() {
+            text.template = std::mem::take(&mut text.template).framed(self.framing);
+        }
         if self.duration.is_none() && self.messages.is_none() {
             self.duration = Some(Duration::from_secs(10));
         }
@@ -399,6 +419,7 @@ mod tests {
             o.connect_rate.to_bits() == 100f64.to_bits()
         }),
         ("message", "PING\\r", |o| o.message.typed == "PING\\r"),
+        ("framing", "nul", |o| o.framing == Framing::Nul),
         ("reply", "+OK", |o| o.reply == "+OK"),
         ("reply-lines", "2", |o| o.reply_lines == 2),
         ("ignore", "PING", |o| o.ignore == ["PING"]),

@@ -1,5 +1,7 @@
 //! Bytes from a server, turned into replies. No input or output here.
 
+use common::protocol::Framing;
+
 use crate::units::printable;
 
 /// How much of a line that did not come whole is kept: enough to compare and to show.
@@ -11,6 +13,8 @@ const USUAL: usize = 128;
 /// What a good reply looks like, for all connections of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
+    /// What ends a line.
+    end: u8,
     prefix: Vec<u8>,
     /// Lines a good reply has.
     lines: u32,
@@ -42,8 +46,14 @@ pub(crate) enum Reply<'a> {
 }
 
 impl Expected {
-    pub(crate) fn new(prefix: Vec<u8>, lines: u32, ignored: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        framing: Framing,
+        prefix: Vec<u8>,
+        lines: u32,
+        ignored: Vec<Vec<u8>>,
+    ) -> Self {
         Self {
+            end: framing.reply_end().bytes().next().unwrap_or(b'\n'),
             prefix,
             lines,
             ignored,
@@ -97,7 +107,7 @@ impl Replies {
                     continue;
                 }
             }
-            let Some(end) = memchr::memchr(b'\n', bytes) else {
+            let Some(end) = memchr::memchr(expected.end, bytes) else {
                 self.keep(bytes, expected);
                 return;
             };
@@ -138,6 +148,7 @@ impl Replies {
             return;
         }
         if !line.starts_with(&expected.prefix) {
+            let line = line.strip_suffix(&[expected.end]).unwrap_or(line);
             each(Reply::Error(line.trim_ascii_end()));
             return;
         }
@@ -146,7 +157,7 @@ impl Replies {
             self.lines = expected.lines;
             return;
         }
-        if line.len() <= USUAL && line.ends_with(b"\n") {
+        if line.len() <= USUAL && line.ends_with(&[expected.end]) {
             expected.usual.clear();
             expected.usual.extend_from_slice(line);
         }
@@ -280,7 +291,7 @@ mod tests {
     }
 
     fn ok() -> Expected {
-        Expected::new(b"ok".to_vec(), 1, vec![b"PING".to_vec()])
+        Expected::new(Framing::Line, b"ok".to_vec(), 1, vec![b"PING".to_vec()])
     }
 
     #[test]
@@ -310,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_good_reply_may_have_several_lines_an_error_has_one() {
-        let mut expected = Expected::new(b"$".to_vec(), 2, Vec::new());
+        let mut expected = Expected::new(Framing::Line, b"$".to_vec(), 2, Vec::new());
         let stream = b"$2\r\nok\r\n-ERR no\r\n$2\r\n$5\r\n";
         for at in 0..=stream.len() {
             let pieces = [&stream[..at], &stream[at..]];

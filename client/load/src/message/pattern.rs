@@ -31,12 +31,17 @@ impl Pattern {
         {
             return Err("to be verified it needs {run}, {conn} and {seq}".to_owned());
         }
-        for pair in parts.windows(2) {
-            let is_number = matches!(pair[0], Part::Conn(_) | Part::Seq(_));
-            let is_text = match &pair[1] {
-                Part::Literal(bytes) => !bytes[0].is_ascii_digit() && !b"\r\n".contains(&bytes[0]),
-                _ => false,
-            };
+        let mut messages = template.bind(run).messages();
+        let (Some(bound), true) = (messages.pop(), messages.is_empty()) else {
+            return Err("to be verified it must be one line".to_owned());
+        };
+        let typed = template.messages().pop().unwrap_or_default();
+        for (part, next) in typed
+            .iter()
+            .zip(typed.iter().skip(1).map(Some).chain([None]))
+        {
+            let is_number = matches!(part, Part::Conn(_) | Part::Seq(_));
+            let is_text = matches!(next, Some(Part::Literal(bytes)) if !bytes[0].is_ascii_digit());
             // Or a message that was cut short in its number looks like another.
             if is_number && !is_text {
                 return Err(
@@ -46,39 +51,21 @@ impl Pattern {
                 );
             }
         }
-        let bound = template.bind(run);
-        let (last, before) = bound.parts().split_last().ok_or("it is empty")?;
-        let mut steps: Vec<_> = before.iter().map(Step::of).collect();
-        if let Part::Literal(bytes) = last {
-            let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            steps.push(Step::of(&Part::Literal(line.to_owned())));
-        }
-        let has_lf = |part: &Part| match part {
-            Part::Literal(bytes) => bytes.contains(&b'\n'),
-            _ => false,
-        };
-        let inner_lf = match last {
-            Part::Literal(bytes) => bytes[..bytes.len() - 1].contains(&b'\n'),
-            _ => false,
-        };
-        if before.iter().any(has_lf) || inner_lf {
-            return Err("to be verified it must be one line".to_owned());
-        }
+        Ok(Self::of(&bound))
+    }
+
+    fn of(parts: &[Part]) -> Self {
+        let steps: Vec<_> = parts.iter().map(Step::of).collect();
         let longest = steps.iter().map(Step::longest).sum();
-        Ok(Self { steps, longest })
+        Self { steps, longest }
     }
 
     /// The patterns of the lines of a hello, `{conn}` and `{run}` in it; lines without the run's name
     /// are left out, since nobody looks for them.
     pub(crate) fn of_hello(template: &Template, run: &str) -> Vec<Self> {
         // A connection has one hello: its number in it is 0.
-        let lines = template.bind(run).number_messages(0).lines();
-        let patterns = lines.into_iter().map(|parts| {
-            let steps: Vec<_> = parts.iter().map(Step::of).collect();
-            let longest = steps.iter().map(Step::longest).sum();
-            Self { steps, longest }
-        });
+        let lines = template.bind(run).number_messages(0).messages();
+        let patterns = lines.iter().map(|parts| Self::of(parts));
         let is_named = |pattern: &Self| {
             let named = |step: &Step| match step {
                 Step::Literal(bytes) => memchr::memmem::find(bytes, run.as_bytes()).is_some(),
@@ -219,10 +206,15 @@ fn escape(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::protocol::Framing;
+
     use crate::message::template::DEFAULT_MESSAGE;
 
     fn pattern(text: &str) -> Result<Pattern, String> {
-        Pattern::new(&Template::parse(text).unwrap().end_with_lf(), "cafe")
+        Pattern::new(
+            &Template::parse(text).unwrap().framed(Framing::Line),
+            "cafe",
+        )
     }
 
     #[test]

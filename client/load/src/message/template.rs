@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use common::protocol::Framing;
+
 /// What `-message` says unless it is given. The semicolon shows where a message ends, so that one
 /// that was cut short is not mistaken for another.
 pub(crate) const DEFAULT_MESSAGE: &str = "load {run} {conn} {seq};";
@@ -13,9 +15,10 @@ const MAX_MESSAGE: usize = 64 << 20;
 const MAX_DIGITS: usize = 1000;
 
 /// A message with places for the connection's number and the message's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
+    framing: Framing,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(crate) enum Part {
 impl Template {
     /// Reads `text`; errors say what was found, for whom types it.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        let mut template = Self { parts: Vec::new() };
+        let mut template = Self::default();
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
             if c == '\\' {
@@ -63,17 +66,27 @@ impl Template {
         Ok(bytes)
     }
 
-    /// Adds an LF if there is none at the end: every server driven here reads lines.
-    pub(crate) fn end_with_lf(mut self) -> Self {
-        if !matches!(self.parts.last(), Some(Part::Literal(bytes)) if bytes.ends_with(b"\n")) {
-            self.literal(b"\n");
+    /// Makes messages of it that the server can tell apart. An LF that is typed is not added again.
+    pub(crate) fn framed(mut self, framing: Framing) -> Self {
+        match framing {
+            Framing::Line if !self.ends_with_lf() => self.literal(b"\n"),
+            Framing::Nul => self.literal(b"\0"),
+            Framing::Line | Framing::Octet | Framing::None => {}
         }
+        self.framing = framing;
         self
+    }
+
+    fn ends_with_lf(&self) -> bool {
+        matches!(self.parts.last(), Some(Part::Literal(bytes)) if bytes.ends_with(b"\n"))
     }
 
     /// The same with the run's name in its places.
     pub(crate) fn bind(&self, run: &str) -> Self {
-        let mut bound = Self { parts: Vec::new() };
+        let mut bound = Self {
+            parts: Vec::new(),
+            framing: self.framing,
+        };
         for part in &self.parts {
             match part {
                 Part::Literal(bytes) => bound.literal(bytes),
@@ -86,7 +99,10 @@ impl Template {
 
     /// The same with `seq` in the place of the message's number.
     pub(crate) fn number_messages(&self, seq: u64) -> Self {
-        let mut numbered = Self { parts: Vec::new() };
+        let mut numbered = Self {
+            parts: Vec::new(),
+            framing: self.framing,
+        };
         for part in &self.parts {
             match *part {
                 Part::Literal(ref bytes) => numbered.literal(bytes),
@@ -101,36 +117,44 @@ impl Template {
         numbered
     }
 
-    /// The parts of each line that it makes, without line ends.
-    pub(crate) fn lines(&self) -> Vec<Vec<Part>> {
-        let mut lines = vec![Vec::new()];
+    /// The parts of each message that it makes, what ends it left out.
+    pub(crate) fn messages(&self) -> Vec<Vec<Part>> {
+        let end = match self.framing {
+            Framing::Line => Some(b'\n'),
+            Framing::Nul => Some(0),
+            Framing::Octet | Framing::None => None,
+        };
+        let mut messages = Vec::new();
+        let mut message = Vec::new();
         for part in &self.parts {
             let Part::Literal(bytes) = part else {
-                lines
-                    .last_mut()
-                    .into_iter()
-                    .for_each(|line: &mut Vec<_>| line.push(part.clone()));
+                message.push(part.clone());
                 continue;
             };
-            for (at, piece) in bytes.split(|&b| b == b'\n').enumerate() {
-                let piece = Part::Literal(piece.to_owned());
-                match lines.last_mut() {
-                    Some(line) if at == 0 => line.push(piece),
-                    _ => lines.push(vec![piece]),
+            let mut pieces = bytes.split(|&byte| Some(byte) == end).peekable();
+            while let Some(piece) = pieces.next() {
+                let is_ended = pieces.peek().is_some();
+                let piece = match piece.strip_suffix(b"\r") {
+                    Some(line) if is_ended && self.framing == Framing::Line => line,
+                    _ => piece,
+                };
+                if !piece.is_empty() {
+                    message.push(Part::Literal(piece.to_owned()));
+                }
+                if is_ended {
+                    messages.push(std::mem::take(&mut message));
                 }
             }
         }
-        for line in &mut lines {
-            if let Some(Part::Literal(bytes)) = line.last_mut() {
-                let len = bytes.strip_suffix(b"\r").unwrap_or(bytes).len();
-                bytes.truncate(len);
-            }
+        if end.is_none() || !message.is_empty() {
+            messages.push(message);
         }
-        lines
+        messages
     }
 
     /// Appends message `seq` of connection `conn` to `out`.
     pub(crate) fn render(&self, conn: u64, seq: u64, out: &mut Vec<u8>) {
+        let from = out.len();
         for part in &self.parts {
             match *part {
                 Part::Literal(ref bytes) => out.extend_from_slice(bytes),
@@ -138,6 +162,9 @@ impl Template {
                 Part::Conn(digits) => number(conn, digits, out),
                 Part::Seq(digits) => number(seq, digits, out),
             }
+        }
+        if self.framing == Framing::Octet {
+            Framing::Octet.finish_message(out, from);
         }
     }
 
@@ -274,7 +301,10 @@ mod tests {
     use super::*;
 
     fn rendered(text: &str) -> String {
-        let template = Template::parse(text).unwrap().end_with_lf().bind("cafe");
+        let template = Template::parse(text)
+            .unwrap()
+            .framed(Framing::Line)
+            .bind("cafe");
         let mut out = Vec::new();
         template.render(7, 42, &mut out);
         out.escape_ascii().to_string()
@@ -297,6 +327,22 @@ mod tests {
             ("", r"\n"),
         ] {
             assert_eq!(rendered(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_framed_as_the_server_reads_it() {
+        for (framing, expected) in [
+            (Framing::Line, &b"a 42\n"[..]),
+            (Framing::Nul, b"a 42\0"),
+            (Framing::Octet, b"4 a 42"),
+        ] {
+            let template = Template::parse("a {seq}").unwrap().framed(framing);
+            let mut out = b"before".to_vec();
+            template.render(7, 42, &mut out);
+            assert_eq!(&out[6..], expected);
+            let parts = vec![Part::Literal(b"a ".to_vec()), Part::Seq(0)];
+            assert_eq!(template.messages(), [parts]);
         }
     }
 

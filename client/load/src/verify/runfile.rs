@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
+use common::protocol::Framing;
+
 use crate::message::ledger::Ledger;
 use crate::message::pattern::Pattern;
 use crate::message::template::Template;
@@ -29,6 +31,9 @@ pub(crate) struct RunFile {
     /// What each connection sent first, as it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hello: Option<String>,
+    /// `-framing`, unless it is `line`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) framing: Option<String>,
     /// By number.
     pub(crate) connections: Vec<Ledger>,
 }
@@ -47,6 +52,7 @@ impl RunFile {
             started,
             message,
             hello: None,
+            framing: None,
             connections,
         }
     }
@@ -70,9 +76,15 @@ impl RunFile {
 
     fn sent(&self) -> Result<Sent<'_>, String> {
         let parse = |text: &String| Template::parse(text).map_err(|error| error.to_string());
-        let message = parse(&self.message)?.end_with_lf();
+        let framing = match &self.framing {
+            None => Framing::Line,
+            Some(name) => {
+                Framing::named(name).ok_or_else(|| format!("unknown framing '{name}'"))?
+            }
+        };
+        let message = parse(&self.message)?.framed(framing);
         let hello = self.hello.as_ref().map(parse).transpose()?;
-        let hello = hello.map(|hello| Pattern::of_hello(&hello.end_with_lf(), &self.run));
+        let hello = hello.map(|hello| Pattern::of_hello(&hello.framed(framing), &self.run));
         Ok(Sent {
             run: &self.run,
             message: Pattern::new(&message, &self.run)?,

@@ -67,7 +67,12 @@ impl Given {
             .find(|(name, _)| self.value == OsStr::new(name));
         chosen.map(|&(_, choice)| choice).ok_or_else(|| {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            self.unexpected(&names.join(" or "))
+            let expected = match names.split_last() {
+                Some((last, [])) => (*last).to_owned(),
+                Some((last, others)) => format!("{} or {last}", others.join(", ")),
+                None => String::new(),
+            };
+            self.unexpected(&expected)
         })
     }
 
