@@ -19,6 +19,7 @@ use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::child::Child;
+use crate::event::Event;
 use crate::options::Options;
 use crate::output::{Output, Stream};
 use crate::summary;
@@ -40,18 +41,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// After an interrupt, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
-
-/// What the main thread waits for.
-pub(crate) enum Event {
-    /// A signal to the launcher; SIGCHLD means that some child has ended.
-    Signal(i32),
-    /// A child said so.
-    Listening { child: usize, address: SocketAddr },
-    /// All that a child said has been shown; the last line on its stderr.
-    Silent { child: usize, last_words: String },
-    /// A text of the launcher's own is written.
-    Said,
-}
 
 /// Why a run did not end well.
 enum End {
