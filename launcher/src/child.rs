@@ -12,7 +12,7 @@ use std::thread;
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::launch::Event;
+use crate::event::Event;
 use crate::output::{self, Lines, Output, Stream};
 
 /// Showing lines takes little.

@@ -5,7 +5,7 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::child::Child;
+use crate::event::Event;
 use crate::options::Options;
 use crate::output::{Output, Stream};
 use crate::summary;
@@ -40,18 +41,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// After an interrupt, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
-
-/// What the main thread waits for.
-pub(crate) enum Event {
-    /// A signal to the launcher; SIGCHLD means that some child has ended.
-    Signal(i32),
-    /// A child said so.
-    Listening { child: usize, address: SocketAddr },
-    /// All that a child said has been shown; the last line on its stderr.
-    Silent { child: usize, last_words: String },
-    /// A text of the launcher's own is written.
-    Said,
-}
 
 /// Why a run did not end well.
 enum End {
@@ -139,7 +128,7 @@ impl Launch {
         // Two pipes for each child.
         common::process::raise_descriptor_limit();
         let address = self.start_server(&server, options)?;
-        self.start_clients(&client, options, address.port())?;
+        self.start_clients(&client, options, address)?;
         self.wait_for_clients()?;
         let clients = self.summaries();
         if options.keep {
@@ -188,10 +177,18 @@ impl Launch {
         })
     }
 
-    fn start_clients(&mut self, path: &Path, options: &Options, port: u16) -> Result<(), End> {
+    fn start_clients(
+        &mut self,
+        path: &Path,
+        options: &Options,
+        server: SocketAddr,
+    ) -> Result<(), End> {
+        let host = options.client_host.clone();
+        let host = host.unwrap_or_else(|| host_of(server));
+        let port = server.port();
         for number in 1..=options.clients {
             let mut command = Command::new(path);
-            command.arg(format!("-nhost={}", options.client_host));
+            command.arg(format!("-nhost={host}"));
             command.arg(format!("-port={port}"));
             command.arg(format!("-nt={}", options.threads));
             command.arg(format!("-ni={}", options.rounds));
@@ -377,6 +374,18 @@ impl Launch {
     }
 }
 
+/// The host to connect to for a server that listens at `address`: of all addresses of a family, the
+/// loopback one.
+fn host_of(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.to_string(),
+        // A link-local address means nothing without its link.
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        address => address.ip().to_string(),
+    }
+}
+
 /// Numbered as people count.
 fn client_name(number: usize) -> String {
     format!("client {number}")
@@ -394,4 +403,22 @@ fn sibling(name: &str) -> Result<PathBuf, End> {
         "{} is missing: 'cargo xtask run-all' or 'cargo build' makes it",
         path.display()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_go_where_the_server_listens() {
+        for (address, host) in [
+            ("127.0.0.2:1", "127.0.0.2"),
+            ("0.0.0.0:1", "127.0.0.1"),
+            ("[::1]:1", "::1"),
+            ("[::]:1", "::1"),
+            ("[fe80::1%7]:1", "fe80::1%7"),
+        ] {
+            assert_eq!(host_of(address.parse().unwrap()), host);
+        }
+    }
 }

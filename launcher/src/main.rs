@@ -3,11 +3,13 @@
 //!
 //! - `options`: what can be typed
 //! - `launch`: the phases of a run, from the server's start to its end
+//! - `event`: what the main thread waits for
 //! - `child`: a process of ours, and what is known of it
 //! - `output`: the lines of all children, whole and with their names
 //! - `summary`: how it went
 
 mod child;
+mod event;
 mod launch;
 mod options;
 mod output;

@@ -20,7 +20,8 @@ pub(crate) const COMMAND: Command = Command {
         Opt {
             names: &["clhost"],
             value: "HOST",
-            help: "the address that the clients connect to (default localhost)",
+            help: "the address that the clients connect to (default: the one at which the server \
+                   says it listens)",
         },
         Opt {
             names: &["port"],
@@ -76,7 +77,8 @@ pub(crate) const COMMAND: Command = Command {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) host: String,
-    pub(crate) client_host: String,
+    /// Without it, the clients go where the server says it listens.
+    pub(crate) client_host: Option<String>,
     pub(crate) port: u16,
     pub(crate) clients: usize,
     pub(crate) threads: usize,
@@ -90,7 +92,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             host: "127.0.0.1".to_owned(),
-            client_host: "localhost".to_owned(),
+            client_host: None,
             port: DEFAULT_PORT,
             clients: 5,
             threads: 5,
@@ -112,7 +114,7 @@ impl Options {
         for option in given {
             match option.name {
                 "host" => options.host = option.host()?,
-                "clhost" => options.client_host = option.host()?,
+                "clhost" => options.client_host = Some(option.host()?),
                 "port" => options.port = option.number("a port number", 0..=u16::MAX)?,
                 "cl" => options.clients = option.number("a number of clients", 1..=10_000)?,
                 "nt" => options.threads = option.number("a number of threads", THREADS)?,
@@ -144,7 +146,9 @@ mod tests {
         type Expect = fn(&mut Options);
         let table: &[(&[&str], &str, Expect)] = &[
             (&["host"], "::", |o| o.host = "::".to_owned()),
-            (&["clhost"], "::1", |o| o.client_host = "::1".to_owned()),
+            (&["clhost"], "::1", |o| {
+                o.client_host = Some("::1".to_owned())
+            }),
             (&["port"], "0", |o| o.port = 0),
             (&["cl", "clients"], "7", |o| o.clients = 7),
             (&["nt"], "1000", |o| o.threads = 1000),
@@ -203,7 +207,6 @@ mod tests {
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let Options {
             host,
-            client_host,
             port,
             clients,
             threads,
@@ -212,7 +215,7 @@ mod tests {
         } = Options::default();
         assert_eq!(clients, threads);
         let numbers = [usize::from(port), clients].map(|n| n.to_string());
-        let defaults = [host, client_host, rounds.to_string()];
+        let defaults = [host, rounds.to_string()];
         for default in defaults.into_iter().chain(numbers) {
             assert!(help.contains(&format!("(default {default})")), "{default}");
         }

@@ -86,6 +86,21 @@ fn other_hosts_formats_and_logs() {
 }
 
 #[test]
+fn clients_go_where_the_server_says_it_listens() {
+    for host in ["127.0.0.2", "0.0.0.0", "::1", "[::1]", "::"] {
+        if host.contains(':') && TcpListener::bind("[::1]:0").is_err() {
+            eprintln!("skipped -host {host}: there is no IPv6 here");
+            continue;
+        }
+        let place = Place::real();
+        let ended = place.run(&["-host", host, "-cl=1", "-nt=1", "-ni=1"]);
+        assert!(ended.status.success(), "{host}: {:#?}", ended.stderr);
+        let log = fs::read_to_string(place.path("logging.log")).unwrap();
+        assert_eq!(log.lines().count(), 2, "{host}");
+    }
+}
+
+#[test]
 fn a_missing_program() {
     for (place, missing) in [
         (Place::bare(), "server"),
