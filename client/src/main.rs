@@ -1,7 +1,8 @@
-//! `client` takes turns; `client load`, `client verify` and `client report` measure and verify.
+//! `client` takes turns; its commands measure and verify: `client load`, `client verify`, `client report`.
 
 mod turns;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -24,21 +25,30 @@ fn main() -> ExitCode {
         }
     }
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
-    let subcommand = args.first().and_then(|first| first.to_str());
-    let run: fn(Vec<_>) -> ExitCode = match subcommand {
-        Some("load") => load::main,
-        Some("verify") => load::verify_main,
-        Some("report") => load::report_main,
-        Some(other) if !other.starts_with('-') => return unknown(other),
-        _ => return turns::main(args),
+    let first = args
+        .first()
+        .map(|first| first.to_string_lossy().into_owned());
+    let Some(word) = first.filter(|first| !first.starts_with('-')) else {
+        return turns::main(args);
+    };
+    let run: fn(Vec<OsString>) -> ExitCode = match word.as_str() {
+        "load" => load::main,
+        "verify" => load::verify_main,
+        "report" => load::report_main,
+        _ => return unknown(&word),
     };
     run(args.split_off(1))
 }
 
 fn unknown(command: &str) -> ExitCode {
-    let hint = match args::nearest(command, ["load", "verify", "report"]) {
+    let names = || turns::COMMAND.commands.iter().map(|(name, _)| *name);
+    let hint = match args::nearest(command, names().chain(["help", "version"])) {
+        Some(option @ ("help" | "version")) => format!("did you mean '-{option}'?"),
         Some(nearest) => format!("did you mean '{nearest}'?"),
-        None => "expected load, verify, report, or options ('client -help')".to_owned(),
+        None => {
+            let names: Vec<_> = names().collect();
+            format!("expected {}, or options ('client -help')", names.join(", "))
+        }
     };
     _ = writeln!(io::stderr(), "client: unknown command '{command}': {hint}");
     ExitCode::from(args::EXIT_USAGE)

@@ -3,27 +3,32 @@
 //! for the reply `ok` and hands the turn on.
 //!
 //! - `options`: what can be typed
-//! - `connect`: from a host name to a connection, in bounded time
 //! - `connection`: one message out, one reply in; everything a server can do wrong
 //! - `ring`: whose turn it is
+//! - `interrupt`: Ctrl-C; `limit`: how many threads there may be
 
-mod connect;
 mod connection;
+mod interrupt;
+mod limit;
 mod options;
 mod ring;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::args::{self, Invocation};
+use common::connect::connect;
+use common::output::write_all;
 use common::summary::Summary;
 use hdrhistogram::Histogram;
+use rustix::io::ioctl_fionread;
 
 use self::connection::Connection;
-use self::options::{COMMAND, Options};
+use self::interrupt::{EXIT_INTERRUPTED, Interrupt};
+pub(crate) use self::options::COMMAND;
+use self::options::Options;
 use self::ring::Ring;
 
 /// Enough for what a thread does here; a thousand threads cost little.
@@ -31,39 +36,71 @@ const STACK_BYTES: usize = 128 * 1024;
 
 /// `client`: reads the command line, takes the turns, says how it went.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    let options = match COMMAND.parse(args) {
-        Ok(Invocation::Run(given)) => Options::new(&given),
-        Ok(Invocation::Print(text)) => return args::print(&text),
-        Err(error) => Err(error),
-    };
-    let options = match options {
+    let options = match COMMAND.read(Options::default(), args) {
         Ok(options) => options,
-        Err(error) => return COMMAND.refuse(&error),
+        Err(code) => return code,
     };
-    let (last_words, code) = match run(&options) {
+    let told_of_input = tell_of_input();
+    let end = run(&options);
+    if !told_of_input {
+        // It may have come late.
+        tell_of_input();
+    }
+    let (last_words, code) = match end {
         Ok(summary) => (summary.to_string(), ExitCode::SUCCESS),
         Err(End::StdoutClosed) => return ExitCode::SUCCESS,
+        Err(End::Interrupted(done)) => {
+            let done = done.map_or_else(
+                || "nothing was acknowledged".to_owned(),
+                |summary| summary.to_string(),
+            );
+            (format!("interrupted: {done}"), EXIT_INTERRUPTED.into())
+        }
         Err(End::Failed(why)) => (why, ExitCode::FAILURE),
     };
-    // Nobody may be reading; the exit code tells all the same.
-    _ = writeln!(io::stderr(), "client: {last_words}");
+    say(&last_words);
     code
+}
+
+/// Says that there is input, if there is: whoever pipes lines into this client expects that they are
+/// sent. A terminal is no such input.
+fn tell_of_input() -> bool {
+    let stdin = io::stdin();
+    let waiting = !stdin.is_terminal() && ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0);
+    if waiting {
+        say(
+            "there is something on standard input, and it is not sent: this client sends lines of \
+             its own, numbered; the README shows how to send yours",
+        );
+    }
+    waiting
+}
+
+/// Nobody may be reading; the exit code tells all the same.
+fn say(text: &str) {
+    _ = writeln!(io::stderr(), "client: {text}");
 }
 
 /// Why the turns ended before the last one.
 enum End {
     /// Who read the lines has had enough: no error.
     StdoutClosed,
+    /// By a signal; what was done until then, if anything.
+    Interrupted(Option<Summary>),
     /// One line that says what happened.
     Failed(String),
 }
 
 fn run(options: &Options) -> Result<Summary, End> {
-    let stream =
-        connect::connect(&options.host, options.port, options.timeout).map_err(End::Failed)?;
-    let connection = Connection::new(stream, options.framing, options.timeout)
-        .map_err(|error| End::Failed(format!("cannot set up the connection: {error}")))?;
-    let ring = Ring::new(options.threads, Session::new(connection, options));
+    limit::check(options.threads).map_err(End::Failed)?;
+    let stream = connect(&options.host, options.port, options.timeout).map_err(End::Failed)?;
+    let cannot_set_up = |error| End::Failed(format!("cannot set up the connection: {error}"));
+    let interrupt = stream.try_clone().and_then(Interrupt::watch);
+    let interrupt = interrupt.map_err(cannot_set_up)?;
+    let connection = Connection::new(stream, options.framing, options.timeout);
+    let connection = connection.map_err(cannot_set_up)?;
+    let session = Session::new(connection, interrupt, options);
+    let ring = Ring::new(options.threads, session);
     let take_turns = |k| {
         (0..options.rounds).all(|i| ring.turn(k, |session| session.exchange(k, i)));
     };
@@ -87,6 +124,7 @@ fn run(options: &Options) -> Result<Summary, End> {
 struct Session<'a> {
     options: &'a Options,
     connection: Connection,
+    interrupt: Interrupt,
     /// The line to print, ended by LF; its buffer is used again and again.
     line: Vec<u8>,
     /// In nanoseconds, from just before a message is sent to its whole reply.
@@ -97,10 +135,11 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(connection: Connection, options: &'a Options) -> Self {
+    fn new(connection: Connection, interrupt: Interrupt, options: &'a Options) -> Self {
         Self {
             options,
             connection,
+            interrupt,
             line: Vec::new(),
             round_trips: Histogram::new(3).expect("3 significant digits are within 0 to 5"),
             worst: Duration::ZERO,
@@ -112,6 +151,9 @@ impl<'a> Session<'a> {
     /// The turn of thread `k` in round `i`. The line is printed before it is sent, so that a slow
     /// terminal is no part of the round trip.
     fn exchange(&mut self, k: usize, i: u64) -> Result<(), End> {
+        if self.interrupt.is_asked() {
+            return Err(self.interrupted());
+        }
         let v = self.options.formula.value(i);
         self.line.clear();
         writeln!(self.line, "Thread {k}, iteration {v}").expect("a Vec takes every write");
@@ -123,10 +165,10 @@ impl<'a> Session<'a> {
         self.options.framing.finish_message(&mut message, 0);
         let sent = Instant::now();
         let started = *self.started.get_or_insert(sent);
-        self.connection.exchange(&message).map_err(|failure| {
+        if let Err(failure) = self.connection.exchange(&message) {
             let text = String::from_utf8_lossy(text);
-            self.failed(&format!("{failure} (at '{text}'"))
-        })?;
+            return Err(self.failed(&format!("{failure} (at '{text}'")));
+        }
         let now = Instant::now();
         let round_trip = now - sent;
         self.round_trips
@@ -142,17 +184,30 @@ impl<'a> Session<'a> {
         self.connection
             .finish()
             .map_err(|failure| self.failed(&format!("{failure} (at the end")))?;
+        Ok(self.summary())
+    }
+
+    /// What was done so far.
+    fn summary(&self) -> Summary {
         let median = Duration::from_nanos(self.round_trips.value_at_quantile(0.5));
-        Ok(Summary {
+        Summary {
             messages: self.round_trips.len(),
             time: self.time,
             // The histogram rounds up.
             median: median.min(self.worst),
             worst: self.worst,
-        })
+        }
     }
 
+    fn interrupted(&self) -> End {
+        End::Interrupted((!self.round_trips.is_empty()).then(|| self.summary()))
+    }
+
+    /// A failure, unless it is that an interrupt has shut the connection down.
     fn failed(&self, what: &str) -> End {
+        if self.interrupt.is_asked() {
+            return self.interrupted();
+        }
         let (peer, acknowledged) = (self.connection.peer(), self.round_trips.len());
         End::Failed(format!(
             "{peer}: {what}, {acknowledged} acknowledged before)"
@@ -161,7 +216,7 @@ impl<'a> Session<'a> {
 }
 
 fn print(line: &[u8]) -> Result<(), End> {
-    io::stdout().write_all(line).map_err(|error| {
+    write_all(io::stdout(), line).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
             End::StdoutClosed
         } else {

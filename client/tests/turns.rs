@@ -409,7 +409,10 @@ fn bad_options_and_help() {
             &["-pot", "1"],
             "client: unknown option '-pot': did you mean '-port'?\n",
         ),
-        (&["loud"], "client: unexpected argument 'loud'\n"),
+        (
+            &["loud"],
+            "client: unexpected argument 'loud': 'client load' is typed before all options\n",
+        ),
     ] {
         let (stdout, stderr, code) = run(client(1).args(args));
         assert_eq!((stdout.as_str(), stderr.as_str(), code), ("", expected, 2));
@@ -439,4 +442,100 @@ fn a_launcher_that_is_not_the_parent_is_ignored_and_told_of() {
         "client: LAUNCHER_PID=1 in the environment names no launcher of this client: ignored";
     assert_eq!(warning, expected);
     assert_eq!(summary(rest).messages, 1);
+}
+
+#[test]
+fn a_pause_is_no_timeout_while_the_reply_is_there() {
+    let (sender, receiver) = mpsc::channel();
+    let port = fake_server(move |mut stream| {
+        let mut messages = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(Ok(_)) = messages.next() {
+            sender.send(()).unwrap();
+            // The reply comes while the client is stopped, in two pieces.
+            thread::sleep(Duration::from_millis(200));
+            stream.write_all(b"o").unwrap();
+            stream.write_all(b"k\n").unwrap();
+        }
+    });
+    let mut command = client(port);
+    command.args(["-nt", "1", "-ni", "1", "-timeout", "700ms"]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    receiver.recv_timeout(PATIENCE).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // Longer than -timeout: that is the fault.
+    thread::sleep(Duration::from_millis(1200));
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn an_interrupt_tells_what_was_done() {
+    let (sender, receiver) = mpsc::channel();
+    let port = fake_server(move |mut stream| {
+        let mut messages = BufReader::new(stream.try_clone().unwrap()).lines();
+        for n in 0.. {
+            if !matches!(messages.next(), Some(Ok(_))) {
+                break;
+            }
+            // Three are answered, the fourth never is.
+            if n < 3 {
+                stream.write_all(b"ok\n").unwrap();
+            } else {
+                sender.send(()).unwrap();
+            }
+        }
+    });
+    let mut command = client(port);
+    command.args(["-nt", "2", "-ni", "10", "-timeout", "1h"]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    receiver.recv_timeout(PATIENCE).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let summary = said.strip_prefix("client: interrupted: ").unwrap().trim();
+    assert_eq!(summary.parse::<Summary>().unwrap().messages, 3);
+}
+
+#[test]
+fn more_threads_than_the_system_allows_are_refused_with_advice() {
+    let (stdout, stderr, code) = run(client(1).args(["-nt", "100000", "-ni", "1"]));
+    assert_eq!((stdout.as_str(), code), ("", 1));
+    // Or else, on a machine that allows so many, nobody listens at port 1.
+    let expected = "client: -nt 100,000 is more than the ";
+    assert!(
+        stderr.starts_with(expected) || stderr.contains("port 1"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("ask for fewer, or ") || stderr.contains("port 1"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn input_that_is_not_read_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines");
+    std::fs::write(&file, "precious\n").unwrap();
+    let piped = || {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"precious\n").unwrap();
+        Stdio::from(reader)
+    };
+    let from_file = || Stdio::from(std::fs::File::open(&file).unwrap());
+    for (stdin, times) in [(piped(), 1), (from_file(), 1), (Stdio::null(), 0)] {
+        let mut command = client(answering(["ok\n"]));
+        let (_, stderr, code) = run(command.args(["-nt", "1", "-ni", "1"]).stdin(stdin));
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(stderr.matches("it is not sent").count(), times, "{stderr}");
+    }
 }

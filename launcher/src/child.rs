@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
 
+use common::record;
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::event::Event;
 use crate::output::{self, Lines, Output, Stream};
+
+/// So much of a child's last line is repeated.
+const LAST_WORDS: usize = 400;
 
 /// Showing lines takes little.
 const STACK_BYTES: usize = 128 * 1024;
@@ -87,7 +91,7 @@ impl Child {
             };
             let spoke = || spoke.store(true, Ordering::Relaxed);
             output::forward(&output, stdout, stderr, see, spoke);
-            let last_words = String::from_utf8_lossy(&last_line).into_owned();
+            let last_words = record::printable(&last_line, LAST_WORDS);
             _ = events.send(Event::Silent { child, last_words });
         };
         thread::Builder::new().stack_size(STACK_BYTES).spawn(run)?;
@@ -141,15 +145,15 @@ impl Child {
         }
     }
 
-    /// How it ended and why, as far as it said: `no reply within 10 s`, `signal: 9 (SIGKILL)`.
+    /// How it ended, for the end of a line about it. Why, it has said itself, and that was shown.
     pub(crate) fn end(&self) -> String {
-        let said = self.said();
         match self.status {
             // The usual way to fail with a message.
-            Some(status) if status.code() == Some(1) && !said.is_empty() => said.to_owned(),
-            Some(status) if said.is_empty() => status.to_string(),
-            Some(status) => format!("{status}: {said}"),
-            None => "lost".to_owned(),
+            Some(status) if status.code() == Some(1) && !self.said().is_empty() => {
+                ", as it says above".to_owned()
+            }
+            Some(status) => format!(" ({status})"),
+            None => " (lost)".to_owned(),
         }
     }
 

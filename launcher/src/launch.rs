@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::summary::Summary;
+use common::units::plural;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -152,13 +153,23 @@ impl Launch {
                 log.display()
             ))
         })?;
-        let place = format!(", {records} records in {}", log.display());
+        let place = format!(", {} in {}", plural(records.all, "record"), log.display());
         self.say(Stream::Stdout, summary::text(&clients, &place));
         self.wait(None, |launch| launch.unsaid == 0)?;
-        match self.output.failure() {
-            Some(error) => Err(End::Failed(format!("cannot write to stdout: {error}"))),
-            None => Ok(()),
+        if let Some(error) = self.output.failure() {
+            return Err(End::Failed(format!("cannot write to stdout: {error}")));
         }
+        let acknowledged = clients.iter().map(|(_, summary)| summary.messages).sum();
+        if records.messages == acknowledged {
+            return Ok(());
+        }
+        Err(End::Failed(format!(
+            "{} acknowledged, but {} holds {}: did the clients reach another server, or others this \
+             one?",
+            plural(acknowledged, "message"),
+            log.display(),
+            plural(records.messages, "message"),
+        )))
     }
 
     /// Starts the server and waits until it says where it listens.
@@ -242,10 +253,10 @@ impl Launch {
         };
         let (name, end) = (&first.name, first.end());
         Err(match failed.len() {
-            1 => format!("{name} failed ({end})"),
+            1 => format!("{name} failed{end}"),
             some => {
                 let of = self.clients().len();
-                format!("{some} of {of} clients failed, first {name} ({end})")
+                format!("{some} of {of} clients failed, first {name}{end}")
             }
         })
     }
@@ -260,11 +271,22 @@ impl Launch {
         let log = options.log();
         let log = log.display();
         let place = format!("; the server goes on at {address} until Ctrl-C, its log is {log}");
-        match clients {
-            Ok(clients) => self.say(Stream::Stdout, summary::text(&clients, &place)),
-            Err(why) => self.say(Stream::Stderr, format!("launcher: {why}{place}\n")),
+        let failed = match clients {
+            Ok(clients) => {
+                self.say(Stream::Stdout, summary::text(&clients, &place));
+                None
+            }
+            Err(why) => {
+                self.say(Stream::Stderr, format!("launcher: {why}{place}\n"));
+                Some(why)
+            }
+        };
+        match self.wait(None, |_| false) {
+            // This is how it is meant to end.
+            Err(End::Interrupted) => self.stop_server()?,
+            other => other?,
         }
-        self.wait(None, |_| false)
+        failed.map_or(Ok(()), |why| Err(End::Failed(why)))
     }
 
     /// Ends the server the polite way.
@@ -282,7 +304,7 @@ impl Launch {
         self.wait(None, |launch| launch.children[SERVER].is_done())?;
         let server = &self.children[SERVER];
         if server.failed() {
-            let why = format!("server failed when it was to stop ({})", server.end());
+            let why = format!("server failed when it was to stop{}", server.end());
             return Err(End::Failed(why));
         }
         Ok(())
@@ -317,7 +339,7 @@ impl Launch {
             None => "before it listened",
         };
         let end = self.children[SERVER].end();
-        format!("server ended {when} ({end})")
+        format!("server ended {when}{end}")
     }
 
     /// Has the printer write `text`, which ends with LF.

@@ -17,18 +17,11 @@ mod summary;
 
 use std::process::ExitCode;
 
-use common::args::{self, Invocation};
-
 use crate::options::{COMMAND, Options};
 
 fn main() -> ExitCode {
-    let options = match COMMAND.parse(std::env::args_os().skip(1)) {
-        Ok(Invocation::Run(given)) => Options::new(&given),
-        Ok(Invocation::Print(text)) => return args::print(&text),
-        Err(error) => Err(error),
-    };
-    match options {
+    match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
         Ok(options) => launch::run(&options),
-        Err(error) => COMMAND.refuse(&error),
+        Err(code) => code,
     }
 }

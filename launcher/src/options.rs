@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use common::args::{Command, Given, Opt, UsageError};
+use common::args::{Command, Opt};
 use common::protocol::{DEFAULT_LOG, DEFAULT_PORT};
 use common::summary::{ROUNDS, THREADS};
 
-pub(crate) const COMMAND: Command = Command {
+pub(crate) const COMMAND: Command<Options> = Command {
     name: "launcher",
     usage: "[options]",
     about: "Starts one server and some clients, shows what they print, each line with the name of \
@@ -16,47 +16,72 @@ pub(crate) const COMMAND: Command = Command {
             names: &["host"],
             value: "HOST",
             help: "the address that the server listens on (default 127.0.0.1)",
+            take: |o, v| v.host().map(|it| o.host = it),
         },
         Opt {
             names: &["clhost"],
             value: "HOST",
             help: "the address that the clients connect to (default: the one at which the server \
                    says it listens)",
+            take: |o, v| v.host().map(|it| o.client_host = Some(it)),
         },
         Opt {
             names: &["port"],
             value: "PORT",
             help: "the port of the server; 0 takes any that is free (default 2005)",
+            take: |o, v| {
+                v.number("a port number", 0..=u16::MAX)
+                    .map(|it| o.port = it)
+            },
         },
         Opt {
             names: &["cl", "clients"],
             value: "N",
             help: "the number of clients (default 5)",
+            take: |o, v| {
+                v.number("a number of clients", 1..=10_000)
+                    .map(|it| o.clients = it)
+            },
         },
         Opt {
             names: &["nt"],
             value: "N",
             help: "the number of threads of each client (default 5)",
+            take: |o, v| {
+                v.number("a number of threads", THREADS)
+                    .map(|it| o.threads = it)
+            },
         },
         Opt {
             names: &["ni"],
             value: "N",
             help: "the number of rounds of each client, in each of which every thread sends once \
                    (default 10)",
+            take: |o, v| {
+                v.number("a number of rounds", ROUNDS)
+                    .map(|it| o.rounds = it)
+            },
         },
         Opt {
             names: &["log"],
             value: "FILE",
             help: "the server's log (default logging.log)",
+            take: |o, v| v.path().map(|it| o.log = Some(it)),
         },
         Opt {
             names: &["keep"],
             value: "",
             help: "leave the server running until Ctrl-C instead of ending it after the last \
                    client",
+            take: |o, _| {
+                o.keep = true;
+                Ok(())
+            },
         },
     ],
-    operands: false,
+    commands: &[],
+    operand: None,
+    check: |_| Ok(()),
     examples: &[
         (
             "launcher -clients 3 -nt 2 -ni 4",
@@ -108,36 +133,18 @@ impl Options {
     pub(crate) fn log(&self) -> PathBuf {
         self.log.clone().unwrap_or_else(|| DEFAULT_LOG.into())
     }
-
-    pub(crate) fn new(given: &[Given]) -> Result<Self, UsageError> {
-        let mut options = Self::default();
-        for option in given {
-            match option.name {
-                "host" => options.host = option.host()?,
-                "clhost" => options.client_host = Some(option.host()?),
-                "port" => options.port = option.number("a port number", 0..=u16::MAX)?,
-                "cl" => options.clients = option.number("a number of clients", 1..=10_000)?,
-                "nt" => options.threads = option.number("a number of threads", THREADS)?,
-                "ni" => options.rounds = option.number("a number of rounds", ROUNDS)?,
-                "log" => options.log = Some(option.path()?),
-                "keep" => options.keep = true,
-                other => unreachable!("-{other} is not in the table"),
-            }
-        }
-        Ok(options)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use common::args::Invocation;
+    use common::args::{Asked, UsageError};
 
     use super::*;
 
     fn options(args: &[&str]) -> Result<Options, UsageError> {
-        match COMMAND.parse(args)? {
-            Invocation::Run(given) => Options::new(&given),
-            Invocation::Print(text) => panic!("{args:?}: {text}"),
+        match COMMAND.parse(Options::default(), args)? {
+            Asked::Run(options) => Ok(options),
+            Asked::Print(text) => panic!("{args:?}: {text}"),
         }
     }
 
@@ -147,7 +154,7 @@ mod tests {
         let table: &[(&[&str], &str, Expect)] = &[
             (&["host"], "::", |o| o.host = "::".to_owned()),
             (&["clhost"], "::1", |o| {
-                o.client_host = Some("::1".to_owned())
+                o.client_host = Some("::1".to_owned());
             }),
             (&["port"], "0", |o| o.port = 0),
             (&["cl", "clients"], "7", |o| o.clients = 7),
@@ -185,7 +192,7 @@ mod tests {
             ),
             (
                 &["-clients", "0"],
-                "-cl: expected a number of clients (1 to 10000), got '0'",
+                "-clients: expected a number of clients (1 to 10000), got '0'",
             ),
             (&["-log="], "-log: expected a path, got ''"),
             (&["-keep=1"], "-keep takes no value, got '1'"),
@@ -200,7 +207,7 @@ mod tests {
 
     #[test]
     fn help_fits_80_columns_and_says_the_defaults() {
-        let help = COMMAND.help();
+        let help = COMMAND.help_of(80);
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }

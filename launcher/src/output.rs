@@ -1,13 +1,15 @@
 //! The lines of all children on one terminal: whole, and each with the name of who said it.
 
 use std::env;
-use std::io::{self, IsTerminal as _, Read, Write};
+use std::io::{self, IsTerminal as _, Read};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
+use common::output::write_all;
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// A longer line is shown in pieces of this many bytes, so that memory stays bounded.
+/// A longer line is shown in pieces of this many bytes, so that memory stays bounded. They are marked
+/// where the child cannot write: none of them can pass for a line of its own.
 const MAX_LINE: usize = 64 * 1024;
 
 /// Stdout and stderr of the launcher, which may well be one terminal: nobody writes to either while
@@ -43,17 +45,24 @@ impl Output {
     }
 
     /// What starts each line of the child that is the `index`th and has this `name`.
-    pub(crate) fn prefix(&self, name: &str, index: usize, stream: Stream) -> String {
+    pub(crate) fn prefix(&self, name: &str, index: usize, stream: Stream) -> Prefix {
         let in_colour = match stream {
             Stream::Stdout => self.stdout_in_colour,
             Stream::Stderr => self.stderr_in_colour,
         };
-        let name = format!("{name:width$} |", width = self.name_width);
-        if in_colour {
-            let colour = COLOURS[index % COLOURS.len()];
-            format!("\x1b[{colour}m{name}\x1b[0m ")
-        } else {
-            format!("{name} ")
+        let with = |mark: char| {
+            let name = format!("{name:width$} {mark}", width = self.name_width);
+            if in_colour {
+                let colour = COLOURS[index % COLOURS.len()];
+                format!("\x1b[{colour}m{name}\x1b[0m ")
+            } else {
+                format!("{name} ")
+            }
+        };
+        Prefix {
+            line: with('|'),
+            first_piece: with('<'),
+            further_piece: with('+'),
         }
     }
 
@@ -64,9 +73,9 @@ impl Output {
         }
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match stream {
-            Stream::Stdout => write_through(io::stdout().lock(), lines),
+            Stream::Stdout => write_all(io::stdout().lock(), lines),
             // Were this to fail, there would be nowhere left to say so.
-            Stream::Stderr => write_through(io::stderr().lock(), lines).or(Ok(())),
+            Stream::Stderr => write_all(io::stderr().lock(), lines).or(Ok(())),
         };
         match written {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -88,19 +97,35 @@ impl Output {
     }
 }
 
+/// What lines of a child begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix {
+    line: String,
+    /// Of a line that is too long, and goes on.
+    first_piece: String,
+    further_piece: String,
+}
+
+impl Prefix {
+    fn piece(&self, is_further: bool) -> &str {
+        if is_further {
+            &self.further_piece
+        } else {
+            &self.first_piece
+        }
+    }
+}
+
 /// Red is left to errors. The server's comes first, then those of the clients; with more of them
 /// than colours they begin again, the server's included.
 const COLOURS: [&str; 6] = ["1;36", "32", "33", "34", "35", "36"];
 
-fn write_through(mut to: impl Write, lines: &[u8]) -> io::Result<()> {
-    to.write_all(lines)?;
-    to.flush()
-}
-
 /// A stream of a child, as lines.
 pub(crate) struct Lines<R> {
     from: R,
-    prefix: String,
+    prefix: Prefix,
+    /// The last line was cut: what comes next belongs to it.
+    goes_on: bool,
     /// What was read and not taken yet: `len` bytes.
     buffer: Box<[u8]>,
     len: usize,
@@ -110,10 +135,11 @@ pub(crate) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     /// Of what comes `from` somewhere, each to begin with `prefix`.
-    pub(crate) fn new(from: R, prefix: String) -> Self {
+    pub(crate) fn new(from: R, prefix: Prefix) -> Self {
         Self {
             from,
             prefix,
+            goes_on: false,
             buffer: vec![0; MAX_LINE].into(),
             len: 0,
             open: true,
@@ -138,25 +164,46 @@ impl<R: Read> Lines<R> {
     }
 
     /// Takes the whole lines, and shows them to `see` one by one without their ends. What may
-    /// become a line is left, unless the stream has ended or the buffer is full.
+    /// become a line is left, unless the stream has ended. If the buffer is full, a piece is taken of a
+    /// line that is too long for it; `see` is not shown such a line.
     fn take(&mut self, mut see: impl FnMut(&[u8])) -> Vec<u8> {
         let unread = &self.buffer[..self.len];
-        let whole = match memchr::memrchr(b'\n', unread) {
-            Some(at) => at + 1,
-            None if self.open && self.len < MAX_LINE => 0,
-            None => self.len,
+        let (taken, is_piece) = match memchr::memrchr(b'\n', unread) {
+            Some(at) => (at + 1, false),
+            None if !self.open => (self.len, false),
+            None if self.len < MAX_LINE => (0, false),
+            None => (whole_characters(unread), true),
         };
         let mut block = Vec::new();
-        for line in unread[..whole].split_inclusive(|&byte| byte == b'\n') {
+        for line in unread[..taken].split_inclusive(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            see(line);
-            block.extend_from_slice(self.prefix.as_bytes());
+            if self.goes_on || is_piece {
+                block.extend_from_slice(self.prefix.piece(self.goes_on).as_bytes());
+            } else {
+                see(line);
+                block.extend_from_slice(self.prefix.line.as_bytes());
+            }
             block.extend_from_slice(line);
             block.push(b'\n');
+            self.goes_on = is_piece;
         }
-        self.buffer.copy_within(whole..self.len, 0);
-        self.len -= whole;
+        self.buffer.copy_within(taken..self.len, 0);
+        self.len -= taken;
         block
+    }
+}
+
+/// How much of `bytes` ends with a whole character. Foreign bytes are cut anywhere.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let tail = bytes.len().saturating_sub(4);
+    let begins = |at: &usize| !(0x80..0xc0).contains(&bytes[*at]);
+    let Some(last) = (tail..bytes.len()).rev().find(begins) else {
+        return bytes.len();
+    };
+    match std::str::from_utf8(&bytes[last..]) {
+        // It may have more to come, which is not here.
+        Err(error) if error.error_len().is_none() => last,
+        _ => bytes.len(),
     }
 }
 
@@ -219,7 +266,12 @@ mod tests {
 
     /// What is shown of `input`, one block a read, and the lines seen.
     fn taken(input: &[u8], step: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-        let mut lines = Lines::new(Trickle(input, step), "a | ".to_owned());
+        let prefix = Prefix {
+            line: "a | ".to_owned(),
+            first_piece: "a < ".to_owned(),
+            further_piece: "a + ".to_owned(),
+        };
+        let mut lines = Lines::new(Trickle(input, step), prefix);
         let (mut blocks, mut seen) = (Vec::new(), Vec::new());
         while lines.open {
             lines.read();
@@ -243,13 +295,42 @@ mod tests {
     }
 
     #[test]
-    fn overlong_lines_come_in_pieces() {
-        let mut input = vec![b'x'; 2 * MAX_LINE + 5];
-        input.extend(b"\nshort\n");
+    fn overlong_lines_come_in_pieces_that_pass_for_no_line() {
+        let mut input = b"listening on 127.0.0.1:1".to_vec();
+        // Three bytes each: every piece but the last would cut one in two.
+        input.extend("→".repeat(MAX_LINE).as_bytes());
+        input.extend(b"\nlistening on 127.0.0.1:2\n");
         let (blocks, seen) = taken(&input, 10_000);
-        let lengths: Vec<_> = seen.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [MAX_LINE, MAX_LINE, 5, 5]);
+        assert_eq!(seen, [b"listening on 127.0.0.1:2"]);
         assert!(blocks.iter().all(|block| block.len() < MAX_LINE + 100));
+        let shown = String::from_utf8(blocks.concat()).expect("cut between characters");
+        let mut whole = String::new();
+        for (number, line) in shown.lines().enumerate() {
+            let mark = match number {
+                0 => "a < ",
+                1..4 => "a + ",
+                _ => "a | ",
+            };
+            let (prefix, text) = line.split_at(4);
+            assert_eq!(prefix, mark, "line {number}");
+            whole.push_str(text);
+            whole.push_str(if number < 3 { "" } else { "\n" });
+        }
+        assert_eq!(whole.as_bytes(), input);
+    }
+
+    #[test]
+    fn foreign_bytes_are_cut_anywhere() {
+        for (bytes, len) in [
+            (&b"abc"[..], 3),
+            (b"ab\xc3", 2),
+            (b"ab\xc3\xa9", 4),
+            (b"a\xf0\x9f\x98", 1),
+            (b"a\xff", 2),
+            (b"\x80\x80\x80\x80\x80", 5),
+        ] {
+            assert_eq!(whole_characters(bytes), len, "{bytes:?}");
+        }
     }
 
     #[test]
@@ -261,9 +342,12 @@ mod tests {
             name_width: 8,
         };
         let plain = output(false);
-        assert_eq!(plain.prefix("server", 0, Stream::Stdout), "server   | ");
-        assert_eq!(plain.prefix("client 1", 1, Stream::Stdout), "client 1 | ");
-        let prefix = |stream| output(true).prefix("client 1", 1, stream);
+        let server = plain.prefix("server", 0, Stream::Stdout);
+        assert_eq!(
+            (&*server.line, server.piece(true)),
+            ("server   | ", "server   + ")
+        );
+        let prefix = |stream| output(true).prefix("client 1", 1, stream).line;
         assert_eq!(prefix(Stream::Stderr), "client 1 | ");
         assert_eq!(prefix(Stream::Stdout), "\x1b[32mclient 1 |\x1b[0m ");
     }

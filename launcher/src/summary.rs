@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
+use common::record;
 use common::summary::{Summary, Time};
+use common::units::count;
 
 /// A line per client, in columns, and one for all, which ends with `about_all`.
 pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
@@ -14,7 +16,7 @@ pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
         .map(|(name, summary)| {
             [
                 name.clone(),
-                summary.messages.to_string(),
+                count(summary.messages),
                 Time(summary.time).to_string(),
                 Time(summary.median).to_string(),
                 Time(summary.worst).to_string(),
@@ -22,7 +24,7 @@ pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
         })
         .collect();
     let sum: u64 = clients.iter().map(|(_, summary)| summary.messages).sum();
-    let sum = sum.to_string();
+    let sum = count(sum);
     let [w0, w1, w2, w3, w4] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         let widest = cells.max().unwrap_or(0);
@@ -51,19 +53,27 @@ fn plural(count: &str) -> &str {
     if count == "1" { " " } else { "s" }
 }
 
-/// How many records `log` holds. It is streamed: logs can be larger than memory.
-pub(crate) fn count_records(log: &Path) -> io::Result<u64> {
-    let mut file = File::open(log)?;
-    let mut buffer = vec![0; 64 * 1024];
-    let mut records = 0;
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(records),
-            Ok(len) => records += memchr::memchr_iter(b'\n', &buffer[..len]).count() as u64,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// What is in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    pub(crate) all: u64,
+    /// Those of messages.
+    pub(crate) messages: u64,
+}
+
+/// Counts the whole records of `log`, which is streamed: logs can be larger than memory.
+pub(crate) fn count_records(log: &Path) -> io::Result<Records> {
+    let mut log = BufReader::with_capacity(64 << 10, File::open(log)?);
+    let mut records = Records::default();
+    let mut line = Vec::new();
+    while log.read_until(b'\n', &mut line)? > 0 {
+        if line.ends_with(b"\n") {
+            records.all += 1;
+            records.messages += u64::from(record::is_of_message(&line));
         }
+        line.clear();
     }
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -96,8 +106,11 @@ in all     51 messages, 220 records in x
     fn records_are_counted_by_their_ends() {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
-        std::fs::write(&log, "record\n".repeat(100_001) + "torn").unwrap();
-        assert_eq!(count_records(&log).unwrap(), 100_001);
+        let pair = "INFO\t| 2019-02-24 15:10:14 --[::1]:1 recieved: recieved: x\n\
+                    INFO\t| 2019-02-24 15:10:14 --[::1]:1 send: ok\n";
+        std::fs::write(&log, pair.repeat(50_001) + "INFO\t| 2019").unwrap();
+        let (all, messages) = (100_002, 50_001);
+        assert_eq!(count_records(&log).unwrap(), Records { all, messages });
         count_records(&directory.path().join("no")).unwrap_err();
     }
 }

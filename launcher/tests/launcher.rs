@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use rustix::process::{Signal, kill_process};
 
@@ -133,25 +134,32 @@ fn a_port_in_use() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ended = Place::real().run(&["-port", &port]);
     let (last, code) = ended.last_words();
-    let expected = "launcher: server ended before it listened (cannot listen on ";
-    assert!(last.starts_with(expected), "{last}");
-    assert!(last.contains(&port) && last.contains("in use"), "{last}");
+    assert_eq!(
+        last,
+        "launcher: server ended before it listened, as it says above"
+    );
     assert_eq!(code, Some(1));
-    // The server's own message is shown, too, and no client's.
+    // The server says why, once, and no client says anything.
     assert_eq!(ended.stderr.len(), 2, "{:#?}", ended.stderr);
-    assert!(ended.stderr[0].starts_with("server   | server: "));
+    let why = &ended.stderr[0];
+    assert!(
+        why.starts_with("server   | server: cannot listen on "),
+        "{why}"
+    );
+    assert!(why.contains(&port) && why.contains("in use"), "{why}");
 }
 
 #[test]
 fn a_server_that_ends_before_it_listens() {
     for (script, expected) in [
-        ("echo 'server: no' >&2; exit 7", "exit status: 7: no"),
-        ("echo 'server: no' >&2; exit 1", "no"),
-        ("exit 0", "exit status: 0"),
-        ("kill -9 $$", "signal: 9 (SIGKILL)"),
+        ("echo 'server: no' >&2; exit 7", " (exit status: 7)"),
+        ("echo 'server: no' >&2; exit 1", ", as it says above"),
+        ("exit 1", " (exit status: 1)"),
+        ("exit 0", " (exit status: 0)"),
+        ("kill -9 $$", " (signal: 9 (SIGKILL))"),
     ] {
         let place = Place::bare().with("client").with_script("server", script);
-        let expected = format!("launcher: server ended before it listened ({expected})");
+        let expected = format!("launcher: server ended before it listened{expected}");
         let ended = place.run(&[]);
         assert_eq!(ended.last_words(), (expected.as_str(), Some(1)));
     }
@@ -167,7 +175,7 @@ fn one_client_that_fails_is_named() {
     let ended = place.run(&["-cl", "3"]);
     let (last, code) = ended.last_words();
     let which = last.strip_prefix("launcher: client ").unwrap();
-    assert_eq!(&which[1..], " failed (exit status: 3: no luck)");
+    assert_eq!(&which[1..], " failed (exit status: 3)");
     assert_eq!(code, Some(1));
     // The others were left in peace.
     let log = fs::read_to_string(place.path("logging.log")).unwrap();
@@ -202,7 +210,7 @@ fn a_server_that_fails_at_last_is_named_beside_the_client() {
     let place = Place::bare().with_script("server", script);
     let ended = place.with_script("client", "exit 3").run(&["-cl", "1"]);
     let expected = "launcher: client 1 failed (exit status: 3); server failed when it was to stop \
-                    (exit status: 4: listening on 127.0.0.1:1)";
+                    (exit status: 4)";
     assert_eq!(ended.last_words(), (expected, Some(1)));
 }
 
@@ -210,7 +218,7 @@ fn a_server_that_fails_at_last_is_named_beside_the_client() {
 fn a_server_that_dies_is_named_and_not_its_clients() {
     for (signal, end) in [
         (Signal::KILL, "signal: 9 (SIGKILL)"),
-        (Signal::TERM, "exit status: 0: stopped: "),
+        (Signal::TERM, "exit status: 0"),
     ] {
         let place = Place::real();
         let mut running = place.start(&["-ni", "1000000"]);
@@ -342,7 +350,7 @@ fn a_server_that_is_kept() {
     assert_eq!(reply, "ok\n");
     running.signal(Signal::INT);
     let ended = running.wait();
-    assert_eq!(ended.last_words(), ("launcher: interrupted", Some(130)));
+    assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.stderr);
     let log = fs::read_to_string(place.path("logging.log")).unwrap();
     assert_eq!(log.lines().count(), 6);
 }
@@ -385,4 +393,37 @@ fn a_closed_stderr_changes_nothing() {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_was_acknowledged_is_what_was_recorded() {
+    // A server that answers and keeps only some of it.
+    let place = Place::real();
+    fs::rename(place.path("server"), place.path("real-server")).unwrap();
+    let script = "./real-server \"$@\" & child=$!
+                  trap 'kill $child; wait $child; sed -i 1,2d logging.log; exit 0' TERM
+                  wait $child";
+    let ended = place
+        .with_script("server", script)
+        .run(&["-cl", "1", "-nt", "1", "-ni", "3"]);
+    let (last, code) = ended.last_words();
+    let expected = "launcher: 3 messages acknowledged, but logging.log holds 2 messages: ";
+    assert!(last.starts_with(expected), "{last}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_reader_that_set_the_pipe_non_blocking_loses_nothing() {
+    let place = Place::real();
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let running = place.start_on(writer, &["-cl", "2", "-ni", "300"]);
+    // It is full before anybody reads: three lines for each of 3,000 messages.
+    let filled = || rustix::io::ioctl_fionread(&reader).unwrap() >= 60_000;
+    wait_until("the pipe is full", || filled().then_some(()));
+    let lines = thread::spawn(|| BufReader::new(reader).lines().count());
+    let ended = running.wait();
+    assert!(ended.status.success(), "{:#?}", ended.stderr);
+    let lines = lines.join().unwrap();
+    assert!(lines >= 3 * 3000, "{lines}");
 }

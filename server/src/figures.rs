@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::terminal::plural;
+use common::units::{count, plural};
 
 /// Counted since the start.
 #[derive(Clone, Debug)]
@@ -47,27 +47,26 @@ impl Figures {
     /// The line for SIGUSR1: `connected` clients are there now.
     pub fn line(&self, connected: usize) -> String {
         format!(
-            "{connected} {} connected, {}, {} turns, longest commit {:.3} ms",
+            "{} connected, {}, {} turns, longest commit {:.3} ms",
             plural(connected as u64, "client"),
             self.counts(),
-            self.turns,
+            count(self.turns),
             self.longest_commit.as_secs_f64() * 1e3,
         )
     }
 
     fn counts(&self) -> String {
-        let (clients, errors) = (self.clients, self.errors);
         let (messages, what) = if self.answers {
             (self.acknowledged, "acknowledged")
         } else {
             (self.kept, "kept, none acknowledged")
         };
         format!(
-            "{clients} {} served, {messages} {} {what}, {errors} {}, {} logged in {:.3} s",
-            plural(clients, "client"),
+            "{} served, {} {what}, {}, {} logged in {:.3} s",
+            plural(self.clients, "client"),
             plural(messages, "message"),
-            plural(errors, "error"),
-            format_args!("{} {}", self.bytes, plural(self.bytes, "byte")),
+            plural(self.errors, "error"),
+            plural(self.bytes, "byte"),
             self.started.elapsed().as_secs_f64(),
         )
     }

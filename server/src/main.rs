@@ -6,16 +6,16 @@ use std::process::ExitCode;
 
 use signal_hook::consts::SIGTTOU;
 
-use common::args;
 use common::process::{self, Tie};
+use common::units::plural;
 use server::backend::file::LogFile;
 use server::diagnostics::Stderr;
 use server::figures::Figures;
 use server::journal::{Journal, Opened, Opening};
 use server::net;
-use server::options::{self, Answers, Config, Task};
+use server::options::{Answers, COMMAND, Config};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
-use server::terminal::{Terminal, plural};
+use server::terminal::Terminal;
 
 /// Descriptors that will be opened and are not for clients: handles of our own on standard output and
 /// error, poll, signals, what asks the kernel about clients, the log, another one when it is opened
@@ -23,10 +23,9 @@ use server::terminal::{Terminal, plural};
 const RESERVED_DESCRIPTORS: usize = 12;
 
 fn main() -> ExitCode {
-    let config = match options::parse(std::env::args_os().skip(1)) {
-        Ok(Task::Serve(config)) => config,
-        Ok(Task::Print(text)) => return args::print(&text),
-        Err(error) => return options::COMMAND.refuse(&error),
+    let config = match COMMAND.read(Config::default(), std::env::args_os().skip(1)) {
+        Ok(config) => config,
+        Err(code) => return code,
     };
     let prepared = prepare_signals();
     let stderr = Stderr::open(config.utc);
@@ -73,8 +72,8 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         })?;
     let path = config.log.display();
     if opened.emptied_bytes > 0 {
-        let (n, noun) = (opened.emptied_bytes, plural(opened.emptied_bytes, "byte"));
-        stderr.say(&format!("emptied {path}: {n} {noun}; -append keeps them"));
+        let bytes = plural(opened.emptied_bytes, "byte");
+        stderr.say(&format!("emptied {path}: {bytes}; -append keeps them"));
     }
     if !opened.damage.is_none() {
         log::warn!("{path}: {}", opened.damage);

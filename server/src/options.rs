@@ -1,16 +1,15 @@
 //! The server's command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Given, Invocation, Opt, UsageError};
+use common::args::{Command, Opt};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 use crate::journal::Opening;
 
 /// What `server` takes.
-pub const COMMAND: Command = Command {
+pub const COMMAND: Command<Config> = Command {
     name: "server",
     usage: "[options]",
     about: "Takes lines over TCP, writes each to a log, and answers 'ok': 'ok' means the line is \
@@ -21,32 +20,47 @@ pub const COMMAND: Command = Command {
             value: "HOST",
             help: "address to listen on; a name stands for all its addresses (default 127.0.0.1: \
                    only this machine can connect)",
+            take: |o, v| v.host().map(|it| o.host = it),
         },
         Opt {
             names: &["port"],
             value: "PORT",
             help: "port to listen on; 0 takes any that is free (default 2005)",
+            take: |o, v| v.number("a port number", 0..=65_535).map(|it| o.port = it),
         },
         Opt {
             names: &["log"],
             value: "FILE",
             help: "the log, a regular file; an old log is emptied at start, any other file refused (default \
                    logging.log)",
+            take: |o, v| v.path().map(|it| o.log = it),
         },
         Opt {
             names: &["append"],
             value: "",
             help: "keep what is in the log and write after it",
+            take: |o, _| {
+                o.opening = Opening::Append;
+                Ok(())
+            },
         },
         Opt {
             names: &["sync"],
             value: "",
             help: "answer 'ok' only when the record would survive a power cut",
+            take: |o, _| {
+                o.sync = true;
+                Ok(())
+            },
         },
         Opt {
             names: &["quiet"],
             value: "",
             help: "do not show the records on standard output",
+            take: |o, _| {
+                o.quiet = true;
+                Ok(())
+            },
         },
         Opt {
             names: &["framing"],
@@ -54,28 +68,39 @@ pub const COMMAND: Command = Command {
             help: "'line': LF ends a message and a reply; 'nul': NUL does; 'octet': a message comes \
                    after its length and a space (RFC 6587); 'none': what one read brings is a message, \
                    and replies have no line end (default line)",
+            take: |o, v| v.choice(Framing::CHOICES).map(|it| o.framing = it),
         },
         Opt {
             names: &["replies"],
             value: "all|none",
             help: "'none': answer nothing, for senders that never read; nobody learns then what is in \
                    the log (default all)",
+            take: |o, v| v.choice(Answers::CHOICES).map(|it| o.answers = it),
         },
         Opt {
             names: &["max-message"],
             value: "SIZE",
             help: "the longest message; a longer one is answered with an error (default 64K)",
+            take: |o, v| v.size(1..=1 << 30).map(|it| o.max_message = it),
         },
         Opt {
             names: &["max-clients"],
             value: "N",
             help: "how many clients at once (default: what the limit of open files allows)",
+            take: |o, v| {
+                v.number("clients", 1..=1 << 30)
+                    .map(|it| o.max_clients = Some(it))
+            },
         },
         Opt {
             names: &["idle-timeout"],
             value: "TIME",
             help: "close a connection on which nothing comes or goes for so long; one that takes its \
                    replies slowly is not idle (default 0: never)",
+            take: |o, v| {
+                v.time_or_never(SECOND..=LONGEST_IDLE)
+                    .map(|it| o.idle_timeout = it)
+            },
         },
         Opt {
             names: &["keepalive"],
@@ -83,14 +108,24 @@ pub const COMMAND: Command = Command {
             help: "probe a silent client after so long; one whose machine has gone is dropped after \
                    about twice that, one that takes its replies slowly is not (default 60s; 0: \
                    never)",
+            take: |o, v| {
+                v.time_or_never(SECOND..=LONGEST_KEEPALIVE)
+                    .map(|it| o.keepalive = it)
+            },
         },
         Opt {
             names: &["utc"],
             value: "",
             help: "show UTC in the records instead of local time",
+            take: |o, _| {
+                o.utc = true;
+                Ok(())
+            },
         },
     ],
-    operands: false,
+    commands: &[],
+    operand: None,
+    check: |_| Ok(()),
     examples: &[
         (
             "server -host 127.0.0.1 -port 2005",
@@ -107,6 +142,14 @@ pub const COMMAND: Command = Command {
             Exit codes: 0 stopped, 1 failed or stopped at once, 2 bad options.",
 };
 
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The loop keeps milliseconds in 32 bits, and compares them across a wrap.
+const LONGEST_IDLE: Duration = Duration::from_secs(20 * 24 * 3600);
+
+/// What the kernel takes for `TCP_KEEPIDLE`.
+const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+
 /// Which messages are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
@@ -114,6 +157,10 @@ pub enum Answers {
     All,
     /// None: what the senders never read would turn their close into a reset, which loses messages.
     None,
+}
+
+impl Answers {
+    const CHOICES: &[(&str, Self)] = &[("all", Self::All), ("none", Self::None)];
 }
 
 /// What the server is told to do.
@@ -167,65 +214,15 @@ impl Default for Config {
     }
 }
 
-/// What a command line asks the server for.
-#[derive(Debug)]
-pub enum Task {
-    /// Serve.
-    Serve(Config),
-    /// Print this and exit.
-    Print(String),
-}
-
-/// Reads the server's command line, the program's name left out.
-pub fn parse<I>(args: I) -> Result<Task, UsageError>
-where
-    I: IntoIterator<Item: Into<OsString>>,
-{
-    let given = match COMMAND.parse(args)? {
-        Invocation::Print(text) => return Ok(Task::Print(text)),
-        Invocation::Run(given) => given,
-    };
-    let mut config = Config::default();
-    for option in &given {
-        apply(&mut config, option)?;
-    }
-    Ok(Task::Serve(config))
-}
-
-fn apply(config: &mut Config, given: &Given) -> Result<(), UsageError> {
-    const SECOND: Duration = Duration::from_secs(1);
-    // The loop keeps milliseconds in 32 bits, and compares them across a wrap.
-    const LONGEST_IDLE: Duration = Duration::from_secs(20 * 24 * 3600);
-    // What the kernel takes for TCP_KEEPIDLE.
-    const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
-    match given.name {
-        "host" => config.host = given.host()?,
-        "port" => config.port = given.number("a port number", 0..=65_535)?,
-        "log" => config.log = given.path()?,
-        "append" => config.opening = Opening::Append,
-        "sync" => config.sync = true,
-        "quiet" => config.quiet = true,
-        "framing" => config.framing = given.choice(Framing::CHOICES)?,
-        "replies" => {
-            config.answers = given.choice(&[("all", Answers::All), ("none", Answers::None)])?;
-        }
-        "max-message" => config.max_message = given.size(1..=1 << 30)?,
-        "max-clients" => config.max_clients = Some(given.number("clients", 1..=1 << 30)?),
-        "idle-timeout" => config.idle_timeout = given.time_or_never(SECOND..=LONGEST_IDLE)?,
-        "keepalive" => config.keepalive = given.time_or_never(SECOND..=LONGEST_KEEPALIVE)?,
-        "utc" => config.utc = true,
-        name => unreachable!("-{name} is in the table but not applied"),
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use common::args::Asked;
+
     use super::*;
 
     fn config(args: &[String]) -> Config {
-        match parse(args) {
-            Ok(Task::Serve(config)) => config,
+        match COMMAND.parse(Config::default(), args) {
+            Ok(Asked::Run(config)) => config,
             other => panic!("{args:?}: {other:?}"),
         }
     }
@@ -291,13 +288,14 @@ mod tests {
             ),
             (["-log", ""], "-log: expected a path, got ''"),
         ] {
-            assert_eq!(parse(args).unwrap_err().to_string(), expected);
+            let error = COMMAND.parse(Config::default(), args).unwrap_err();
+            assert_eq!(error.to_string(), expected);
         }
     }
 
     #[test]
     fn the_help_fits_a_terminal() {
-        let help = COMMAND.help();
+        let help = COMMAND.help_of(80);
         assert!(
             help.lines().all(|line| line.chars().count() <= 80),
             "{help}"

@@ -97,10 +97,11 @@ impl Terminal {
         }
         let skipped = std::mem::take(&mut self.skipped);
         if skipped > 0 {
-            let (level, noun) = (Level::Warning, plural(skipped, "record"));
+            let (level, s) = (Level::Warning, if skipped == 1 { "" } else { "s" });
             // A line of which the rest was skipped is ended first.
             let end = if self.within_line { "\n" } else { "" };
-            let notice = format!("{end}{level}\t| {time} --server: {skipped} {noun} not shown\n");
+            let notice =
+                format!("{end}{level}\t| {time} --server: {skipped} record{s} not shown\n");
             let shown = self.write(notice.as_bytes());
             // A notice that does not fit at all has to be made anew with a larger number.
             match shown {
@@ -173,15 +174,6 @@ impl Terminal {
         };
         self.backlog.extend_from_slice(&text[..kept]);
         self.skipped += memchr_iter(b'\n', &text[kept..]).count() as u64;
-    }
-}
-
-/// The noun for `count` things.
-pub fn plural(count: u64, noun: &str) -> String {
-    match (count, noun.strip_suffix('y')) {
-        (1, _) => noun.to_owned(),
-        (_, Some(stem)) => format!("{stem}ies"),
-        (_, None) => format!("{noun}s"),
     }
 }
 

@@ -47,7 +47,10 @@ fn option_errors_exit_2_and_name_the_option() {
             "server: -port: expected a port number (0 to 65535), got 'x'",
         ),
         (&["-quiet=1"], "server: -quiet takes no value, got '1'"),
-        (&["stray"], "server: unexpected argument 'stray'"),
+        (
+            &["stray"],
+            "server: unexpected argument 'stray': 'server -help' tells what can be typed",
+        ),
     ] {
         assert_eq!(complaint(&run(options), 2), expected);
     }

@@ -10,6 +10,9 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
+/// Exit code for a command line that could not be understood.
+const EXIT_USAGE: u8 = 2;
+
 /// A command: its name, what it does, and the function, which gets the rest of the command line.
 type Command = (&'static str, &'static str, fn(Vec<OsString>) -> ExitCode);
 
@@ -31,9 +34,6 @@ const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// Exit code for a command line that could not be understood.
-const EXIT_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
     let Some(name) = args.first() else {
@@ -47,13 +47,25 @@ fn main() -> ExitCode {
     let known = |(usage, ..): &&Command| usage.split(' ').next().is_some_and(|n| name == n);
     let Some((_, _, run)) = COMMANDS.iter().find(known) else {
         let name = name.to_string_lossy();
-        say(
-            io::stderr(),
-            &format!("xtask: unknown command '{name}'\n\n{}", usage()),
-        );
+        let hint = match nearest(&name) {
+            Some(nearest) => format!(": did you mean '{nearest}'?"),
+            None => String::new(),
+        };
+        let why = format!("xtask: unknown command '{name}'{hint}\n\n{}", usage());
+        say(io::stderr(), &why);
         return ExitCode::from(EXIT_USAGE);
     };
     run(args.split_off(1))
+}
+
+/// The command that was most likely meant, if any is near.
+fn nearest(typed: &str) -> Option<&'static str> {
+    let names = COMMANDS
+        .iter()
+        .filter_map(|(usage, ..)| usage.split(' ').next());
+    let distance = |name: &&str| strsim::damerau_levenshtein(typed, name);
+    let nearest = names.min_by_key(distance)?;
+    (distance(&nearest) <= 2).then_some(nearest)
 }
 
 fn usage() -> String {

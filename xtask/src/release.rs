@@ -16,6 +16,11 @@ pub(crate) fn build_and_become(
     program: &str,
     args: Vec<OsString>,
 ) -> ExitCode {
+    // Beside this program, wherever cargo was told to build it: what is built is what is run.
+    let target = match target() {
+        Ok(target) => target,
+        Err(error) => return fail(&format!("cannot find the build directory: {error}")),
+    };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let build = Command::new(cargo)
@@ -23,6 +28,8 @@ pub(crate) fn build_and_become(
         .args(packages.iter().flat_map(|package| ["-p", package]))
         .arg("--manifest-path")
         .arg(manifest)
+        .arg("--target-dir")
+        .arg(&target)
         .status();
     match build {
         Ok(status) if status.success() => {}
@@ -30,20 +37,16 @@ pub(crate) fn build_and_become(
         Ok(_) => return ExitCode::FAILURE,
         Err(error) => return fail(&format!("cannot run cargo: {error}")),
     }
-    let program = match directory(profile) {
-        Ok(directory) => directory.join(program),
-        Err(error) => return fail(&format!("cannot find the build directory: {error}")),
-    };
+    let program = target.join(profile).join(program);
     // Not a child: Ctrl-C, kill and the exit code are the program's own affair.
     let error = Command::new(&program).args(args).exec();
     fail(&format!("cannot run {}: {error}", program.display()))
 }
 
-/// Where builds with this profile are: beside this program's own directory, wherever cargo is told to
-/// build.
-fn directory(profile: &str) -> io::Result<PathBuf> {
+/// The directory of all builds, of which this program is one.
+fn target() -> io::Result<PathBuf> {
     let own = env::current_exe()?;
     let target = own.ancestors().nth(2);
     let target = target.ok_or_else(|| io::Error::other(own.display().to_string()))?;
-    Ok(target.join(profile))
+    Ok(target.to_owned())
 }

@@ -3,6 +3,5 @@
 mod exit;
 pub(crate) mod load;
 mod options;
-mod output;
 pub(crate) mod report;
 pub(crate) mod verify;

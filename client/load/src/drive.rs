@@ -13,14 +13,13 @@ pub(crate) mod usage;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::connect::connect;
 use common::process::raise_descriptor_limit;
 
 use crate::drive::clock::{Nanos, nanos};
@@ -64,7 +63,9 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<Outcome, String>
     check_descriptors(&plan)?;
     let progress = Progress::new(&plan);
     let started = Instant::now();
-    let (first, address) = connect(&plan)?;
+    // It finds out which of the host's addresses answers.
+    let first = connect(&plan.host, plan.port, Duration::from_nanos(plan.timeout))?;
+    let address = first.peer_addr().map_err(|error| error.to_string())?;
     let took = started.elapsed();
     let plan = Arc::new(plan);
     let control = Arc::new(Control::new(&plan, address));
@@ -115,24 +116,6 @@ fn check_descriptors(plan: &Plan) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// The first connection: it finds out which of the host's addresses answers.
-fn connect(plan: &Plan) -> Result<(TcpStream, SocketAddr), String> {
-    let (host, port) = (&plan.host, plan.port);
-    let timeout = Duration::from_nanos(plan.timeout);
-    let addresses = (host.as_str(), port).to_socket_addrs();
-    let addresses = addresses.map_err(|error| format!("cannot resolve '{host}': {error}"))?;
-    let mut last = io::Error::other("the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = error,
-        }
-    }
-    Err(format!(
-        "cannot connect to {host}:{port}: {last} (is the server running?)"
-    ))
 }
 
 struct Coordinator<'a> {

@@ -13,7 +13,6 @@
 //!   connections, and hears from them what they counted.
 //! - `verify`: the server's log against what the server said.
 //! - `message`: a message as it is sent, as it stands in the log, and what became of it.
-//! - `units`: numbers for people.
 
 // Figures are never negative.
 #![allow(clippy::cast_sign_loss)]
@@ -23,7 +22,6 @@ mod drive;
 mod message;
 mod report;
 mod show;
-mod units;
 mod verify;
 
 use std::ffi::OsString;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::ledger::Ledger;
 use crate::message::pattern::{Pattern, Text};
-use crate::units::printable;
 use crate::verify::seen::Seen;
+use common::record::printable;
 
 /// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
 const BUFFER: usize = 1 << 20;

@@ -91,13 +91,23 @@ impl Connection {
             self.hurried = false;
         }
         let mut len = 0;
+        let mut is_late = false;
         loop {
-            match self.stream.read(&mut self.reply[len..]) {
+            let read = if is_late {
+                self.look(len)
+            } else {
+                self.stream.read(&mut self.reply[len..])
+            };
+            match read {
                 Ok(0) if len == 0 => return Err(Failure::Closed),
                 Ok(0) => return Err(Failure::ClosedWithin(self.half(len))),
                 Ok(n) => len += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Err(self.silent(len)),
+                Err(error) if is_timeout(&error) && is_late => return Err(self.silent(len)),
+                Err(error) if is_timeout(&error) => {
+                    is_late = true;
+                    continue;
+                }
                 Err(error) => return Err(Failure::Broken(error)),
             }
             if let Some(verdict) = judge(&self.reply[..len], self.framing) {
@@ -108,12 +118,19 @@ impl Connection {
             }
             // The deadline is for the whole reply, however its bytes trickle in.
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.silent(len));
+            is_late = left.is_zero();
+            if !is_late {
+                self.set_patience(left)?;
+                self.hurried = true;
             }
-            self.set_patience(left)?;
-            self.hurried = true;
         }
+    }
+
+    /// What has come by now. A program that did not run for a while (Ctrl-Z, a suspended laptop) finds
+    /// its time over and the reply in the socket.
+    fn look(&mut self, len: usize) -> io::Result<usize> {
+        let (n, _) = rustix::net::recv(&self.stream, &mut self.reply[len..], RecvFlags::DONTWAIT)?;
+        Ok(n)
     }
 
     fn set_patience(&self, patience: Duration) -> Result<(), Failure> {
@@ -210,12 +227,7 @@ impl fmt::Display for Failure {
 /// The start of what the server sent, made safe for a terminal as the log does it.
 fn shown(bytes: &[u8]) -> String {
     const MAX_SHOWN: usize = 100;
-    let mut text = Vec::new();
-    record::escape(&mut text, &bytes[..bytes.len().min(MAX_SHOWN)]);
-    if bytes.len() > MAX_SHOWN {
-        text.extend_from_slice("…".as_bytes());
-    }
-    String::from_utf8_lossy(&text).into_owned()
+    record::printable(bytes, MAX_SHOWN)
 }
 
 #[cfg(test)]

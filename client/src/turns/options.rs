@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
+use common::args::{Command, LONGEST_TIME, Opt};
 use common::protocol::{DEFAULT_PORT, Framing};
 use common::summary::{ROUNDS, THREADS};
 
-pub(super) const COMMAND: Command = Command {
+pub(crate) const COMMAND: Command<Options> = Command {
     name: "client",
     usage: "[options]",
     about: "Threads that take strict turns on one connection: each sends the server the line \
@@ -17,45 +17,74 @@ pub(super) const COMMAND: Command = Command {
             names: &["nhost", "host"],
             value: "HOST",
             help: "the server's name or address; every address of a name is tried (default localhost)",
+            take: |o, v| v.host().map(|it| o.host = it),
         },
         Opt {
             names: &["port"],
             value: "PORT",
             help: "the server's port (default 2005)",
+            take: |o, v| {
+                v.number("a port number", 1..=u16::MAX)
+                    .map(|it| o.port = it)
+            },
         },
         Opt {
             names: &["nt"],
             value: "N",
             help: "the number of threads (default 5)",
+            take: |o, v| {
+                v.number("a number of threads", THREADS)
+                    .map(|it| o.threads = it)
+            },
         },
         Opt {
             names: &["ni"],
             value: "N",
             help: "the number of rounds, in each of which every thread sends once (default 10)",
+            take: |o, v| {
+                v.number("a number of rounds", ROUNDS)
+                    .map(|it| o.rounds = it)
+            },
         },
         Opt {
             names: &["formula"],
             value: "FORMULA",
             help: "v in the round i = 0, 1, 2, …: i^2+1, i^2+i or i+1 (default i^2+1)",
+            take: |o, v| v.choice(Formula::CHOICES).map(|it| o.formula = it),
         },
         Opt {
             names: &["framing"],
-            value: "line|none",
-            help: "'line': LF ends a message and a reply; 'none': nothing does, as with the \
-                   original Python programs (default line)",
+            value: "line|nul|octet|none",
+            help: "as the server's: what tells messages and replies apart; 'none': nothing does, as \
+                   with the original Python programs (default line)",
+            take: |o, v| v.choice(Framing::CHOICES).map(|it| o.framing = it),
         },
         Opt {
             names: &["timeout"],
             value: "TIME",
             help: "how long to wait for the connection, and for each reply (default 10s)",
+            take: |o, v| {
+                v.time(Duration::from_millis(1)..=LONGEST_TIME)
+                    .map(|it| o.timeout = it)
+            },
         },
         Opt {
             names: &["quiet"],
             value: "",
             help: "do not print the lines, only the summary",
+            take: |o, _| {
+                o.quiet = true;
+                Ok(())
+            },
         },
     ],
-    operands: false,
+    commands: &[
+        ("load", "measures a server, and verifies its log"),
+        ("verify", "verifies a log later"),
+        ("report", "draws the figures of several runs"),
+    ],
+    operand: None,
+    check: |_| Ok(()),
     examples: &[
         (
             "client -nhost log.example.org -nt 3 -ni 2",
@@ -74,15 +103,15 @@ pub(super) const COMMAND: Command = Command {
 
 /// A command line, understood.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Options {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) threads: usize,
-    pub(super) rounds: u64,
-    pub(super) formula: Formula,
-    pub(super) framing: Framing,
-    pub(super) timeout: Duration,
-    pub(super) quiet: bool,
+pub(crate) struct Options {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) threads: usize,
+    pub(crate) rounds: u64,
+    pub(crate) formula: Formula,
+    pub(crate) framing: Framing,
+    pub(crate) timeout: Duration,
+    pub(crate) quiet: bool,
 }
 
 impl Default for Options {
@@ -100,31 +129,9 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    pub(super) fn new(given: &[Given]) -> Result<Self, UsageError> {
-        let mut options = Self::default();
-        for option in given {
-            match option.name {
-                "nhost" => options.host = option.host()?,
-                "port" => options.port = option.number("a port number", 1..=u16::MAX)?,
-                "nt" => options.threads = option.number("a number of threads", THREADS)?,
-                "ni" => options.rounds = option.number("a number of rounds", ROUNDS)?,
-                "formula" => options.formula = option.choice(Formula::CHOICES)?,
-                "framing" => options.framing = option.choice(Framing::CHOICES)?,
-                "timeout" => {
-                    options.timeout = option.time(Duration::from_millis(1)..=LONGEST_TIME)?;
-                }
-                "quiet" => options.quiet = true,
-                other => unreachable!("-{other} is not in the table"),
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// The number that a thread sends in round i = 0, 1, 2, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Formula {
+pub(crate) enum Formula {
     /// As the original program computes it.
     SquarePlusOne,
     /// As the original exercise's text has it.
@@ -141,7 +148,7 @@ impl Formula {
     ];
 
     /// No `i` overflows: (2^64 - 1)^2 + (2^64 - 1) is less than 2^128.
-    pub(super) fn value(self, i: u64) -> u128 {
+    pub(crate) fn value(self, i: u64) -> u128 {
         let i = u128::from(i);
         match self {
             Self::SquarePlusOne => i * i + 1,
@@ -153,14 +160,14 @@ impl Formula {
 
 #[cfg(test)]
 mod tests {
-    use common::args::Invocation;
+    use common::args::{Asked, UsageError};
 
     use super::*;
 
     fn options(args: &[&str]) -> Result<Options, UsageError> {
-        match COMMAND.parse(args)? {
-            Invocation::Run(given) => Options::new(&given),
-            Invocation::Print(text) => panic!("{args:?}: {text}"),
+        match COMMAND.parse(Options::default(), args)? {
+            Asked::Run(options) => Ok(options),
+            Asked::Print(text) => panic!("{args:?}: {text}"),
         }
     }
 
@@ -245,7 +252,7 @@ mod tests {
 
     #[test]
     fn help_fits_80_columns_and_says_the_defaults() {
-        let help = COMMAND.help();
+        let help = COMMAND.help_of(80);
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }

@@ -192,7 +192,7 @@ fn a_server_that_is_not_there_is_an_error_of_one_line() {
     let output = finish(&mut client(&["load", "-host", "127.0.0.1", "-port", &port]));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stdout), "");
-    let expected = format!("client load: cannot connect to 127.0.0.1:{port}: Connection refused");
+    let expected = format!("client load: cannot connect to 127.0.0.1 port {port}: ");
     let error = text(&output.stderr);
     assert!(
         error.starts_with(&expected) && error.lines().count() == 1,

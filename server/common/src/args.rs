@@ -2,8 +2,8 @@
 //! or `-opt=value`, `-h`/`-help`, `-V`/`-version`.
 //!
 //! A program describes itself as a [`Command`], a table that serves the parser, the help text and
-//! the tests alike. [`Command::parse`] says what was typed; what it means is for the program, which
-//! a [`Given`] helps to read its value.
+//! the tests alike: a row holds an option's names, its help and what it does. [`Command::read`]
+//! makes the program's options of what was typed; a [`Given`] helps a row to read its value.
 //!
 //! [`lexopt`] does the lexing. It reads `-host` as `-h -o -s -t`, so an argument with one dash and
 //! a longer name is taken off its hands before it looks ([`lexopt::Parser::try_raw_args`]).
@@ -22,98 +22,132 @@ pub use self::quantity::LONGEST_TIME;
 /// Exit code for a command line that could not be understood.
 pub const EXIT_USAGE: u8 = 2;
 
-/// What a program, or one of its subcommands, takes.
+/// What a program, or one of its subcommands, takes, to make a `T` of it.
 #[derive(Debug)]
-pub struct Command {
+pub struct Command<T: 'static> {
     /// As typed, e.g. `client load`; starts every error.
     pub name: &'static str,
     /// What follows the name in the usage line, e.g. `[options]`.
     pub usage: &'static str,
     /// One or two sentences: what it is for.
     pub about: &'static str,
+    /// Words that may stand in the place of all options, and what they do.
+    pub commands: &'static [(&'static str, &'static str)],
     /// The options, in the order of the help text.
-    pub options: &'static [Opt],
-    /// Whether arguments that are no options are taken.
-    pub operands: bool,
+    pub options: &'static [Opt<T>],
+    /// What to do with arguments that are no options, where there may be any.
+    pub operand: Option<Take<T>>,
+    /// Looks at all options together, once they are taken.
+    pub check: fn(&mut T) -> Result<(), UsageError>,
     /// What to type, and what that does.
     pub examples: &'static [(&'static str, &'static str)],
     /// Closing lines of the help text (exit codes, environment); may be empty.
     pub notes: &'static str,
 }
 
+/// Puts a value where it belongs, or says what is wrong with it.
+pub type Take<T> = fn(&mut T, &Given) -> Result<(), UsageError>;
+
 /// One option of a [`Command`].
 #[derive(Debug)]
-pub struct Opt {
-    /// All its names, without dashes; the first is the one that errors and help use.
+pub struct Opt<T: 'static> {
+    /// All its names, without dashes; the first is the one that help puts first.
     pub names: &'static [&'static str],
     /// What its value is called in the help text; empty for a switch.
     pub value: &'static str,
     /// What it does, default included.
     pub help: &'static str,
+    /// What to do with it.
+    pub take: Take<T>,
 }
 
 /// What a command line asks for.
 #[derive(Debug)]
-pub enum Invocation {
-    /// Run with these options and operands, in the order they were given.
-    Run(Vec<Given>),
+pub enum Asked<T> {
+    /// Run with these options.
+    Run(T),
     /// Print this (help or version) and exit 0.
     Print(String),
 }
 
-impl Command {
-    /// Reads a command line, the program's own name left out.
-    pub fn parse<I>(&self, args: I) -> Result<Invocation, UsageError>
+impl<T> Command<T> {
+    /// Reads a command line, the program's own name left out, into `options`, which holds the
+    /// defaults. If there is nothing to run, all is said, and the exit code is returned.
+    pub fn read<I>(&self, options: T, args: I) -> Result<T, ExitCode>
+    where
+        I: IntoIterator<Item: Into<OsString>>,
+    {
+        match self.parse(options, args) {
+            Ok(Asked::Run(options)) => Ok(options),
+            Ok(Asked::Print(text)) => Err(print(&text)),
+            Err(error) => Err(self.refuse(&error)),
+        }
+    }
+
+    /// The same, with nothing said.
+    pub fn parse<I>(&self, mut options: T, args: I) -> Result<Asked<T>, UsageError>
     where
         I: IntoIterator<Item: Into<OsString>>,
     {
         let mut parser = lexopt::Parser::from_args(args);
-        let mut given = Vec::new();
         while let Some(token) = next_token(&mut parser)? {
-            let (name, inline) = match token {
-                Token::Option(name, inline) => (name, inline),
-                Token::Operand(value) if self.operands => {
-                    given.push(Given { name: "", value });
+            let (typed, inline) = match token {
+                Token::Option(typed, inline) => (typed, inline),
+                Token::Operand(value) => {
+                    let take = self.operand.ok_or_else(|| self.unexpected(&value))?;
+                    let typed = String::new();
+                    take(&mut options, &Given { typed, value })?;
                     continue;
                 }
-                Token::Operand(value) => {
-                    let value = value.to_string_lossy();
-                    return Err(UsageError::new(format!("unexpected argument '{value}'")));
-                }
             };
-            match name.as_str() {
-                "h" | "help" => return Ok(Invocation::Print(self.help())),
-                "V" | "version" => return Ok(Invocation::Print(self.version())),
+            match typed.trim_start_matches('-') {
+                "h" | "help" => return Ok(Asked::Print(self.help())),
+                "V" | "version" => return Ok(Asked::Print(self.version())),
                 _ => {}
             }
-            let option = self.option(&name)?;
+            let option = self.option(&typed)?;
             let value = match (option.value.is_empty(), inline) {
                 (true, None) => OsString::new(),
                 (true, Some(value)) => {
                     let value = value.to_string_lossy();
                     return Err(UsageError::new(format!(
-                        "-{name} takes no value, got '{value}'"
+                        "{typed} takes no value, got '{value}'"
                     )));
                 }
                 (false, Some(value)) => value,
-                (false, None) => self.separate_value(&mut parser, option)?,
+                (false, None) => self.separate_value(&mut parser, &typed, option)?,
             };
-            let name = option.names[0];
-            given.push(Given { name, value });
+            (option.take)(&mut options, &Given { typed, value })?;
         }
-        Ok(Invocation::Run(given))
+        (self.check)(&mut options)?;
+        Ok(Asked::Run(options))
+    }
+
+    /// The error for a word that is no option where only options are expected.
+    fn unexpected(&self, word: &OsStr) -> UsageError {
+        let word = word.to_string_lossy();
+        let commands = self.commands.iter().map(|(name, _)| *name);
+        let hint = if let Some(command) = nearest(&word, commands) {
+            format!("'{} {command}' is typed before all options", self.name)
+        } else if let Some(option) = nearest(&word, self.names()) {
+            format!("did you mean '-{option}'?")
+        } else {
+            format!("'{} -help' tells what can be typed", self.name)
+        };
+        UsageError::new(format!("unexpected argument '{word}': {hint}"))
     }
 
     /// The value of `-opt value`. Another option in its place means that it was forgotten.
     fn separate_value(
         &self,
         parser: &mut lexopt::Parser,
-        option: &Opt,
+        typed: &str,
+        option: &Opt<T>,
     ) -> Result<OsString, UsageError> {
-        let (name, expected) = (option.names[0], option.value);
+        let expected = option.value;
         let value = parser
             .value()
-            .map_err(|_| UsageError::new(format!("-{name}: expected {expected} after it")))?;
+            .map_err(|_| UsageError::new(format!("{typed}: expected {expected} after it")))?;
         let known = value
             .to_str()
             .and_then(|text| text.strip_prefix('-'))
@@ -122,20 +156,21 @@ impl Command {
         if known {
             let value = value.to_string_lossy();
             return Err(UsageError::new(format!(
-                "-{name}: expected {expected}, got the option '{value}' (-{name}={value} if meant)"
+                "{typed}: expected {expected}, got the option '{value}' ({typed}={value} if meant)"
             )));
         }
         Ok(value)
     }
 
-    fn option(&self, name: &str) -> Result<&Opt, UsageError> {
+    fn option(&self, typed: &str) -> Result<&Opt<T>, UsageError> {
+        let name = typed.trim_start_matches('-');
         let known = self.options.iter().find(|opt| opt.names.contains(&name));
         known.ok_or_else(|| {
             let hint = match nearest(name, self.names()) {
                 Some(nearest) => format!("did you mean '-{nearest}'?"),
                 None => format!("'{} -help' lists them", self.name),
             };
-            UsageError::new(format!("unknown option '-{name}': {hint}"))
+            UsageError::new(format!("unknown option '{typed}': {hint}"))
         })
     }
 
@@ -175,7 +210,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 enum Token {
-    /// Name without dashes, and the value if it was joined with `=`.
+    /// As it was typed, dashes included, and the value if it was joined with `=`.
     Option(String, Option<OsString>),
     Operand(OsString),
 }
@@ -187,8 +222,8 @@ fn next_token(parser: &mut lexopt::Parser) -> Result<Option<Token>, UsageError> 
     let name = match parser.next() {
         Ok(None) => return Ok(None),
         Ok(Some(lexopt::Arg::Value(value))) => return Ok(Some(Token::Operand(value))),
-        Ok(Some(lexopt::Arg::Short(short))) => short.to_string(),
-        Ok(Some(lexopt::Arg::Long(long))) => long.to_owned(),
+        Ok(Some(lexopt::Arg::Short(short))) => format!("-{short}"),
+        Ok(Some(lexopt::Arg::Long(long))) => format!("--{long}"),
         Err(error) => return Err(UsageError::new(error.to_string())),
     };
     Ok(Some(Token::Option(name, parser.optional_value())))
@@ -202,14 +237,15 @@ fn one_dash(raw: &mut lexopt::RawArgs<'_>) -> Option<Token> {
         Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
         None => (bytes, None),
     };
-    let name = std::str::from_utf8(name).ok()?.strip_prefix('-')?;
+    let typed = std::str::from_utf8(name).ok()?;
+    let name = typed.strip_prefix('-')?;
     if name.len() < 2 || name.starts_with('-') {
         return None;
     }
-    let name = name.to_owned();
+    let typed = typed.to_owned();
     let value = value.map(|value| os_string_suffix(arg, value.len()));
     raw.next();
-    Some(Token::Option(name, value))
+    Some(Token::Option(typed, value))
 }
 
 /// The last `len` bytes of `arg`, which follow an ASCII character.
@@ -223,7 +259,9 @@ fn os_string_suffix(arg: &OsStr, len: usize) -> OsString {
 mod tests {
     use super::*;
 
-    const COMMAND: Command = Command {
+    type Seen = Vec<(&'static str, String)>;
+
+    const COMMAND: Command<Seen> = Command {
         name: "demo",
         usage: "[options] [FILE]",
         about: "Shows how options are spelt.",
@@ -232,35 +270,37 @@ mod tests {
                 names: &["host", "nhost"],
                 value: "HOST",
                 help: "the host",
+                take: |seen, given| given.text().map(|text| seen.push(("host", text))),
             },
             Opt {
                 names: &["port"],
                 value: "PORT",
                 help: "the port",
+                take: |seen, given| given.text().map(|text| seen.push(("port", text))),
             },
             Opt {
                 names: &["quiet"],
                 value: "",
                 help: "say nothing",
+                take: |seen, given| given.text().map(|text| seen.push(("quiet", text))),
             },
         ],
-        operands: true,
+        commands: &[("load", "measures")],
+        operand: Some(|seen, given| given.text().map(|text| seen.push(("", text)))),
+        check: |_| Ok(()),
         examples: &[("demo -host x", "does nothing, at length")],
         notes: "",
     };
 
-    fn run(args: &[&str]) -> Vec<(&'static str, String)> {
-        match COMMAND.parse(args) {
-            Ok(Invocation::Run(given)) => given
-                .iter()
-                .map(|given| (given.name, given.text().unwrap()))
-                .collect(),
+    fn run(args: &[&str]) -> Seen {
+        match COMMAND.parse(Seen::new(), args) {
+            Ok(Asked::Run(seen)) => seen,
             other => panic!("{args:?}: {other:?}"),
         }
     }
 
     fn error(args: &[&str]) -> String {
-        COMMAND.parse(args).unwrap_err().to_string()
+        COMMAND.parse(Seen::new(), args).unwrap_err().to_string()
     }
 
     #[test]
@@ -286,15 +326,52 @@ mod tests {
     #[test]
     fn a_value_that_is_not_utf8_survives() {
         use std::os::unix::ffi::OsStrExt as _;
-        for arg in [&b"-host=\xff"[..], b"--host=\xff"] {
-            let invocation = COMMAND.parse([OsStr::from_bytes(arg)]).unwrap();
-            let Invocation::Run(given) = invocation else {
-                panic!("{invocation:?}")
+        const PATH: Command<Vec<std::path::PathBuf>> = Command {
+            name: "demo",
+            usage: "",
+            about: "",
+            commands: &[],
+            options: &[
+                Opt {
+                    names: &["path"],
+                    value: "PATH",
+                    help: "",
+                    take: |paths, given| given.path().map(|path| paths.push(path)),
+                },
+                Opt {
+                    names: &["text"],
+                    value: "TEXT",
+                    help: "",
+                    take: |_, given| given.text().map(drop),
+                },
+            ],
+            operand: None,
+            check: |_| Ok(()),
+            examples: &[],
+            notes: "",
+        };
+        for arg in [&b"-path=\xff"[..], b"--path=\xff"] {
+            let Ok(Asked::Run(paths)) = PATH.parse(Vec::new(), [OsStr::from_bytes(arg)]) else {
+                panic!("{arg:?}")
             };
-            assert_eq!(given[0].path().unwrap().as_os_str().as_bytes(), b"\xff");
-            let error = given[0].text().unwrap_err().to_string();
-            assert_eq!(error, "-host: expected text in UTF-8, got '\u{fffd}'");
+            assert_eq!(paths[0].as_os_str().as_bytes(), b"\xff");
         }
+        let error = PATH.parse(Vec::new(), [OsStr::from_bytes(b"--text=\xff")]);
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "--text: expected text in UTF-8, got '\u{fffd}'");
+        for (word, expected) in [
+            ("hlep", "unexpected argument 'hlep': did you mean '-help'?"),
+            (
+                "a",
+                "unexpected argument 'a': 'demo -help' tells what can be typed",
+            ),
+        ] {
+            let error = PATH.parse(Vec::new(), [word]).unwrap_err().to_string();
+            assert_eq!(error, expected);
+        }
+        let error = COMMAND.unexpected(OsStr::new("laod")).to_string();
+        let expected = "unexpected argument 'laod': 'demo load' is typed before all options";
+        assert_eq!(error, expected);
     }
 
     #[test]
@@ -316,7 +393,7 @@ mod tests {
             ),
             (
                 &["--hots", "x"],
-                "unknown option '-hots': did you mean '-host'?",
+                "unknown option '--hots': did you mean '-host'?",
             ),
             (
                 &["-verb"],
@@ -338,11 +415,11 @@ mod tests {
     fn help_and_version_win_over_what_follows() {
         for args in [["-h"], ["-help"], ["--help"]] {
             assert!(
-                matches!(COMMAND.parse(args), Ok(Invocation::Print(text)) if text == COMMAND.help())
+                matches!(COMMAND.parse(Seen::new(), args), Ok(Asked::Print(text)) if text == COMMAND.help())
             );
         }
         for args in [["-V"], ["-version"], ["--version"]] {
-            let Ok(Invocation::Print(text)) = COMMAND.parse(args) else {
+            let Ok(Asked::Print(text)) = COMMAND.parse(Seen::new(), args) else {
                 panic!("{args:?}")
             };
             assert_eq!(text, concat!("demo ", env!("CARGO_PKG_VERSION"), "\n"));

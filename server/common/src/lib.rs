@@ -5,9 +5,15 @@
 //! - [`summary`]: the client's closing line, which the launcher reads back
 //! - [`process`]: how the launcher's children end with it; what a process may open
 //! - [`args`]: how options are spelt
+//! - [`connect`]: from a host's name to a connection, in bounded time
+//! - [`output`]: files that are written after the work
+//! - [`units`]: numbers for people
 
 pub mod args;
+pub mod connect;
+pub mod output;
 pub mod process;
 pub mod protocol;
 pub mod record;
 pub mod summary;
+pub mod units;

@@ -87,6 +87,13 @@ pub fn has_head(line: &[u8]) -> bool {
     })
 }
 
+/// Whether a line is the record of a message.
+pub fn is_of_message(line: &[u8]) -> bool {
+    let rest = matches(line, Level::Info).and_then(|n| line.get(n..));
+    let verb = rest.and_then(|rest| Some(&rest[memchr::memchr(b' ', rest)?..]));
+    verb.is_some_and(|verb| verb.starts_with(RECEIVED.as_bytes()))
+}
+
 /// Whether `text` begins, as far as it goes, with this level, a time, and the dashes before a peer;
 /// then how long those are.
 fn matches(text: &[u8], level: Level) -> Option<usize> {
@@ -128,6 +135,18 @@ fn escape_each(out: &mut Vec<u8>, message: &[u8]) {
             append_byte(out, byte);
         }
     }
+}
+
+/// Foreign bytes as text that is safe to show, escaped as records are; at most `limit` bytes of them.
+pub fn printable(bytes: &[u8], limit: usize) -> String {
+    let mut text = Vec::new();
+    escape(&mut text, &bytes[..bytes.len().min(limit)]);
+    // What is escaped is UTF-8.
+    let mut text = String::from_utf8(text).unwrap_or_default();
+    if bytes.len() > limit {
+        text.push('…');
+    }
+    text
 }
 
 /// Whether the escaped message is the message. In chunks without branches, the last two of which
@@ -375,5 +394,16 @@ mod tests {
             prop_assert!(!text.chars().any(|c| c.is_control() || is_unsafe(c)), "{:?}", text);
             prop_assert_eq!(unescape(text.as_bytes()), Some(message));
         }
+    }
+
+    #[test]
+    fn foreign_bytes_are_made_safe() {
+        assert_eq!(
+            printable(b"a\x1b[2J\xff\xc3\xa9\n", 80),
+            "a\\x1b[2J\\xffé\\x0a"
+        );
+        let text = "x\u{202e}y\u{9b}";
+        assert_eq!(printable(text.as_bytes(), 80), "x\\u{202e}y\\u{009b}");
+        assert_eq!(printable(b"abcdef", 3), "abc…");
     }
 }

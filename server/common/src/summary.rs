@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::units::{count, latency};
+
 /// What `-nt` takes.
 pub const THREADS: RangeInclusive<usize> = 1..=100_000;
 
@@ -33,7 +35,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} message{s} acknowledged in {}, round trip median {}, worst {}",
-            self.messages,
+            count(self.messages),
             Time(self.time),
             Time(self.median),
             Time(self.worst)
@@ -53,7 +55,7 @@ impl FromStr for Summary {
                 .split_once(", round trip median ")?;
             let (median, worst) = rest.split_once(", worst ")?;
             Some(Self {
-                messages: messages.parse().ok()?,
+                messages: messages.replace(',', "").parse().ok()?,
                 time: Time::parse(time)?.0,
                 median: Time::parse(median)?.0,
                 worst: Time::parse(worst)?.0,
@@ -84,18 +86,7 @@ const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos() as f64;
-        // 999.5 would be shown as 1000: the next unit suits it better.
-        let fits = |(_, size): &&(_, f64)| nanos / size < 999.5;
-        let (unit, size) = UNITS.iter().find(fits).unwrap_or(&UNITS[3]);
-        let value = nanos / size;
-        let decimals = match value {
-            _ if *unit == "ns" => 0,
-            _ if value < 9.995 => 2,
-            _ if value < 99.95 => 1,
-            _ => 0,
-        };
-        f.pad(&format!("{value:.decimals$} {unit}"))
+        f.pad(&latency(self.0.as_nanos() as f64))
     }
 }
 

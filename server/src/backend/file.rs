@@ -9,7 +9,7 @@ use super::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
 use crate::diagnostics::Throttle;
 use crate::journal::{CommitError, Journal, Storage};
-use crate::terminal::plural;
+use common::units::plural;
 
 /// The journal as the back end of the loop.
 #[derive(Debug)]
@@ -56,9 +56,8 @@ impl<F: Storage> LogFile<F> {
             Err(CommitError::Refused(error)) => {
                 if let Some(ending) = self.complaint.pass(now) {
                     self.failing = true;
-                    let n = batch.messages();
-                    let noun = plural(n, "message");
-                    log::error!("cannot write {path}: {error}; {n} {noun} not kept{ending}");
+                    let messages = plural(batch.messages(), "message");
+                    log::error!("cannot write {path}: {error}; {messages} not kept{ending}");
                 }
                 Verdict::Refused(error)
             }

@@ -4,11 +4,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use common::protocol::Framing;
+use common::units::plural;
 
 use crate::batch::{Batch, ClientId};
 use crate::diagnostics::Throttle;
 use crate::framing::Rules;
-use crate::terminal::plural;
 
 /// What a connection is lent for reading and writing.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Workspace {
             let limit = self.rules.max_message;
             let (messages, are) = match messages {
                 1 => ("a message".to_owned(), "is"),
-                n => (format!("{n} messages"), "are"),
+                n => (plural(n, "message"), "are"),
             };
             log::warn!(
                 "{peer}: {messages} {are} not kept, longer than {limit} bytes or without a right \
@@ -118,11 +118,11 @@ impl Unread {
         self.told = Some(now);
         let count = std::mem::take(&mut self.count);
         let (clients, their) = match count {
-            1 => ("client", "its"),
-            _ => ("clients", "their"),
+            1 => ("1 client".to_owned(), "its"),
+            n => (plural(n, "client"), "their"),
         };
         log::warn!(
-            "{count} {clients} closed without reading {their} replies; what they sent last may be \
+            "{clients} closed without reading {their} replies; what they sent last may be \
              lost: they should read, or use a server with -replies none"
         );
     }
@@ -151,6 +151,6 @@ impl Share<'_> {
 pub fn replies_left(owed: usize) -> String {
     match owed {
         0 => String::new(),
-        n => format!(", {n} {} not taken", plural(n as u64, "reply")),
+        n => format!(", {} not taken", plural(n as u64, "reply")),
     }
 }

@@ -11,7 +11,7 @@ use common::record;
 use memchr::memchr;
 
 use super::Storage;
-use crate::terminal::plural;
+use common::units::{count, plural};
 
 /// How much of the end of a log is looked through, in bytes: what was written long ago was on the
 /// disk when the power failed.
@@ -45,10 +45,10 @@ impl fmt::Display for Damage {
         }
         if self.lines > 0 {
             let between = if self.ended_last { "; " } else { "" };
-            let (n, noun, first) = (self.lines, plural(self.lines, "line"), self.first);
+            let (lines, first) = (plural(self.lines, "line"), count(self.first));
             write!(
                 f,
-                "{between}has {n} {noun} that a crash or a power cut has left and that are no \
+                "{between}has {lines} that a crash or a power cut has left and that are no \
                  records, the first at byte {first}"
             )?;
         }

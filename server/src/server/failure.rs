@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::terminal::plural;
+use common::units::plural;
 
 /// Why the loop ended without being asked to, or before it was done.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ impl Failure {
         let log = log.display();
         match self {
             Self::Forced(n) => {
-                let noun = plural(*n as u64, "client");
-                format!("stopped at once by a second signal: {n} {noun} cut off")
+                let clients = plural(*n as u64, "client");
+                format!("stopped at once by a second signal: {clients} cut off")
             }
             Self::Unanswered(n) => format!(
-                "stopped while {n} {} waited for the log: they were never answered, and may be in \
+                "stopped while {} waited for the log: they were never answered, and may be in \
                  {log} or not",
                 plural(*n, "message")
             ),

@@ -7,7 +7,7 @@ use super::clients::Walk;
 use super::{Failure, Server};
 use crate::backend::BackEnd;
 use crate::connection::replies_left;
-use crate::terminal::plural;
+use common::units::plural;
 
 /// After so long, nobody is accepted any more, and what is still unread is answered
 /// `error shutting-down`.
@@ -141,8 +141,8 @@ impl<B: BackEnd> Server<B> {
     /// Says who was cut off, and gives the terminals a moment for the last records.
     pub(super) fn finish(&mut self) {
         if let Some((clients @ 1.., replies)) = self.stop.as_ref().map(|stop| stop.cut_off) {
-            let (noun, left) = (plural(clients, "client"), replies_left(replies));
-            log::warn!("{clients} {noun} cut off by the stop{left}");
+            let (clients, left) = (plural(clients, "client"), replies_left(replies));
+            log::warn!("{clients} cut off by the stop{left}");
         }
         let deadline = Instant::now() + SHOW_WITHIN;
         self.terminal.finish(deadline, self.clock.text());

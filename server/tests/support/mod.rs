@@ -194,8 +194,10 @@ impl Server {
 
     /// Waits until so many clients are connected, by its own account.
     pub fn wait_for_clients(&mut self, count: usize) {
-        let noun = if count == 1 { "client" } else { "clients" };
-        let start = format!("{count} {noun} connected, ");
+        let start = format!(
+            "{} connected, ",
+            common::units::plural(count as u64, "client")
+        );
         wait_until(&start, || self.figures().starts_with(&start).then_some(()));
     }
 

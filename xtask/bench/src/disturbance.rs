@@ -1,7 +1,9 @@
 //! How much the machine had to do beside what is measured.
 
-use std::fs;
 use std::time::Instant;
+
+use procfs::process::Process;
+use procfs::{CurrentSI as _, KernelStats};
 
 /// What the machine's CPUs, and our part of it, have done so far; in ticks of 10 ms.
 #[derive(Debug)]
@@ -36,29 +38,15 @@ impl Watch {
 
 /// CPU time of all but us, our children that have ended, and the server.
 fn foreign(server: u32) -> Option<u64> {
-    let machine = fs::read_to_string("/proc/stat").ok()?;
-    // user, nice, system, idle, iowait, irq, softirq, steal
-    let fields: Vec<u64> = numbers(machine.lines().next()?.strip_prefix("cpu")?);
-    let busy = fields.iter().take(8).sum::<u64>() - fields.get(3)? - fields.get(4)?;
-    let ours = process(&format!("/proc/{}/stat", std::process::id()))?;
-    let servers = process(&format!("/proc/{server}/stat"))?;
-    let ours: u64 = ours.iter().sum();
+    let cpu = KernelStats::current().ok()?.total;
+    let interrupts = [cpu.irq, cpu.softirq, cpu.steal].into_iter().flatten();
+    let busy = cpu.user + cpu.nice + cpu.system + interrupts.sum::<u64>();
+    let own = Process::myself().ok()?.stat().ok()?;
+    // Of children that have been waited for as well.
+    let ours = own.utime + own.stime + (own.cutime + own.cstime).unsigned_abs();
     // The server's own; its children, if it has any, have nothing to do.
-    let servers: u64 = servers[..2].iter().sum();
-    Some(busy.saturating_sub(ours + servers))
-}
-
-/// utime, stime, and those of children that have been waited for.
-fn process(stat: &str) -> Option<[u64; 4]> {
-    let text = fs::read_to_string(stat).ok()?;
-    // The name, in parentheses, may hold anything.
-    let fields = text.get(text.rfind(')')? + 4..)?;
-    numbers(fields).get(10..14)?.try_into().ok()
-}
-
-fn numbers(text: &str) -> Vec<u64> {
-    let number = |word: &str| word.parse().unwrap_or(0);
-    text.split_whitespace().map(number).collect()
+    let server = Process::new(server.try_into().ok()?).ok()?.stat().ok()?;
+    Some(busy.saturating_sub(ours + server.utime + server.stime))
 }
 
 #[cfg(test)]
@@ -67,10 +55,13 @@ mod tests {
 
     #[test]
     fn our_own_work_is_not_foreign() {
-        let own = format!("/proc/{}/stat", std::process::id());
-        let before = process(&own).unwrap();
+        let own = || {
+            let stat = Process::myself().unwrap().stat().unwrap();
+            stat.utime + stat.stime
+        };
+        let before = own();
         let watch = Watch::begin(1);
-        while process(&own).unwrap()[..2].iter().sum::<u64>() < before[0] + before[1] + 10 {}
+        while own() < before + 10 {}
         let others = watch.end().unwrap();
         assert!((0.0..=1.0).contains(&others));
     }

@@ -22,17 +22,22 @@ mod table;
 mod targets;
 mod turns;
 
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::process::{Command, ExitCode};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::args;
+use common::output::Output;
+use fastrand::Rng;
+use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use measure::{Machine, Sample};
-use options::{Asked, COMMAND, Options};
+use options::{COMMAND, Options};
 use output::{About, Server};
 use results::Results;
 use setting::Setting;
@@ -44,10 +49,10 @@ const SPARE_DESCRIPTORS: usize = 100;
 const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args_os().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Print(text)) => return args::print(&text),
-        Err(error) => return COMMAND.refuse(&error),
+    let options = match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
+        Ok(options) if options.list => return args::print(&options::list()),
+        Ok(options) => options,
+        Err(code) => return code,
     };
     match bench(options) {
         Ok(code) => code,
@@ -65,17 +70,19 @@ fn bench(options: Options) -> Result<ExitCode, String> {
         flag.map_err(|error| format!("cannot handle signals: {error}"))?;
     }
     let mut run = Run::new(options)?;
-    let mut progress = Progress::new(&run);
-    for round in 0..run.options.rounds {
-        run.shuffle();
+    let outputs = Outputs::create(&run.options)?;
+    check_directory(&run.options.dir)?;
+    let progress = progress_bar(&run);
+    for round in 0..run.options.rounds() {
+        run.rng.shuffle(&mut run.tasks);
         for at in 0..run.tasks.len() {
             if interrupted.load(Ordering::Relaxed) {
-                progress.clear();
-                run.show()?;
+                progress.finish_and_clear();
+                run.show(outputs)?;
                 return Ok(ExitCode::from(EXIT_INTERRUPTED));
             }
             let task = run.tasks[at];
-            progress.show(round, task);
+            progress.set_message(format!("round {}: {}", round + 1, task.name()));
             if let Err(why) = run.perform(task) {
                 // Ctrl-C reaches the client as well.
                 if !interrupted.load(Ordering::Relaxed) && !run.about.left_out.contains(&why) {
@@ -83,15 +90,27 @@ fn bench(options: Options) -> Result<ExitCode, String> {
                     run.failed = true;
                 }
             }
+            progress.inc(1);
         }
     }
-    progress.clear();
-    run.show()?;
+    progress.finish_and_clear();
+    run.show(outputs)?;
     Ok(if run.failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// One error for all servers, if their logs cannot be there.
+fn check_directory(dir: &Path) -> Result<(), String> {
+    match tempfile::tempdir_in(dir) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!(
+            "-dir {}: {error}; give a directory that can be written to",
+            dir.display()
+        )),
+    }
 }
 
 /// One thing to measure.
@@ -102,12 +121,32 @@ enum Task {
     Turns,
 }
 
+/// The files that are written in the end, opened before the first measurement.
+struct Outputs {
+    json: Option<Output>,
+    page: Option<Output>,
+}
+
+impl Outputs {
+    fn create(options: &Options) -> Result<Self, String> {
+        let json = options.json.as_deref();
+        let json_file = json.map(|path| Output::create("json", path, &[]));
+        let others: Vec<_> = json.into_iter().collect();
+        let page = options.page.as_deref();
+        let page_file = page.map(|path| Output::create("page", path, &others));
+        Ok(Self {
+            json: json_file.transpose()?,
+            page: page_file.transpose()?,
+        })
+    }
+}
+
 struct Run {
     options: Options,
     about: About,
     tasks: Vec<Task>,
     results: Results,
-    random: u64,
+    rng: Rng,
     failed: bool,
 }
 
@@ -117,8 +156,8 @@ impl Run {
         let mut about = About {
             date: date(),
             machine: None,
-            rounds: options.rounds,
-            seconds: options.time.as_secs_f64(),
+            rounds: options.rounds(),
+            seconds: options.time().as_secs_f64(),
             seed: options.seed,
             measurements: 0,
             disturbed: 0,
@@ -144,7 +183,7 @@ impl Run {
                 version,
                 promise,
             });
-            for &setting in &options.settings {
+            for &setting in &options.settings() {
                 let connections = setting.connections + setting.idle;
                 let why = if connections > subject.most_connections {
                     "too many clients for it"
@@ -160,7 +199,7 @@ impl Run {
         let has_server = about.servers.iter().any(|server| server.name == "server");
         tasks.extend(has_server.then_some(Task::Turns));
         Ok(Self {
-            random: options.seed,
+            rng: Rng::with_seed(options.seed),
             options,
             about,
             tasks,
@@ -169,31 +208,14 @@ impl Run {
         })
     }
 
-    /// Fisher and Yates.
-    fn shuffle(&mut self) {
-        for last in (1..self.tasks.len()).rev() {
-            let other = self.random(last as u64 + 1) as usize;
-            self.tasks.swap(last, other);
-        }
-    }
-
-    /// Below `bound`, by `SplitMix64`: good enough for an order.
-    fn random(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
     fn perform(&mut self, task: Task) -> Result<(), String> {
-        let time = self.options.time;
+        let time = self.options.time();
         match task {
             Task::Load(place, setting) => {
                 let subject = &SUBJECTS[place];
                 let measure = || measure::measure(subject, setting, time, &self.options.dir);
                 let mut best = measure();
-                for _ in 0..self.options.retries {
+                for _ in 0..self.options.retries() {
                     // A client that hardly got a CPU may have nothing to tell at all.
                     let disturbance = match &best {
                         Ok(sample) if !sample.is_disturbed() => break,
@@ -208,7 +230,7 @@ impl Run {
                 self.results.add(setting, place, best?);
             }
             Task::Turns => {
-                let five_first = self.random(2) == 0;
+                let five_first = self.rng.bool();
                 let server = SUBJECTS.iter().find(|subject| subject.name == "server");
                 let server = server.ok_or("no server")?;
                 let turns = turns::measure(server, time, five_first, &self.options.dir)?;
@@ -219,7 +241,7 @@ impl Run {
     }
 
     /// Prints the figures and writes what files were asked for.
-    fn show(&mut self) -> Result<(), String> {
+    fn show(&mut self, outputs: Outputs) -> Result<(), String> {
         let machine = |sample: &Sample| Machine {
             // The client knows but the one that it was given.
             cpus: std::thread::available_parallelism().map_or(1, usize::from) as u64,
@@ -229,29 +251,29 @@ impl Run {
         let all = self.results.samples();
         self.about.measurements = all.clone().count();
         self.about.disturbed = all.filter(|s| s.is_disturbed()).count();
-        let verdicts = targets::judge(&self.results);
+        let verdicts = targets::judge(&self.results, self.options.quick);
         let text = format!(
-            "{}\n{}{}",
+            "{}\n{}\n{}{}",
             self.about,
+            table::promises(&self.about.servers),
             table::figures(&self.results),
-            table::targets(&verdicts)
+            table::targets(&verdicts, self.options.quick)
         );
         // A reader that has gone is no error.
         _ = io::stdout().write_all(text.as_bytes());
         let files = [
             (
-                &self.options.json,
+                outputs.json,
                 output::json(&self.about, &self.results, &verdicts),
             ),
             (
-                &self.options.page,
-                page::page(&self.about, &self.results, &verdicts),
+                outputs.page,
+                page::page(&self.about, &self.results, &verdicts, self.options.quick),
             ),
         ];
-        for (path, text) in files {
-            if let Some(path) = path {
-                fs::write(path, text)
-                    .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        for (file, text) in files {
+            if let Some(file) = file {
+                file.fill(|out| out.write_all(text.as_bytes()))?;
             }
         }
         Ok(())
@@ -260,49 +282,28 @@ impl Run {
 
 /// UTC, to the minute.
 fn date() -> String {
-    let said = Command::new("date")
-        .args(["-u", "+%Y-%m-%d %H:%M UTC"])
-        .output();
-    said.map_or(String::new(), |said| {
-        String::from_utf8_lossy(&said.stdout).trim().to_owned()
-    })
+    let now = OffsetDateTime::now_utc();
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    // It formats any time there is.
+    now.format(format).unwrap_or_default()
 }
 
-/// A line on the terminal that says how far it is.
-struct Progress {
-    shown: bool,
-    total: usize,
-    done: usize,
+/// A bar on the terminal that says how far it is, and how long it still takes; nothing elsewhere.
+fn progress_bar(run: &Run) -> ProgressBar {
+    let total = run.tasks.len() * run.options.rounds();
+    let bar = ProgressBar::new(total as u64);
+    let template = "{bar:30} {pos}/{len}  {msg}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+    }
+    bar
 }
 
-impl Progress {
-    fn new(run: &Run) -> Self {
-        Self {
-            shown: io::stderr().is_terminal(),
-            total: run.tasks.len() * run.options.rounds,
-            done: 0,
-        }
-    }
-
-    fn show(&mut self, round: usize, task: Task) {
-        if self.shown {
-            let what = match task {
-                Task::Load(place, setting) => format!("{} at {setting}", SUBJECTS[place].name),
-                Task::Turns => "the turn-taking client".to_owned(),
-            };
-            let (done, total) = (self.done, self.total);
-            _ = write!(
-                io::stderr(),
-                "\r\x1b[K{done}/{total}, round {}: {what}",
-                round + 1
-            );
-        }
-        self.done += 1;
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            _ = write!(io::stderr(), "\r\x1b[K");
+impl Task {
+    fn name(self) -> String {
+        match self {
+            Self::Load(place, setting) => format!("{} at {setting}", SUBJECTS[place].name),
+            Self::Turns => "the turn-taking client".to_owned(),
         }
     }
 }

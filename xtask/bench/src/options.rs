@@ -1,16 +1,16 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::args::{Command, Given, Invocation, Opt, UsageError};
+use common::args::{Command, Given, Opt, Take, UsageError};
 
 use crate::setting::{QUICK, Setting};
 use crate::subject::SUBJECTS;
 
-pub(crate) const COMMAND: Command = Command {
+pub(crate) const COMMAND: Command<Options> = Command {
     name: "bench",
     usage: "[options]",
     about: "Measures this server beside its peers, with the same client, in short rounds in \
@@ -20,34 +20,85 @@ pub(crate) const COMMAND: Command = Command {
         opt(
             &["quick"],
             "",
-            "about a minute: two rounds of 0.3 s at 50x1, 50x16, 50x128 and 1000x1, 21 bytes (no)",
+            "about a minute: two rounds of 0.3 s at 50x1, 50x16, 50x128 and 1000x1, 21 bytes; too noisy to \
+             judge targets by",
+            |o, _| {
+                o.quick = true;
+                Ok(())
+            },
         ),
-        opt(&["only"], "NAMES", "servers, separated by commas (all)"),
+        opt(
+            &["only"],
+            "NAMES",
+            "servers, separated by commas (default all)",
+            |o, v| subjects(v).map(|it| o.subjects = it),
+        ),
         opt(
             &["settings"],
             "NAMES",
             "loads, separated by commas: CONNECTIONSxUNANSWERED, +IDLE for idle clients beside \
-             them, :BYTES for one length of message, e.g. 50x16,50x1+18000:21 (all)",
+             them, :BYTES for one length of message, e.g. 50x16,50x1+18000:21 (default all)",
+            |o, v| settings_of(v).map(|it| o.settings = Some(it)),
         ),
-        opt(&["rounds"], "N", "how often each is measured (7)"),
-        opt(&["seconds"], "TIME", "for how long each time (500ms)"),
+        opt(
+            &["rounds"],
+            "N",
+            "how often each is measured (default 7)",
+            |o, v| {
+                v.number("a number of rounds", 1..=1000)
+                    .map(|it| o.rounds = Some(it))
+            },
+        ),
+        opt(
+            &["seconds"],
+            "TIME",
+            "for how long each time (default 500ms)",
+            |o, v| v.time(POSSIBLE).map(|it| o.time = Some(it)),
+        ),
         opt(
             &["retries"],
             "N",
-            "how often a measurement is repeated that other processes disturb (2; -quick: 0)",
+            "how often a measurement is repeated that other processes disturb (default 2; -quick: 0)",
+            |o, v| v.number("a number", 0..=100).map(|it| o.retries = Some(it)),
         ),
-        opt(&["seed"], "N", "repeat the order of another run (the time)"),
-        opt(&["json"], "FILE", "write all figures there (no)"),
-        opt(&["page"], "FILE", "write a page of HTML with bars (no)"),
+        opt(
+            &["seed"],
+            "N",
+            "repeat the order of another run (default the time)",
+            |o, v| v.number("a seed", 0..=u64::MAX).map(|it| o.seed = it),
+        ),
+        opt(
+            &["json"],
+            "FILE",
+            "write all figures there (default: none)",
+            |o, v| v.path().map(|it| o.json = Some(it)),
+        ),
+        opt(
+            &["page"],
+            "FILE",
+            "write a page of HTML with bars (default: none)",
+            |o, v| v.path().map(|it| o.page = Some(it)),
+        ),
         opt(
             &["dir"],
             "DIR",
-            "where the servers write their logs; a disk, to measure syncing (the directory for \
+            "where the servers write their logs; a disk, to measure syncing (default the directory for \
              temporary files)",
+            |o, v| v.path().map(|it| o.dir = it),
         ),
-        opt(&["list"], "", "name all servers and loads, and exit"),
+        opt(
+            &["list"],
+            "",
+            "name all servers and loads, and exit",
+            |o, _| {
+                o.list = true;
+                Ok(())
+            },
+        ),
     ],
-    operands: false,
+    commands: &[],
+    operand: None,
+    check: |_| Ok(()),
     examples: &[
         ("cargo xtask bench -quick", "the usual loads, in a minute"),
         (
@@ -63,81 +114,86 @@ pub(crate) const COMMAND: Command = Command {
             2 usage, 130 interrupted (what was measured until then is shown).",
 };
 
-const fn opt(names: &'static [&'static str], value: &'static str, help: &'static str) -> Opt {
-    Opt { names, value, help }
+const fn opt(
+    names: &'static [&'static str],
+    value: &'static str,
+    help: &'static str,
+    take: Take<Options>,
+) -> Opt<Options> {
+    Opt {
+        names,
+        value,
+        help,
+        take,
+    }
 }
+
+/// How long a measurement may last.
+const POSSIBLE: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
 
 /// What to measure.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// A choice that is too short to judge by.
+    pub(crate) quick: bool,
+    /// Name what there is, and measure nothing.
+    pub(crate) list: bool,
     /// Places in [`SUBJECTS`].
     pub(crate) subjects: Vec<usize>,
-    pub(crate) settings: Vec<Setting>,
-    pub(crate) rounds: usize,
-    /// For how long each.
-    pub(crate) time: Duration,
-    pub(crate) retries: usize,
+    settings: Option<Vec<Setting>>,
+    rounds: Option<usize>,
+    time: Option<Duration>,
+    retries: Option<usize>,
     pub(crate) seed: u64,
     pub(crate) json: Option<PathBuf>,
     pub(crate) page: Option<PathBuf>,
     pub(crate) dir: PathBuf,
 }
 
-/// What a command line asks for.
-#[derive(Debug)]
-pub(crate) enum Asked {
-    Run(Options),
-    Print(String),
-}
-
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, UsageError> {
-    let given = match COMMAND.parse(args)? {
-        Invocation::Print(text) => return Ok(Asked::Print(text)),
-        Invocation::Run(given) => given,
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let mut options = Options {
-        subjects: (0..SUBJECTS.len()).collect(),
-        settings: Setting::all(),
-        rounds: 7,
-        time: Duration::from_millis(500),
-        retries: 2,
-        seed: now.map_or(1, |now| now.as_secs()),
-        json: None,
-        page: None,
-        dir: std::env::temp_dir(),
-    };
-    if given.iter().any(|given| given.name == "quick") {
-        options.settings = settings(QUICK).unwrap_or_default();
-        options.settings.retain(|setting| setting.bytes == 21);
-        (options.rounds, options.retries) = (2, 0);
-        options.time = Duration::from_millis(300);
-    }
-    for given in &given {
-        match given.name {
-            "quick" => {}
-            "only" => options.subjects = subjects(given)?,
-            "settings" => {
-                let chosen = settings(&given.text()?);
-                options.settings = chosen.ok_or_else(|| {
-                    given.unexpected("loads as -list names them, separated by commas")
-                })?;
-            }
-            "rounds" => options.rounds = given.number("a number of rounds", 1..=1000)?,
-            "seconds" => {
-                let possible = Duration::from_millis(50)..=Duration::from_secs(60);
-                options.time = given.time(possible)?;
-            }
-            "retries" => options.retries = given.number("a number", 0..=100)?,
-            "seed" => options.seed = given.number("a seed", 0..=u64::MAX)?,
-            "json" => options.json = Some(given.path()?),
-            "page" => options.page = Some(given.path()?),
-            "dir" => options.dir = given.path()?,
-            "list" => return Ok(Asked::Print(list())),
-            other => unreachable!("-{other} is in the table but not here"),
+impl Default for Options {
+    fn default() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            quick: false,
+            list: false,
+            subjects: (0..SUBJECTS.len()).collect(),
+            settings: None,
+            rounds: None,
+            time: None,
+            retries: None,
+            seed: now.map_or(1, |now| now.as_secs()),
+            json: None,
+            page: None,
+            dir: std::env::temp_dir(),
         }
     }
-    Ok(Asked::Run(options))
+}
+
+impl Options {
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        self.settings.clone().unwrap_or_else(|| {
+            if !self.quick {
+                return Setting::all();
+            }
+            let mut quick = settings(QUICK).unwrap_or_default();
+            quick.retain(|setting| setting.bytes == 21);
+            quick
+        })
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 2 } else { 7 })
+    }
+
+    /// For how long each.
+    pub(crate) fn time(&self) -> Duration {
+        let usual = if self.quick { 300 } else { 500 };
+        self.time.unwrap_or(Duration::from_millis(usual))
+    }
+
+    pub(crate) fn retries(&self) -> usize {
+        self.retries.unwrap_or(if self.quick { 0 } else { 2 })
+    }
 }
 
 fn subjects(given: &Given) -> Result<Vec<usize>, UsageError> {
@@ -145,6 +201,11 @@ fn subjects(given: &Given) -> Result<Vec<usize>, UsageError> {
     let place = |name: &str| SUBJECTS.iter().position(|subject| subject.name == name);
     let places: Option<Vec<_>> = names.split(',').map(place).collect();
     places.ok_or_else(|| given.unexpected("servers as -list names them, separated by commas"))
+}
+
+fn settings_of(given: &Given) -> Result<Vec<Setting>, UsageError> {
+    let chosen = settings(&given.text()?);
+    chosen.ok_or_else(|| given.unexpected("loads as -list names them, separated by commas"))
 }
 
 /// None if one of the names means nothing.
@@ -166,7 +227,8 @@ fn settings(names: &str) -> Option<Vec<Setting>> {
     Some(chosen)
 }
 
-fn list() -> String {
+/// The text of `-list`.
+pub(crate) fn list() -> String {
     let mut text = "Servers, and where a message is when it is acknowledged:\n".to_owned();
     for subject in SUBJECTS {
         _ = writeln!(text, "  {:15} {}", subject.name, subject.promise);
@@ -180,10 +242,12 @@ fn list() -> String {
 
 #[cfg(test)]
 mod tests {
+    use common::args::Asked;
+
     use super::*;
 
     fn run(args: &[&str]) -> Options {
-        match parse(args.iter().map(OsString::from)).unwrap() {
+        match COMMAND.parse(Options::default(), args).unwrap() {
             Asked::Run(options) => options,
             Asked::Print(text) => panic!("{text}"),
         }
@@ -213,21 +277,22 @@ mod tests {
         ]);
         let names: Vec<_> = options.subjects.iter().map(|i| SUBJECTS[*i].name).collect();
         assert_eq!(names, ["floor", "server-sync"]);
-        let settings: Vec<_> = options.settings.iter().map(Setting::to_string).collect();
+        let settings = options.settings();
+        let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
         assert_eq!(settings, ["50x1+18000:21", "50x1+18000:1000", "50x16:21"]);
-        assert_eq!((options.rounds, options.retries, options.seed), (3, 1, 7));
-        assert_eq!(options.time, Duration::from_millis(1500));
+        assert_eq!(
+            (options.rounds(), options.retries(), options.seed),
+            (3, 1, 7)
+        );
+        assert_eq!(options.time(), Duration::from_millis(1500));
         let paths = [options.json, options.page, Some(options.dir)];
         assert_eq!(paths, ["a", "b", "c"].map(|path| Some(path.into())));
     }
 
     #[test]
     fn quick_is_a_choice_of_loads() {
-        let settings: Vec<_> = run(&["-quick"])
-            .settings
-            .iter()
-            .map(Setting::to_string)
-            .collect();
+        let settings = run(&["-quick"]).settings();
+        let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
         assert_eq!(settings, ["50x1:21", "50x16:21", "50x128:21", "1000x1:21"]);
     }
 
@@ -241,14 +306,14 @@ mod tests {
             &["-seconds", "0"],
             &["now"],
         ] {
-            let args: Vec<_> = args.iter().map(OsString::from).collect();
-            assert!(parse(args.clone()).is_err(), "{args:?}");
+            let parsed = COMMAND.parse(Options::default(), args);
+            assert!(parsed.is_err(), "{args:?}");
         }
     }
 
     #[test]
     fn help_and_list_fit_a_terminal() {
-        for line in COMMAND.help().lines().chain(list().lines()) {
+        for line in COMMAND.help_of(80).lines().chain(list().lines()) {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }

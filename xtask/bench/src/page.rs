@@ -19,10 +19,16 @@ th { color: GrayText } td:first-child, th:first-child { text-align: left }
 .own { background: #2f7dd1 } .floor { background: #3a9a5b }
 .ok { color: #3a9a5b } .missed { color: #d1452f; font-weight: bold }
 .wide { overflow-x: auto }
+.legend .bar { display: inline-block; width: 14px; height: 10px; margin-left: 1rem }
 ";
 
+/// What the colours and the sign mean.
+const LEGEND: &str = "<p class=\"legend\"><span class=\"bar own\"></span> this server, in its variants \
+    <span class=\"bar floor\"></span> the floor: answers and keeps nothing \
+    <span class=\"bar\"></span> peers &nbsp; » the bar is cut: its figure lies beyond the scale</p>\n";
+
 /// The whole page.
-pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict]) -> String {
+pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict], quick: bool) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -32,8 +38,14 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict]) -> St
             .trim_end()
             .replace('\n', "<br>\n")
     );
+    promises(&mut html, about);
     html.push_str("<h2>Targets</h2>\n");
-    targets(&mut html, verdicts);
+    if quick {
+        _ = writeln!(html, "<p>{}</p>", table::NOT_JUDGED);
+    } else {
+        targets(&mut html, verdicts);
+    }
+    html.push_str(LEGEND);
     for setting in results.settings() {
         _ = writeln!(html, "<h2>{}</h2>", setting.title());
         let cells = results.at(setting);
@@ -52,7 +64,15 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         html.push_str("<h3>Figures</h3>\n");
         rows(&mut html, &table::rows(results, setting));
     }
-    html.push_str("<h2>Where a message is when it is acknowledged</h2>\n<table>\n");
+    html.push_str("</body></html>\n");
+    html
+}
+
+/// What each server's acknowledgement means: the figures compare different promises.
+fn promises(html: &mut String, about: &About) {
+    html.push_str(
+        "<h2>Where a message is when it is acknowledged</h2>\n<div class=\"wide\"><table>\n",
+    );
     for server in &about.servers {
         let (name, promise) = (server.name, escape(server.promise));
         let version = escape(&server.version);
@@ -61,8 +81,7 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict]) -> St
             "<tr><td>{name}<td style=\"text-align:left\">{promise}<td>{version}"
         );
     }
-    html.push_str("</table>\n</body></html>\n");
-    html
+    html.push_str("</table></div>\n");
 }
 
 /// A bar for each server. What is far above the rest is cut at its end, and its figure says so.

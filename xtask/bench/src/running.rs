@@ -118,11 +118,8 @@ impl Running {
 
     /// Memory of the program's own, in bytes: no files, and nothing of the kernel's.
     pub(crate) fn own_memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("RssAnon:"))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kib * 1024)
+        let process = procfs::process::Process::new(self.pid().try_into().ok()?).ok()?;
+        Some(process.status().ok()?.rssanon? * 1024)
     }
 }
 

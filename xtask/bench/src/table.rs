@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use common::units::{latency, rate};
+
+use crate::output::Server;
 use crate::results::{Cell, Results};
 use crate::setting::Setting;
 use crate::targets::{Limit, Verdict};
@@ -45,16 +48,16 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
     for cell in results.at(setting) {
         let mut row = vec![
             cell.server.to_owned(),
-            count(cell.messages_per_s),
+            rate(cell.messages_per_s),
             format!("{:.0} %", cell.spread * 100.0),
             ratio(|cell| cell.messages_per_s, &cell),
-            time(cell.cpu_ns()),
-            time(cell.user_ns),
-            time(cell.system_ns),
+            latency(cell.cpu_ns()),
+            latency(cell.user_ns),
+            latency(cell.system_ns),
             ratio(Cell::cpu_ns, &cell),
-            time(cell.p50_ns as f64),
-            time(cell.p99_ns as f64),
-            time(cell.p99_9_ns as f64),
+            latency(cell.p50_ns as f64),
+            latency(cell.p99_ns as f64),
+            latency(cell.p99_9_ns as f64),
             format!("{:.1} MiB", cell.peak_memory_bytes as f64 / 1_048_576.0),
         ];
         row.extend(
@@ -66,8 +69,25 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
     rows
 }
 
+/// What each server's acknowledgement means.
+pub(crate) fn promises(servers: &[Server]) -> String {
+    let mut text = "where a message is when it is acknowledged\n".to_owned();
+    let width = servers.iter().map(|server| server.name.len()).max();
+    let width = width.unwrap_or(0);
+    for Server { name, promise, .. } in servers {
+        _ = writeln!(text, "  {name:width$}  {promise}");
+    }
+    text
+}
+
+/// Why a quick run gives no verdict.
+pub(crate) const NOT_JUDGED: &str = "targets are not judged: -quick is too short for that, the noise is larger than what they ask for";
+
 /// The targets that were measured: what was to be reached, what was, and whether that is enough.
-pub(crate) fn targets(verdicts: &[Verdict]) -> String {
+pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
+    if quick {
+        return format!("{NOT_JUDGED}\n");
+    }
     let mut rows = vec![
         ["target", "at", "limit", "reached", ""]
             .map(str::to_owned)
@@ -123,58 +143,9 @@ fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// `4.56 µs` and so on, to three digits.
-pub(crate) fn time(ns: f64) -> String {
-    let (value, unit) = match ns {
-        ..1e3 => (ns, "ns"),
-        ..1e6 => (ns / 1e3, "µs"),
-        ..1e9 => (ns / 1e6, "ms"),
-        _ => (ns / 1e9, "s"),
-    };
-    let decimals = match value {
-        ..10.0 => 2,
-        ..100.0 => 1,
-        _ => 0,
-    };
-    format!("{value:.decimals$} {unit}")
-}
-
-/// `1,234,567`.
-fn count(n: f64) -> String {
-    let digits = format!("{n:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        for (n, expected) in [
-            (0.0, "0"),
-            (999.4, "999"),
-            (1000.0, "1,000"),
-            (1e7, "10,000,000"),
-        ] {
-            assert_eq!(count(n), expected);
-        }
-        for (ns, expected) in [
-            (0.0, "0.00 ns"),
-            (46.0, "46.0 ns"),
-            (4560.0, "4.56 µs"),
-            (2e9, "2.00 s"),
-        ] {
-            assert_eq!(time(ns), expected);
-        }
-    }
 
     #[test]
     fn columns_line_up() {

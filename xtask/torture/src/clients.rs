@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::running::{Server, folder};
-use crate::{Outcome, Random};
+use fastrand::Rng;
+
+use crate::outcome::Outcome;
 
 /// The server's memory, in KiB: for itself, and for each client that says nothing.
 const OWN_KIB: u64 = 64 << 10;
@@ -92,7 +94,7 @@ fn check_memory(outcome: &mut Outcome, server: &Server, clients: u64) {
     outcome.remark(format_args!("{} MiB", peak >> 10));
 }
 
-pub(crate) fn in_a_row(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn in_a_row(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
     for n in 0..10_000 {
@@ -107,7 +109,7 @@ pub(crate) fn in_a_row(_: &mut Random) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-pub(crate) fn silent(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn silent(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
     let (alone, _) = best_p99(server.address, Duration::MAX)?;
@@ -126,7 +128,7 @@ pub(crate) fn silent(_: &mut Random) -> Result<Outcome, String> {
 }
 
 /// Clients that send a byte now and then, and one that reads one now and then.
-pub(crate) fn slow(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn slow(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let (alone, _) = best_p99(server.address, Duration::MAX)?;
@@ -155,7 +157,7 @@ pub(crate) fn slow(_: &mut Random) -> Result<Outcome, String> {
 }
 
 /// Full speed, and it takes its replies.
-pub(crate) fn flooder(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn flooder(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let flooder = TcpStream::connect(server.address).map_err(text)?;
@@ -179,7 +181,7 @@ pub(crate) fn flooder(_: &mut Random) -> Result<Outcome, String> {
 }
 
 /// Tries to send 100 MB and reads no reply.
-pub(crate) fn deaf(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn deaf(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let (alone, _) = best_p99(server.address, Duration::MAX)?;
@@ -204,7 +206,7 @@ pub(crate) fn deaf(_: &mut Random) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-pub(crate) fn endless_line(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn endless_line(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let mut client = TcpStream::connect(server.address).map_err(text)?;

@@ -12,7 +12,9 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::numbered::{Account, Load, verify};
 use crate::running::{self, Server, folder, log, script};
-use crate::{Outcome, Random};
+use fastrand::Rng;
+
+use crate::outcome::Outcome;
 
 /// How often the server is killed on the same log, and the log renamed under the same server.
 const KILLS: u32 = 10;
@@ -29,8 +31,8 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Up to so many milliseconds, to the microsecond.
-fn pause_below(random: &mut Random, millis: u64) {
-    thread::sleep(Duration::from_micros(random.below(1000 * millis)));
+fn pause_below(random: &mut Rng, millis: u64) {
+    thread::sleep(Duration::from_micros(random.u64(..1000 * millis)));
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {
@@ -50,7 +52,7 @@ fn check(accounts: &[Account], path: &Path) -> Result<Outcome, String> {
 }
 
 /// Killed at a random moment, started again on the same log, killed again.
-pub(crate) fn crash(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn crash(random: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let mut accounts = Vec::new();
     let mut torn_before = false;
@@ -64,7 +66,7 @@ pub(crate) fn crash(random: &mut Random) -> Result<Outcome, String> {
         if mended != torn_before {
             broken.push(format!("torn: {torn_before}, mended: {mended}"));
         }
-        let load = Load::start(server.address, 50, 1 + random.below(64) as usize).map_err(text)?;
+        let load = Load::start(server.address, 50, 1 + random.u64(..64) as usize).map_err(text)?;
         pause_below(random, 50);
         server.kill()?;
         accounts.extend(load.wait().map_err(text)?);
@@ -90,10 +92,10 @@ fn ends_torn(path: &Path) -> Result<bool, String> {
 }
 
 /// Told to stop at a random moment.
-pub(crate) fn stop(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn stop(random: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
-    let load = Load::start(server.address, 50, 1 + random.below(256) as usize).map_err(text)?;
+    let load = Load::start(server.address, 50, 1 + random.u64(..256) as usize).map_err(text)?;
     pause_below(random, 200);
     let (status, took) = server.stop()?;
     let mut outcome = check(&load.wait().map_err(text)?, &log(folder.path()))?;
@@ -107,10 +109,10 @@ pub(crate) fn stop(random: &mut Random) -> Result<Outcome, String> {
 fn fill_and_free(
     mut server: Server,
     mut file: File,
-    random: &mut Random,
+    random: &mut Rng,
     free: impl FnOnce(&Server) -> Result<(), String>,
 ) -> Result<Outcome, String> {
-    let load = Load::start(server.address, 20, 1 + random.below(64) as usize).map_err(text)?;
+    let load = Load::start(server.address, 20, 1 + random.u64(..64) as usize).map_err(text)?;
     wait_until("errors", || load.errors() > 0)?;
     pause_below(random, 100);
     free(&server)?;
@@ -130,14 +132,14 @@ fn fill_and_free(
     Ok(outcome)
 }
 
-pub(crate) fn full_disk(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn full_disk(random: &mut Rng) -> Result<Outcome, String> {
     let mount = "unshare -rm mount -t tmpfs -o size=64k tmpfs /mnt";
     let possible = script(mount)?.stderr(Stdio::null()).status();
     if !possible.is_ok_and(|status| status.success()) {
         return Ok(Outcome::skipped("a tmpfs cannot be mounted"));
     }
     let folder = folder()?;
-    let ballast = 300_000 + random.below(600_000);
+    let ballast = 300_000 + random.u64(..600_000);
     let server = Server::start_script(
         folder.path(),
         &format!(
@@ -153,9 +155,9 @@ pub(crate) fn full_disk(random: &mut Random) -> Result<Outcome, String> {
     })
 }
 
-pub(crate) fn file_size_limit(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn file_size_limit(random: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
-    let blocks = 1 + random.below(2000);
+    let blocks = 1 + random.u64(..2000);
     let limited = format!("ulimit -S -f {blocks}; exec $SERVER -port 0 -quiet");
     let server = Server::start_script(folder.path(), &limited)?;
     let file = File::open(log(folder.path())).map_err(text)?;
@@ -169,10 +171,10 @@ pub(crate) fn file_size_limit(random: &mut Random) -> Result<Outcome, String> {
     })
 }
 
-pub(crate) fn rotation(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn rotation(random: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
-    let load = Load::start(server.address, 50, 1 + random.below(64) as usize).map_err(text)?;
+    let load = Load::start(server.address, 50, 1 + random.u64(..64) as usize).map_err(text)?;
     let mut all = Vec::new();
     let mut old = Vec::new();
     for n in 0..ROTATIONS {
@@ -198,7 +200,7 @@ pub(crate) fn rotation(random: &mut Random) -> Result<Outcome, String> {
 }
 
 /// A pause of the whole process, with clients that go on sending.
-pub(crate) fn pause(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn pause(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "-keepalive 2 -idle-timeout 5")?;
     let load = Load::start(server.address, 50, 16).map_err(text)?;
@@ -216,7 +218,7 @@ pub(crate) fn pause(_: &mut Random) -> Result<Outcome, String> {
 }
 
 /// More clients than descriptors: nothing spins, nothing floods, and load goes on beside them.
-pub(crate) fn few_descriptors(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn few_descriptors(_: &mut Rng) -> Result<Outcome, String> {
     let folder = folder()?;
     let limited = "ulimit -n 64; exec $SERVER -port 0 -quiet";
     let mut server = Server::start_script(folder.path(), limited)?;
@@ -248,9 +250,9 @@ pub(crate) fn few_descriptors(_: &mut Random) -> Result<Outcome, String> {
 }
 
 /// The property test of the loop, with another seed and for longer.
-pub(crate) fn schedules(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn schedules(random: &mut Rng) -> Result<Outcome, String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-    let seed = random.below(u64::MAX);
+    let seed = random.u64(..);
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([
             "test",

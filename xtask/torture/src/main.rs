@@ -6,6 +6,7 @@
 //! - `faults`: those that break the server, its disk or its signals under load
 //! - `clients`: those that clients cause, and what others notice of them
 //! - `storms`: those that many clients cause together
+//! - `outcome`: what came of a fault
 //! - `running`: a server that was started
 //! - `numbered`: the load and the check of the log, which the tests use as well
 
@@ -14,19 +15,20 @@ mod faults;
 #[path = "../../../server/tests/support/numbered.rs"]
 #[allow(clippy::missing_docs_in_private_items)]
 mod numbered;
+mod outcome;
 mod running;
 mod storms;
 
-use std::fmt::{self, Write as _};
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::args::{self, Command, Invocation, LONGEST_TIME, Opt, UsageError};
-use numbered::Verdict;
+use common::args::{Command, LONGEST_TIME, Opt};
+use common::units::{count, plural, seconds};
+use fastrand::Rng;
+use outcome::Outcome;
 
-const COMMAND: Command = Command {
+const COMMAND: Command<Options> = Command {
     name: "torture",
     usage: "[options]",
     about: "Breaks things around the server, again and again, and checks that no acknowledged \
@@ -36,14 +38,21 @@ const COMMAND: Command = Command {
             names: &["seconds"],
             value: "TIME",
             help: "begin nothing new after so long (default 2m)",
+            take: |o, v| {
+                let possible = Duration::from_secs(1)..=LONGEST_TIME;
+                v.time(possible).map(|it| o.time = it)
+            },
         },
         Opt {
             names: &["seed"],
             value: "N",
             help: "where the random moments come from (default: another one each time, printed)",
+            take: |o, v| v.number("a number", 0..=u64::MAX).map(|it| o.seed = it),
         },
     ],
-    operands: false,
+    commands: &[],
+    operand: None,
+    check: |_| Ok(()),
     examples: &[
         ("cargo xtask torture", "two minutes of everything"),
         (
@@ -51,14 +60,32 @@ const COMMAND: Command = Command {
             "ten minutes, the same moments each time",
         ),
     ],
-    notes: "Exit codes: 0 every promise was kept, 1 one was not, 2 bad options.",
+    notes: "Exit codes: 0 every promise was kept, 1 one was not, 2 bad options, 5 none was broken, but \
+            the time was too short for some faults.",
 };
+
+/// Some faults were not provoked for want of time.
+const EXIT_INCOMPLETE: u8 = 5;
+
+struct Options {
+    time: Duration,
+    seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(120),
+            seed: fastrand::u64(..) >> 32,
+        }
+    }
+}
 
 /// A fault: what it is called, how often it is provoked at most, and how.
 struct Fault {
     name: &'static str,
     at_most: u32,
-    provoke: fn(&mut Random) -> Result<Outcome, String>,
+    provoke: fn(&mut Rng) -> Result<Outcome, String>,
 }
 
 /// In the order in which they are begun; then those that may come again do, in turns.
@@ -91,60 +118,12 @@ const FAULTS: &[Fault] = &[
 const fn fault(
     name: &'static str,
     at_most: u32,
-    provoke: fn(&mut Random) -> Result<Outcome, String>,
+    provoke: fn(&mut Rng) -> Result<Outcome, String>,
 ) -> Fault {
     Fault {
         name,
         at_most,
         provoke,
-    }
-}
-
-/// What came of a fault.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    /// How often it was provoked, if not once.
-    times: u32,
-    sent: u64,
-    acknowledged: u64,
-    lost: u64,
-    /// Broken promises.
-    broken: Vec<String>,
-    /// What was measured, or why it was not provoked.
-    note: String,
-    skipped: bool,
-}
-
-impl Outcome {
-    pub(crate) fn of(verdict: &Verdict) -> Self {
-        let mut outcome = Self {
-            sent: verdict.sent,
-            acknowledged: verdict.acknowledged,
-            lost: verdict.lost,
-            ..Self::default()
-        };
-        outcome.expect(verdict.is_good(), || format!("{verdict:?}"));
-        outcome
-    }
-
-    pub(crate) fn skipped(why: &str) -> Self {
-        Self {
-            note: format!("skipped: {why}"),
-            skipped: true,
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn remark(&mut self, what: fmt::Arguments<'_>) {
-        let comma = if self.note.is_empty() { "" } else { ", " };
-        // Writing to a String cannot fail.
-        _ = write!(self.note, "{comma}{what}");
-    }
-
-    pub(crate) fn expect(&mut self, kept: bool, what: impl FnOnce() -> String) {
-        if !kept {
-            self.broken.push(what());
-        }
     }
 }
 
@@ -168,18 +147,16 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let (time, seed) = match parse(std::env::args_os().skip(1)) {
-        Ok(Ok(asked)) => asked,
-        Ok(Err(text)) => return args::print(&text),
-        Err(error) => return COMMAND.refuse(&error),
+    let Options { time, seed } = match COMMAND.read(Options::default(), std::env::args_os().skip(1))
+    {
+        Ok(options) => options,
+        Err(code) => return code,
     };
     // Many clients, and the fuzzer replays by the seed as well.
     common::process::raise_descriptor_limit();
-    say(&format!(
-        "torture: {} s, -seed {seed}\n",
-        time.as_secs_f32()
-    ));
-    let mut random = Random(seed);
+    let length = seconds(time.as_secs_f64());
+    say(&format!("torture: {length}, -seed {seed}\n"));
+    let mut random = Rng::with_seed(seed);
     let deadline = Instant::now() + time;
     let mut rows: Vec<Row> = FAULTS.iter().map(|_| Row::default()).collect();
     loop {
@@ -206,28 +183,6 @@ fn main() -> ExitCode {
     report(&rows)
 }
 
-type Asked = Result<(Duration, u64), String>;
-
-/// Seconds and seed, or what to print instead.
-fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Asked, UsageError> {
-    let given = match COMMAND.parse(args)? {
-        Invocation::Print(text) => return Ok(Err(text)),
-        Invocation::Run(given) => given,
-    };
-    let (mut time, mut seed) = (
-        Duration::from_secs(120),
-        RandomState::new().hash_one(0) >> 32,
-    );
-    for option in &given {
-        match option.name {
-            "seconds" => time = option.time(Duration::from_secs(1)..=LONGEST_TIME)?,
-            "seed" => seed = option.number("a number", 0..=u64::MAX)?,
-            name => unreachable!("-{name} is in the table but not applied"),
-        }
-    }
-    Ok(Ok((time, seed)))
-}
-
 fn report(rows: &[Row]) -> ExitCode {
     let header = ["fault", "times", "sent", "acknowledged", "lost"];
     let mut table = line(header, "verdict");
@@ -240,7 +195,7 @@ fn report(rows: &[Row]) -> ExitCode {
             _ => "BROKEN",
         };
         let cells = [row.times.into(), total.sent, total.acknowledged, total.lost];
-        let [times, sent, acknowledged, lost] = cells.map(|n: u64| n.to_string());
+        let [times, sent, acknowledged, lost] = cells.map(count);
         let cells = [fault.name, &times, &sent, &acknowledged, &lost];
         let verdict = format!("{verdict:<8} {}", total.note);
         table += &line(cells, verdict.trim_end());
@@ -251,12 +206,35 @@ fn report(rows: &[Row]) -> ExitCode {
         }
     }
     _ = io::stdout().write_all(table.as_bytes());
-    let kept = |row: &Row| row.total.broken.is_empty();
-    if rows.iter().all(kept) {
-        ExitCode::SUCCESS
+    conclude(rows)
+}
+
+/// The last line, and the exit code that goes with it.
+fn conclude(rows: &[Row]) -> ExitCode {
+    let names = |is_meant: fn(&Row) -> bool| {
+        let meant = FAULTS.iter().zip(rows).filter(|(_, row)| is_meant(row));
+        let names: Vec<_> = meant.map(|(fault, _)| fault.name).collect();
+        names.join(", ")
+    };
+    let broken = names(|row| !row.total.broken.is_empty());
+    let left = names(|row| row.times == 0 && !row.total.skipped);
+    let lost: u64 = rows.iter().map(|row| row.total.lost).sum();
+    let acknowledged: u64 = rows.iter().map(|row| row.total.acknowledged).sum();
+    let sums = format!(
+        "{} acknowledged, {} lost",
+        plural(acknowledged, "message"),
+        count(lost)
+    );
+    let (text, code) = if !broken.is_empty() {
+        (format!("BROKEN: {broken}; {sums}"), ExitCode::FAILURE)
+    } else if !left.is_empty() {
+        let why = format!("none broken, but the time was too short for: {left}; {sums}");
+        (why, ExitCode::from(EXIT_INCOMPLETE))
     } else {
-        ExitCode::FAILURE
-    }
+        (format!("every promise was kept; {sums}"), ExitCode::SUCCESS)
+    };
+    _ = writeln!(io::stdout(), "torture: {text}");
+    code
 }
 
 fn line([fault, times, sent, acknowledged, lost]: [&str; 5], verdict: &str) -> String {
@@ -272,17 +250,4 @@ fn progress(what: &str) {
 
 fn say(text: &str) {
     _ = io::stderr().write_all(text.as_bytes());
-}
-
-/// Random numbers by a seed (`SplitMix64`).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
 }

@@ -1,6 +1,6 @@
 //! A server that was started, and how it ended.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -105,8 +106,10 @@ impl Server {
 
     /// Waits until so many clients are connected, by its own account.
     pub(crate) fn wait_for_clients(&mut self, count: usize) -> Result<(), String> {
-        let noun = if count == 1 { "client" } else { "clients" };
-        let start = format!("{count} {noun} connected, ");
+        let start = format!(
+            "{} connected, ",
+            common::units::plural(count as u64, "client")
+        );
         let deadline = Instant::now() + DEADLINE;
         while !self.figures()?.starts_with(&start) {
             if Instant::now() > deadline {
@@ -119,26 +122,21 @@ impl Server {
 
     /// CPU time used.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let stat = self.proc("stat");
-        let fields = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| rest.split_whitespace());
-        let ticks = fields.into_iter().flatten().skip(11).take(2);
+        let stat = self.proc().and_then(|process| process.stat().ok());
         // The kernel shows ticks of 1/100 s, whatever it counts in.
-        let ticks: u64 = ticks.filter_map(|n| n.parse::<u64>().ok()).sum();
-        Duration::from_millis(10 * ticks)
+        stat.map_or(Duration::ZERO, |stat| {
+            Duration::from_millis(10 * (stat.utime + stat.stime))
+        })
     }
 
     /// The most memory it has had, in KiB.
     pub(crate) fn peak_kib(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        kib.unwrap_or(u64::MAX)
+        let status = self.proc().and_then(|process| process.status().ok());
+        status.and_then(|status| status.vmhwm).unwrap_or(u64::MAX)
     }
 
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default()
+    fn proc(&self) -> Option<Process> {
+        Process::new(self.pid().as_raw_nonzero().get()).ok()
     }
 
     pub(crate) fn kill(mut self) -> Result<(), String> {

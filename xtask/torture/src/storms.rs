@@ -10,7 +10,9 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::running::{self, Server, folder, folder_in_memory, log};
-use crate::{Outcome, Random};
+use fastrand::Rng;
+
+use crate::outcome::Outcome;
 
 /// How many flooders there are.
 const FLOODERS: usize = 50;
@@ -28,17 +30,17 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Half a line each, then a reset, at a random moment while the server is busy with the line before.
-pub(crate) fn resets(random: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn resets(random: &mut Rng) -> Result<Outcome, String> {
     const RESETS: u64 = 5000;
     let folder = folder()?;
-    let options = if random.below(2) == 0 { "" } else { "-sync" };
+    let options = if random.u64(..2) == 0 { "" } else { "-sync" };
     let mut server = Server::start(folder.path(), options)?;
     for n in 0..RESETS {
         let mut client = TcpStream::connect(server.address).map_err(text)?;
         writeln!(client, "whole {n}").map_err(text)?;
         client.write_all(b"HALF").map_err(text)?;
         let begun = Instant::now();
-        let pause = Duration::from_nanos(random.below(400_000));
+        let pause = Duration::from_nanos(random.u64(..400_000));
         while begun.elapsed() < pause {}
         let reset = SockRef::from(&client).set_linger(Some(Duration::ZERO));
         reset.map_err(text)?;
@@ -63,7 +65,7 @@ pub(crate) fn resets(random: &mut Random) -> Result<Outcome, String> {
 
 /// A thousand clients that end their input together, in the middle of a line that is escaped to four
 /// times its length.
-pub(crate) fn ends(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn ends(_: &mut Rng) -> Result<Outcome, String> {
     const CLIENTS: usize = 1000;
     /// What a client may own, what the server may on top of that, in KiB.
     const HELD_KIB: u64 = 64 * CLIENTS as u64;
@@ -103,11 +105,11 @@ pub(crate) fn ends(_: &mut Random) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-pub(crate) fn light_beside_flooders(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn light_beside_flooders(_: &mut Rng) -> Result<Outcome, String> {
     beside_flooders(b"Thread 3, iteration 1\n", Duration::from_millis(10))
 }
 
-pub(crate) fn light_beside_bare_line_ends(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn light_beside_bare_line_ends(_: &mut Rng) -> Result<Outcome, String> {
     beside_flooders(b"\n", Duration::from_millis(20))
 }
 
@@ -195,7 +197,7 @@ fn flood(address: SocketAddr, line: &[u8], over: &AtomicBool) {
 }
 
 /// Clients that take a reply now and then, with a keepalive that is soon over: none is dropped.
-pub(crate) fn slow_readers(_: &mut Random) -> Result<Outcome, String> {
+pub(crate) fn slow_readers(_: &mut Rng) -> Result<Outcome, String> {
     const CLIENTS: usize = 50;
     const WATCHED: Duration = Duration::from_secs(12);
     let folder = folder()?;

@@ -9,14 +9,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::args;
+use common::output::Output;
 use common::protocol::Framing;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::exit::{self, After, EXIT_INTERRUPTED, fail, print};
-use super::options::{self, Asked, COMMAND, Options};
-use super::output::Output;
+use super::options::{COMMAND, Options};
 use crate::drive;
 use crate::drive::clock::{Clock, nanos};
 use crate::drive::plan::Plan;
@@ -30,10 +29,9 @@ use crate::verify::{self, runfile::RunFile};
 
 /// `client load`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    let options = match options::parse(args) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Print(text)) => return args::print(&text),
-        Err(error) => return COMMAND.refuse(&error),
+    let options = match COMMAND.read(Options::default(), args) {
+        Ok(options) => options,
+        Err(code) => return code,
     };
     let signals = Signals::default();
     let done = signals

@@ -1,145 +1,223 @@
 //! The command line of `client load`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Given, Invocation, LONGEST_TIME, Opt, UsageError};
+use common::args::{Command, Given, LONGEST_TIME, Opt, Take, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
 use crate::report::threshold::Threshold;
 
-pub(crate) const COMMAND: Command = Command {
+pub(crate) const COMMAND: Command<Options> = Command {
     name: "client load",
     usage: "[options]",
     about: "Measures how long a server takes to say ok to each message, at a given load, and \
             proves on demand that every acknowledged message is in the server's log.",
     options: &[
-        opt(&["host", "nhost"], "HOST", "the server (localhost)"),
-        opt(&["port"], "PORT", "its port (2005)"),
+        opt(
+            &["host", "nhost"],
+            "HOST",
+            "the server (default localhost)",
+            |o, v| v.host().map(|it| o.host = it),
+        ),
+        opt(&["port"], "PORT", "its port (default 2005)", |o, v| {
+            v.number("a port number", 1..=65535).map(|it| o.port = it)
+        }),
         opt(
             &["connections"],
             "N",
-            "connections, all made before the first message (50)",
+            "connections, all made before the first message (default 50)",
+            |o, v| {
+                v.number("a number of connections", 1..=1_000_000)
+                    .map(|it| o.connections = it)
+            },
         ),
-        opt(&["nt", "threads"], "N", "threads that share them (1)"),
+        opt(
+            &["nt", "threads"],
+            "N",
+            "threads that share them (default 1)",
+            |o, v| {
+                v.number("a number of threads", 1..=1024)
+                    .map(|it| o.threads = it)
+            },
+        ),
         opt(
             &["pipeline"],
             "N",
-            "unanswered messages per connection, at most (1)",
+            "unanswered messages per connection, at most (default 1)",
+            |o, v| {
+                v.number("a number of messages", 1..=10_000_000)
+                    .map(|it| o.pipeline = it)
+            },
         ),
         opt(
             &["rate"],
             "R",
             "open loop: R messages per second overall, evenly spaced, latency from the planned \
              time; without it closed loop: a reply makes room for the next message",
+            |o, v| rate(v).map(|it| o.rate = Some(it)),
         ),
         opt(
             &["duration"],
             "TIME",
-            "how long to send: 500ms, 5s, 2m, 1h (10s, or no limit with -messages)",
+            "how long to send: 500ms, 5s, 2m, 1h (default 10s, or no limit with -messages)",
+            |o, v| positive_duration(v).map(|it| o.duration = Some(it)),
         ),
         opt(
             &["messages"],
             "N",
-            "how many to send, those of the warm-up left out (no limit)",
+            "how many to send, those of the warm-up left out (default: no limit)",
+            |o, v| {
+                v.number("a number of messages", 1..=u64::MAX / 2)
+                    .map(|it| o.messages = Some(it))
+            },
         ),
         opt(
             &["warmup"],
             "TIME",
-            "send for so long before measuring (0s)",
+            "send for so long before measuring (default 0s)",
+            |o, v| {
+                v.time(Duration::ZERO..=LONGEST_TIME)
+                    .map(|it| o.warmup = it)
+            },
         ),
         opt(
             &["timeout"],
             "TIME",
-            "give a connection up that is owed a reply and hears nothing for so long (10s)",
+            "give a connection up that is owed a reply and hears nothing for so long (default 10s)",
+            |o, v| positive_duration(v).map(|it| o.timeout = it),
         ),
         opt(
             &["reconnect"],
             "",
             "make lost connections anew while the run lasts, as behind a balancer; what was \
              unanswered on them stays so",
+            |o, _| {
+                o.reconnect = true;
+                Ok(())
+            },
         ),
-        opt(&["connect-rate"], "R", "connections made per second (5000)"),
+        opt(
+            &["connect-rate"],
+            "R",
+            "connections made per second (default 5000)",
+            |o, v| rate(v).map(|it| o.connect_rate = it),
+        ),
         opt(
             &["message"],
             "TEMPLATE",
             "what to send, with \\r \\n \\t \\\\ \\{ \\xNN and {run} {conn} {seq} {pad:N}; {seq:N} \
              has at least N digits; an LF is added if none is at the end \
-             ('load {run} {conn} {seq};')",
+             (default 'load {run} {conn} {seq};')",
+            |o, v| text(v).map(|it| o.message = it),
         ),
         opt(
             &["framing"],
             "line|nul|octet",
             "what tells messages apart: LF, NUL, or the length before each (RFC 6587); NUL ends a reply \
-             with 'nul', else LF (line)",
+             with 'nul', else LF (default line)",
+            |o, v| v.choice(&FRAMINGS).map(|it| o.framing = it),
         ),
         opt(
             &["reply"],
             "PREFIX",
-            "how a good reply begins; any other is an error, counted by its first word (ok)",
+            "how a good reply begins; any other is an error, counted by its first word (default ok)",
+            |o, v| unescapable(v).map(|it| o.reply = it),
         ),
-        opt(&["reply-lines"], "N", "lines that a good reply has (1)"),
+        opt(
+            &["reply-lines"],
+            "N",
+            "lines that a good reply has (default 1)",
+            |o, v| {
+                v.number("a number of lines", 1..=1_000_000)
+                    .map(|it| o.reply_lines = it)
+            },
+        ),
         opt(
             &["ignore"],
             "PREFIX",
-            "lines that begin so are no replies; repeatable (none)",
+            "lines that begin so are no replies; repeatable (default: none)",
+            |o, v| unescapable(v).map(|it| o.ignore.push(it)),
         ),
         opt(
             &["hello"],
             "TEXT",
-            "send this once after connecting, escapes and {run} {conn} as in -message (nothing)",
+            "send this once after connecting, escapes and {run} {conn} as in -message (default: nothing)",
+            |o, v| text(v).map(|it| o.hello = Some(it)),
         ),
         opt(
             &["hello-lines"],
             "N",
             "lines the server says before the first message: its greeting and what it answers to \
-             -hello; not judged (1 with -hello, else 0)",
+             -hello; not judged (default 1 with -hello, else 0)",
+            |o, v| {
+                v.number("a number of lines", 0..=1_000_000)
+                    .map(|it| o.hello_lines = Some(it))
+            },
         ),
         opt(
             &["on-error"],
             "stop|count",
-            "what to do about an error reply (count)",
+            "what to do about an error reply (default count)",
+            |o, v| {
+                v.choice(&[("stop", true), ("count", false)])
+                    .map(|it| o.stop_on_error = it)
+            },
         ),
         opt(
             &["verify"],
             "LOG",
             "then read the server's log: every acknowledged message must be there, once, whole and \
-             in order; repeatable for a log in several files, oldest first (no)",
+             in order; repeatable for a log in several files, oldest first (default: none)",
+            |o, v| v.path().map(|it| o.verify.push(it)),
         ),
         opt(
             &["save"],
             "FILE",
-            "write what 'client verify FILE LOG' needs to verify later (no)",
+            "write what 'client verify FILE LOG' needs to verify later (default: none)",
+            |o, v| v.path().map(|it| o.save = Some(it)),
         ),
         opt(
             &["fail-if"],
             "CONDITION",
-            "exit 3 if it holds, e.g. 'p99>5ms', 'errors>0', 'rate<100000'; repeatable (none)",
+            "exit 3 if it holds, e.g. 'p99>5ms', 'errors>0', 'rate<100000'; repeatable (default: none)",
+            |o, v| threshold(v).map(|it| o.fail_if.push(it)),
         ),
         opt(
             &["report"],
             "FILE",
-            "write the figures as a page of HTML with charts (no)",
+            "write the figures as a page of HTML with charts (default: none)",
+            |o, v| v.path().map(|it| o.report = Some(it)),
         ),
         opt(
             &["pid"],
             "PID",
-            "the server's process, on this machine: report its CPU time and memory, too (no)",
+            "the server's process, on this machine: report its CPU time and memory, too (default: none)",
+            |o, v| {
+                v.number("a process number", 1..=u32::MAX)
+                    .map(|it| o.pid = Some(it))
+            },
         ),
         opt(
             &["json"],
             "",
             "print the figures as one JSON object, and nothing else",
+            |o, _| {
+                o.json = true;
+                Ok(())
+            },
         ),
         opt(
             &["label"],
             "TEXT",
-            "what this run is called in reports (its random name)",
+            "what this run is called in reports (default its random name)",
+            |o, v| v.text().map(|it| o.label = Some(it)),
         ),
     ],
-    operands: false,
+    commands: &[],
+    operand: None,
+    check: Options::check,
     examples: &[
         (
             "client load -pipeline 16 -verify logging.log",
@@ -169,8 +247,18 @@ const FRAMINGS: [(&str, Framing); 3] = [
     ("octet", Framing::Octet),
 ];
 
-const fn opt(names: &'static [&'static str], value: &'static str, help: &'static str) -> Opt {
-    Opt { names, value, help }
+const fn opt(
+    names: &'static [&'static str],
+    value: &'static str,
+    help: &'static str,
+    take: Take<Options>,
+) -> Opt<Options> {
+    Opt {
+        names,
+        value,
+        help,
+        take,
+    }
 }
 
 /// What `client load` is to do.
@@ -255,76 +343,7 @@ impl Text {
     }
 }
 
-/// What a command line asks for.
-#[derive(Debug)]
-pub(crate) enum Asked {
-    Run(Box<Options>),
-    Print(String),
-}
-
-/// Reads the command line, the program's name and `load` left out.
-pub(crate) fn parse(args: Vec<OsString>) -> Result<Asked, UsageError> {
-    let given = match COMMAND.parse(args)? {
-        Invocation::Print(text) => return Ok(Asked::Print(text)),
-        Invocation::Run(given) => given,
-    };
-    let mut options = Options::default();
-    for given in &given {
-        options.take(given)?;
-    }
-    options.check()?;
-    Ok(Asked::Run(Box::new(options)))
-}
-
 impl Options {
-    fn take(&mut self, given: &Given) -> Result<(), UsageError> {
-        match given.name {
-            "host" => self.host = given.host()?,
-            "port" => self.port = given.number("a port number", 1..=65535)?,
-            "connections" => {
-                self.connections = given.number("a number of connections", 1..=1_000_000)?;
-            }
-            "nt" => self.threads = given.number("a number of threads", 1..=1024)?,
-            "pipeline" => {
-                self.pipeline = given.number("a number of messages", 1..=10_000_000)?;
-            }
-            "rate" => self.rate = Some(rate(given)?),
-            "duration" => self.duration = Some(positive_duration(given)?),
-            "messages" => {
-                self.messages = Some(given.number("a number of messages", 1..=u64::MAX / 2)?);
-            }
-            "warmup" => self.warmup = given.time(Duration::ZERO..=LONGEST_TIME)?,
-            "timeout" => self.timeout = positive_duration(given)?,
-            "reconnect" => self.reconnect = true,
-            "connect-rate" => self.connect_rate = rate(given)?,
-            "message" => self.message = text(given)?,
-            "framing" => self.framing = given.choice(&FRAMINGS)?,
-            "reply" => self.reply = unescapable(given)?,
-            "reply-lines" => self.reply_lines = given.number("a number of lines", 1..=1_000_000)?,
-            "ignore" => self.ignore.push(unescapable(given)?),
-            "hello" => self.hello = Some(text(given)?),
-            "hello-lines" => {
-                self.hello_lines = Some(given.number("a number of lines", 0..=1_000_000)?);
-            }
-            "on-error" => {
-                self.stop_on_error = given.choice(&[("stop", true), ("count", false)])?;
-            }
-            "verify" => self.verify.push(given.path()?),
-            "save" => self.save = Some(given.path()?),
-            "fail-if" => {
-                let threshold = Threshold::parse(&given.text()?);
-                let threshold = threshold.map_err(|expected| given.unexpected(&expected))?;
-                self.fail_if.push(threshold);
-            }
-            "report" => self.report = Some(given.path()?),
-            "pid" => self.pid = Some(given.number("a process number", 1..=u32::MAX)?),
-            "json" => self.json = true,
-            "label" => self.label = Some(given.text()?),
-            other => unreachable!("-{other} is in the table but not here"),
-        }
-        Ok(())
-    }
-
     /// What no option says alone.
     fn check(&mut self) -> Result<(), UsageError> {
         self.threads = self.threads.min(self.connections);
@@ -354,6 +373,11 @@ impl Options {
     }
 }
 
+fn threshold(given: &Given) -> Result<Threshold, UsageError> {
+    let threshold = Threshold::parse(&given.text()?);
+    threshold.map_err(|expected| given.unexpected(&expected))
+}
+
 fn positive_duration(given: &Given) -> Result<Duration, UsageError> {
     given.time(Duration::from_millis(1)..=LONGEST_TIME)
 }
@@ -377,22 +401,24 @@ fn unescapable(given: &Given) -> Result<String, UsageError> {
 }
 
 fn wrong_template(given: &Given, error: &TemplateError) -> UsageError {
-    UsageError::new(format!("-{}: {error}", given.name))
+    given.wrong(&error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use common::args::Asked;
+
     use super::*;
 
     fn options(args: &[&str]) -> Options {
-        match parse(args.iter().map(OsString::from).collect()) {
-            Ok(Asked::Run(options)) => *options,
+        match COMMAND.parse(Options::default(), args) {
+            Ok(Asked::Run(options)) => options,
             other => panic!("{args:?}: {other:?}"),
         }
     }
 
     fn error(args: &[&str]) -> String {
-        let parsed = parse(args.iter().map(OsString::from).collect());
+        let parsed = COMMAND.parse(Options::default(), args);
         parsed.unwrap_err().to_string()
     }
 

@@ -5,24 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use common::args::{self, Command, Given, Invocation, Opt, UsageError};
+use common::args::{Command, Opt, UsageError};
+use common::output::Output;
 
 use super::exit::fail;
-use super::output::cannot_write;
 use crate::report::Report;
 use crate::show::page::page;
 
-const COMMAND: Command = Command {
+const COMMAND: Command<Draw> = Command {
     name: "client report",
     usage: "[options] -o PAGE RUN...",
     about: "Draws what 'client load -json' printed for one run, or for several side by side, as \
             one page of HTML that needs nothing else.",
+    commands: &[],
     options: &[Opt {
         names: &["o", "output"],
         value: "PAGE",
         help: "the file to write (no default)",
+        take: |asked, page| page.path().map(|page| asked.page = page),
     }],
-    operands: true,
+    operand: Some(|asked, run| run.path().map(|run| asked.runs.push(run))),
+    check: Draw::check,
     examples: &[
         (
             "client report before.json after.json -o compare.html",
@@ -38,10 +41,9 @@ const COMMAND: Command = Command {
 
 /// `client report`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    let asked = match parse(args) {
-        Ok(Asked::Draw(asked)) => asked,
-        Ok(Asked::Print(text)) => return args::print(&text),
-        Err(error) => return COMMAND.refuse(&error),
+    let asked = match COMMAND.read(Draw::default(), args) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     match draw(&asked) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,36 +51,23 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-enum Asked {
-    Print(String),
-    Draw(Draw),
-}
-
+#[derive(Debug, Default)]
 struct Draw {
     runs: Vec<PathBuf>,
     page: PathBuf,
 }
 
-fn parse(args: Vec<OsString>) -> Result<Asked, UsageError> {
-    let given = match COMMAND.parse(args)? {
-        Invocation::Print(text) => return Ok(Asked::Print(text)),
-        Invocation::Run(given) => given,
-    };
-    let (operands, options): (Vec<_>, Vec<_>) =
-        given.iter().partition(|given| given.name.is_empty());
-    let page = options
-        .last()
-        .ok_or_else(|| UsageError::new("expected -o PAGE"))?
-        .path()?;
-    let runs = operands
-        .into_iter()
-        .map(Given::path)
-        .collect::<Result<Vec<_>, _>>()?;
-    if runs.is_empty() {
-        let expected = "expected RUN, a file that 'client load -json' filled";
-        return Err(UsageError::new(expected));
+impl Draw {
+    fn check(&mut self) -> Result<(), UsageError> {
+        if self.page.as_os_str().is_empty() {
+            return Err(UsageError::new("expected -o PAGE"));
+        }
+        if self.runs.is_empty() {
+            let expected = "expected RUN, a file that 'client load -json' filled";
+            return Err(UsageError::new(expected));
+        }
+        Ok(())
     }
-    Ok(Asked::Draw(Draw { runs, page }))
 }
 
 fn draw(asked: &Draw) -> Result<(), String> {
@@ -88,7 +77,9 @@ fn draw(asked: &Draw) -> Result<(), String> {
         .map(|path| read(path))
         .collect::<Result<Vec<_>, _>>()?;
     let html = page(&runs)?;
-    fs::write(&asked.page, html).map_err(|error| cannot_write(&asked.page, &error))
+    let inputs: Vec<_> = asked.runs.iter().map(PathBuf::as_path).collect();
+    let output = Output::create("o", &asked.page, &inputs)?;
+    output.fill(|out| out.write_all(html.as_bytes()))
 }
 
 fn read(path: &Path) -> Result<Report, String> {
@@ -99,10 +90,12 @@ fn read(path: &Path) -> Result<Report, String> {
 
 #[cfg(test)]
 mod tests {
+    use common::args::Asked;
+
     use super::*;
 
-    fn typed(args: &[&str]) -> Result<Asked, UsageError> {
-        parse(args.iter().map(OsString::from).collect())
+    fn typed(args: &[&str]) -> Result<Asked<Draw>, UsageError> {
+        COMMAND.parse(Draw::default(), args)
     }
 
     #[test]
@@ -113,7 +106,7 @@ mod tests {
             &["a.json", "--output", "c.html", "b.json"],
             &["-output=c.html", "a.json", "b.json"],
         ] {
-            let Ok(Asked::Draw(asked)) = typed(args) else {
+            let Ok(Asked::Run(asked)) = typed(args) else {
                 panic!("{args:?}");
             };
             assert_eq!(asked.runs, [Path::new("a.json"), Path::new("b.json")]);
@@ -127,7 +120,7 @@ mod tests {
         }
         assert!(
             COMMAND
-                .help()
+                .help_of(80)
                 .lines()
                 .all(|line| line.chars().count() <= 80)
         );

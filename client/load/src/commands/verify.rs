@@ -5,24 +5,30 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use common::args::{self, Command, Invocation, Opt, UsageError};
+use common::args::{Command, Opt, UsageError};
 
 use super::exit::{EXIT_VERIFICATION, fail, print};
 use crate::show::text;
 use crate::verify::runfile::RunFile;
 
-const COMMAND: Command = Command {
+const COMMAND: Command<Verify> = Command {
     name: "client verify",
     usage: "[options] RUNFILE LOG...",
     about: "Proves that a server's log holds every message that it acknowledged to a run of \
             'client load -save RUNFILE': once, whole, and in order per connection. A log in \
             several files is given oldest first.",
+    commands: &[],
     options: &[Opt {
         names: &["json"],
         value: "",
-        help: "print what was found as one JSON object (text)",
+        help: "print what was found as one JSON object (default text)",
+        take: |asked, _| {
+            asked.json = true;
+            Ok(())
+        },
     }],
-    operands: true,
+    operand: Some(|asked, path| path.path().map(|path| asked.take(path))),
+    check: Verify::check,
     examples: &[
         (
             "client load -save run.json; client verify run.json logging.log",
@@ -39,10 +45,9 @@ const COMMAND: Command = Command {
 
 /// `client verify`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    let asked = match parse(args) {
-        Ok(Asked::Verify(asked)) => asked,
-        Ok(Asked::Print(text)) => return args::print(&text),
-        Err(error) => return COMMAND.refuse(&error),
+    let asked = match COMMAND.read(Verify::default(), args) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     let run = RunFile::read(&asked.run_file)
         .map_err(|error| format!("cannot use {}: {error}", asked.run_file.display()));
@@ -66,50 +71,44 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-enum Asked {
-    Print(String),
-    Verify(Verify),
-}
-
+#[derive(Debug, Default)]
 struct Verify {
     run_file: PathBuf,
     logs: Vec<PathBuf>,
     json: bool,
 }
 
-fn parse(args: Vec<OsString>) -> Result<Asked, UsageError> {
-    let given = match COMMAND.parse(args)? {
-        Invocation::Print(text) => return Ok(Asked::Print(text)),
-        Invocation::Run(given) => given,
-    };
-    let json = given.iter().any(|given| given.name == "json");
-    let operands = given.iter().filter(|given| given.name.is_empty());
-    let mut paths = operands
-        .map(args::Given::path)
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter();
-    let run_file = paths
-        .next()
-        .ok_or_else(|| UsageError::new("expected RUNFILE and LOG"))?;
-    let logs: Vec<_> = paths.collect();
-    if logs.is_empty() {
-        return Err(UsageError::new("expected the server's LOG after RUNFILE"));
+impl Verify {
+    /// The run file comes first.
+    fn take(&mut self, path: PathBuf) {
+        if self.run_file.as_os_str().is_empty() {
+            self.run_file = path;
+        } else {
+            self.logs.push(path);
+        }
     }
-    Ok(Asked::Verify(Verify {
-        run_file,
-        logs,
-        json,
-    }))
+
+    fn check(&mut self) -> Result<(), UsageError> {
+        if self.run_file.as_os_str().is_empty() {
+            return Err(UsageError::new("expected RUNFILE and LOG"));
+        }
+        if self.logs.is_empty() {
+            return Err(UsageError::new("expected the server's LOG after RUNFILE"));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use common::args::Asked;
+
     use super::*;
 
-    fn typed(args: &[&str]) -> Result<Asked, UsageError> {
-        parse(args.iter().map(OsString::from).collect())
+    fn typed(args: &[&str]) -> Result<Asked<Verify>, UsageError> {
+        COMMAND.parse(Verify::default(), args)
     }
 
     #[test]
@@ -118,7 +117,7 @@ mod tests {
             &["run.json", "a.log", "b.log", "-json"][..],
             &["--json", "run.json", "a.log", "b.log"],
         ] {
-            let Ok(Asked::Verify(asked)) = typed(args) else {
+            let Ok(Asked::Run(asked)) = typed(args) else {
                 panic!("{args:?}");
             };
             assert_eq!(asked.run_file, Path::new("run.json"));
@@ -133,7 +132,7 @@ mod tests {
         }
         assert!(
             COMMAND
-                .help()
+                .help_of(80)
                 .lines()
                 .all(|line| line.chars().count() <= 80)
         );

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::drive::clock::Nanos;
 use crate::drive::figures::Second;
 use crate::drive::plan::Plan;
-use crate::units::{count, latency, rate};
+use common::units::{count, latency, rate};
 
 /// A progress bar on stderr; nothing at all where stderr is no terminal.
 #[derive(Debug)]

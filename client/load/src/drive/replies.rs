@@ -2,7 +2,7 @@
 
 use common::protocol::Framing;
 
-use crate::units::printable;
+use common::record::printable;
 
 /// How much of a line that did not come whole is kept: enough to compare and to show.
 const KEPT: usize = 512;

@@ -1,7 +1,5 @@
 //! What was used of the CPU: by this process and its threads, and by the server's (`-pid`).
 
-use std::fs;
-
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +20,9 @@ impl Usage {
     pub(crate) fn now() -> Self {
         Self {
             thread: cpu_time(ClockId::ThreadCPUTime),
-            waited: waited(),
+            waited: system::waited(),
             process: cpu_time(ClockId::ProcessCPUTime),
-            ticks: ticks("/proc/self/stat"),
+            ticks: system::ticks(std::process::id()),
         }
     }
 }
@@ -32,12 +30,6 @@ impl Usage {
 fn cpu_time(id: ClockId) -> u64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(id);
     u64::try_from(tv_sec * 1_000_000_000 + tv_nsec).unwrap_or(0)
-}
-
-/// The second field of schedstat: time spent on a run queue.
-fn waited() -> Option<u64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// What the server's process used, from the end of the warm-up on.
@@ -67,20 +59,10 @@ pub(crate) struct Served {
 impl Served {
     /// Looks at process `pid`; none if there is no such process, or the system does not tell.
     pub(crate) fn by(pid: u32) -> Option<Self> {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-        let cpu = threads.flatten().filter_map(|thread| {
-            // The first field of schedstat: time spent on a CPU.
-            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         Some(Self {
-            cpu: cpu.sum(),
-            ticks: ticks(&format!("/proc/{pid}/stat"))?,
-            peak_memory: peak?.parse::<u64>().ok()? * 1024,
+            cpu: system::cpu_of_threads(pid)?,
+            ticks: system::ticks(pid)?,
+            peak_memory: system::peak_memory(pid)?,
         })
     }
 
@@ -100,15 +82,63 @@ impl Served {
     }
 }
 
-/// Fields 14 and 15 of a process's `stat`, counted after its name, which may hold anything: time
-/// in the program, and in the kernel on its behalf, in ticks.
-fn ticks(stat: &str) -> Option<(u64, u64)> {
-    let text = fs::read_to_string(stat).ok()?;
-    let mut fields = text
-        .get(text.rfind(')')? + 1..)?
-        .split_whitespace()
-        .skip(11);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+/// What Linux tells of processes.
+#[cfg(target_os = "linux")]
+mod system {
+    use procfs::process::Process;
+
+    fn process(pid: u32) -> Option<Process> {
+        Process::new(pid.try_into().ok()?).ok()
+    }
+
+    /// How long this thread has been ready to run and did not, in nanoseconds.
+    pub(super) fn waited() -> Option<u64> {
+        let own = rustix::thread::gettid().as_raw_nonzero().get();
+        let thread = Process::myself().ok()?.task_from_tid(own).ok()?;
+        Some(thread.schedstat().ok()?.run_delay)
+    }
+
+    /// In the program, and in the kernel on its behalf.
+    pub(super) fn ticks(pid: u32) -> Option<(u64, u64)> {
+        let stat = process(pid)?.stat().ok()?;
+        Some((stat.utime, stat.stime))
+    }
+
+    /// Time on a CPU, in nanoseconds, of the threads that are there now.
+    pub(super) fn cpu_of_threads(pid: u32) -> Option<u64> {
+        let threads = process(pid)?.tasks().ok()?.flatten();
+        Some(
+            threads
+                .filter_map(|thread| thread.schedstat().ok())
+                .map(|stat| stat.sum_exec_runtime)
+                .sum(),
+        )
+    }
+
+    /// In bytes.
+    pub(super) fn peak_memory(pid: u32) -> Option<u64> {
+        Some(process(pid)?.status().ok()?.vmhwm? * 1024)
+    }
+}
+
+/// Other systems tell nothing here.
+#[cfg(not(target_os = "linux"))]
+mod system {
+    pub(super) fn waited() -> Option<u64> {
+        None
+    }
+
+    pub(super) fn ticks(_: u32) -> Option<(u64, u64)> {
+        None
+    }
+
+    pub(super) fn cpu_of_threads(_: u32) -> Option<u64> {
+        None
+    }
+
+    pub(super) fn peak_memory(_: u32) -> Option<u64> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::drive::tally::Tally;
 use crate::drive::timer::Timer;
 use crate::drive::usage::{Served, Usage};
 use crate::message::ledger::Ledger;
-use crate::units::seconds;
+use common::units::seconds;
 
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::message::template::{Part, Template};
-use crate::units::is_deceptive;
 
 /// What a record's message looks like that was made from a template.
 #[derive(Clone, Debug)]
@@ -201,6 +200,16 @@ fn escape(bytes: &[u8]) -> Vec<u8> {
         }
     }
     text.into_bytes()
+}
+
+/// Characters that a terminal obeys, or that make text read otherwise than it is: C1 controls,
+/// line and paragraph separators, bidirectional controls, and what is invisible.
+fn is_deceptive(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{ad}' | '\u{180e}' | '\u{200b}'
+        | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::drive::figures::Latency;
 use crate::report::{Report, Verdict};
-use crate::units::parse_latency;
+use common::units::parse_latency;
 
 /// A metric, a comparison and a value; the run fails if it holds.
 #[derive(Clone, Debug, PartialEq)]

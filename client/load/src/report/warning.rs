@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::report::Report;
-use crate::units::{count, latency, plural};
+use common::units::{count, latency, plural};
 
 /// A thread that used more of its time had hardly any to spare.
 const BUSY: f64 = 0.95;

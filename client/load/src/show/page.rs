@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::drive::figures::Latency;
 use crate::report::{Loop, Report};
 use crate::show::page::chart::COLOURS;
-use crate::units::{count, latency, plural, rate, seconds};
+use common::units::{count, latency, plural, rate, seconds};
 
 const STYLE: &str = include_str!("page/style.css");
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::drive::figures::Latency;
 use crate::report::threshold::is_time;
 use crate::report::{Counted, EndedBy, Loop, Report, Verdict};
-use crate::units::{byte_rate, count, latency, plural, rate, seconds};
 use crate::verify::Verification;
+use common::units::{byte_rate, count, latency, plural, rate, seconds};
 
 /// How wide the longest bar is.
 const BAR: usize = 40;

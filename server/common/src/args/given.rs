@@ -9,8 +9,8 @@ use std::str::FromStr;
 /// An option or operand as it was given.
 #[derive(Debug)]
 pub struct Given {
-    /// The option's first name; empty for an operand.
-    pub name: &'static str,
+    /// The option as it was typed, dashes included; empty for an operand.
+    pub(super) typed: String,
     pub(super) value: OsString,
 }
 
@@ -79,11 +79,15 @@ impl Given {
     /// The error for a value that is not what was `expected`.
     pub fn unexpected(&self, expected: &str) -> UsageError {
         let value = self.value.to_string_lossy();
-        let subject = match self.name {
-            "" => String::new(),
-            name => format!("-{name}: "),
-        };
-        UsageError(format!("{subject}expected {expected}, got '{value}'"))
+        self.wrong(&format!("expected {expected}, got '{value}'"))
+    }
+
+    /// The error that begins with the option's name.
+    pub fn wrong(&self, what: &str) -> UsageError {
+        match self.typed.as_str() {
+            "" => UsageError(what.to_owned()),
+            typed => UsageError(format!("{typed}: {what}")),
+        }
     }
 }
 
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn values_are_checked() {
         let given = |value: &str| Given {
-            name: "port",
+            typed: "-port".to_owned(),
             value: value.into(),
         };
         assert_eq!(given("80").number("a port number", 0..=65535), Ok(80));

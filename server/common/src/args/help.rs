@@ -1,57 +1,100 @@
 //! The help text.
 
 use std::fmt::Write as _;
+use std::io;
+use std::ops::RangeInclusive;
+
+use rustix::termios::tcgetwinsize;
 
 use super::{Command, Opt};
 
-/// Help texts fit a terminal of this many columns.
+/// What help texts are as wide as where nobody knows how wide the terminal is.
 const COLUMNS: usize = 80;
 
-impl Command {
-    /// The help text, ended by a newline, at most 80 columns wide.
+/// Longer lines are hard to read, and shorter ones hold no option and its help.
+const USUAL_COLUMNS: RangeInclusive<usize> = 40..=110;
+
+impl<T> Command<T> {
+    /// The help text, ended by a newline, as wide as the terminal.
     pub fn help(&self) -> String {
-        let mut text = format!("Usage: {} {}\n\n", self.name, self.usage);
-        wrap(&mut text, "", "", self.about);
-        text.push_str("\nOptions:\n");
-        let about_these: [Opt; 2] = [
-            Opt {
-                names: &["h", "help"],
-                value: "",
-                help: "show this text and exit",
-            },
-            Opt {
-                names: &["V", "version"],
-                value: "",
-                help: "show the version and exit",
-            },
-        ];
-        let all = || self.options.iter().chain(&about_these);
-        let width = all().map(|opt| opt.label().len()).max().unwrap_or(0) + 4;
-        for opt in all() {
-            let label = format!("{:width$}", format!("  {}", opt.label()));
-            wrap(&mut text, &label, &" ".repeat(width), opt.help);
-        }
-        text.push_str(
-            "\nEvery option takes one dash or two, and its value after a space or '='.\n",
+        self.help_of(columns())
+    }
+
+    /// The help text in lines of at most `columns`, where words allow it.
+    pub fn help_of(&self, columns: usize) -> String {
+        let mut text = String::new();
+        wrap(
+            &mut text,
+            columns,
+            "Usage: ",
+            "       ",
+            &format!("{} {}", self.name, self.usage),
         );
+        text.push('\n');
+        wrap(&mut text, columns, "", "", self.about);
+        if !self.commands.is_empty() {
+            text.push_str("\nCommands:\n");
+            let rows = self.commands.iter();
+            let rows = rows.map(|&(name, about)| (format!("{} {name}", self.name), about));
+            table(&mut text, columns, &rows.collect::<Vec<_>>());
+        }
+        text.push_str("\nOptions:\n");
+        let own = self.options.iter().map(|opt| (opt.label(), opt.help));
+        let about_these = [
+            ("-h, -help".to_owned(), "show this text and exit"),
+            ("-V, -version".to_owned(), "show the version and exit"),
+        ];
+        let rows: Vec<_> = own.chain(about_these).collect();
+        table(&mut text, columns, &rows);
+        text.push('\n');
+        let spelling = "Every option takes one dash or two, and its value after a space or '='.";
+        wrap(&mut text, columns, "", "", spelling);
         if !self.examples.is_empty() {
             text.push_str("\nExamples:\n");
         }
         for (command, meaning) in self.examples {
             _ = writeln!(text, "  {command}");
-            wrap(&mut text, "      ", "      ", meaning);
+            wrap(&mut text, columns, "      ", "      ", meaning);
         }
         if !self.notes.is_empty() {
             text.push('\n');
             for line in self.notes.lines() {
-                wrap(&mut text, "", "  ", line);
+                wrap(&mut text, columns, "", "  ", line);
             }
         }
         text
     }
 }
 
-impl Opt {
+/// How wide the terminal is: what COLUMNS says, or else the terminal that stdout is.
+fn columns() -> usize {
+    let told = std::env::var("COLUMNS").ok();
+    let told = told.and_then(|columns| columns.parse::<usize>().ok());
+    let measured = || {
+        let size = tcgetwinsize(io::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+    };
+    let columns = told.or_else(measured).unwrap_or(COLUMNS);
+    columns.clamp(*USUAL_COLUMNS.start(), *USUAL_COLUMNS.end())
+}
+
+/// Appends names and what they mean in two columns, or, where that leaves little room for the second,
+/// below each other.
+fn table(text: &mut String, columns: usize, rows: &[(String, &str)]) {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max();
+    let width = width.unwrap_or(0) + 4;
+    for (name, about) in rows {
+        if width <= columns / 2 {
+            let label = format!("{:width$}", format!("  {name}"));
+            wrap(text, columns, &label, &" ".repeat(width), about);
+        } else {
+            _ = writeln!(text, "  {name}");
+            wrap(text, columns, "      ", "      ", about);
+        }
+    }
+}
+
+impl<T> Opt<T> {
     fn label(&self) -> String {
         let names: Vec<_> = self.names.iter().map(|name| format!("-{name}")).collect();
         let names = names.join(", ");
@@ -62,14 +105,14 @@ impl Opt {
     }
 }
 
-/// Appends `words` to `text` in lines of at most [`COLUMNS`], the first led by `first`, the others
-/// by `rest`.
-fn wrap(text: &mut String, first: &str, rest: &str, words: &str) {
+/// Appends `words` to `text` in lines of at most `columns`, the first led by `first`, the others by
+/// `rest`.
+fn wrap(text: &mut String, columns: usize, first: &str, rest: &str, words: &str) {
     let mut line = first.to_owned();
     let mut lead = first.len();
     for word in words.split_whitespace() {
         let space = usize::from(line.len() > lead);
-        if space == 1 && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+        if space == 1 && line.chars().count() + 1 + word.chars().count() > columns {
             _ = writeln!(text, "{line}");
             rest.clone_into(&mut line);
             lead = rest.len();
@@ -88,9 +131,9 @@ mod tests {
     #[test]
     fn long_help_is_wrapped() {
         let mut text = String::new();
-        wrap(&mut text, "  -a  ", "      ", &"word ".repeat(40));
+        wrap(&mut text, 80, "  -a  ", "      ", &"word ".repeat(40));
         assert!(text.lines().count() > 1);
-        assert!(text.lines().all(|line| line.len() <= COLUMNS));
+        assert!(text.lines().all(|line| line.len() <= 80));
         assert!(
             text.lines()
                 .skip(1)

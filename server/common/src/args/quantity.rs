@@ -120,7 +120,7 @@ mod tests {
 
     fn given(value: &str) -> Given {
         Given {
-            name: "opt",
+            typed: "-opt".to_owned(),
             value: value.into(),
         }
     }

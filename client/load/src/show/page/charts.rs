@@ -6,7 +6,7 @@ use super::legend;
 use crate::drive::figures::{Latency, Second};
 use crate::report::Report;
 use crate::show::page::chart::{Axis, Line, draw};
-use crate::units::{count, latency};
+use common::units::{count, latency};
 
 /// One of a latency's figures.
 type Pick = fn(&Latency) -> u64;

@@ -6,8 +6,8 @@ use super::escaped;
 use crate::drive::figures::Latency;
 use crate::report::{Counted, EndedBy, Loop, Report};
 use crate::show::text::{self, percent};
-use crate::units::{byte_rate, count, latency, rate, seconds};
 use crate::verify::Verification;
+use common::units::{byte_rate, count, latency, rate, seconds};
 
 /// A row: its name and what a run has there; nothing where that has no meaning for it.
 type Row = (&'static str, fn(&Report) -> Option<String>);

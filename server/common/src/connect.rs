@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Connects to the first address of `host` that answers; takes `timeout` in all at most. The
 /// error is one line that says what was tried.
-pub(super) fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
+pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let deadline = Instant::now() + timeout;
     let addresses = resolve(host, port, timeout)
         .map_err(|error| format!("cannot find the address of '{host}': {error}"))?;
@@ -18,7 +18,7 @@ pub(super) fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStr
         // An address that swallows everything must leave time for those after it.
         let share = (addresses.len() - index) as u32;
         let left = deadline.saturating_duration_since(Instant::now()) / share;
-        match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
+        match connect_within(address, left.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) => {
                 let separator = if index == 0 { "" } else { "; " };
@@ -29,6 +29,19 @@ pub(super) fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStr
     Err(format!(
         "cannot connect to {host} port {port}: {failures}; is the server running?"
     ))
+}
+
+/// Connects, or says that the time is over; a second time if the program did not run for most of the
+/// first, since then nobody has looked whether there was an answer.
+fn connect_within(address: &SocketAddr, time: Duration) -> io::Result<TcpStream> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    let begun = Instant::now();
+    match TcpStream::connect_timeout(address, time) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut && begun.elapsed() > time + PAUSE => {
+            TcpStream::connect_timeout(address, time)
+        }
+        done => done,
+    }
 }
 
 /// The addresses of `host`, at least one. The system's resolver knows no deadline, hence a thread

@@ -1,0 +1,53 @@
+//! What came of a fault.
+
+use std::fmt::{self, Write as _};
+
+use crate::numbered::Verdict;
+
+/// What came of a fault.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// How often it was provoked, if not once.
+    pub(crate) times: u32,
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) lost: u64,
+    /// Broken promises.
+    pub(crate) broken: Vec<String>,
+    /// What was measured, or why it was not provoked.
+    pub(crate) note: String,
+    pub(crate) skipped: bool,
+}
+
+impl Outcome {
+    pub(crate) fn of(verdict: &Verdict) -> Self {
+        let mut outcome = Self {
+            sent: verdict.sent,
+            acknowledged: verdict.acknowledged,
+            lost: verdict.lost,
+            ..Self::default()
+        };
+        outcome.expect(verdict.is_good(), || format!("{verdict:?}"));
+        outcome
+    }
+
+    pub(crate) fn skipped(why: &str) -> Self {
+        Self {
+            note: format!("skipped: {why}"),
+            skipped: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn remark(&mut self, what: fmt::Arguments<'_>) {
+        let comma = if self.note.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        _ = write!(self.note, "{comma}{what}");
+    }
+
+    pub(crate) fn expect(&mut self, kept: bool, what: impl FnOnce() -> String) {
+        if !kept {
+            self.broken.push(what());
+        }
+    }
+}
