@@ -146,9 +146,35 @@ fn a_page_needs_nothing_else_and_shows_no_foreign_markup() {
         "second",
         "&lt;b&gt;&amp;",
         "var(--line1)",
+        "÷ first",
+        "(log scale)",
+        "role=\"img\" aria-label=\"Chart: ",
     ] {
         assert!(html.contains(expected), "{expected}");
     }
+    // Without a label, a run is called what its file is.
+    let mut unnamed = json.clone();
+    unnamed["label"] = Value::Null;
+    fs::write(path("night.json"), unnamed.to_string()).unwrap();
+    let night = path("night.json");
+    let output = finish(&mut client(&[
+        "report",
+        arg(&night),
+        arg(&a),
+        "-o",
+        arg(&page),
+    ]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<th scope=\"col\">night</th>"), "{html}");
+    // A run is not overwritten by its page.
+    let output = finish(&mut client(&["report", arg(&a), "-o", arg(&a)]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("would overwrite"),
+        "{output:?}"
+    );
+    serde_json::from_slice::<Value>(&fs::read(&a).unwrap()).unwrap();
 
     fs::write(&b, "{\"format\":\"client-load\",\"version\":2}").unwrap();
     let output = finish(&mut client(&["report", arg(&a), arg(&b), "-o", arg(&page)]));
@@ -187,5 +213,42 @@ fn a_page_that_cannot_be_written_is_noticed_before_the_run() {
             error.starts_with("client load: cannot write /nonexistent/file: "),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn reports_with_absurd_numbers_are_drawn_or_refused() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let (good, code) = server().measure(&["-connections=1", "-messages=50"]);
+    assert_eq!(code, 0);
+    let absurd: &[(&str, Value)] = &[
+        ("/measured_s", 5e-324.into()),
+        ("/measured_s", 1.7e308.into()),
+        ("/measured_s", (-1e300).into()),
+        ("/messages/acknowledged", u64::MAX.into()),
+        ("/messages/sent", 0.into()),
+        ("/throughput/messages_per_s", 1.7e308.into()),
+        ("/latency_ns/max", u64::MAX.into()),
+        ("/curve/0/0", 1e308.into()),
+        ("/curve/0/1", u64::MAX.into()),
+        ("/series/0/from_s", (-1e308).into()),
+        ("/series/0/to_s", 1e308.into()),
+        ("/series/0/acknowledged", u64::MAX.into()),
+        ("/distribution/0/1", u64::MAX.into()),
+        ("/machine/memory_bytes", u64::MAX.into()),
+    ];
+    for (place, value) in absurd {
+        let mut json = good.clone();
+        *json.pointer_mut(place).unwrap() = value.clone();
+        fs::write(path("a.json"), json.to_string()).unwrap();
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -v 2000000; exec \"$@\"", "sh"]);
+        limited.args([env!("CARGO_BIN_EXE_client"), "report"]);
+        limited.args([&path("a.json"), std::path::Path::new("-o"), &path("a.html")]);
+        limited.stdout(std::process::Stdio::piped());
+        let output = finish(limited.stderr(std::process::Stdio::piped()));
+        assert_eq!(output.status.code(), Some(0), "{place}: {output:?}");
+        check_page(&fs::read_to_string(path("a.html")).unwrap());
     }
 }

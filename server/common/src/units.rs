@@ -34,6 +34,9 @@ pub fn latency(ns: f64) -> String {
 
 /// Seconds for people: `850 ms`, `10 s`, `2 min 5 s`.
 pub fn seconds(seconds: f64) -> String {
+    if seconds == 0.0 {
+        return "0 s".to_owned();
+    }
     if seconds < 119.95 {
         let text = latency(seconds * 1e9);
         return text.replace(".00 ", " ").replace(".0 ", " ");
@@ -114,6 +117,7 @@ mod tests {
         assert_eq!(latency(999_700.0), "1.00 ms");
         assert_eq!(latency(2.5e9), "2.50 s");
         assert_eq!(seconds(10.0), "10 s");
+        assert_eq!(seconds(0.0), "0 s");
         assert_eq!(seconds(0.85), "850 ms");
         assert_eq!(seconds(125.0), "2 min 5 s");
         assert_eq!(count(0), "0");

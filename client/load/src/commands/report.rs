@@ -85,7 +85,14 @@ fn draw(asked: &Draw) -> Result<(), String> {
 fn read(path: &Path) -> Result<Report, String> {
     let text =
         fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Report::from_json(&text).map_err(|error| format!("cannot use {}: {error}", path.display()))
+    let mut report = Report::from_json(&text)
+        .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+    // Two random names would tell nothing.
+    let file = path
+        .file_stem()
+        .map(|name| name.to_string_lossy().into_owned());
+    report.label = report.label.or(file);
+    Ok(report)
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 mod chart;
 mod charts;
+mod html;
 mod tables;
 
 use std::fmt::Write as _;
 
 use crate::drive::figures::Latency;
 use crate::report::{Loop, Report};
-use crate::show::page::chart::COLOURS;
+use crate::show::page::html::{escaped, legend};
 use common::units::{count, latency, plural, rate, seconds};
 
 const STYLE: &str = include_str!("page/style.css");
@@ -75,7 +76,12 @@ fn tiles(html: &mut String, run: &Report) {
         let picked = run.latency_ns.as_ref().map(pick);
         picked.map_or("–".to_owned(), |ns| latency(ns as f64))
     };
-    let failed = run.messages.sent - run.messages.acknowledged;
+    // A report from elsewhere may claim anything.
+    let failed = run.messages.sent.saturating_sub(run.messages.acknowledged);
+    let verification = run.verification.as_ref().map(|found| {
+        let passed = if found.passed { "passed" } else { "FAILED" };
+        ("verification", passed.to_owned())
+    });
     let tiles = [
         ("messages/s", rate(run.throughput.messages_per_s)),
         ("p50", time(|l| l.p50)),
@@ -84,8 +90,13 @@ fn tiles(html: &mut String, run: &Report) {
         ("not acknowledged", count(failed)),
     ];
     html.push_str("<div class=\"tiles\">\n");
-    for (name, value) in tiles {
-        _ = writeln!(html, "<div><b>{value}</b><span>{name}</span></div>");
+    for (name, value) in tiles.into_iter().chain(verification) {
+        let class = match value.as_str() {
+            "passed" => " class=\"passed\"",
+            "FAILED" => " class=\"failed\"",
+            _ => "",
+        };
+        _ = writeln!(html, "<div><b{class}>{value}</b><span>{name}</span></div>");
     }
     html.push_str("</div>\n");
 }
@@ -101,30 +112,68 @@ fn warnings(html: &mut String, run: &Report, named: bool) {
     }
 }
 
-fn legend(html: &mut String, names: &[&str]) {
-    html.push_str("<p class=\"legend\">\n");
-    for (n, name) in names.iter().enumerate() {
-        let (colour, name) = (n % COLOURS, escaped(name));
-        _ = writeln!(
-            html,
-            "<span style=\"--line:var(--line{colour})\">{name}</span>"
-        );
-    }
-    html.push_str("</p>\n");
-}
+#[cfg(test)]
+mod tests {
+    use super::STYLE;
 
-/// Text that came from anywhere, safe between tags and in attributes.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
+    /// The colours of the light page, or of the dark one, by name.
+    fn colour(dark: bool, name: &str) -> [f64; 3] {
+        let half = STYLE.split("@media").nth(usize::from(dark)).unwrap();
+        let at = half.find(&format!("--{name}: #")).unwrap();
+        let digits: String = half[at..]
+            .chars()
+            .skip_while(|c| *c != '#')
+            .skip(1)
+            .collect();
+        let digits = digits.split(';').next().unwrap();
+        let digits: Vec<_> = digits.chars().collect();
+        let pair = |n: usize| match digits.len() {
+            3 => [digits[n], digits[n]].iter().collect::<String>(),
+            _ => digits[2 * n..2 * n + 2].iter().collect(),
+        };
+        [0, 1, 2].map(|n| f64::from(u8::from_str_radix(&pair(n), 16).unwrap()) / 255.0)
+    }
+
+    /// WCAG 2.1, "contrast ratio" and "relative luminance".
+    fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
+        let luminance = |colour: [f64; 3]| {
+            let [r, g, b] = colour.map(|c| {
+                if c <= 0.04045 {
+                    c / 12.92
+                } else {
+                    ((c + 0.055) / 1.055).powf(2.4)
+                }
+            });
+            0.2126 * r + 0.7152 * g + 0.0722 * b
+        };
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn everything_can_be_told_from_what_is_behind_it() {
+        for dark in [false, true] {
+            let pairs = [
+                ("text", "page"),
+                ("text", "tile"),
+                ("text", "warn"),
+                ("soft", "page"),
+                ("soft", "tile"),
+                ("good", "page"),
+                ("good", "tile"),
+                ("bad", "page"),
+                ("bad", "tile"),
+                ("line0", "page"),
+                ("line1", "page"),
+                ("line2", "page"),
+                ("line3", "page"),
+                ("line4", "page"),
+                ("line5", "page"),
+            ];
+            for (front, back) in pairs {
+                let ratio = contrast(colour(dark, front), colour(dark, back));
+                assert!(ratio >= 4.5, "{front} on {back}, dark: {dark}: {ratio:.2}");
+            }
         }
     }
-    out
 }

@@ -95,7 +95,12 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<(),
 impl Axis {
     /// From 0 to a little above `top`, with ticks at round values.
     pub(crate) fn linear(top: f64, label: fn(f64) -> String) -> Self {
-        let top = if top > 0.0 { top } else { 1.0 };
+        // Whatever a file claims, the steps below are numbers that can be counted.
+        let top = if (1e-9..1e300).contains(&top) {
+            top
+        } else {
+            1.0
+        };
         let rough = top / 5.0;
         let power = 10f64.powf(rough.log10().floor());
         let steps = [1.0, 2.0, 5.0, 10.0];
@@ -116,18 +121,37 @@ impl Axis {
     pub(crate) fn logarithmic(bottom: f64, top: f64, label: fn(f64) -> String) -> Self {
         let (bottom, top) = (bottom.max(1.0), top.max(2.0));
         let range = (bottom.log10() - 0.05, top.log10() + 0.05);
-        // One, two or three ticks for each power of ten, as there is room.
-        let steps: &[f64] = match range.1 - range.0 {
-            width if width < 2.0 => &[1.0, 2.0, 5.0],
-            width if width < 4.0 => &[1.0, 3.0],
-            _ => &[1.0],
+        // As many ticks for each power of ten as there is room, and three at least.
+        let steps: [&[f64]; 4] = [
+            &[1.0],
+            &[1.0, 3.0],
+            &[1.0, 2.0, 5.0],
+            &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+        ];
+        let coarsest = match range.1 - range.0 {
+            width if width < 2.0 => 2,
+            width if width < 4.0 => 1,
+            _ => 0,
         };
-        let powers = range.0.floor() as i32..=range.1.ceil() as i32;
-        let values = powers.flat_map(|power| steps.iter().map(move |s| s * 10f64.powi(power)));
-        let ticks = values.filter(|value| (range.0..=range.1).contains(&value.log10()));
+        let ticks = |steps: &[f64]| -> Vec<f64> {
+            let powers = range.0.floor() as i32..=range.1.ceil() as i32;
+            let values = powers.flat_map(|power| steps.iter().map(move |s| s * 10f64.powi(power)));
+            values
+                .filter(|value| (range.0..=range.1).contains(&value.log10()))
+                .collect()
+        };
+        let enough = steps[coarsest..].iter().map(|steps| ticks(steps));
+        let ticks = enough.into_iter().find(|ticks| ticks.len() >= 3);
+        let ticks = ticks.unwrap_or_else(|| {
+            let width = range.1 - range.0;
+            [0.1, 0.5, 0.9]
+                .map(|part| 10f64.powf(range.0 + part * width))
+                .to_vec()
+        });
+        let labelled = ticks.into_iter().map(|value| (value.log10(), label(value)));
         Self {
             range,
-            ticks: ticks.map(|value| (value.log10(), label(value))).collect(),
+            ticks: labelled.collect(),
         }
     }
 }
@@ -139,6 +163,8 @@ impl Ranged for Axis {
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let (low, high) = self.range;
         let part = (value - low) / (high - low);
+        // Far outside, where a file says so, there is nothing to see.
+        let part = part.clamp(-10.0, 10.0);
         from + (part * f64::from(to - from)).round() as i32
     }
 
@@ -218,5 +244,39 @@ mod tests {
         assert_eq!(labels(&log), ["100", "200", "500"]);
         let log = Axis::logarithmic(5.0, 4e8, |value| format!("{value}"));
         assert_eq!(labels(&log).len(), 8);
+    }
+
+    #[test]
+    fn every_axis_has_three_ticks_whatever_a_file_claims() {
+        let label = |value| format!("{value}");
+        let absurd = [
+            0.0,
+            5e-324,
+            1e-12,
+            0.3,
+            1.0,
+            7.0,
+            1e9,
+            1e18,
+            1e300,
+            1.7e308,
+            f64::INFINITY,
+        ];
+        for top in absurd {
+            let axis = Axis::linear(top, label);
+            assert!((3..12).contains(&axis.ticks.len()), "{top}: {axis:?}");
+            for bottom in absurd.into_iter().filter(|bottom| *bottom <= top) {
+                let axis = Axis::logarithmic(bottom, top.min(1.8e19), label);
+                assert!(
+                    (3..40).contains(&axis.ticks.len()),
+                    "{bottom} to {top}: {axis:?}"
+                );
+                let line = Line {
+                    colour: 0,
+                    points: vec![(bottom, Some(top)), (top, Some(bottom))],
+                };
+                draw(&Axis::linear(bottom, label), &axis, &[line]).unwrap();
+            }
+        }
     }
 }

@@ -2,18 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::legend;
+use super::html::{escaped, legend};
 use crate::drive::figures::{Latency, Second};
 use crate::report::Report;
 use crate::show::page::chart::{Axis, Line, draw};
-use common::units::{count, latency};
+use common::units::{count, latency, seconds};
 
 /// One of a latency's figures.
 type Pick = fn(&Latency) -> u64;
 
 pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
     let to = runs.iter().map(|run| run.measured_s).fold(0.0, f64::max);
-    let x = Axis::linear(to, |value| format!("{value} s"));
+    let x = Axis::linear(to, |value| match value {
+        0.0 => "0".to_owned(),
+        value => seconds(value),
+    });
     figure(
         html,
         "Acknowledged messages per second",
@@ -33,12 +36,12 @@ pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
                 .map(|(n, (_, pick))| over_time(n, run, *pick))
                 .collect();
             let names = percentiles.map(|(name, _)| name);
-            ("Latency over time", names.to_vec(), lines)
+            ("Latency over time (log scale)", names.to_vec(), lines)
         }
         runs => {
             let lines = runs.iter().enumerate();
             let lines: Vec<_> = lines.map(|(n, run)| over_time(n, run, |l| l.p99)).collect();
-            ("Latency over time, p99", Vec::new(), lines)
+            ("Latency over time, p99 (log scale)", Vec::new(), lines)
         }
     };
     figure(
@@ -53,7 +56,7 @@ pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
         .map(|(n, run)| curve(n, run))
         .collect();
     let svg = draw(&nines_axis(&lines), &time_axis(&lines), &lines)?;
-    figure(html, "Latency by percentile", &[], &svg);
+    figure(html, "Latency by percentile (log scale)", &[], &svg);
     Ok(())
 }
 
@@ -62,7 +65,13 @@ fn figure(html: &mut String, caption: &str, names: &[&str], svg: &str) {
     if !names.is_empty() {
         legend(html, names);
     }
-    _ = writeln!(html, "{}\n</figure>", svg.trim_end());
+    // For those who do not see it: what it shows; the figures are in the tables.
+    let about = format!(
+        "<svg role=\"img\" aria-label=\"Chart: {}\" ",
+        escaped(caption)
+    );
+    let svg = svg.trim_end().replacen("<svg ", &about, 1);
+    _ = writeln!(html, "<div class=\"wide\">{svg}</div>\n</figure>");
 }
 
 fn throughput(x: &Axis, runs: &[Report]) -> Result<String, String> {
@@ -104,7 +113,7 @@ fn curve(colour: usize, run: &Report) -> Line {
     let points = run.curve.iter().map(|&(percentile, ns)| {
         let rest = 1.0 - percentile / 100.0;
         let nines = if rest > 0.0 { -rest.log10() } else { last };
-        (nines.min(last), Some(logarithm(ns)))
+        (nines.clamp(0.0, last), Some(logarithm(ns)))
     });
     Line {
         colour,
