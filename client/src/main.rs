@@ -1,5 +1,7 @@
-//! `client` takes turns; its commands measure and verify: `client load`, `client verify`, `client report`.
+//! `client` takes turns; its commands send lines of yours and read them back (`client send`, `client
+//! read`), measure and verify (`client load`, `client verify`, `client report`).
 
+mod sending;
 mod turns;
 
 use std::ffi::OsString;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         "load" => load::main,
         "verify" => load::verify_main,
         "report" => load::report_main,
+        "send" => sending::main,
+        "read" => read::main,
         _ => return unknown(&word),
     };
     run(args.split_off(1))

@@ -70,7 +70,7 @@ fn tell_of_input() -> bool {
     if waiting {
         say(
             "there is something on standard input, and it is not sent: this client sends lines of \
-             its own, numbered; the README shows how to send yours",
+             its own; 'client send' sends yours",
         );
     }
     waiting

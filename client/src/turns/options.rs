@@ -79,6 +79,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
         },
     ],
     commands: &[
+        (
+            "send",
+            "sends lines of yours, and keeps each until it is in the log",
+        ),
+        (
+            "read",
+            "prints the messages in a server's log, and proves that none is missing",
+        ),
         ("load", "measures a server, and verifies its log"),
         ("verify", "verifies a log later"),
         ("report", "draws the figures of several runs"),

@@ -46,7 +46,7 @@ fn connect_within(address: &SocketAddr, time: Duration) -> io::Result<TcpStream>
 
 /// The addresses of `host`, at least one. The system's resolver knows no deadline, hence a thread
 /// for it, which is left behind when it takes too long.
-fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
     let (sender, receiver) = mpsc::channel();
     let target = (host.to_owned(), port);
     thread::Builder::new().spawn(move || {

@@ -87,11 +87,42 @@ pub fn has_head(line: &[u8]) -> bool {
     })
 }
 
+/// A record, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// `YYYY-MM-DD hh:mm:ss`, in the server's time.
+    pub time: &'a [u8],
+    /// The client's address.
+    pub peer: &'a [u8],
+    /// The message, escaped; none: it tells of a reply.
+    pub message: Option<&'a [u8]>,
+}
+
+/// Takes a line apart, which has no line end any more; none if it is no record.
+pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
+    const TIME: usize = 19;
+    let (level, head) = match matches(line, Level::Info) {
+        Some(head) => (Level::Info, head),
+        None => (Level::Warning, matches(line, Level::Warning)?),
+    };
+    let (head, rest) = line.split_at_checked(head)?;
+    let time = &head[head.len() - 3 - TIME..head.len() - 3];
+    let (peer, rest) = rest.split_at(memchr::memchr(b' ', rest)?);
+    let message = rest.strip_prefix(RECEIVED.as_bytes());
+    let is_record = match message {
+        Some(_) => level == Level::Info,
+        None => rest.starts_with(SENT.as_bytes()),
+    };
+    is_record.then_some(Parts {
+        time,
+        peer,
+        message,
+    })
+}
+
 /// Whether a line is the record of a message.
 pub fn is_of_message(line: &[u8]) -> bool {
-    let rest = matches(line, Level::Info).and_then(|n| line.get(n..));
-    let verb = rest.and_then(|rest| Some(&rest[memchr::memchr(b' ', rest)?..]));
-    verb.is_some_and(|verb| verb.starts_with(RECEIVED.as_bytes()))
+    parse(line).is_some_and(|parts| parts.message.is_some())
 }
 
 /// Whether `text` begins, as far as it goes, with this level, a time, and the dashes before a peer;
@@ -393,6 +424,28 @@ mod tests {
             let text = String::from_utf8(escaped(&message)).unwrap();
             prop_assert!(!text.chars().any(|c| c.is_control() || is_unsafe(c)), "{:?}", text);
             prop_assert_eq!(unescape(text.as_bytes()), Some(message));
+        }
+    }
+
+    #[test]
+    fn a_record_is_taken_apart() {
+        let received = b"INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: a send: b";
+        let parts = parse(received).unwrap();
+        assert_eq!(parts.time, b"2019-02-24 15:10:14");
+        assert_eq!(
+            (parts.peer, parts.message),
+            (&b"[::1]:4"[..], Some(&b"a send: b"[..]))
+        );
+        let sent = parse(b"WARNING\t| 2019-02-24 15:10:14 --1.2.3.4:5 send: error log: x").unwrap();
+        assert_eq!((sent.peer, sent.message), (&b"1.2.3.4:5"[..], None));
+        for other in [
+            &b""[..],
+            b"INFO\t| 2019-02-24 15:10:14 --",
+            b"INFO\t| 2019-02-24 15:10:14 --1.2.3.4:5 said: x",
+            b"WARNING\t| 2019-02-24 15:10:14 --1.2.3.4:5 recieved: x",
+            b"INFO\t| 2019-02-24 15:10 --1.2.3.4:5 recieved: x",
+        ] {
+            assert_eq!(parse(other), None, "{other:?}");
         }
     }
 

@@ -57,15 +57,21 @@ impl fmt::Display for Damage {
 }
 
 /// Ends a torn last record of a file of this `length` with a newline, and looks for others before it.
+///
+/// If it is that of a message, a backslash comes before the newline, or the message would read like a
+/// whole one: no escape is a backslash alone.
 pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
-    let damage = look_through(file, length)?;
+    let (damage, last) = look_through(file, length)?;
     if damage.ended_last {
-        file.write_all(b"\n")?;
+        let has_escape_begun = last.backslashes % 2 == 1;
+        let looks_whole = record::is_of_message(&last.head) && !has_escape_begun;
+        file.write_all(if looks_whole { b"\\\n" } else { b"\n" })?;
     }
     Ok(damage)
 }
 
-fn look_through(file: &impl Storage, length: u64) -> io::Result<Damage> {
+/// What is wrong, and the line that has no end.
+fn look_through(file: &impl Storage, length: u64) -> io::Result<(Damage, Line)> {
     let start = length.saturating_sub(LOOK_BACK_BYTES);
     let mut damage = Damage::default();
     let mut line = Line::begin(start);
@@ -93,7 +99,7 @@ fn look_through(file: &impl Storage, length: u64) -> io::Result<Damage> {
     if line.has_nul {
         damage.note(&line);
     }
-    Ok(damage)
+    Ok((damage, line))
 }
 
 impl Damage {
@@ -114,6 +120,8 @@ struct Line {
     /// Control characters: one is the tab after the level, further ones no record has.
     controls: usize,
     has_nul: bool,
+    /// At its end.
+    backslashes: usize,
 }
 
 impl Line {
@@ -124,6 +132,7 @@ impl Line {
             head: Vec::new(),
             controls: 0,
             has_nul: false,
+            backslashes: 0,
         }
     }
 
@@ -133,6 +142,15 @@ impl Line {
         self.length += bytes.len() as u64;
         self.controls += bytes.iter().filter(|byte| byte.is_ascii_control()).count();
         self.has_nul |= memchr(0, bytes).is_some();
+        let backslashes = bytes
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\')
+            .count();
+        if backslashes < bytes.len() {
+            self.backslashes = 0;
+        }
+        self.backslashes += backslashes;
     }
 
     fn is_record(&self) -> bool {
@@ -157,7 +175,18 @@ mod tests {
             .damage;
         let mut expected = content.to_vec();
         if damage.ended_last {
-            expected.push(b'\n');
+            // A message that was cut is no message.
+            let last = content
+                .rsplit(|byte| *byte == b'\n')
+                .next()
+                .unwrap_or_default();
+            let (cut, escape) = (record::is_of_message(last), record::unescape(last));
+            let end = if cut && escape.is_some() {
+                "\\\n"
+            } else {
+                "\n"
+            };
+            expected.extend_from_slice(end.as_bytes());
         }
         assert_eq!(
             std::fs::read(&path).unwrap(),
@@ -240,6 +269,24 @@ mod tests {
             ),
         ] {
             assert_eq!(damage.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_torn_message_does_not_read_like_a_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let whole = r"INFO	| 2019-02-24 15:10:14 --127.0.0.1:4 recieved: a\\b\x00\u{202e}\\\\";
+        let begin = whole.find(": ").unwrap() + 2;
+        for len in 0..=whole.len() {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            Journal::<std::fs::File>::open(&path, Opening::Append, false).unwrap();
+            let log = std::fs::read_to_string(&path).unwrap();
+            let mended = log.strip_suffix('\n').unwrap_or(&log);
+            assert!(mended.starts_with(&whole[..len]), "{mended}");
+            let message = record::parse(mended.as_bytes()).and_then(|parts| parts.message);
+            assert_eq!(message.is_some(), len >= begin, "{mended}");
+            assert_eq!(message.and_then(record::unescape), None, "{mended}");
         }
     }
 }

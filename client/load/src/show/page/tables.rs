@@ -78,7 +78,7 @@ fn table(html: &mut String, caption: &str, runs: &[Report], rows: &[Row]) {
         }
         html.push_str("</tr>\n");
     }
-    for (name, value) in filled.iter().copied() {
+    for (name, value) in &filled {
         _ = write!(html, "<tr><th scope=\"row\">{name}</th>");
         let cell = |html: &mut String, text: Option<String>| {
             let text = text.map_or("–".to_owned(), |text| escaped(&text));

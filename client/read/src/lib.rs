@@ -1,0 +1,214 @@
+//! `client read`: the messages in the logs of servers that acknowledge lines.
+//!
+//! - `options`: what can be typed
+//! - `logs`: the lines of the logs, in order; or as they are written
+//! - `message`: a line, taken apart
+//! - `select`: which messages are meant
+//! - `once`: every number of every sender once, in order, and which are missing
+//! - `output`: how a message is shown
+
+mod logs;
+mod message;
+mod once;
+mod options;
+mod output;
+mod select;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use common::units::plural;
+
+use crate::logs::Logs;
+use crate::message::Message;
+use crate::once::Once;
+use crate::options::{COMMAND, Options};
+use crate::output::Output;
+use crate::select::Selection;
+
+/// A number of some sender is missing.
+const EXIT_MISSING: u8 = 4;
+
+/// `client read`; `args` is what follows that.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let options = match COMMAND.read(Options::default(), args) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    match Reading::new(options).and_then(Reading::run) {
+        Ok(code) => code,
+        Err(why) => {
+            say(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Nobody may be reading; the exit code tells all the same.
+fn say(text: &str) {
+    _ = writeln!(io::stderr(), "client read: {text}");
+}
+
+struct Reading {
+    options: Options,
+    selection: Selection,
+    output: Output<io::Stdout>,
+    once: Option<Once>,
+    /// With `-last`: the latest so far.
+    last: VecDeque<Message>,
+    /// Lines that are no records.
+    foreign: u64,
+    /// The reader of the output has gone.
+    done: bool,
+}
+
+impl Reading {
+    fn new(options: Options) -> Result<Self, String> {
+        Ok(Self {
+            selection: Selection::new(&options)?,
+            output: Output::new(io::stdout(), options.show),
+            once: options
+                .once
+                .then(|| Once::new(options.is_partial(), options.hold)),
+            last: VecDeque::new(),
+            foreign: 0,
+            done: false,
+            options,
+        })
+    }
+
+    fn run(mut self) -> Result<ExitCode, String> {
+        let mut logs = Logs::open(&self.options)?;
+        loop {
+            let step = logs.next(|line| self.take_line(line))?;
+            if self.done {
+                break;
+            }
+            match step {
+                logs::Step::More => {}
+                logs::Step::End => break,
+                logs::Step::CaughtUp => {
+                    self.show_last()?;
+                    self.flush()?;
+                    for notice in logs.notices() {
+                        say(&notice);
+                    }
+                    if logs.wait()?.is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        for log in logs.torn() {
+            self.foreign += 1;
+            say(&format!(
+                "{log} ends with a torn record: nobody was told that it is there"
+            ));
+        }
+        self.conclude()
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<ControlFlow<()>, String> {
+        match Message::parse(line, self.selection.wants_time()) {
+            Ok(Some(message)) if self.selection.wants(&message) => self.take(message)?,
+            Ok(_) => {}
+            Err(message::Foreign) => {
+                self.foreign += 1;
+                if self.foreign == 1 {
+                    let line = common::record::printable(line, 120);
+                    say(&format!("no record: '{line}' (others are counted)"));
+                }
+            }
+        }
+        Ok(if self.done {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), String> {
+        let Some(once) = &mut self.once else {
+            return self.pass(message);
+        };
+        once.take(message);
+        while let Some(message) = self.once.as_mut().and_then(Once::ready) {
+            self.pass(message)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a message, or keeps it with `-last`.
+    fn pass(&mut self, message: Message) -> Result<(), String> {
+        let Some(most) = self.options.last else {
+            return self.show(&message);
+        };
+        self.last.push_back(message);
+        if self.last.len() > most {
+            self.last.pop_front();
+        }
+        Ok(())
+    }
+
+    fn show_last(&mut self) -> Result<(), String> {
+        for message in std::mem::take(&mut self.last) {
+            self.show(&message)?;
+        }
+        // What comes from now on is shown as it comes.
+        self.options.last = None;
+        Ok(())
+    }
+
+    fn show(&mut self, message: &Message) -> Result<(), String> {
+        let shown = self.output.show(message);
+        self.check(shown)
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        let flushed = self.output.flush();
+        self.check(flushed)
+    }
+
+    /// A reader that has gone is no error: nothing more is shown.
+    fn check(&mut self, written: io::Result<()>) -> Result<(), String> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.done = true;
+                Ok(())
+            }
+            written => written.map_err(|error| format!("cannot write to stdout: {error}")),
+        }
+    }
+
+    fn conclude(mut self) -> Result<ExitCode, String> {
+        while let Some(message) = self.once.as_mut().and_then(Once::rest) {
+            self.pass(message)?;
+        }
+        self.show_last()?;
+        self.flush()?;
+        if self.foreign > 0 {
+            say(&format!(
+                "{} no record",
+                match self.foreign {
+                    1 => "1 line is".to_owned(),
+                    n => format!("{} are", plural(n, "line")),
+                }
+            ));
+        }
+        let mut missing = false;
+        for account in self.once.iter().flat_map(Once::accounts) {
+            say(&account.to_string());
+            missing |= account.has_gaps();
+        }
+        Ok(if missing {
+            ExitCode::from(EXIT_MISSING)
+        } else if self.options.strict && self.foreign > 0 {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! What can be typed after `client read`.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use common::args::{Command, Given, Opt, UsageError};
+
+use crate::output::{Form, Show};
+
+pub(crate) const COMMAND: Command<Options> = Command {
+    name: "client read",
+    usage: "[options] [FILE...]",
+    about: "Prints the messages in logs of the server: the exact bytes of each, and an LF. Several files \
+            are read in their order, the pieces of a rotated log oldest first; '-' is standard input.",
+    commands: &[],
+    options: &[
+        Opt {
+            names: &["null"],
+            value: "",
+            help: "end each message by NUL instead, since a message may hold an LF",
+            take: |o, _| {
+                o.show.form = Form::Nul;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["json"],
+            value: "",
+            help: "a JSON object for each: time, peer, message (or bytes, in base64), with -id or -once id \
+                   and seq",
+            take: |o, _| {
+                o.show.form = Form::Json;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["with-time"],
+            value: "",
+            help: "put the time before each",
+            take: |o, _| {
+                o.show.time = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["with-peer"],
+            value: "",
+            help: "put the client's address before each",
+            take: |o, _| {
+                o.show.peer = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["peer"],
+            value: "ADDRESS",
+            help: "only what came from there, with a port or from any (default: all)",
+            take: |o, v| v.text().map(|it| o.peer = Some(it)),
+        },
+        Opt {
+            names: &["id"],
+            value: "NAME",
+            help: "only what 'client send -id NAME' sent (default: all)",
+            take: |o, v| v.text().map(|it| o.id = Some(it)),
+        },
+        Opt {
+            names: &["since"],
+            value: "TIME",
+            help: "only what came then or later: 2026-11-25T03:35:12+01:00, or 10m for ten minutes ago \
+                   (default: all)",
+            take: |o, v| o.parse_time(v).map(|it| o.since = Some(it)),
+        },
+        Opt {
+            names: &["until"],
+            value: "TIME",
+            help: "only what came then or earlier (default: all)",
+            take: |o, v| o.parse_time(v).map(|it| o.until = Some(it)),
+        },
+        Opt {
+            names: &["utc"],
+            value: "",
+            help: "the log was written with -utc: of its times, only JSON tells the zone",
+            take: |o, _| {
+                o.utc = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["last"],
+            value: "N",
+            help: "only the last N (default: all)",
+            take: |o, v| {
+                v.number("a number of messages", 1..=10_000_000)
+                    .map(|it| o.last = Some(it))
+            },
+        },
+        Opt {
+            names: &["follow"],
+            value: "",
+            help: "go on for ever with what is written, wherever the log is renamed",
+            take: |o, _| {
+                o.follow = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["once"],
+            value: "",
+            help: "show each '@NAME:NUMBER' of 'client send -id' once, without the tag and in order, \
+                   whichever log it is in and however often it was sent; exit 4 if a number is missing",
+            take: |o, _| {
+                o.once = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["hold"],
+            value: "N",
+            help: "with -once: messages of one sender that wait for earlier ones, at most (default 65536)",
+            take: |o, v| {
+                v.number("a number of messages", 1..=100_000_000)
+                    .map(|it| o.hold = it)
+            },
+        },
+        Opt {
+            names: &["strict"],
+            value: "",
+            help: "exit 1 if a line is no record",
+            take: |o, _| {
+                o.strict = true;
+                Ok(())
+            },
+        },
+    ],
+    operand: Some(|o, v| v.path().map(|it| o.files.push(it))),
+    check: Options::check,
+    examples: &[
+        (
+            "client read -since 10m -with-peer logging.log",
+            "what came in the last ten minutes, and from whom",
+        ),
+        (
+            "client read -once a/logging.log b/logging.log > lines",
+            "every line of every sender, once, whichever of two servers has it",
+        ),
+    ],
+    notes: "Exit codes: 0 all was read, 1 a file could not be read (-strict: or a line is no record), 2 bad \
+            options, 4 a number is missing (-once).",
+};
+
+/// A moment, as records of either format have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moment(pub(crate) time::OffsetDateTime);
+
+/// A command line, understood.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option")]
+pub(crate) struct Options {
+    pub(crate) show: Show,
+    pub(crate) peer: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) since: Option<Moment>,
+    pub(crate) until: Option<Moment>,
+    pub(crate) utc: bool,
+    pub(crate) last: Option<usize>,
+    pub(crate) follow: bool,
+    pub(crate) once: bool,
+    pub(crate) hold: usize,
+    pub(crate) strict: bool,
+    pub(crate) files: Vec<PathBuf>,
+    now: time::OffsetDateTime,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            show: Show::default(),
+            peer: None,
+            id: None,
+            since: None,
+            until: None,
+            utc: false,
+            last: None,
+            follow: false,
+            once: false,
+            hold: 65_536,
+            strict: false,
+            files: Vec::new(),
+            now: time::OffsetDateTime::now_utc(),
+        }
+    }
+}
+
+impl Options {
+    fn check(&mut self) -> Result<(), UsageError> {
+        if self.files.is_empty() {
+            if io::stdin().is_terminal() {
+                return Err(UsageError::new("expected FILE, the server's log"));
+            }
+            self.files.push(PathBuf::from("-"));
+        }
+        if self.follow && (self.files.len() > 1 || self.files[0].as_os_str() == "-") {
+            return Err(UsageError::new("-follow goes with one FILE"));
+        }
+        Ok(())
+    }
+
+    /// Not all of a sender's lines are meant to be there.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.peer.is_some()
+    }
+
+    fn parse_time(&self, given: &Given) -> Result<Moment, UsageError> {
+        let text = given.text()?;
+        let format = &time::format_description::well_known::Rfc3339;
+        if let Ok(time) = time::OffsetDateTime::parse(&text, format) {
+            return Ok(Moment(time));
+        }
+        let ago = given.time(std::time::Duration::ZERO..=common::args::LONGEST_TIME);
+        let ago = ago.map_err(|_| {
+            given.unexpected("a time such as 2026-11-25T03:35:12Z, or how long ago: 10m")
+        })?;
+        Ok(Moment(self.now - ago))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::args::Asked;
+
+    use super::*;
+
+    fn options(args: &[&str]) -> Result<Options, String> {
+        match COMMAND.parse(Options::default(), args) {
+            Ok(Asked::Run(options)) => Ok(options),
+            Ok(Asked::Print(text)) => panic!("{text}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn times_are_moments_or_ages() {
+        let since = options(&["-since", "2026-11-25T03:35:12+01:00", "a"]).unwrap();
+        assert_eq!(since.since.unwrap().0.unix_timestamp(), 1_795_574_112);
+        let ago = options(&["-until", "10m", "a"]).unwrap();
+        assert_eq!((ago.now - ago.until.unwrap().0).whole_seconds(), 600);
+        for text in ["yesterday", "", "2026-11-25"] {
+            assert!(options(&["-since", text, "a"]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_file_is_followed() {
+        assert!(options(&["-follow", "a"]).is_ok());
+        for args in [["-follow", "a", "b"].as_slice(), &["-follow", "-"]] {
+            assert!(options(args).is_err(), "{args:?}");
+        }
+        assert!(
+            COMMAND
+                .help_of(80)
+                .lines()
+                .all(|line| line.chars().count() <= 80)
+        );
+    }
+}

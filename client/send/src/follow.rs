@@ -1,0 +1,428 @@
+//! The lines of a file that grows, as `tail -F` has them: across renaming, replacing and cutting.
+//!
+//! Nothing here waits: whoever follows reads from time to time, or when a [`Watch`] says so.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::state::{Head, Place};
+
+/// Read at once, in bytes.
+const INPUT: usize = 64 << 10;
+
+/// A file that was renamed is read until nothing has come for so long: whoever writes it may not know
+/// yet that there is a new one.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A line and the place after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Without its line end.
+    pub text: Vec<u8>,
+    /// Where the next line begins.
+    pub after: Place,
+}
+
+/// Follows the file of a name.
+#[derive(Debug)]
+pub struct Follow {
+    path: PathBuf,
+    current: Option<Current>,
+    /// Files that come after the current one: they had the name before the one that has it now.
+    later: VecDeque<PathBuf>,
+    /// What is to be told: that the file was cut, replaced, is not there.
+    notices: Vec<String>,
+    missing_told: bool,
+    input: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Current {
+    file: File,
+    place: Place,
+    /// What was read and is no whole line yet.
+    begun: Vec<u8>,
+    /// The name leads elsewhere, since then.
+    left_at: Option<Instant>,
+    /// When something last came.
+    moved_at: Instant,
+}
+
+impl Follow {
+    /// Follows `path` from its beginning, or from `place` on, wherever the file there is now.
+    pub fn new(path: &Path, place: Option<Place>) -> io::Result<Self> {
+        let mut follow = Self {
+            path: path.to_owned(),
+            current: None,
+            later: VecDeque::new(),
+            notices: Vec::new(),
+            missing_told: false,
+            input: vec![0; INPUT].into(),
+        };
+        if let Some(place) = place {
+            follow.go_on_from(place)?;
+        }
+        Ok(follow)
+    }
+
+    /// What is to be told since this was last asked.
+    pub fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Reads once and appends the lines that became whole; whether more may be there at once.
+    pub fn read(&mut self, lines: &mut VecDeque<Line>) -> io::Result<bool> {
+        let now = Instant::now();
+        if self.current.is_none() && !self.open_next(now)? {
+            return Ok(false);
+        }
+        let Some(current) = &mut self.current else {
+            return Ok(false);
+        };
+        let n = current.file.read(&mut self.input)?;
+        if n > 0 {
+            current.moved_at = now;
+            current.take(&self.input[..n], lines);
+            return Ok(true);
+        }
+        self.at_the_end(now, lines)
+    }
+
+    /// There is nothing more to read for now: was the file cut, or is it time for the next one?
+    fn at_the_end(&mut self, now: Instant, lines: &mut VecDeque<Line>) -> io::Result<bool> {
+        let Some(current) = &mut self.current else {
+            return Ok(false);
+        };
+        let read_until = current.place.offset + current.begun.len() as u64;
+        if current.file.metadata()?.len() < read_until {
+            let path = self.path.display();
+            self.notices.push(format!(
+                "{path} was cut: its lines are sent from the beginning"
+            ));
+            current.file.seek(SeekFrom::Start(0))?;
+            current.begun.clear();
+            current.place.offset = 0;
+            current.place.head = Head::default();
+            return Ok(true);
+        }
+        let has_next = !self.later.is_empty() || !is_at(&self.path, &current.place);
+        if !has_next {
+            current.left_at = None;
+            return Ok(false);
+        }
+        let left_at = *current.left_at.get_or_insert(now);
+        let quiet_since = left_at.max(current.moved_at);
+        if self.later.is_empty() && now.duration_since(quiet_since) < QUIET {
+            return Ok(false);
+        }
+        // What has no line end is a line all the same: nothing comes after it.
+        current.end(lines);
+        self.current = None;
+        Ok(true)
+    }
+
+    /// Opens the file that is read next; whether there is one.
+    fn open_next(&mut self, now: Instant) -> io::Result<bool> {
+        let path = self.later.pop_front().unwrap_or_else(|| self.path.clone());
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !self.missing_told {
+                    self.missing_told = true;
+                    let path = path.display();
+                    self.notices
+                        .push(format!("{path} is not there yet: waiting for it"));
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        self.missing_told = false;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("only a regular file can be followed"));
+        }
+        let place = Place {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            ..Place::default()
+        };
+        self.current = Some(Current::new(file, place, now));
+        Ok(true)
+    }
+
+    /// Finds the file of `place`, under its name or another beside it, and goes on there.
+    fn go_on_from(&mut self, place: Place) -> io::Result<()> {
+        let mut files = self.relatives()?;
+        let found = files.iter().position(|path| is_at(path, &place));
+        let path = self.path.display();
+        let Some(found) = found else {
+            self.notices.push(format!(
+                "{path}: the file that was followed is gone; what it held after byte {} is lost, and \
+                 lines are sent from the beginning of the one that is there now",
+                place.offset
+            ));
+            return Ok(());
+        };
+        let mut file = File::open(&files[found])?;
+        let mut head = vec![0; place.head.length.min(Head::MOST as u64) as usize];
+        let begins_so = file.read_exact(&mut head).is_ok() && Head::of(&head) == place.head;
+        if !begins_so || file.metadata()?.len() < place.offset {
+            self.notices.push(format!(
+                "{path} was cut or replaced meanwhile: its lines are sent from the beginning"
+            ));
+            return Ok(());
+        }
+        file.seek(SeekFrom::Start(place.offset))?;
+        self.later = files.split_off(found + 1).into();
+        self.current = Some(Current::new(file, place, Instant::now()));
+        Ok(())
+    }
+
+    /// The files whose names begin with that of the file, in the order in which they were last written;
+    /// it comes last.
+    fn relatives(&self) -> io::Result<Vec<PathBuf>> {
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)?.flatten() {
+            let begins_so = entry.file_name().as_encoded_bytes().starts_with(name);
+            let is_itself = entry.file_name().as_encoded_bytes() == name;
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            if begins_so && !is_itself && metadata.is_file() {
+                found.push((metadata.modified()?, entry.path()));
+            }
+        }
+        found.sort();
+        let mut files: Vec<_> = found.into_iter().map(|(_, path)| path).collect();
+        files.push(self.path.clone());
+        Ok(files)
+    }
+}
+
+impl Current {
+    fn new(file: File, place: Place, now: Instant) -> Self {
+        Self {
+            file,
+            place,
+            begun: Vec::new(),
+            left_at: None,
+            moved_at: now,
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8], lines: &mut VecDeque<Line>) {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            self.begun.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            self.push(1, lines);
+        }
+        self.begun.extend_from_slice(bytes);
+    }
+
+    /// The end of a file that nobody writes to any more.
+    fn end(&mut self, lines: &mut VecDeque<Line>) {
+        if !self.begun.is_empty() {
+            self.push(0, lines);
+        }
+    }
+
+    /// What has begun is a line, with a line end of so many bytes.
+    fn push(&mut self, end: u64, lines: &mut VecDeque<Line>) {
+        let text = std::mem::take(&mut self.begun);
+        self.place.offset += text.len() as u64 + end;
+        if self.place.head.length < Head::MOST as u64 {
+            self.place.head = self.read_head();
+        }
+        let after = self.place.clone();
+        lines.push_back(Line { text, after });
+    }
+
+    /// How the file begins, as far as it was read.
+    fn read_head(&self) -> Head {
+        use std::os::unix::fs::FileExt as _;
+        let mut head = vec![0; self.place.offset.min(Head::MOST as u64) as usize];
+        match self.file.read_exact_at(&mut head, 0) {
+            Ok(()) => Head::of(&head),
+            Err(_) => self.place.head,
+        }
+    }
+}
+
+/// Whether the file of this name is that of the place.
+fn is_at(path: &Path, place: &Place) -> bool {
+    fs::metadata(path)
+        .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (place.device, place.inode))
+}
+
+/// Wakes a poll when something happens in a file's folder. Only Linux tells; elsewhere one has to look
+/// from time to time.
+#[derive(Debug)]
+pub struct Watch {
+    #[cfg(target_os = "linux")]
+    inotify: inotify::Inotify,
+}
+
+#[cfg(target_os = "linux")]
+impl Watch {
+    /// Watches the folder of `path` and registers with a poll.
+    pub fn new(path: &Path, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
+        use inotify::WatchMask;
+        use std::os::fd::AsRawFd as _;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let inotify = inotify::Inotify::init()?;
+        let mask =
+            WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
+        inotify
+            .watches()
+            .add(folder.unwrap_or(Path::new(".")), mask)?;
+        let descriptor = inotify.as_raw_fd();
+        let mut source = mio::unix::SourceFd(&descriptor);
+        registry.register(&mut source, token, mio::Interest::READABLE)?;
+        Ok(Self { inotify })
+    }
+
+    /// Forgets what was told: the next change wakes the poll again.
+    pub fn clear(&mut self) {
+        let mut buffer = [0; 4096];
+        while self
+            .inotify
+            .read_events(&mut buffer)
+            .is_ok_and(|mut events| events.next().is_some())
+        {}
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Watch {
+    /// There is nothing to register.
+    pub fn new(_: &Path, _: &mio::Registry, _: mio::Token) -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// There is nothing to forget.
+    pub fn clear(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn append(path: &Path, text: &str) {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads until there is nothing more, for as long as a renamed file is waited for.
+    fn read(follow: &mut Follow, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut lines = VecDeque::new();
+        while lines.len() < count {
+            assert!(Instant::now() < deadline, "{lines:?} of {count}");
+            if !follow.read(&mut lines).unwrap() {
+                std::thread::yield_now();
+            }
+        }
+        let text = |line: Line| String::from_utf8(line.text).unwrap();
+        lines.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_line_is_one_when_its_end_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let mut follow = Follow::new(&path, None).unwrap();
+        let mut lines = VecDeque::new();
+        assert!(!follow.read(&mut lines).unwrap());
+        assert!(follow.notices()[0].contains("not there yet"));
+        append(&path, "one\ntwo\nthr");
+        assert_eq!(read(&mut follow, 2), ["one", "two"]);
+        assert!(!follow.read(&mut lines).unwrap() && lines.is_empty());
+        append(&path, "ee\n\n");
+        assert_eq!(read(&mut follow, 2), ["three", ""]);
+    }
+
+    #[test]
+    fn renamed_replaced_and_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let old = folder.path().join("app.log.1");
+        append(&path, "one\n");
+        let mut follow = Follow::new(&path, None).unwrap();
+        assert_eq!(read(&mut follow, 1), ["one"]);
+        fs::rename(&path, &old).unwrap();
+        append(&path, "new\n");
+        // Whoever writes has not noticed yet.
+        append(&old, "late\nlast without end");
+        assert_eq!(read(&mut follow, 3), ["late", "last without end", "new"]);
+        // Copied and truncated.
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        append(&path, "x\n");
+        assert_eq!(read(&mut follow, 1), ["x"]);
+        assert!(
+            follow
+                .notices()
+                .iter()
+                .any(|notice| notice.contains("was cut"))
+        );
+    }
+
+    #[test]
+    fn it_goes_on_where_it_was_whatever_the_file_is_called_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        append(&path, "one\ntwo\nthree\n");
+        let mut follow = Follow::new(&path, None).unwrap();
+        let mut lines = VecDeque::new();
+        follow.read(&mut lines).unwrap();
+        let place = lines[1].after.clone();
+        drop(follow);
+        let mut again = Follow::new(&path, Some(place.clone())).unwrap();
+        assert_eq!(read(&mut again, 1), ["three"]);
+        // Rotated twice meanwhile.
+        fs::rename(&path, folder.path().join("app.log.2")).unwrap();
+        append(&folder.path().join("app.log.2"), "four\n");
+        append(&folder.path().join("app.log.1"), "five\n");
+        for (name, seconds) in [("app.log.2", 20), ("app.log.1", 10)] {
+            let file = File::options()
+                .append(true)
+                .open(folder.path().join(name))
+                .unwrap();
+            let then = std::time::SystemTime::now() - Duration::from_secs(seconds);
+            file.set_modified(then).unwrap();
+        }
+        append(&path, "six\n");
+        let mut again = Follow::new(&path, Some(place.clone())).unwrap();
+        assert_eq!(read(&mut again, 4), ["three", "four", "five", "six"]);
+        assert!(again.notices().is_empty());
+        // The same inode with another beginning is another file.
+        fs::write(folder.path().join("app.log.2"), "other\nwords\nhere\n").unwrap();
+        let mut again = Follow::new(&path, Some(place)).unwrap();
+        assert_eq!(read(&mut again, 1), ["six"]);
+        assert!(again.notices()[0].contains("cut or replaced"));
+    }
+}

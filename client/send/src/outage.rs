@@ -1,0 +1,65 @@
+//! When a server that cannot be reached is tried again, and for how long.
+
+use std::time::{Duration, Instant};
+
+/// The first pause between two attempts; each is twice as long as the one before.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// And the longest.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The time since lines were last acknowledged, while there is something wrong.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    pub(crate) since: Instant,
+    attempts: u32,
+    /// When to try again.
+    pub(crate) next: Instant,
+    /// Somebody was told of it.
+    pub(crate) told: bool,
+}
+
+impl Outage {
+    pub(crate) fn begin(now: Instant) -> Self {
+        Self {
+            since: now,
+            attempts: 0,
+            next: now,
+            told: false,
+        }
+    }
+
+    /// An attempt has failed. `jitter`, from 0 to 1, keeps many senders from coming back together.
+    pub(crate) fn postpone(&mut self, now: Instant, jitter: f64) {
+        let longest = SHORTEST * 2u32.saturating_pow(self.attempts.min(16));
+        let pause = longest.min(LONGEST);
+        self.attempts += 1;
+        self.next = now + pause.mul_f64(0.5 + jitter / 2.0);
+    }
+
+    /// Whether trying is over after `retry`; none: never.
+    pub(crate) fn is_over(&self, now: Instant, retry: Option<Duration>) -> bool {
+        retry.is_some_and(|retry| now.duration_since(self.since) >= retry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_from_a_tenth_of_a_second_to_ten() {
+        let now = Instant::now();
+        let mut outage = Outage::begin(now);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            outage.postpone(now, 1.0);
+            pauses.push((outage.next - now).as_millis());
+        }
+        assert_eq!(pauses[..8], [100, 200, 400, 800, 1600, 3200, 6400, 10_000]);
+        assert_eq!(pauses[11], 10_000);
+        outage.postpone(now, 0.0);
+        assert_eq!(outage.next - now, Duration::from_secs(5));
+        assert!(outage.is_over(now, Some(Duration::ZERO)) && !outage.is_over(now, None));
+    }
+}

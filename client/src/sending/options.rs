@@ -1,0 +1,352 @@
+//! What can be typed after `client send`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
+use common::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
+use send::Config;
+
+/// The longest name that `-id` takes.
+const MAX_ID: usize = 64;
+
+pub(super) const COMMAND: Command<Options> = Command {
+    name: "client send",
+    usage: "[options] [FILE...]",
+    about: "Sends the lines of standard input, or of files one after another, and ends well only when \
+            every one of them was acknowledged: keeps each until its 'ok', and sends it again when the \
+            connection breaks or the server cannot keep it now.",
+    commands: &[],
+    options: &[
+        Opt {
+            names: &["nhost", "host"],
+            value: "HOST[:PORT],...",
+            help: "the servers, the preferred one first; all addresses of a name are tried (default \
+                   localhost)",
+            take: |o, v| hosts(v).map(|it| o.hosts = it),
+        },
+        Opt {
+            names: &["port"],
+            value: "PORT",
+            help: "the port where none is said (default 2005)",
+            take: |o, v| v.number("a port number", 1..=65_535).map(|it| o.port = it),
+        },
+        Opt {
+            names: &["follow"],
+            value: "FILE",
+            help: "send the lines of a file that grows, for ever, wherever it is renamed, replaced or cut; \
+                   a line is sent when its end is there (default: none)",
+            take: |o, v| v.path().map(|it| o.follow = Some(it)),
+        },
+        Opt {
+            names: &["state"],
+            value: "FILE",
+            help: "keep there how far all is acknowledged, and go on from there after a restart \
+                   (default: none)",
+            take: |o, v| v.path().map(|it| o.state = Some(it)),
+        },
+        Opt {
+            names: &["begin"],
+            value: "",
+            help: "make the state file, which must not be there yet",
+            take: |o, _| {
+                o.begin = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["id"],
+            value: "NAME",
+            help: "send each line as '@NAME:NUMBER LINE', numbered from 1 without gaps, so that 'client \
+                   read -once' can prove that all are there; without -state, something random is added \
+                   to the name (default: none)",
+            take: |o, v| id(v).map(|it| o.id = Some(it)),
+        },
+        Opt {
+            names: &["pipeline"],
+            value: "N",
+            help: "lines on the way, at most (default 1024)",
+            take: |o, v| {
+                v.number("a number of lines", 1..=1_000_000)
+                    .map(|it| o.pipeline = it)
+            },
+        },
+        Opt {
+            names: &["retry"],
+            value: "TIME",
+            help: "for how long to try again while no server takes lines; 0: not at all (default: for \
+                   ever)",
+            take: |o, v| {
+                v.time(Duration::ZERO..=LONGEST_TIME)
+                    .map(|it| o.retry = Some(it))
+            },
+        },
+        Opt {
+            names: &["timeout"],
+            value: "TIME",
+            help: "silence for so long, with lines on the way, is a broken connection (default 10s)",
+            take: |o, v| {
+                let possible = Duration::from_millis(1)..=LONGEST_TIME;
+                v.time(possible).map(|it| o.timeout = it)
+            },
+        },
+        Opt {
+            names: &["framing"],
+            value: "line|nul|octet",
+            help: "as the server's: what tells messages and replies apart (default line)",
+            take: |o, v| v.choice(FRAMINGS).map(|it| o.framing = it),
+        },
+        Opt {
+            names: &["max-message"],
+            value: "SIZE",
+            help: "a longer line is told of and not sent (default 64K)",
+            take: |o, v| v.size(1..=1 << 30).map(|it| o.max_message = it),
+        },
+        Opt {
+            names: &["split"],
+            value: "",
+            help: "cut longer lines into several instead",
+            take: |o, _| {
+                o.split = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["rejects"],
+            value: "FILE",
+            help: "append lines there that were refused (default: none)",
+            take: |o, v| v.path().map(|it| o.rejects = Some(it)),
+        },
+        Opt {
+            names: &["json"],
+            value: "",
+            help: "print the closing figures as one JSON object on stdout",
+            take: |o, _| {
+                o.json = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["quiet"],
+            value: "",
+            help: "show no progress",
+            take: |o, _| {
+                o.quiet = true;
+                Ok(())
+            },
+        },
+    ],
+    operand: Some(|o, v| v.path().map(|it| o.files.push(it))),
+    check: Options::check,
+    examples: &[
+        (
+            "journalctl -f -o cat | client send -nhost logs.example",
+            "what a program prints, each line kept until it is in the log",
+        ),
+        (
+            "client send -follow app.log -state app.pos -begin -id shop-7 -nhost a,b:2006",
+            "a file that grows, to one of two servers, numbered; later without -begin",
+        ),
+    ],
+    notes: "The first SIGINT or SIGTERM ends it when what was sent is acknowledged, the second at once.\n\
+            Exit codes: 0 every line was acknowledged, 1 some were not, 2 bad options, 130 interrupted \
+            with lines that were not.",
+};
+
+/// Of the original's dialect nobody can tell where a reply ends.
+const FRAMINGS: &[(&str, Framing)] = &[
+    ("line", Framing::Line),
+    ("nul", Framing::Nul),
+    ("octet", Framing::Octet),
+];
+
+/// A command line, understood.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option")]
+pub(super) struct Options {
+    /// With the ports that were said.
+    hosts: Vec<(String, Option<u16>)>,
+    port: u16,
+    pub(super) follow: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
+    pub(super) begin: bool,
+    pub(super) id: Option<String>,
+    pub(super) pipeline: usize,
+    retry: Option<Duration>,
+    timeout: Duration,
+    pub(super) framing: Framing,
+    pub(super) max_message: usize,
+    pub(super) split: bool,
+    pub(super) rejects: Option<PathBuf>,
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            hosts: vec![("localhost".to_owned(), None)],
+            port: DEFAULT_PORT,
+            follow: None,
+            state: None,
+            begin: false,
+            id: None,
+            pipeline: 1024,
+            retry: None,
+            timeout: Duration::from_secs(10),
+            framing: Framing::Line,
+            max_message: DEFAULT_MAX_MESSAGE,
+            split: false,
+            rejects: None,
+            json: false,
+            quiet: false,
+            files: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// What no option says alone.
+    fn check(&mut self) -> Result<(), UsageError> {
+        let wrong = |why: &str| Err(UsageError::new(why));
+        if self.follow.is_some() && !self.files.is_empty() {
+            return wrong("-follow and FILE exclude each other");
+        }
+        if self.state.is_some() && !self.files.is_empty() {
+            return wrong("-state goes with -follow or standard input, not with FILE");
+        }
+        if self.begin && self.state.is_none() {
+            return wrong("-begin makes the file of -state: name that, too");
+        }
+        Ok(())
+    }
+
+    pub(super) fn config(&self) -> Config {
+        let hosts = self.hosts.iter();
+        let hosts = hosts.map(|(host, port)| (host.clone(), port.unwrap_or(self.port)));
+        Config {
+            pipeline: self.pipeline,
+            retry: self.retry,
+            timeout: self.timeout,
+            framing: self.framing,
+            ..Config::to(&hosts.collect::<Vec<_>>())
+        }
+    }
+
+    /// The name that lines are tagged with. Without a state every run counts from 1, so each has a name
+    /// of its own: a reader would take the lines of the second for repeats of the first.
+    pub(super) fn tag_name(&self) -> Option<String> {
+        let id = self.id.as_ref()?;
+        if self.state.is_some() {
+            return Some(id.clone());
+        }
+        let random = format!("-{:08x}", fastrand::u32(..));
+        let room = MAX_ID - random.len();
+        Some(format!("{}{random}", &id[..id.len().min(room)]))
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[::1]:PORT` or `::1`, separated by commas.
+fn hosts(given: &Given) -> Result<Vec<(String, Option<u16>)>, UsageError> {
+    let text = given.text()?;
+    let expected = || given.unexpected("HOST or HOST:PORT, several separated by commas");
+    let host = |text: &str| {
+        if let Some(rest) = text.strip_prefix('[') {
+            let (host, port) = rest.split_once(']')?;
+            let port = port.strip_prefix(':').map(str::parse::<u16>).transpose();
+            return Some((host.to_owned(), port.ok()?));
+        }
+        match text.split_once(':') {
+            // More than one colon: an address of IPv6 without brackets.
+            Some((_, port)) if port.contains(':') => Some((text.to_owned(), None)),
+            Some((host, port)) => Some((host.to_owned(), Some(port.parse().ok()?))),
+            None => Some((text.to_owned(), None)),
+        }
+    };
+    let found: Option<Vec<_>> = text.split(',').map(host).collect();
+    let is_good = |(host, port): &(String, Option<u16>)| !host.is_empty() && *port != Some(0);
+    found
+        .filter(|found| found.iter().all(is_good))
+        .ok_or_else(expected)
+}
+
+fn id(given: &Given) -> Result<String, UsageError> {
+    let text = given.text()?;
+    let is_good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_good) {
+        return Ok(text);
+    }
+    Err(given.unexpected("a name of 1 to 64 letters, digits, '.', '_' or '-'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use common::args::Asked;
+
+    use super::*;
+
+    fn options(args: &[&str]) -> Result<Options, String> {
+        match COMMAND.parse(Options::default(), args) {
+            Ok(Asked::Run(options)) => Ok(options),
+            Ok(Asked::Print(text)) => panic!("{text}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn hosts_are_spelt_as_people_do() {
+        for (text, expected) in [
+            ("a", &[("a", 9)][..]),
+            ("a:1,b", &[("a", 1), ("b", 9)]),
+            (
+                "::1,[::1]:7,[fe80::1%2]",
+                &[("::1", 9), ("::1", 7), ("fe80::1%2", 9)],
+            ),
+        ] {
+            let found = options(&["-nhost", text, "-port", "9"])
+                .unwrap()
+                .config()
+                .hosts;
+            let found: Vec<_> = found
+                .iter()
+                .map(|(host, port)| (host.as_str(), *port))
+                .collect();
+            assert_eq!(found, expected);
+        }
+        for text in ["", "a:", "a:0", ",", "a,,b", "[::1", "a:b"] {
+            assert!(options(&["-nhost", text]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_what_a_reader_can_tell() {
+        for name in ["a", "shop-7", "A.b_c-9", &"x".repeat(64)] {
+            let options = options(&["-id", name, "-state", "s"]).unwrap();
+            assert_eq!(options.tag_name().unwrap(), name);
+        }
+        for name in ["", "a b", "ü", "a:b", &"x".repeat(65)] {
+            assert!(options(&["-id", name]).is_err(), "{name}");
+        }
+        let long = options(&["-id", &"x".repeat(64)]).unwrap();
+        let (first, second) = (long.tag_name().unwrap(), long.tag_name().unwrap());
+        assert!(first.len() == 64 && first != second, "a name for each run");
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_said() {
+        for args in [
+            &["-follow", "a", "b"][..],
+            &["-state", "a", "b"],
+            &["-begin"],
+        ] {
+            assert!(options(args).is_err(), "{args:?}");
+        }
+        assert!(
+            COMMAND
+                .help_of(80)
+                .lines()
+                .all(|line| line.chars().count() <= 80)
+        );
+    }
+}

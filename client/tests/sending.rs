@@ -1,0 +1,615 @@
+//! `client send` and `client read` with the real server, killed, cut off and filled up.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(100);
+
+/// The server, built like the client.
+static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_BIN_EXE_client")).parent().unwrap();
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--bins", "-p", "server"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(folder.parent().unwrap())
+        .status();
+    assert!(build.unwrap().success(), "the server can be built");
+    folder.join("server")
+});
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(log: &Path, port: u16, options: &[&str]) -> Self {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let mut child = Command::new(&*SERVER)
+                .args(["-quiet", "-append", "-port", &port.to_string(), "-log"])
+                .arg(log)
+                .args(options)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = BufReader::new(child.stderr.take().unwrap());
+            let mut line = String::new();
+            while said.read_line(&mut line).unwrap() > 0 {
+                if let Some(address) = line.strip_prefix("listening on ") {
+                    let address = address.trim().parse().unwrap();
+                    thread::spawn(move || said.read_to_end(&mut Vec::new()));
+                    let log = log.to_owned();
+                    return Self {
+                        child,
+                        address,
+                        log,
+                    };
+                }
+                line.clear();
+            }
+            // The port of one that was just killed may not be free yet.
+            child.wait().unwrap();
+            assert!(Instant::now() < deadline, "the server does not start");
+        }
+    }
+
+    /// Killed, and started again at the same port on the same log.
+    fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        *self = Self::start(&self.log, self.address.port(), &[]);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn client(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args(args).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn send(address: SocketAddr, args: &[&str]) -> Command {
+    client(&[&["send", "-nhost", &address.to_string()], args].concat())
+}
+
+/// Runs a command to its end, with this for standard input.
+fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    thread::spawn(move || stdin.write_all(&input));
+    end(child)
+}
+
+fn end(child: Child) -> Output {
+    let pid = Pid::from_child(&child);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    receiver.recv_timeout(DEADLINE).map_or_else(
+        |_| {
+            kill_process(pid, Signal::KILL).unwrap();
+            panic!("it does not end");
+        },
+        Result::unwrap,
+    )
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// What `client read` prints, what it says, and its exit code.
+fn read(args: &[&str], logs: &[&Path]) -> (Vec<u8>, String, i32) {
+    let mut command = client(&["read"]);
+    let output = end(command.args(args).args(logs).spawn().unwrap());
+    let said = text(&output.stderr).to_owned();
+    (output.stdout, said, output.status.code().unwrap())
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        thread::yield_now();
+    }
+}
+
+fn log(folder: &TempDir) -> PathBuf {
+    folder.path().join("logging.log")
+}
+
+fn numbered(count: usize) -> Vec<u8> {
+    let lines = (1..=count).map(|n| format!("line {n} of \\many\u{1b}\u{202e}\n"));
+    lines.collect::<String>().into_bytes()
+}
+
+#[test]
+fn every_line_is_kept_and_read_back_byte_for_byte() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let mut input = numbered(20_000);
+    input.extend_from_slice(b"\0\xff\r middle\n\nlast without end");
+    let sent = run(&mut send(server.address, &["-json"]), &input);
+    assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
+    let last = text(&sent.stderr).lines().last().unwrap();
+    assert!(
+        last.starts_with("client send: 20,003 lines acknowledged, in "),
+        "{last}"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(
+        (&json["acknowledged"], &json["not_acknowledged"]),
+        (&20_003.into(), &0.into())
+    );
+    input.push(b'\n');
+    let (messages, said, code) = read(&[], &[&log(&folder)]);
+    assert!(messages == input, "the bytes come back");
+    assert_eq!((said.as_str(), code), ("", 0));
+}
+
+#[test]
+fn files_are_sent_in_order_and_with_a_name_numbered() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    fs::write(&a, "one\ntwo\n").unwrap();
+    fs::write(&b, "three").unwrap();
+    let args = ["-id", "shop-7", a.to_str().unwrap(), b.to_str().unwrap()];
+    let sent = end(send(server.address, &args).spawn().unwrap());
+    assert_eq!(sent.status.code(), Some(0), "{sent:?}");
+    let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
+    assert_eq!((text(&messages), code), ("one\ntwo\nthree\n", 0));
+    assert!(said.contains(": 3 lines, none missing"), "{said}");
+    let (messages, ..) = read(&["-json", "-once"], &[&log(&folder)]);
+    let first: serde_json::Value =
+        serde_json::from_str(text(&messages).lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["message"], &first["seq"]),
+        (&"one".into(), &1.into())
+    );
+    assert!(first["id"].as_str().unwrap().starts_with("shop-7-"));
+}
+
+#[test]
+fn lines_that_are_too_long_are_told_of_or_cut() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &["-max-message", "12"]);
+    let rejects = folder.path().join("rejects");
+    let input = "short\näöüäöüäöü\nlast\n";
+    let args = ["-max-message", "10", "-rejects", rejects.to_str().unwrap()];
+    let sent = run(&mut send(server.address, &args), input.as_bytes());
+    assert_eq!(sent.status.code(), Some(1));
+    let said = text(&sent.stderr);
+    assert!(
+        said.contains("line 2 is not sent: longer than 10 bytes"),
+        "{said}"
+    );
+    assert!(said.contains("2 lines acknowledged, 1 refused"), "{said}");
+    assert_eq!(fs::read_to_string(&rejects).unwrap(), "äöüäöüäöü\n");
+    // The server's limit is another one.
+    let sent = run(
+        &mut send(server.address, &["-rejects", rejects.to_str().unwrap()]),
+        b"0123456789abc\nx\n",
+    );
+    assert_eq!(sent.status.code(), Some(1));
+    assert!(text(&sent.stderr).contains("a line was refused: error too-long"));
+    let sent = run(
+        &mut send(server.address, &["-max-message", "5", "-split"]),
+        "äöüx\n".as_bytes(),
+    );
+    assert_eq!(sent.status.code(), Some(0));
+    let (messages, ..) = read(&[], &[&log(&folder)]);
+    assert_eq!(text(&messages), "short\nlast\nx\näö\nüx\n");
+}
+
+#[test]
+fn other_framings_are_spoken() {
+    for framing in ["nul", "octet"] {
+        let folder = TempDir::new().unwrap();
+        let server = Server::start(&log(&folder), 0, &["-framing", framing]);
+        let sent = run(
+            &mut send(server.address, &["-framing", framing]),
+            b"one\r\ntwo\n",
+        );
+        assert_eq!(sent.status.code(), Some(0), "{sent:?}");
+        let (messages, ..) = read(&[], &[&log(&folder)]);
+        assert_eq!(text(&messages), "one\r\ntwo\n");
+    }
+}
+
+/// Passes bytes on between clients and a server, as `fault` says for each connection.
+fn proxy(server: SocketAddr, fault: impl Fn(usize) -> Fault + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else {
+                continue;
+            };
+            let fault = fault(number);
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pass(from, to, usize::MAX, false));
+            thread::spawn(move || pass(server, client, fault.replies, fault.half_close));
+        }
+    });
+    address
+}
+
+/// What a connection through the proxy suffers.
+struct Fault {
+    /// So many bytes of replies come through; then it ends.
+    replies: usize,
+    /// It ends politely, and what the client sends still gets through.
+    half_close: bool,
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, most: usize, half_close: bool) {
+    let mut left = most;
+    let mut buffer = [0; 4096];
+    while left > 0 {
+        let room = left.min(buffer.len());
+        let Ok(n @ 1..) = from.read(&mut buffer[..room]) else {
+            break;
+        };
+        if to.write_all(&buffer[..n]).is_err() {
+            break;
+        }
+        left -= n;
+    }
+    _ = to.shutdown(Shutdown::Write);
+    if !half_close && most < usize::MAX {
+        _ = to.shutdown(Shutdown::Both);
+        _ = from.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_at_any_byte_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let input = numbered(40);
+    let cut_at = &|cut: usize, half_close: bool| {
+        let name = format!("cut-{cut}-{half_close}");
+        // The first three are cut, at different bytes of the replies; then the way is free.
+        let through = proxy(server.address, move |number| Fault {
+            replies: if number < 3 { cut + number } else { usize::MAX },
+            half_close,
+        });
+        let state = folder.path().join(&name);
+        let args = ["-id", &name, "-state", state.to_str().unwrap(), "-begin"];
+        let more = ["-pipeline", "7", "-timeout", "2s"];
+        let sent = run(&mut send(through, &[&args[..], &more].concat()), &input);
+        assert_eq!(
+            sent.status.code(),
+            Some(0),
+            "{name}: {}",
+            text(&sent.stderr)
+        );
+        let (messages, said, code) = read(&["-once", "-id", &name], &[&log(&folder)]);
+        assert!(messages == input, "{name}: {said}");
+        assert_eq!(code, 0, "{name}: {said}");
+    };
+    for cuts in (0..40).collect::<Vec<_>>().chunks(10) {
+        thread::scope(|scope| {
+            for &cut in cuts {
+                scope.spawn(move || [false, true].map(|half_close| cut_at(cut, half_close)));
+            }
+        });
+    }
+}
+
+#[test]
+fn an_ok_that_never_comes_is_a_broken_connection() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    // All replies but the last byte come, and then nothing, on a connection that stays.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let behind = server.address;
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for (number, client) in listener.incoming().enumerate() {
+            let (mut client, mut server) = (client.unwrap(), TcpStream::connect(behind).unwrap());
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pass(from, to, usize::MAX, false));
+            let mut replies = [0; 9];
+            server.read_exact(&mut replies).unwrap();
+            if number == 0 {
+                client.write_all(&replies[..8]).unwrap();
+                kept.push((client, server));
+            } else {
+                client.write_all(&replies).unwrap();
+                thread::spawn(move || pass(server, client, usize::MAX, false));
+            }
+        }
+    });
+    let args = ["-id", "a", "-timeout", "500ms", "-pipeline", "3"];
+    let sent = run(&mut send(address, &args), b"1\n2\n3\n4\n5\n");
+    let said = text(&sent.stderr);
+    assert_eq!(sent.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("cannot send: ") && said.contains("takes lines again, after"),
+        "{said}"
+    );
+    assert!(said.contains(" sent again"), "{said}");
+    let (messages, ..) = read(&["-once"], &[&log(&folder)]);
+    assert_eq!(text(&messages), "1\n2\n3\n4\n5\n");
+}
+
+#[test]
+fn a_server_that_is_killed_again_and_again_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Server::start(&log(&folder), 0, &[]);
+    let source = folder.path().join("app.log");
+    let lines = 300_000;
+    let input = numbered(lines);
+    let state = folder.path().join("pos");
+    let args = [
+        "-follow",
+        source.to_str().unwrap(),
+        "-state",
+        state.to_str().unwrap(),
+    ];
+    let more = ["-begin", "-id", "shop", "-timeout", "2s"];
+    let sender = send(server.address, &[&args[..], &more].concat())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&sender);
+    // The file grows while the server dies.
+    let mut file = File::create(&source).unwrap();
+    let size = || fs::metadata(log(&folder)).unwrap().len();
+    for part in input.chunks(input.len() / 25 + 1) {
+        file.write_all(part).unwrap();
+        let before = size();
+        wait_until("something new is logged", || size() > before);
+        server.restart();
+    }
+    let last = format!("@shop:{lines} ");
+    wait_until("the last line is logged", || {
+        let log = fs::read(log(&folder)).unwrap();
+        log.windows(last.len()).any(|part| part == last.as_bytes())
+    });
+    kill_process(pid, Signal::TERM).unwrap();
+    let sent = end(sender);
+    assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
+    let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
+    assert!(messages == input, "{said}");
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let source = folder.path().join("app.log");
+    let input = numbered(200_000);
+    fs::write(&source, &input).unwrap();
+    let state = folder.path().join("pos");
+    let args = [
+        "-follow",
+        source.to_str().unwrap(),
+        "-state",
+        state.to_str().unwrap(),
+    ];
+    let size = || fs::metadata(log(&folder)).unwrap().len();
+    for round in 0..20 {
+        let begin: &[&str] = if round == 0 { &["-begin"] } else { &[] };
+        let mut sender = send(
+            server.address,
+            &[&args[..], begin, &["-id", "shop"]].concat(),
+        )
+        .spawn()
+        .unwrap();
+        let before = size();
+        wait_until("something new is logged", || size() > before);
+        if round == 10 {
+            // Rotated meanwhile.
+            fs::rename(&source, folder.path().join("app.log.1")).unwrap();
+            fs::write(&source, "after the rotation\n").unwrap();
+        }
+        sender.kill().unwrap();
+        sender.wait().unwrap();
+    }
+    let sender = send(server.address, &[&args[..], &["-id", "shop"]].concat())
+        .spawn()
+        .unwrap();
+    let last = "after the rotation";
+    wait_until("the last line is logged", || {
+        let log = fs::read(log(&folder)).unwrap();
+        log.windows(last.len()).any(|part| part == last.as_bytes())
+    });
+    kill_process(Pid::from_child(&sender), Signal::INT).unwrap();
+    assert_eq!(end(sender).status.code(), Some(0));
+    let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
+    let expected = [&input[..], last.as_bytes(), b"\n"].concat();
+    assert!(messages == expected, "{said}");
+    assert_eq!(code, 0, "{said}");
+    // No more than can be on the way is sent again after each kill.
+    let (all, ..) = read(&[], &[&log(&folder)]);
+    let lines = memchr::memchr_iter(b'\n', &all).count();
+    assert!(lines <= 200_001 + 20 * 1024, "{lines}");
+}
+
+#[test]
+fn a_server_that_cannot_keep_a_line_gets_it_again() {
+    let folder = TempDir::new().unwrap();
+    // Two servers: the first refuses everything, the second takes it.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let full = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                for (n, line) in lines.enumerate() {
+                    let reply = if n % 2 == 0 {
+                        "error log: disk full\n"
+                    } else {
+                        "ok\n"
+                    };
+                    if line.is_err() || stream.write_all(reply.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let server = Server::start(&log(&folder), 0, &[]);
+    let hosts = format!("{full},{}", server.address);
+    let args = ["send", "-nhost", &hosts, "-id", "a", "-json"];
+    let sent = run(&mut client(&args), &numbered(100));
+    let said = text(&sent.stderr);
+    assert_eq!(sent.status.code(), Some(0), "{said}");
+    assert_eq!(
+        said.matches("error log: disk full").count(),
+        1,
+        "told once: {said}"
+    );
+    // What the first acknowledged is with it; the rest is in order.
+    let (messages, _, code) = read(&["-once"], &[&log(&folder)]);
+    assert_eq!(code, 4, "half of the lines are in the other log");
+    let shown = text(&messages).lines().count();
+    assert!((50..100).contains(&shown), "{shown}");
+}
+
+#[test]
+fn without_a_server_it_gives_up_when_it_is_told_to() {
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let sent = run(&mut send(address, &["-retry", "0"]), b"one\ntwo\n");
+    let said = text(&sent.stderr);
+    assert_eq!(sent.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("gave up: ") && said.contains("2 not acknowledged"),
+        "{said}"
+    );
+    // Interrupted twice: at once, with lines left.
+    let mut command = send(address, &[]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\n").unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(
+        line.contains("cannot send: ") && line.contains("trying again"),
+        "{line}"
+    );
+    for _ in 0..2 {
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(end(child).status.code(), Some(130));
+}
+
+#[test]
+fn a_state_is_never_made_by_accident() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let state = folder.path().join("pos");
+    let name = state.to_str().unwrap();
+    let missing = run(&mut send(server.address, &["-state", name]), b"x\n");
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        text(&missing.stderr).contains("is not there: with -begin"),
+        "{missing:?}"
+    );
+    let begun = run(
+        &mut send(server.address, &["-state", name, "-begin", "-id", "a"]),
+        b"one\n",
+    );
+    assert_eq!(begun.status.code(), Some(0), "{begun:?}");
+    let on = run(
+        &mut send(server.address, &["-state", name, "-id", "a"]),
+        b"two\n",
+    );
+    assert_eq!(on.status.code(), Some(0), "{on:?}");
+    let (messages, said, code) = read(&["-once", "-id", "a"], &[&log(&folder)]);
+    assert_eq!((text(&messages), code), ("one\ntwo\n", 0), "{said}");
+}
+
+#[test]
+fn messages_are_chosen_and_shown_as_asked() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("a.log");
+    let records = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:1 recieved: one\n\
+                   INFO\t| 2019-02-24 15:10:14 --127.0.0.1:1 send: ok\n\
+                   INFO\t| 2019-02-24 15:10:15 --[::1]:2 recieved: two\\x0alines\n\
+                   no record\n\
+                   INFO\t| 2019-02-24 15:10:16 --127.0.0.1:1 recieved: three\n\
+                   INFO\t| 2019-02-24 15:10:17 --127.0.0.1:1 recieved: torn";
+    fs::write(&log, records).unwrap();
+    for (args, expected) in [
+        (&[][..], "one\ntwo\nlines\nthree\n"),
+        (&["-null"], "one\0two\nlines\0three\0"),
+        (&["-last", "2"], "two\nlines\nthree\n"),
+        (&["-peer", "::1"], "two\nlines\n"),
+        (&["-peer", "127.0.0.1:1", "-last", "1"], "three\n"),
+        (
+            &["-with-time", "-with-peer", "-last", "1"],
+            "2019-02-24 15:10:16 127.0.0.1:1 three\n",
+        ),
+        (
+            &["-utc", "-since", "2019-02-24T15:10:15Z"],
+            "two\nlines\nthree\n",
+        ),
+        (&["-utc", "-until", "2019-02-24T16:10:14+01:00"], "one\n"),
+        (&["-since", "10m"], ""),
+    ] {
+        let (messages, said, code) = read(args, &[&log]);
+        assert_eq!((text(&messages), code), (expected, 0), "{args:?}: {said}");
+        assert!(
+            said.contains("no record: 'no record'") && said.contains("torn record"),
+            "{said}"
+        );
+    }
+    assert_eq!(read(&["-strict"], &[&log]).2, 1);
+    assert_eq!(read(&[], &[Path::new("/nonexistent")]).2, 1);
+}
+
+#[test]
+fn a_followed_log_is_read_on_across_its_rotation() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let mut command = client(&["read", "-follow"]);
+    let mut reader = command.arg(log(&folder)).spawn().unwrap();
+    let mut shown = BufReader::new(reader.stdout.take().unwrap()).lines();
+    for (round, rotate) in [(0, true), (1, true), (2, false)] {
+        let line = format!("round {round}");
+        let sent = run(&mut send(server.address, &[]), line.as_bytes());
+        assert_eq!(sent.status.code(), Some(0));
+        assert_eq!(shown.next().unwrap().unwrap(), line);
+        if rotate {
+            fs::rename(log(&folder), folder.path().join(format!("old.{round}"))).unwrap();
+            kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
+            wait_until("the log is there again", || log(&folder).exists());
+        }
+    }
+    kill_process(Pid::from_child(&reader), Signal::INT).unwrap();
+    assert!(reader.wait().unwrap().success());
+}
