@@ -215,8 +215,21 @@ impl Launch {
         let done = |launch: &Self| launch.clients().iter().all(Child::is_done);
         while !done(self) {
             self.wait(Some(SILENCE), done)?;
+            let silent: Vec<_> = self.clients().iter().map(Child::is_silent).collect();
+            if !silent.contains(&true) {
+                continue;
+            }
+            // If this program did not run for a while, what they said is only being read now.
+            self.wait(Some(DYING), done)?;
+            let silent = self
+                .clients()
+                .iter()
+                .zip(silent)
+                .filter(|(_, silent)| *silent);
+            let hung = silent
+                .map(|(client, _)| client)
+                .find(|client| client.is_silent());
             // If it is our reader that takes nothing, they have to wait.
-            let hung = self.clients().iter().find(|client| client.is_silent());
             if let Some(client) = hung.filter(|_| !self.output.is_busy()) {
                 let (name, seconds) = (&client.name, SILENCE.as_secs());
                 let why = format!("{name} hangs: it has said nothing for {seconds} s");

@@ -213,3 +213,36 @@ fn a_client_over_the_limit_is_only_closed() {
     assert_eq!(second.rest(), "");
     drop(first);
 }
+
+#[test]
+fn the_sender_of_the_documentation_resends() {
+    let mut server = Server::start(&["-append"]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/resend.py");
+    if !can("python3", "command -v python3") {
+        return;
+    }
+    let mut sender = Command::new("python3")
+        .arg(script)
+        .args(["127.0.0.1", &server.address().port().to_string()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = sender.stdin.take().unwrap();
+    let input: String = (0..1000).map(|n| format!("line {n}\n")).collect();
+    std::io::Write::write_all(&mut lines, input.as_bytes()).unwrap();
+    server.wait_for_log(|log| log.contains(": line 999\n"));
+    // Killed; what comes meanwhile is for the next one, at the same port.
+    let port = server.address().port().to_string();
+    let folder = server.kill().into_folder();
+    std::io::Write::write_all(&mut lines, b"after\n").unwrap();
+    drop(lines);
+    let mut command = support::binary();
+    command.args(["-append", "-port", &port]);
+    server = Server::start_command(folder, command);
+    assert!(sender.wait().unwrap().success());
+    let log = server.stop().log();
+    for line in input.lines().chain(["after"]) {
+        assert!(log.contains(&format!(" recieved: {line}\n")), "{line}");
+    }
+}

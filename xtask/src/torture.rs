@@ -7,5 +7,5 @@ use crate::release;
 
 /// `args` are the torture's.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become("torture", &["server", "torture"], "torture", args)
+    release::build_and_become("torture", &["server", "client", "torture"], "torture", args)
 }

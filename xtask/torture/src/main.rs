@@ -5,6 +5,7 @@
 //!
 //! - `faults`: those that break the server, its disk or its signals under load
 //! - `clients`: those that clients cause, and what others notice of them
+//! - `senders`: a sender that follows a file, and everything around it killed
 //! - `storms`: those that many clients cause together
 //! - `outcome`: what came of a fault
 //! - `running`: a server that was started
@@ -17,6 +18,7 @@ mod faults;
 mod numbered;
 mod outcome;
 mod running;
+mod senders;
 mod storms;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -44,6 +46,12 @@ const COMMAND: Command<Options> = Command {
             },
         },
         Opt {
+            names: &["only"],
+            value: "TEXT",
+            help: "only faults whose names hold this text (default: all)",
+            take: |o, v| v.text().map(|it| o.only = it),
+        },
+        Opt {
             names: &["seed"],
             value: "N",
             help: "where the random moments come from (default: another one each time, printed)",
@@ -68,6 +76,7 @@ const COMMAND: Command<Options> = Command {
 const EXIT_INCOMPLETE: u8 = 5;
 
 struct Options {
+    only: String,
     time: Duration,
     seed: u64,
 }
@@ -75,6 +84,7 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            only: String::new(),
             time: Duration::from_secs(120),
             seed: fastrand::u64(..) >> 32,
         }
@@ -95,6 +105,7 @@ const FAULTS: &[Fault] = &[
     fault("full disk (1 MiB)", 100, faults::full_disk),
     fault("file-size limit", 100, faults::file_size_limit),
     fault("rotation under load", 500, faults::rotation),
+    fault("a sender under blows", 200, senders::under_blows),
     fault("10,000 connections in a row", 1, clients::in_a_row),
     fault("19,000 silent clients", 1, clients::silent),
     fault("slow clients", 1, clients::slow),
@@ -131,6 +142,8 @@ const fn fault(
 #[derive(Default)]
 struct Row {
     times: u32,
+    /// It was not asked for.
+    left_out: bool,
     total: Outcome,
 }
 
@@ -147,22 +160,26 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let Options { time, seed } = match COMMAND.read(Options::default(), std::env::args_os().skip(1))
-    {
-        Ok(options) => options,
-        Err(code) => return code,
-    };
+    let Options { only, time, seed } =
+        match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
+            Ok(options) => options,
+            Err(code) => return code,
+        };
     // Many clients, and the fuzzer replays by the seed as well.
     common::process::raise_descriptor_limit();
     let length = seconds(time.as_secs_f64());
     say(&format!("torture: {length}, -seed {seed}\n"));
     let mut random = Rng::with_seed(seed);
     let deadline = Instant::now() + time;
-    let mut rows: Vec<Row> = FAULTS.iter().map(|_| Row::default()).collect();
+    let row = |fault: &Fault| Row {
+        left_out: !fault.name.contains(&only),
+        ..Row::default()
+    };
+    let mut rows: Vec<Row> = FAULTS.iter().map(row).collect();
     loop {
         let mut again = false;
         for (fault, row) in FAULTS.iter().zip(&mut rows) {
-            let done = row.times >= fault.at_most || row.total.skipped;
+            let done = row.times >= fault.at_most || row.total.skipped || row.left_out;
             if done || Instant::now() >= deadline {
                 continue;
             }
@@ -186,7 +203,7 @@ fn main() -> ExitCode {
 fn report(rows: &[Row]) -> ExitCode {
     let header = ["fault", "times", "sent", "acknowledged", "lost"];
     let mut table = line(header, "verdict");
-    for (fault, row) in FAULTS.iter().zip(rows) {
+    for (fault, row) in FAULTS.iter().zip(rows).filter(|(_, row)| !row.left_out) {
         let total = &row.total;
         let verdict = match (total.broken.len(), row.times) {
             (0, 0) if !total.skipped => "no time left",
@@ -217,7 +234,7 @@ fn conclude(rows: &[Row]) -> ExitCode {
         names.join(", ")
     };
     let broken = names(|row| !row.total.broken.is_empty());
-    let left = names(|row| row.times == 0 && !row.total.skipped);
+    let left = names(|row| row.times == 0 && !row.total.skipped && !row.left_out);
     let lost: u64 = rows.iter().map(|row| row.total.lost).sum();
     let acknowledged: u64 = rows.iter().map(|row| row.total.acknowledged).sum();
     let sums = format!(

@@ -30,13 +30,13 @@ pub(crate) fn folder() -> Result<TempDir, String> {
     tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))
 }
 
-/// A shell script in which `$SERVER` is the server's executable; it has to `exec` it.
 /// The same in memory, where there is such a place: a disk that cannot take what flooders send has
 /// every write wait, and nothing else would be seen.
 pub(crate) fn folder_in_memory() -> Result<TempDir, String> {
     tempfile::tempdir_in("/dev/shm").or_else(|_| folder())
 }
 
+/// A shell script in which `$SERVER` is the server's executable; it has to `exec` it.
 pub(crate) fn script(script: &str) -> Result<Command, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new("sh");

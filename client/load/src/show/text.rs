@@ -122,11 +122,11 @@ fn latencies(text: &mut String, figures: &Latency) {
     ];
     _ = write!(text, "\n  latency  ");
     for (name, _) in columns {
-        _ = write!(text, "{name:>8} ");
+        _ = write!(text, "{name:>7} ");
     }
     _ = write!(text, "\n           ");
     for (_, ns) in columns {
-        _ = write!(text, "{:>8} ", latency(ns as f64));
+        _ = write!(text, "{:>7} ", latency(ns as f64));
     }
     text.push('\n');
 }

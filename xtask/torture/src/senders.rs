@@ -1,0 +1,281 @@
+//! A sender that follows a file, while everything around it is killed, stopped, renamed and filled up; and
+//! the reader that has to find every line once.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use tempfile::TempDir;
+
+use crate::outcome::Outcome;
+use crate::running::{Server, folder};
+
+/// How often something happens in one run.
+const BLOWS: usize = 12;
+
+/// Lines that are written meanwhile.
+const LINES: u64 = 60_000;
+
+/// What the sender takes for a broken connection. A stopped server is stopped for longer.
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// How long all lines may take to arrive once nothing happens any more.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What is done to them.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    KillServer,
+    KillSender,
+    KillBoth,
+    StopServer,
+    FillDisk,
+    RotateLog,
+    RotateSource,
+}
+
+const BLOWS_THERE_ARE: [Blow; 7] = [
+    Blow::KillServer,
+    Blow::KillSender,
+    Blow::KillBoth,
+    Blow::StopServer,
+    Blow::FillDisk,
+    Blow::RotateLog,
+    Blow::RotateSource,
+];
+
+struct Scene {
+    folder: TempDir,
+    server: Server,
+    sender: Child,
+    source: File,
+    /// What was written to the source so far.
+    input: Vec<u8>,
+    lines: u64,
+    /// Pieces of the log and of the source that were renamed.
+    pieces: Vec<PathBuf>,
+    renamed: u32,
+}
+
+/// One run: blows at random moments, then the account.
+pub(crate) fn under_blows(random: &mut Rng) -> Result<Outcome, String> {
+    let mut scene = Scene::set()?;
+    for n in 0..BLOWS {
+        scene.write_lines(LINES / BLOWS as u64)?;
+        thread::sleep(Duration::from_micros(random.u64(..50_000)));
+        let blow = BLOWS_THERE_ARE[random.usize(..BLOWS_THERE_ARE.len())];
+        scene
+            .strike(blow)
+            .map_err(|error| format!("{blow:?}, the {n}th: {error}"))?;
+    }
+    scene.account()
+}
+
+impl Scene {
+    fn set() -> Result<Self, String> {
+        let folder = folder()?;
+        let server = Server::start(folder.path(), "-append")?;
+        let source = create(&folder.path().join("app.log"))?;
+        let sender = send(folder.path(), &server, "-begin")?;
+        Ok(Self {
+            folder,
+            server,
+            sender,
+            source,
+            input: Vec::new(),
+            lines: 0,
+            pieces: Vec::new(),
+            renamed: 0,
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_lines(&mut self, count: u64) -> Result<(), String> {
+        let from = self.input.len();
+        for _ in 0..count {
+            self.lines += 1;
+            // Writing to a Vec cannot fail.
+            _ = writeln!(self.input, "line {} \\ of many", self.lines);
+        }
+        let written = self.source.write_all(&self.input[from..]);
+        written.map_err(|error| format!("cannot write the source: {error}"))
+    }
+
+    fn strike(&mut self, blow: Blow) -> Result<(), String> {
+        match blow {
+            Blow::KillServer => self.restart_server(),
+            Blow::KillSender => self.restart_sender(),
+            Blow::KillBoth => {
+                _ = self.sender.kill();
+                self.restart_server()?;
+                self.restart_sender()
+            }
+            Blow::StopServer => {
+                self.server.signal(Signal::STOP)?;
+                thread::sleep(2 * TIMEOUT);
+                self.server.signal(Signal::CONT)
+            }
+            Blow::FillDisk => self.fill_disk(),
+            Blow::RotateLog => {
+                let log = self.path("logging.log");
+                let piece = self.next_name("logging.log");
+                rename(&log, &piece)?;
+                self.pieces.push(piece);
+                self.server.signal(Signal::HUP)?;
+                wait_for("the log to be there again", || log.exists())
+            }
+            Blow::RotateSource => {
+                let source = self.path("app.log");
+                let piece = self.next_name("app.log");
+                rename(&source, &piece)?;
+                self.source = create(&source)?;
+                Ok(())
+            }
+        }
+    }
+
+    fn next_name(&mut self, of: &str) -> PathBuf {
+        self.renamed += 1;
+        self.path(&format!("{of}.{:03}", self.renamed))
+    }
+
+    fn restart_server(&mut self) -> Result<(), String> {
+        let port = self.server.address.port();
+        self.server.signal(Signal::KILL)?;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            // The port may not be free at once.
+            let script = format!("exec $SERVER -port {port} -quiet -append");
+            match Server::start_script(self.folder.path(), &script) {
+                Ok(server) => {
+                    self.server = server;
+                    return Ok(());
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    fn restart_sender(&mut self) -> Result<(), String> {
+        _ = self.sender.kill();
+        let ended = self.sender.wait();
+        ended.map_err(|error| format!("cannot wait for the sender: {error}"))?;
+        self.sender = send(self.folder.path(), &self.server, "")?;
+        Ok(())
+    }
+
+    /// For a while the log cannot grow.
+    fn fill_disk(&mut self) -> Result<(), String> {
+        let limit = |limit: Option<u64>| {
+            let limit = Rlimit {
+                current: limit,
+                maximum: None,
+            };
+            let set = prlimit(Some(self.server.pid()), Resource::Fsize, limit);
+            set.map_err(|error| format!("cannot limit the log: {error}"))
+        };
+        let log = fs::metadata(self.path("logging.log"));
+        limit(log.map(|log| log.len()).ok())?;
+        thread::sleep(Duration::from_millis(200));
+        limit(None)?;
+        Ok(())
+    }
+
+    /// Waits until all is sent, and holds what the reader shows against what was written.
+    fn account(mut self) -> Result<Outcome, String> {
+        let mut logs = std::mem::take(&mut self.pieces);
+        logs.push(self.path("logging.log"));
+        let last = format!("@torture:{} ", self.lines);
+        wait_for("the last line", || {
+            let log = fs::read(&logs[logs.len() - 1]).unwrap_or_default();
+            let log =
+                String::from_utf8_lossy(&log[log.len().saturating_sub(1 << 20)..]).into_owned();
+            log.contains(&last)
+        })?;
+        let stopped = kill_process(Pid::from_child(&self.sender), Signal::TERM);
+        stopped.map_err(|error| format!("the sender is gone: {error}"))?;
+        let ended = self.sender.wait().map_err(|error| error.to_string())?;
+        let read = client()?.args(["read", "-once"]).args(&logs).output();
+        let read = read.map_err(|error| format!("cannot read: {error}"))?;
+        let said = String::from_utf8_lossy(&read.stderr).into_owned();
+        let shown = memchr_count(&read.stdout);
+        let mut outcome = Outcome {
+            times: BLOWS as u32,
+            sent: self.lines,
+            acknowledged: self.lines,
+            lost: self.lines.saturating_sub(shown),
+            ..Outcome::default()
+        };
+        outcome.expect(ended.success(), || format!("the sender ended with {ended}"));
+        outcome.expect(read.status.success(), || format!("the reader says: {said}"));
+        outcome.expect(read.stdout == self.input, || {
+            format!(
+                "{shown} lines are not the {} that were written: {said}",
+                self.lines
+            )
+        });
+        Ok(outcome)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // It may have ended: then there is nothing to do.
+        _ = self.sender.kill();
+        _ = self.sender.wait();
+    }
+}
+
+fn client() -> Result<Command, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(Command::new(own.with_file_name("client")))
+}
+
+fn send(folder: &Path, server: &Server, more: &str) -> Result<Child, String> {
+    let timeout = format!("{}ms", TIMEOUT.as_millis());
+    let mut command = client()?;
+    command
+        .current_dir(folder)
+        .args(["send", "-nhost", &server.address.to_string()])
+        .args(["-follow", "app.log", "-state", "pos", "-id", "torture"])
+        .args(["-timeout", &timeout])
+        .args(more.split_whitespace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let started = command.spawn();
+    started.map_err(|error| format!("cannot start the sender: {error}"))
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    let file = File::options().create(true).append(true).open(path);
+    file.map_err(|error| format!("cannot make {}: {error}", path.display()))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), String> {
+    fs::rename(from, to).map_err(|error| format!("cannot rename {}: {error}", from.display()))
+}
+
+fn memchr_count(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        if Instant::now() > deadline {
+            return Err(format!("waited too long for {what}"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
