@@ -196,10 +196,12 @@ impl Scene {
         logs.push(self.path("logging.log"));
         let last = format!("@torture:{} ", self.lines);
         wait_for("the last line", || {
-            let log = fs::read(&logs[logs.len() - 1]).unwrap_or_default();
-            let log =
-                String::from_utf8_lossy(&log[log.len().saturating_sub(1 << 20)..]).into_owned();
-            log.contains(&last)
+            // It may have come before the last rotation.
+            logs.iter().any(|log| {
+                let log = fs::read(log).unwrap_or_default();
+                let end = &log[log.len().saturating_sub(1 << 20)..];
+                String::from_utf8_lossy(end).contains(&last)
+            })
         })?;
         let stopped = kill_process(Pid::from_child(&self.sender), Signal::TERM);
         stopped.map_err(|error| format!("the sender is gone: {error}"))?;
@@ -207,7 +209,7 @@ impl Scene {
         let read = client()?.args(["read", "-once"]).args(&logs).output();
         let read = read.map_err(|error| format!("cannot read: {error}"))?;
         let said = String::from_utf8_lossy(&read.stderr).into_owned();
-        let shown = memchr_count(&read.stdout);
+        let shown = read.stdout.split(|byte| *byte == b'\n').count() as u64 - 1;
         let mut outcome = Outcome {
             times: BLOWS as u32,
             sent: self.lines,
@@ -263,10 +265,6 @@ fn create(path: &Path) -> Result<File, String> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), String> {
     fs::rename(from, to).map_err(|error| format!("cannot rename {}: {error}", from.display()))
-}
-
-fn memchr_count(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
