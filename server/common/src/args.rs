@@ -17,6 +17,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 pub use self::given::{Given, UsageError};
+pub use self::help::columns;
 pub use self::quantity::LONGEST_TIME;
 
 /// Exit code for a command line that could not be understood.

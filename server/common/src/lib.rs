@@ -6,11 +6,13 @@
 //! - [`process`]: how the launcher's children end with it; what a process may open
 //! - [`args`]: how options are spelt
 //! - [`connect`]: from a host's name to a connection, in bounded time
+//! - [`html`]: text in pages
 //! - [`output`]: files that are written after the work
 //! - [`units`]: numbers for people
 
 pub mod args;
 pub mod connect;
+pub mod html;
 pub mod output;
 pub mod process;
 pub mod protocol;

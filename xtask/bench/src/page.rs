@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use common::html::escaped;
+
 use crate::output::About;
 use crate::results::{Cell, Results};
 use crate::table;
@@ -34,7 +36,7 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict], quick
          <meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>Benchmark</title><style>{STYLE}</style></head><body>\n\
          <h1>Benchmark</h1>\n<p>{}</p>\n",
-        escape(&about.to_string())
+        escaped(&about.to_string())
             .trim_end()
             .replace('\n', "<br>\n")
     );
@@ -74,8 +76,8 @@ fn promises(html: &mut String, about: &About) {
         "<h2>Where a message is when it is acknowledged</h2>\n<div class=\"wide\"><table>\n",
     );
     for server in &about.servers {
-        let (name, promise) = (server.name, escape(server.promise));
-        let version = escape(&server.version);
+        let (name, promise) = (server.name, escaped(server.promise));
+        let version = escaped(&server.version);
         _ = writeln!(
             html,
             "<tr><td>{name}<td style=\"text-align:left\">{promise}<td>{version}"
@@ -141,15 +143,9 @@ fn rows(html: &mut String, rows: &[Vec<String>]) {
         let tag = if index == 0 { "<th>" } else { "<td>" };
         let cells: String = row
             .iter()
-            .map(|cell| format!("{tag}{}", escape(cell)))
+            .map(|cell| format!("{tag}{}", escaped(cell)))
             .collect();
         _ = writeln!(html, "<tr>{cells}");
     }
     html.push_str("</table></div>\n");
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

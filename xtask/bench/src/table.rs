@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use common::args;
 use common::units::{latency, rate};
 
 use crate::output::Server;
@@ -122,23 +123,37 @@ pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
     }
 }
 
-/// Rows in columns: the first to the left, the others to the right.
+/// Rows in columns: the first to the left, the others to the right. Columns for which the terminal has
+/// no room come below, beside the first again.
 fn columns(rows: &[Vec<String>]) -> String {
+    columns_within(args::columns(), rows)
+}
+
+fn columns_within(most: usize, rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<_> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    let first = 2 + widths.first().copied().unwrap_or(0);
     let mut text = String::new();
-    for row in rows {
-        let mut line = String::from(" ");
-        for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            match index {
-                0 => _ = write!(line, " {cell:width$}"),
-                _ => _ = write!(line, "  {cell:>width$}"),
+    let mut from = 1;
+    while from < widths.len() {
+        let mut taken = first;
+        let fits = widths[from..].iter().take_while(|width| {
+            taken += 2 + **width;
+            taken <= most
+        });
+        // One at least, or it would never end.
+        let to = from + fits.count().max(1);
+        for row in rows {
+            let mut line = format!("  {:w$}", row[0], w = widths[0]);
+            for (cell, width) in row.iter().zip(&widths).take(to).skip(from) {
+                _ = write!(line, "  {cell:>width$}");
             }
+            _ = writeln!(text, "{}", line.trim_end());
         }
-        _ = writeln!(text, "{}", line.trim_end());
+        from = to;
     }
     text
 }
@@ -153,6 +168,9 @@ mod tests {
         let rows: Vec<Vec<_>> = rows
             .map(|row| row.iter().map(|&s| s.to_owned()).collect())
             .into();
-        assert_eq!(columns(&rows), "  a     ±   c\n  long  1  22\n");
+        assert_eq!(columns_within(80, &rows), "  a     ±   c\n  long  1  22\n");
+        let narrow = "  a     ±\n  long  1\n  a      c\n  long  22\n";
+        assert_eq!(columns_within(10, &rows), narrow);
+        assert_eq!(columns_within(1, &rows), narrow, "one at least");
     }
 }

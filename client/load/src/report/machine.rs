@@ -1,7 +1,5 @@
 //! What is said of the machine that measured, and of when.
 
-use std::fs;
-
 use time::OffsetDateTime;
 
 use crate::report::Machine;
@@ -18,24 +16,35 @@ pub(crate) fn machine() -> Machine {
             part(uname.release()),
             part(uname.machine())
         ),
-        cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),
+        cpu: cpu().unwrap_or_default(),
         cpus: cpus as u64,
         memory_bytes: memory().unwrap_or(0),
     }
 }
 
-fn memory() -> Option<u64> {
-    let text = field("/proc/meminfo", "MemTotal")?;
-    let kib: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+#[cfg(target_os = "linux")]
+fn cpu() -> Option<String> {
+    use procfs::Current as _;
+    procfs::CpuInfo::current()
+        .ok()?
+        .model_name(0)
+        .map(str::to_owned)
 }
 
-/// The first `name: value` of a file.
-fn field(path: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-    let (_, value) = lines.find(|(key, _)| key.trim() == name)?;
-    Some(value.trim().to_owned())
+#[cfg(target_os = "linux")]
+fn memory() -> Option<u64> {
+    use procfs::Current as _;
+    Some(procfs::Meminfo::current().ok()?.mem_total)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cpu() -> Option<String> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn memory() -> Option<u64> {
+    None
 }
 
 /// The time in UTC, as RFC 3339 writes it.

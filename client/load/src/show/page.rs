@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 
 use crate::drive::figures::Latency;
 use crate::report::{Loop, Report};
-use crate::show::page::html::{escaped, legend};
+use crate::show::page::html::legend;
+use common::html::escaped;
 use common::units::{count, latency, plural, rate, seconds};
 
 const STYLE: &str = include_str!("page/style.css");

@@ -67,7 +67,7 @@ impl<T> Command<T> {
 }
 
 /// How wide the terminal is: what COLUMNS says, or else the terminal that stdout is.
-fn columns() -> usize {
+pub fn columns() -> usize {
     let told = std::env::var("COLUMNS").ok();
     let told = told.and_then(|columns| columns.parse::<usize>().ok());
     let measured = || {

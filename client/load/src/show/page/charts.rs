@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::html::{escaped, legend};
+use super::html::legend;
 use crate::drive::figures::{Latency, Second};
 use crate::report::Report;
 use crate::show::page::chart::{Axis, Line, draw};
+use common::html::escaped;
 use common::units::{count, latency, seconds};
 
 /// One of a latency's figures.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use common::html::escaped;
+
 use crate::show::page::chart::COLOURS;
 
 /// The names of lines, each with its colour.
@@ -15,20 +17,4 @@ pub(super) fn legend(html: &mut String, names: &[&str]) {
         );
     }
     html.push_str("</p>\n");
-}
-
-/// Text that came from anywhere, safe between tags and in attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::html::escaped;
 use crate::drive::figures::Latency;
 use crate::report::{Counted, EndedBy, Loop, Report};
 use crate::show::text::{self, percent};
 use crate::verify::Verification;
+use common::html::escaped;
 use common::units::{byte_rate, count, latency, rate, seconds};
 
 /// A row: its name and what a run has there.
