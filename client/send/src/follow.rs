@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::state::{Head, Place};
 
@@ -17,6 +17,9 @@ const INPUT: usize = 64 << 10;
 /// A file that was renamed is read until nothing has come for so long: whoever writes it may not know
 /// yet that there is a new one.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// What programs that rotate logs compress them to.
+const COMPRESSED: [&[u8]; 6] = [b".gz", b".xz", b".bz2", b".zst", b".lz4", b".zip"];
 
 /// A line and the place after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub struct Follow {
     path: PathBuf,
     current: Option<Current>,
     /// Files that come after the current one: they had the name before the one that has it now.
-    later: VecDeque<PathBuf>,
+    later: VecDeque<File>,
     /// What is to be told: that the file was cut, replaced, is not there.
     notices: Vec<String>,
     missing_told: bool,
@@ -50,6 +53,8 @@ struct Current {
     left_at: Option<Instant>,
     /// When something last came.
     moved_at: Instant,
+    /// When it was last written, as it was when that was last looked at.
+    ended_at: Option<SystemTime>,
 }
 
 impl Follow {
@@ -83,6 +88,9 @@ impl Follow {
         let Some(current) = &mut self.current else {
             return Ok(false);
         };
+        if current.ended_at.is_some() && current.was_cut()? {
+            return self.begin_anew();
+        }
         let n = current.file.read(&mut self.input)?;
         if n > 0 {
             current.moved_at = now;
@@ -92,25 +100,15 @@ impl Follow {
         self.at_the_end(now, lines)
     }
 
-    /// There is nothing more to read for now: was the file cut, or is it time for the next one?
+    /// There is nothing more to read for now: is it time for the next file?
     fn at_the_end(&mut self, now: Instant, lines: &mut VecDeque<Line>) -> io::Result<bool> {
         let Some(current) = &mut self.current else {
             return Ok(false);
         };
-        let read_until = current.place.offset + current.begun.len() as u64;
-        if current.file.metadata()?.len() < read_until {
-            let path = self.path.display();
-            self.notices.push(format!(
-                "{path} was cut: its lines are sent from the beginning"
-            ));
-            current.file.seek(SeekFrom::Start(0))?;
-            current.begun.clear();
-            current.place.offset = 0;
-            current.place.head = Head::default();
-            return Ok(true);
+        if current.was_cut()? {
+            return self.begin_anew();
         }
-        let has_next = !self.later.is_empty() || !is_at(&self.path, &current.place);
-        if !has_next {
+        if self.later.is_empty() && is_at(&self.path, &current.place) {
             current.left_at = None;
             return Ok(false);
         }
@@ -121,19 +119,41 @@ impl Follow {
         }
         // What has no line end is a line all the same: nothing comes after it.
         current.end(lines);
+        let place = current.place.clone();
         self.current = None;
+        if self.later.is_empty() {
+            // The name may have led to yet another file in the meantime.
+            self.later = self.relatives_after(&place)?.unwrap_or_default();
+        }
+        Ok(true)
+    }
+
+    /// The current file was cut: whatever is in it now is new.
+    fn begin_anew(&mut self) -> io::Result<bool> {
+        let path = self.path.display();
+        let notice = format!("{path} was cut: its lines are sent from the beginning");
+        self.notices.push(notice);
+        if let Some(current) = &mut self.current {
+            current.begun.clear();
+            current.place.offset = 0;
+            current.place.head = Head::default();
+            current.file.rewind()?;
+        }
         Ok(true)
     }
 
     /// Opens the file that is read next; whether there is one.
     fn open_next(&mut self, now: Instant) -> io::Result<bool> {
-        let path = self.later.pop_front().unwrap_or_else(|| self.path.clone());
-        let file = match File::open(&path) {
+        let file = match self
+            .later
+            .pop_front()
+            .map_or_else(|| File::open(&self.path), Ok)
+        {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !self.missing_told {
                     self.missing_told = true;
-                    let path = path.display();
+                    let path = self.path.display();
                     self.notices
                         .push(format!("{path} is not there yet: waiting for it"));
                 }
@@ -157,10 +177,9 @@ impl Follow {
 
     /// Finds the file of `place`, under its name or another beside it, and goes on there.
     fn go_on_from(&mut self, place: Place) -> io::Result<()> {
-        let mut files = self.relatives()?;
-        let found = files.iter().position(|path| is_at(path, &place));
+        let files = self.relatives()?;
         let path = self.path.display();
-        let Some(found) = found else {
+        let Some(found) = files.into_iter().find(|file| is_of(file, &place)) else {
             self.notices.push(format!(
                 "{path}: the file that was followed is gone; what it held after byte {} is lost, and \
                  lines are sent from the beginning of the one that is there now",
@@ -168,45 +187,57 @@ impl Follow {
             ));
             return Ok(());
         };
-        let mut file = File::open(&files[found])?;
-        let mut head = vec![0; place.head.length.min(Head::MOST as u64) as usize];
-        let begins_so = file.read_exact(&mut head).is_ok() && Head::of(&head) == place.head;
-        if !begins_so || file.metadata()?.len() < place.offset {
+        let mut current = Current::new(found, place, Instant::now());
+        if current.head_differs() || current.file.metadata()?.len() < current.place.offset {
             self.notices.push(format!(
                 "{path} was cut or replaced meanwhile: its lines are sent from the beginning"
             ));
             return Ok(());
         }
-        file.seek(SeekFrom::Start(place.offset))?;
-        self.later = files.split_off(found + 1).into();
-        self.current = Some(Current::new(file, place, Instant::now()));
+        current.file.seek(SeekFrom::Start(current.place.offset))?;
+        self.later = self.relatives_after(&current.place)?.unwrap_or_default();
+        self.current = Some(current);
         Ok(())
     }
 
-    /// The files whose names begin with that of the file, in the order in which they were last written;
-    /// it comes last.
-    fn relatives(&self) -> io::Result<Vec<PathBuf>> {
+    /// The files that come after that of `place`; none if that is not among them.
+    fn relatives_after(&self, place: &Place) -> io::Result<Option<VecDeque<File>>> {
+        let mut files: VecDeque<_> = self.relatives()?.into();
+        while let Some(file) = files.pop_front() {
+            if is_of(&file, place) {
+                return Ok(Some(files));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The files whose names begin with that of the file, in the order in which they were made; it comes
+    /// last. Opened: they may be renamed again. Compressed ones are copies.
+    fn relatives(&self) -> io::Result<Vec<File>> {
         let folder = self
             .path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
         let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
         let mut found = Vec::new();
-        for entry in fs::read_dir(folder)?.flatten() {
-            let begins_so = entry.file_name().as_encoded_bytes().starts_with(name);
-            let is_itself = entry.file_name().as_encoded_bytes() == name;
-            let Ok(metadata) = entry.metadata() else {
+        for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))?.flatten() {
+            let entry_name = entry.file_name();
+            let entry_name = entry_name.as_encoded_bytes();
+            let is_compressed = COMPRESSED.iter().any(|end| entry_name.ends_with(end));
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if !entry_name.starts_with(name) || is_compressed || !is_file {
+                continue;
+            }
+            let Ok(file) = File::open(entry.path()) else {
                 continue;
             };
-            if begins_so && !is_itself && metadata.is_file() {
-                found.push((metadata.modified()?, entry.path()));
-            }
+            let metadata = file.metadata()?;
+            // Not every file system tells when a file was made.
+            let made = metadata.created().or_else(|_| metadata.modified())?;
+            found.push((entry_name == name, made, file));
         }
-        found.sort();
-        let mut files: Vec<_> = found.into_iter().map(|(_, path)| path).collect();
-        files.push(self.path.clone());
-        Ok(files)
+        found.sort_by_key(|(is_itself, made, _)| (*is_itself, *made));
+        Ok(found.into_iter().map(|(.., file)| file).collect())
     }
 }
 
@@ -218,7 +249,28 @@ impl Current {
             begun: Vec::new(),
             left_at: None,
             moved_at: now,
+            ended_at: None,
         }
+    }
+
+    /// Since its end was last reached it was written, and not only at its end.
+    fn was_cut(&mut self) -> io::Result<bool> {
+        let metadata = self.file.metadata()?;
+        let written_at = metadata.modified()?;
+        if self.ended_at == Some(written_at) {
+            return Ok(false);
+        }
+        self.ended_at = Some(written_at);
+        let read_until = self.place.offset + self.begun.len() as u64;
+        Ok(metadata.len() < read_until || self.head_differs())
+    }
+
+    /// The file does not begin as the one did that was read.
+    fn head_differs(&self) -> bool {
+        use std::os::unix::fs::FileExt as _;
+        let mut head = vec![0; self.place.head.length.min(Head::MOST as u64) as usize];
+        let read = self.file.read_exact_at(&mut head, 0);
+        read.is_err() || Head::of(&head) != self.place.head
     }
 
     fn take(&mut self, mut bytes: &[u8], lines: &mut VecDeque<Line>) {
@@ -257,6 +309,12 @@ impl Current {
             Err(_) => self.place.head,
         }
     }
+}
+
+/// Whether this is the file of the place.
+fn is_of(file: &File, place: &Place) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (place.device, place.inode))
 }
 
 /// Whether the file of this name is that of the place.
@@ -332,6 +390,19 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Clocks of files are coarse: waits until a file that is made now is younger than those before.
+    fn tick(folder: &Path) {
+        let born = || {
+            let file = tempfile::NamedTempFile::new_in(folder).unwrap();
+            let metadata = file.as_file().metadata().unwrap();
+            metadata.created().or_else(|_| metadata.modified()).unwrap()
+        };
+        let now = born();
+        while born() <= now {
+            std::thread::yield_now();
+        }
+    }
+
     /// Reads until there is nothing more, for as long as a renamed file is waited for.
     fn read(follow: &mut Follow, count: usize) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -370,10 +441,21 @@ mod tests {
         let mut follow = Follow::new(&path, None).unwrap();
         assert_eq!(read(&mut follow, 1), ["one"]);
         fs::rename(&path, &old).unwrap();
+        tick(folder.path());
         append(&path, "new\n");
         // Whoever writes has not noticed yet.
         append(&old, "late\nlast without end");
         assert_eq!(read(&mut follow, 3), ["late", "last without end", "new"]);
+        // Renamed twice before anybody looks.
+        append(&path, "a\n");
+        fs::rename(&path, folder.path().join("app.log.2")).unwrap();
+        fs::write(folder.path().join("app.log.1.gz"), "no text\n").unwrap();
+        tick(folder.path());
+        append(&path, "b\n");
+        fs::rename(&path, folder.path().join("app.log.3")).unwrap();
+        tick(folder.path());
+        append(&path, "c\n");
+        assert_eq!(read(&mut follow, 3), ["a", "b", "c"]);
         // Copied and truncated.
         File::options()
             .write(true)
@@ -406,15 +488,9 @@ mod tests {
         // Rotated twice meanwhile.
         fs::rename(&path, folder.path().join("app.log.2")).unwrap();
         append(&folder.path().join("app.log.2"), "four\n");
+        tick(folder.path());
         append(&folder.path().join("app.log.1"), "five\n");
-        for (name, seconds) in [("app.log.2", 20), ("app.log.1", 10)] {
-            let file = File::options()
-                .append(true)
-                .open(folder.path().join(name))
-                .unwrap();
-            let then = std::time::SystemTime::now() - Duration::from_secs(seconds);
-            file.set_modified(then).unwrap();
-        }
+        tick(folder.path());
         append(&path, "six\n");
         let mut again = Follow::new(&path, Some(place.clone())).unwrap();
         assert_eq!(read(&mut again, 4), ["three", "four", "five", "six"]);
