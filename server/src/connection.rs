@@ -243,7 +243,10 @@ impl<S: Socket> Connection<S> {
                 self.ready -= Ready::READABLE | Ready::READ_TO_END;
             }
             Err(error) => {
-                share.work.tell_of(&self.peer, &error, self.owed());
+                let has_spoken = self.ready.contains(Ready::HAS_SPOKEN);
+                share
+                    .work
+                    .tell_of(&self.peer, &error, self.owed(), has_spoken);
                 self.give_up();
             }
         }
@@ -379,7 +382,8 @@ impl<S: Socket> Connection<S> {
             io::ErrorKind::WouldBlock => self.ready -= Ready::WRITABLE,
             io::ErrorKind::BrokenPipe => self.hang_up(LastLine::AsReadingTells),
             _ => {
-                work.tell_of(&self.peer, error, self.owed());
+                let has_spoken = self.ready.contains(Ready::HAS_SPOKEN);
+                work.tell_of(&self.peer, error, self.owed(), has_spoken);
                 self.hang_up(LastLine::Dropped);
             }
         }

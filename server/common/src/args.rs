@@ -62,6 +62,23 @@ pub struct Opt<T: 'static> {
     pub take: Take<T>,
 }
 
+impl<T> Opt<T> {
+    /// A row of a table that is written in short.
+    pub const fn new(
+        names: &'static [&'static str],
+        value: &'static str,
+        help: &'static str,
+        take: Take<T>,
+    ) -> Self {
+        Self {
+            names,
+            value,
+            help,
+            take,
+        }
+    }
+}
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Asked<T> {

@@ -55,9 +55,11 @@ impl Workspace {
 
     /// Says of a socket that has failed what happened to its client, which it `owed` so many replies. A
     /// client may leave without a word; one whose machine does not answer any more was dropped.
-    pub(super) fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize) {
+    ///
+    /// One that `has_spoken`, and resets the connection, has not read its replies.
+    pub(super) fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize, has_spoken: bool) {
         use io::ErrorKind::{ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
-        if error.kind() == ConnectionReset {
+        if error.kind() == ConnectionReset && self.answers && has_spoken {
             self.unread.count += 1;
         }
         if !matches!(

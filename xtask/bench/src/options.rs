@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::args::{Command, Given, Opt, Take, UsageError};
+use common::args::{Command, Given, Opt, UsageError};
 
 use crate::setting::{QUICK, Setting};
 use crate::subject::SUBJECTS;
@@ -17,7 +17,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             shuffled order, and says which targets are met. Peers that are not installed are \
             named and left out.",
     options: &[
-        opt(
+        Opt::new(
             &["quick"],
             "",
             "about a minute: two rounds of 0.3 s at 50x1, 50x16, 50x128 and 1000x1, 21 bytes; too noisy to \
@@ -27,20 +27,20 @@ pub(crate) const COMMAND: Command<Options> = Command {
                 Ok(())
             },
         ),
-        opt(
+        Opt::new(
             &["only"],
             "NAMES",
             "servers, separated by commas (default all)",
             |o, v| subjects(v).map(|it| o.subjects = it),
         ),
-        opt(
+        Opt::new(
             &["settings"],
             "NAMES",
             "loads, separated by commas: CONNECTIONSxUNANSWERED, +IDLE for idle clients beside \
              them, :BYTES for one length of message, e.g. 50x16,50x1+18000:21 (default all)",
             |o, v| settings_of(v).map(|it| o.settings = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["rounds"],
             "N",
             "how often each is measured (default 7)",
@@ -49,44 +49,44 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.rounds = Some(it))
             },
         ),
-        opt(
+        Opt::new(
             &["seconds"],
             "TIME",
             "for how long each time (default 500ms)",
             |o, v| v.time(POSSIBLE).map(|it| o.time = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["retries"],
             "N",
             "how often a measurement is repeated that other processes disturb (default 2; -quick: 0)",
             |o, v| v.number("a number", 0..=100).map(|it| o.retries = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["seed"],
             "N",
             "repeat the order of another run (default the time)",
             |o, v| v.number("a seed", 0..=u64::MAX).map(|it| o.seed = it),
         ),
-        opt(
+        Opt::new(
             &["json"],
             "FILE",
             "write all figures there (default: none)",
             |o, v| v.path().map(|it| o.json = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["page"],
             "FILE",
             "write a page of HTML with bars (default: none)",
             |o, v| v.path().map(|it| o.page = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["dir"],
             "DIR",
             "where the servers write their logs; a disk, to measure syncing (default the directory for \
              temporary files)",
             |o, v| v.path().map(|it| o.dir = it),
         ),
-        opt(
+        Opt::new(
             &["list"],
             "",
             "name all servers and loads, and exit",
@@ -113,20 +113,6 @@ pub(crate) const COMMAND: Command<Options> = Command {
     notes: "Exit codes: 0 measured, whether targets were met or not, 1 a measurement failed, \
             2 usage, 130 interrupted (what was measured until then is shown).",
 };
-
-const fn opt(
-    names: &'static [&'static str],
-    value: &'static str,
-    help: &'static str,
-    take: Take<Options>,
-) -> Opt<Options> {
-    Opt {
-        names,
-        value,
-        help,
-        take,
-    }
-}
 
 /// How long a measurement may last.
 const POSSIBLE: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Given, LONGEST_TIME, Opt, Take, UsageError};
+use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
@@ -15,16 +15,16 @@ pub(crate) const COMMAND: Command<Options> = Command {
     about: "Measures how long a server takes to say ok to each message, at a given load, and \
             proves on demand that every acknowledged message is in the server's log.",
     options: &[
-        opt(
+        Opt::new(
             &["host", "nhost"],
             "HOST",
             "the server (default localhost)",
             |o, v| v.host().map(|it| o.host = it),
         ),
-        opt(&["port"], "PORT", "its port (default 2005)", |o, v| {
+        Opt::new(&["port"], "PORT", "its port (default 2005)", |o, v| {
             v.number("a port number", 1..=65535).map(|it| o.port = it)
         }),
-        opt(
+        Opt::new(
             &["connections"],
             "N",
             "connections, all made before the first message (default 50)",
@@ -33,7 +33,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.connections = it)
             },
         ),
-        opt(
+        Opt::new(
             &["nt", "threads"],
             "N",
             "threads that share them (default 1)",
@@ -42,7 +42,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.threads = it)
             },
         ),
-        opt(
+        Opt::new(
             &["pipeline"],
             "N",
             "unanswered messages per connection, at most (default 1)",
@@ -51,20 +51,20 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.pipeline = it)
             },
         ),
-        opt(
+        Opt::new(
             &["rate"],
             "R",
             "open loop: R messages per second overall, evenly spaced, latency from the planned \
              time; without it closed loop: a reply makes room for the next message",
             |o, v| rate(v).map(|it| o.rate = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["duration"],
             "TIME",
             "how long to send: 500ms, 5s, 2m, 1h (default 10s, or no limit with -messages)",
             |o, v| positive_duration(v).map(|it| o.duration = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["messages"],
             "N",
             "how many to send, those of the warm-up left out (default: no limit)",
@@ -73,7 +73,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.messages = Some(it))
             },
         ),
-        opt(
+        Opt::new(
             &["warmup"],
             "TIME",
             "send for so long before measuring (default 0s)",
@@ -82,13 +82,13 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.warmup = it)
             },
         ),
-        opt(
+        Opt::new(
             &["timeout"],
             "TIME",
             "give a connection up that is owed a reply and hears nothing for so long (default 10s)",
             |o, v| positive_duration(v).map(|it| o.timeout = it),
         ),
-        opt(
+        Opt::new(
             &["reconnect"],
             "",
             "make lost connections anew while the run lasts, as behind a balancer; what was \
@@ -98,13 +98,13 @@ pub(crate) const COMMAND: Command<Options> = Command {
                 Ok(())
             },
         ),
-        opt(
+        Opt::new(
             &["connect-rate"],
             "R",
             "connections made per second (default 5000)",
             |o, v| rate(v).map(|it| o.connect_rate = it),
         ),
-        opt(
+        Opt::new(
             &["message"],
             "TEMPLATE",
             "what to send, with \\r \\n \\t \\\\ \\{ \\xNN and {run} {conn} {seq} {pad:N}; {seq:N} \
@@ -112,20 +112,20 @@ pub(crate) const COMMAND: Command<Options> = Command {
              (default 'load {run} {conn} {seq};')",
             |o, v| text(v).map(|it| o.message = it),
         ),
-        opt(
+        Opt::new(
             &["framing"],
             "line|nul|octet",
             "what tells messages apart: LF, NUL, or the length before each (RFC 6587); NUL ends a reply \
              with 'nul', else LF (default line)",
             |o, v| v.choice(&FRAMINGS).map(|it| o.framing = it),
         ),
-        opt(
+        Opt::new(
             &["reply"],
             "PREFIX",
             "how a good reply begins; any other is an error, counted by its first word (default ok)",
             |o, v| unescapable(v).map(|it| o.reply = it),
         ),
-        opt(
+        Opt::new(
             &["reply-lines"],
             "N",
             "lines that a good reply has (default 1)",
@@ -134,19 +134,19 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.reply_lines = it)
             },
         ),
-        opt(
+        Opt::new(
             &["ignore"],
             "PREFIX",
             "lines that begin so are no replies; repeatable (default: none)",
             |o, v| unescapable(v).map(|it| o.ignore.push(it)),
         ),
-        opt(
+        Opt::new(
             &["hello"],
             "TEXT",
             "send this once after connecting, escapes and {run} {conn} as in -message (default: nothing)",
             |o, v| text(v).map(|it| o.hello = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["hello-lines"],
             "N",
             "lines the server says before the first message: its greeting and what it answers to \
@@ -156,7 +156,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.hello_lines = Some(it))
             },
         ),
-        opt(
+        Opt::new(
             &["on-error"],
             "stop|count",
             "what to do about an error reply (default count)",
@@ -165,32 +165,32 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.stop_on_error = it)
             },
         ),
-        opt(
+        Opt::new(
             &["verify"],
             "LOG",
             "then read the server's log: every acknowledged message must be there, once, whole and \
              in order; repeatable for a log in several files, oldest first (default: none)",
             |o, v| v.path().map(|it| o.verify.push(it)),
         ),
-        opt(
+        Opt::new(
             &["save"],
             "FILE",
             "write what 'client verify FILE LOG' needs to verify later (default: none)",
             |o, v| v.path().map(|it| o.save = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["fail-if"],
             "CONDITION",
             "exit 3 if it holds, e.g. 'p99>5ms', 'errors>0', 'rate<100000'; repeatable (default: none)",
             |o, v| threshold(v).map(|it| o.fail_if.push(it)),
         ),
-        opt(
+        Opt::new(
             &["report"],
             "FILE",
             "write the figures as a page of HTML with charts (default: none)",
             |o, v| v.path().map(|it| o.report = Some(it)),
         ),
-        opt(
+        Opt::new(
             &["pid"],
             "PID",
             "the server's process, on this machine: report its CPU time and memory, too (default: none)",
@@ -199,7 +199,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.pid = Some(it))
             },
         ),
-        opt(
+        Opt::new(
             &["json"],
             "",
             "print the figures as one JSON object, and nothing else",
@@ -208,7 +208,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
                 Ok(())
             },
         ),
-        opt(
+        Opt::new(
             &["label"],
             "TEXT",
             "what this run is called in reports (default its random name)",
@@ -246,20 +246,6 @@ const FRAMINGS: [(&str, Framing); 3] = [
     ("nul", Framing::Nul),
     ("octet", Framing::Octet),
 ];
-
-const fn opt(
-    names: &'static [&'static str],
-    value: &'static str,
-    help: &'static str,
-    take: Take<Options>,
-) -> Opt<Options> {
-    Opt {
-        names,
-        value,
-        help,
-        take,
-    }
-}
 
 /// What `client load` is to do.
 #[derive(Clone, Debug)]
