@@ -191,9 +191,20 @@ impl Sending {
             for notice in self.input.notices() {
                 self.progress.say(&notice);
             }
+            self.remember_file(&given)?;
             self.take_line(&given);
         }
         Ok(())
+    }
+
+    /// Which file the very first line is from has to be known before it is sent: it may be renamed, and
+    /// this program end, before anything is acknowledged.
+    fn remember_file(&mut self, given: &Given) -> Result<(), String> {
+        let (Some(state), Some(after), None) = (&self.state, &given.after, &self.kept.place) else {
+            return Ok(());
+        };
+        self.kept.place = Some(after.beginning());
+        state.write(&self.kept)
     }
 
     fn take_line(&mut self, given: &Given) {

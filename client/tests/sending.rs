@@ -613,3 +613,79 @@ fn a_followed_log_is_read_on_across_its_rotation() {
     kill_process(Pid::from_child(&reader), Signal::INT).unwrap();
     assert!(reader.wait().unwrap().success());
 }
+
+#[test]
+fn a_log_in_json_is_read_and_verified_like_the_other() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&log(&folder), 0, &["-format", "json"]);
+    let mut input = numbered(2000);
+    input.extend_from_slice(b"\0\xff \"quoted\" middle\n");
+    let sent = run(&mut send(server.address, &["-id", "a"]), &input);
+    assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
+    let (messages, said, code) = read(&["-once", "-strict"], &[&log(&folder)]);
+    assert!(messages == input, "{said}");
+    assert_eq!(code, 0, "{said}");
+    let (last, ..) = read(&["-json", "-last", "1"], &[&log(&folder)]);
+    let last: serde_json::Value = serde_json::from_slice(&last).unwrap();
+    assert!(
+        last["bytes"].is_string() && last["time"].as_str().unwrap().contains('T'),
+        "{last}"
+    );
+    let (none, ..) = read(&["-until", "1h"], &[&log(&folder)]);
+    assert_eq!(text(&none), "");
+    let port = server.address.port().to_string();
+    let path = log(&folder);
+    let args = [
+        "load",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &port,
+        "-messages",
+        "500",
+    ];
+    let more = [
+        "-connections",
+        "3",
+        "-verify",
+        path.to_str().unwrap(),
+        "-json",
+    ];
+    let load = end(client(&[&args[..], &more].concat()).spawn().unwrap());
+    assert_eq!(load.status.code(), Some(0), "{load:?}");
+    let json: serde_json::Value = serde_json::from_slice(&load.stdout).unwrap();
+    assert_eq!(json["verification"]["records"], 500);
+}
+
+#[test]
+fn a_file_that_is_renamed_before_anything_is_acknowledged_is_found_again() {
+    let folder = TempDir::new().unwrap();
+    let source = folder.path().join("app.log");
+    fs::write(&source, "first\n").unwrap();
+    let state = folder.path().join("pos");
+    let names = [&source, &state].map(|path| path.to_str().unwrap());
+    let args = ["-follow", names[0], "-state", names[1], "-id", "a"];
+    // Takes lines and says nothing.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut sender = send(address, &[&args[..], &["-begin"]].concat())
+        .spawn()
+        .unwrap();
+    let (mut stream, _) = silent.accept().unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    fs::rename(&source, folder.path().join("app.log.1")).unwrap();
+    fs::write(&source, "second\n").unwrap();
+    let server = Server::start(&log(&folder), 0, &[]);
+    let sender = send(server.address, &args).spawn().unwrap();
+    wait_until("the last line is logged", || {
+        fs::read_to_string(log(&folder))
+            .unwrap()
+            .contains("@a:2 second\n")
+    });
+    kill_process(Pid::from_child(&sender), Signal::INT).unwrap();
+    assert_eq!(end(sender).status.code(), Some(0));
+    let (messages, ..) = read(&["-once"], &[&log(&folder)]);
+    assert_eq!(text(&messages), "first\nsecond\n");
+}

@@ -66,6 +66,14 @@ impl Batch {
         self.messages += 1;
     }
 
+    /// The same with a `prefix` that [`json::begin`](record::json::begin) made.
+    pub fn record_json(&mut self, prefix: &[u8], message: &[u8]) {
+        self.records.extend_from_slice(prefix);
+        record::json::message(&mut self.records, message);
+        self.record_count += 1;
+        self.messages += 1;
+    }
+
     /// Owes a client a reply, after those it is owed already. Returns whether that began a new run.
     pub fn owe(&mut self, client: ClientId, reply: Reply) -> bool {
         match self.replies.last_mut() {

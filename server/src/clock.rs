@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use common::record::Format;
 use time::{OffsetDateTime, UtcOffset};
 
 /// Turns the time of day into text, once a second however often it is asked.
@@ -11,13 +12,29 @@ pub struct Clock {
     /// The Unix time that `text` shows.
     second: i64,
     text: String,
+    /// With `-format json`: the time to the microsecond.
+    precise: Option<String>,
+    offset: UtcOffset,
 }
 
 impl Clock {
     /// A clock that shows UTC, or local time.
     pub fn new(utc: bool) -> Self {
-        let (second, text) = (i64::MIN, String::new());
-        let mut clock = Self { utc, second, text };
+        let mut clock = Self {
+            utc,
+            second: i64::MIN,
+            text: String::new(),
+            precise: None,
+            offset: UtcOffset::UTC,
+        };
+        clock.tick();
+        clock
+    }
+
+    /// A clock that shows the time of records of this format.
+    pub fn of(format: Format, utc: bool) -> Self {
+        let mut clock = Self::new(utc);
+        clock.precise = (format == Format::Json).then(String::new);
         clock.tick();
         clock
     }
@@ -32,14 +49,37 @@ impl Clock {
         &self.text
     }
 
+    /// The time of the last look as records have it: that, or `2019-02-24T15:10:14.123456+01:00`.
+    pub fn record_text(&self) -> &str {
+        self.precise.as_deref().unwrap_or(&self.text)
+    }
+
     fn set(&mut self, now: OffsetDateTime) {
-        if now.unix_timestamp() == self.second {
-            return;
+        if now.unix_timestamp() != self.second {
+            self.set_second(now);
         }
+        if let Some(precise) = &mut self.precise {
+            precise.clear();
+            let (date, time) = self.text.split_at(self.text.find(' ').unwrap_or(0));
+            let micros = now.microsecond();
+            let (hours, minutes, _) = self.offset.as_hms();
+            let sign = if self.offset.is_negative() { '-' } else { '+' };
+            let (hours, minutes) = (hours.unsigned_abs(), minutes.unsigned_abs());
+            // Writing to a String cannot fail.
+            _ = write!(
+                precise,
+                "{date}T{}.{micros:06}{sign}{hours:02}:{minutes:02}",
+                &time[1..]
+            );
+        }
+    }
+
+    fn set_second(&mut self, now: OffsetDateTime) {
         self.second = now.unix_timestamp();
         // Asked anew each second, so that it is right across a daylight-saving change.
         let local = (!self.utc).then(|| UtcOffset::local_offset_at(now).ok());
-        let now = now.to_offset(local.flatten().unwrap_or(UtcOffset::UTC));
+        self.offset = local.flatten().unwrap_or(UtcOffset::UTC);
+        let now = now.to_offset(self.offset);
         let (date, hour, minute, second) = (now.date(), now.hour(), now.minute(), now.second());
         self.text.clear();
         // Writing to a String cannot fail.
@@ -63,6 +103,21 @@ mod tests {
             clock.set(OffsetDateTime::from_unix_timestamp(second).unwrap());
             assert_eq!(clock.text(), expected);
         }
+    }
+
+    #[test]
+    fn records_in_json_have_microseconds_and_the_zone() {
+        let mut clock = Clock::of(Format::Json, true);
+        let time = OffsetDateTime::from_unix_timestamp_nanos(1_551_021_014_000_042_999).unwrap();
+        clock.set(time);
+        assert_eq!(clock.record_text(), "2019-02-24T15:10:14.000042+00:00");
+        clock.set(time + time::Duration::microseconds(1));
+        assert_eq!(clock.record_text(), "2019-02-24T15:10:14.000043+00:00");
+        assert_eq!(clock.text(), "2019-02-24 15:10:14");
+        clock.offset = UtcOffset::from_hms(-3, -30, 0).unwrap();
+        clock.set(time);
+        assert_eq!(clock.record_text(), "2019-02-24T15:10:14.000042-03:30");
+        assert_eq!(Clock::new(true).record_text().len(), 19);
     }
 
     /// The zone is the process's, so another process looks: this test, run again with `TZ` set to

@@ -15,7 +15,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::ops::ControlFlow;
 
 use common::protocol::Reply;
-use common::record::{self, Level};
+use common::record::{self, Format, Level, json};
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -261,15 +261,16 @@ impl<S: Socket> Connection<S> {
         let (client, batch, batch_bytes) = (share.client, &mut *share.batch, share.batch_bytes);
         let Workspace {
             rules,
+            format,
             answers,
             input,
             prefix,
             ..
         } = &mut *share.work;
         let answers = *answers;
+        let format = *format;
         if prefix.is_empty() {
-            let level = Level::Info;
-            record::begin(prefix, level, share.time, &self.peer, record::RECEIVED);
+            begin_record(prefix, format, share.time, &self.peer);
         }
         let (refusing, max_message) = (self.life == Life::Refusing, rules.max_message);
         // Who is never answered cannot be told that a message was refused.
@@ -289,7 +290,10 @@ impl<S: Socket> Connection<S> {
         while let Some(frame) = frames.next() {
             match frame {
                 Frame::Message(message) if keeps => {
-                    batch.record(prefix, message);
+                    match format {
+                        Format::Original => batch.record(prefix, message),
+                        Format::Json => batch.record_json(prefix, message),
+                    }
                     if answers {
                         staged += 1;
                         runs += u16::from(batch.owe(client, Reply::Ok));
@@ -347,7 +351,7 @@ impl<S: Socket> Connection<S> {
     pub fn write(&mut self, work: &mut Workspace, time: &str, batch: &mut Batch) -> Sent {
         debug_assert!(self.life.sends(), "{:?} has nothing to send", self.life);
         let mut sent = Sent::default();
-        let framing = work.rules.framing;
+        let (framing, format) = (work.rules.framing, work.format);
         let bytes = self.replies.next(framing, &mut work.text);
         let n = match self.socket.write(bytes) {
             Ok(n) => n,
@@ -367,8 +371,11 @@ impl<S: Socket> Connection<S> {
                 _ => sent.errors += count,
             }
             record.clear();
-            sent_record(record, time, peer, reply);
-            batch.sent(record, count);
+            sent_record(record, format, time, peer, reply);
+            // Of what is a matter of course, JSON has no record.
+            if !record.is_empty() {
+                batch.sent(record, count);
+            }
         });
         sent
     }
@@ -479,10 +486,24 @@ fn refusal(frame: &Frame<'_>, refusing: bool, max_message: usize) -> Reply {
     }
 }
 
-fn sent_record(out: &mut Vec<u8>, time: &str, peer: &str, reply: Reply) {
-    let level = match reply {
-        Reply::Ok => Level::Info,
-        _ => Level::Warning,
+/// What stands before the message in its record.
+fn begin_record(out: &mut Vec<u8>, format: Format, time: &str, peer: &str) {
+    match format {
+        Format::Original => record::begin(out, Level::Info, time, peer, record::RECEIVED),
+        Format::Json => json::begin(out, time, peer),
+    }
+}
+
+/// The record of a reply; JSON has none of an `ok`.
+fn sent_record(out: &mut Vec<u8>, format: Format, time: &str, peer: &str, reply: Reply) {
+    let level = match (format, reply) {
+        (Format::Json, Reply::Ok) => return,
+        (Format::Json, reply) => {
+            json::begin(out, time, peer);
+            return json::error(out, reply.code());
+        }
+        (Format::Original, Reply::Ok) => Level::Info,
+        (Format::Original, _) => Level::Warning,
     };
     record::begin(out, level, time, peer, record::SENT);
     match reply {

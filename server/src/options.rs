@@ -6,6 +6,8 @@ use std::time::Duration;
 use common::args::{Command, Opt};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
+use common::record::Format;
+
 use crate::journal::Opening;
 
 /// What `server` takes.
@@ -43,6 +45,13 @@ pub const COMMAND: Command<Config> = Command {
                 o.opening = Opening::Append;
                 Ok(())
             },
+        },
+        Opt {
+            names: &["format"],
+            value: "original|json",
+            help: "how records are written: as the original did, two lines for a message, or one line of \
+                   JSON (default original)",
+            take: |o, v| v.choice(Format::CHOICES).map(|it| o.format = it),
         },
         Opt {
             names: &["sync"],
@@ -174,6 +183,8 @@ pub struct Config {
     pub log: PathBuf,
     /// What happens to what is in the log.
     pub opening: Opening,
+    /// How records are written.
+    pub format: Format,
     /// Sync to disk before each `ok`.
     pub sync: bool,
     /// Do not show records on standard output.
@@ -201,6 +212,7 @@ impl Default for Config {
             port: DEFAULT_PORT,
             log: PathBuf::from(DEFAULT_LOG),
             opening: Opening::Overwrite,
+            format: Format::Original,
             sync: false,
             quiet: false,
             framing: Framing::Line,
@@ -230,11 +242,12 @@ mod tests {
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 13] = [
+        let table: [(&str, &str, Set); 14] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
             ("log", "a b.log", |c| c.log = "a b.log".into()),
             ("append", "", |c| c.opening = Opening::Append),
+            ("format", "json", |c| c.format = Format::Json),
             ("sync", "", |c| c.sync = true),
             ("quiet", "", |c| c.quiet = true),
             ("framing", "none", |c| c.framing = Framing::None),

@@ -129,12 +129,12 @@ impl<B: BackEnd> Server<B> {
             listeners,
             clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
-            work: Workspace::new(rules, config.answers == Answers::All),
+            work: Workspace::new(rules, config.format, config.answers == Answers::All),
             reopen_asked: false,
             stop: None,
             terminal,
             stderr,
-            clock: Clock::new(config.utc),
+            clock: Clock::of(config.format, config.utc),
             now,
             figures: Figures::new(config.answers == Answers::All, now),
             next_chores: now + CHORES,
@@ -270,7 +270,7 @@ impl<B: BackEnd> Server<B> {
     /// Phase 2: reads what clients sent, and stages it.
     fn read(&mut self) {
         let stopping = self.stop.is_some();
-        let (work, time) = (&mut self.work, self.clock.text());
+        let (work, time) = (&mut self.work, self.clock.record_text());
         let batch_bytes = self.commits.back_end.batch_bytes();
         let mut spent_bytes = 0;
         for _ in 0..self.clients.to_read() {
@@ -356,7 +356,7 @@ impl<B: BackEnd> Server<B> {
     /// clients wait for, shows what was committed.
     fn reply(&mut self) {
         self.commits.expect_lone_records(self.now);
-        let (work, time) = (&mut self.work, self.clock.text());
+        let (work, time) = (&mut self.work, self.clock.record_text());
         for _ in 0..self.clients.to_write() {
             if self.commits.is_full() {
                 break;
@@ -371,7 +371,7 @@ impl<B: BackEnd> Server<B> {
             self.figures.acknowledged += u64::from(sent.oks);
             self.figures.errors += u64::from(sent.errors);
         }
-        let terminal = &mut self.terminal;
+        let (terminal, time) = (&mut self.terminal, self.clock.text());
         self.commits
             .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
     }

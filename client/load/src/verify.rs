@@ -14,7 +14,7 @@ use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
 use crate::message::ledger::Ledger;
-use crate::message::pattern::{Pattern, Text};
+use crate::message::pattern::{Pattern, Text, escape};
 use crate::verify::seen::Seen;
 use common::record::printable;
 
@@ -180,7 +180,11 @@ impl<'a> Verifier<'a> {
 
     /// A line that carries the run's name.
     fn line(&mut self, line: &[u8]) {
-        let text = received(line).map_or(Text::Foreign, |text| self.identify(text));
+        let text = if line.starts_with(b"{") {
+            self.identify_json(line)
+        } else {
+            received(line).map_or(Text::Foreign, |text| self.identify(text))
+        };
         let (conn, seq) = match text {
             Text::Message(conn, seq) => (conn, seq),
             Text::Hello => return,
@@ -209,6 +213,19 @@ impl<'a> Verifier<'a> {
             ));
         } else {
             seen.next = seq + 1;
+        }
+    }
+
+    /// The same of a record in JSON.
+    fn identify_json(&self, line: &[u8]) -> Text {
+        let Ok(json) = serde_json::from_slice::<Json>(line) else {
+            // Cut short, as by a server that was killed.
+            let is_cut = line.starts_with(br#"{"time":""#) && !line.ends_with(b"}");
+            return if is_cut { Text::Torn } else { Text::Foreign };
+        };
+        match json.message {
+            Some(message) => self.identify(&escape(message.as_bytes())),
+            None => Text::Foreign,
         }
     }
 
@@ -302,6 +319,12 @@ impl<'a> Verifier<'a> {
             self.found.examples.push(text);
         }
     }
+}
+
+/// A record in JSON, as far as it is of interest. What is not UTF-8 carries no run's name to be found.
+#[derive(Deserialize)]
+struct Json {
+    message: Option<String>,
 }
 
 /// The message in the record of one: `INFO\t| DATE TIME --PEER recieved: MESSAGE`.

@@ -483,6 +483,9 @@ mod tests {
         follow.read(&mut lines).unwrap();
         let place = lines[1].after.clone();
         drop(follow);
+        let mut from_the_start = Follow::new(&path, Some(place.beginning())).unwrap();
+        assert_eq!(read(&mut from_the_start, 3), ["one", "two", "three"]);
+        assert!(from_the_start.notices().is_empty());
         let mut again = Follow::new(&path, Some(place.clone())).unwrap();
         assert_eq!(read(&mut again, 1), ["three"]);
         // Rotated twice meanwhile.

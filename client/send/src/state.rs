@@ -34,13 +34,32 @@ pub struct Place {
     pub head: Head,
 }
 
+impl Place {
+    /// Where the same file begins.
+    #[must_use]
+    pub fn beginning(&self) -> Self {
+        Self {
+            offset: 0,
+            head: Head::default(),
+            ..*self
+        }
+    }
+}
+
 /// The first bytes of a file, as far as they were acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// How many.
     pub length: u64,
     /// FNV-1a of them.
     pub hash: u64,
+}
+
+impl Default for Head {
+    /// Of none: every file begins so.
+    fn default() -> Self {
+        Self::of(b"")
+    }
 }
 
 impl Head {

@@ -110,6 +110,20 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// The word that says what kind of reply it is, e.g. `too-long`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Ok => OK,
+            Self::TooLong(_) => "too-long",
+            Self::Length(_) => "length",
+            Self::Log(_) => "log",
+            Self::TooManyClients(_) => "too-many-clients",
+            Self::ShuttingDown => "shutting-down",
+        }
+    }
+}
+
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,10 +6,27 @@
 //! ```
 //!
 //! A message can hold any bytes; [`escape`] makes it one line of text that no terminal takes for a
-//! command, and [`unescape`] brings the exact bytes back.
+//! command, and [`unescape`] brings the exact bytes back. [`json`] is the other format.
+
+pub mod json;
 
 use std::fmt;
 use std::io::Write as _;
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As the original Python program did: two lines for a message.
+    #[default]
+    Original,
+    /// A line of JSON for a message.
+    Json,
+}
+
+impl Format {
+    /// The spellings of `-format`.
+    pub const CHOICES: &[(&str, Self)] = &[("original", Self::Original), ("json", Self::Json)];
+}
 
 /// What stands in a record between the peer and the message. The spelling is the original's.
 pub const RECEIVED: &str = " recieved: ";

@@ -75,7 +75,7 @@ impl Bench {
         connection.ready |= Ready::READABLE;
         Self {
             connection,
-            work: Workspace::new(rules, true),
+            work: Workspace::new(rules, Format::Original, true),
             batch: Batch::default(),
         }
     }
@@ -395,7 +395,10 @@ fn input_that_nobody_looked_at_is_bounded_by_the_longest_message() {
             framing: Framing::Line,
             max_message,
         };
-        assert_eq!(Workspace::new(rules, true).most_held_bytes(), most);
+        assert_eq!(
+            Workspace::new(rules, Format::Original, true).most_held_bytes(),
+            most
+        );
     }
 }
 

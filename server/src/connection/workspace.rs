@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use common::protocol::Framing;
+use common::record::Format;
 use common::units::plural;
 
 use crate::batch::{Batch, ClientId};
@@ -15,6 +16,8 @@ use crate::framing::Rules;
 pub struct Workspace {
     /// What makes a message.
     pub rules: Rules,
+    /// How records are written.
+    pub format: Format,
     /// Messages are answered.
     pub answers: bool,
     /// Error replies that nobody gets, since nothing is answered.
@@ -36,13 +39,14 @@ impl Workspace {
     ///
     /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
     /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
-    pub fn new(rules: Rules, answers: bool) -> Self {
+    pub fn new(rules: Rules, format: Format, answers: bool) -> Self {
         let input_bytes = match rules.framing {
             Framing::None => rules.max_message,
             _ => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
         };
         Self {
             rules,
+            format,
             answers,
             unsaid_errors: 0,
             unread: Unread::default(),

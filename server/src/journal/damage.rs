@@ -122,6 +122,7 @@ struct Line {
     has_nul: bool,
     /// At its end.
     backslashes: usize,
+    last: u8,
 }
 
 impl Line {
@@ -133,6 +134,7 @@ impl Line {
             controls: 0,
             has_nul: false,
             backslashes: 0,
+            last: 0,
         }
     }
 
@@ -151,10 +153,14 @@ impl Line {
             self.backslashes = 0;
         }
         self.backslashes += backslashes;
+        self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
     fn is_record(&self) -> bool {
-        self.controls == 1 && record::has_head(&self.head)
+        match self.controls {
+            0 => record::json::is_like_record(&self.head, self.last),
+            controls => controls == 1 && record::has_head(&self.head),
+        }
     }
 }
 

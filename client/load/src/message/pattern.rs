@@ -184,7 +184,7 @@ fn take_number(text: &mut &[u8], digits: usize) -> Option<u64> {
 
 /// A message's bytes as the server writes them into a record. An implementation of its own: the
 /// server's would not find the server's mistakes.
-fn escape(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn escape(bytes: &[u8]) -> Vec<u8> {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
