@@ -5,6 +5,7 @@
 //! can give it short reads, short writes and resets.
 
 mod life;
+mod opening;
 mod ready;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::batch::{Batch, ClientId};
+use crate::channel::{Channel, Next};
 use crate::framing::{Frame, Framer};
 use crate::replies::Replies;
 pub use life::{LastLine, Life};
@@ -51,6 +53,8 @@ impl Socket for TcpStream {
 #[derive(Debug)]
 pub struct Connection<S = TcpStream> {
     socket: S,
+    /// What lies between the socket and the messages.
+    channel: Channel,
     /// The client's address as records show it, written once. An IPv4 address takes no heap.
     pub peer: CompactString,
     framer: Framer,
@@ -79,9 +83,10 @@ pub struct Sent {
 
 impl<S: Socket> Connection<S> {
     /// A client that has just been accepted. `now_ms` is in the loop's milliseconds.
-    pub fn new(socket: S, peer: SocketAddr, serial: u32, now_ms: u32) -> Self {
+    pub fn new(socket: S, channel: Channel, peer: SocketAddr, serial: u32, now_ms: u32) -> Self {
         Self {
             socket,
+            channel,
             peer: peer.to_compact_string(),
             framer: Framer::default(),
             replies: Replies::default(),
@@ -123,14 +128,15 @@ impl<S: Socket> Connection<S> {
         has_input && self.life.reads() && self.replies.have_room()
     }
 
-    /// There are replies, and the socket takes some.
+    /// There are replies, or something of the channel's own, and the socket takes some.
     pub fn wants_write(&self) -> bool {
-        self.ready.contains(Ready::WRITABLE) && !self.replies.is_empty()
+        let has_output = !self.replies.is_empty() || self.channel.has_output();
+        self.ready.contains(Ready::WRITABLE) && has_output
     }
 
     /// Every message that was read is answered, and the answers are on their way.
     pub fn is_settled(&self) -> bool {
-        self.replies.are_settled()
+        self.replies.are_settled() && !self.channel.has_output()
     }
 
     /// The server is done with this client: it is time to shut down the sending side.
@@ -138,6 +144,7 @@ impl<S: Socket> Connection<S> {
         self.is_settled()
             && match self.life {
                 Life::Closing => true,
+                Life::Ended => self.channel.owes_farewell(),
                 // Whatever comes from now on is refused, so nothing is lost if it is not read.
                 Life::Refusing => !self.ready.contains(Ready::READABLE) && !self.has_unread(),
                 _ => false,
@@ -146,7 +153,8 @@ impl<S: Socket> Connection<S> {
 
     /// Nothing is left to do but to close the socket.
     pub fn is_done(&self) -> bool {
-        self.life == Life::Gone || self.life == Life::Ended && self.is_settled()
+        self.life == Life::Gone
+            || self.life == Life::Ended && self.is_settled() && !self.channel.owes_farewell()
     }
 
     /// Replies that are staged or due.
@@ -188,6 +196,7 @@ impl<S: Socket> Connection<S> {
     ) -> usize {
         debug_assert!(self.wants_read());
         let size_before = batch.size();
+        let was_handshaking = self.channel.is_handshaking();
         let serial = self.serial;
         work.prefix.clear();
         let mut share = Share {
@@ -207,7 +216,8 @@ impl<S: Socket> Connection<S> {
             }
         }
         debug_assert!(self.framer.held_bytes() <= share.work.most_held_bytes());
-        share.taken_bytes + share.batch.size() - size_before
+        let spent_bytes = share.taken_bytes + share.batch.size() - size_before;
+        spent_bytes + self.cost_of_handshake(was_handshaking, work)
     }
 
     /// The socket may hold more, and nothing that was read before waits to be looked at.
@@ -219,38 +229,65 @@ impl<S: Socket> Connection<S> {
 
     /// One read of the socket. Breaks off when there is no more to be had.
     fn read_once(&mut self, share: &mut Share<'_>) -> ControlFlow<()> {
-        match self.socket.read(&mut share.work.input) {
-            Ok(0) => {
-                self.ready -= Ready::READABLE;
-                if self.life == Life::Deaf(LastLine::Dropped) {
+        let (input, scratch) = (&mut share.work.input, &mut share.work.scratch);
+        match self.channel.read(&mut self.socket, input, scratch) {
+            Ok(taken) => {
+                share.taken_bytes += taken.wire_bytes;
+                if taken.bytes > 0 {
+                    self.take(share, taken.bytes);
+                }
+                match taken.next {
+                    Next::End => self.take_end(share),
+                    Next::Drained if !self.has_more_than_events_tell() => {
+                        self.ready -= Ready::READABLE;
+                    }
+                    Next::More | Next::Drained => return ControlFlow::Continue(()),
+                }
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => return ControlFlow::Continue(()),
+                io::ErrorKind::WouldBlock => {
+                    self.ready -= Ready::READABLE | Ready::READ_TO_END;
+                }
+                // Cut off: what had begun is no message, as after a reset.
+                io::ErrorKind::UnexpectedEof => {
                     self.framer.discard();
+                    self.take_end(share);
                 }
-                self.stage(share, Input::End);
-                self.life = self.life.after_end_of_input();
-            }
-            Ok(n) => {
-                share.taken_bytes += n;
-                self.stage(share, Input::Read(n));
-                if n == share.work.input.len() || self.ready.contains(Ready::READ_TO_END) {
-                    return ControlFlow::Continue(());
+                io::ErrorKind::InvalidData => self.break_off(&error, share.work),
+                _ => {
+                    let has_spoken = self.ready.contains(Ready::HAS_SPOKEN);
+                    let owed = self.owed();
+                    share.work.tell_of(&self.peer, &error, owed, has_spoken);
+                    self.give_up();
                 }
-                self.ready -= Ready::READABLE;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return ControlFlow::Continue(());
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.ready -= Ready::READABLE | Ready::READ_TO_END;
-            }
-            Err(error) => {
-                let has_spoken = self.ready.contains(Ready::HAS_SPOKEN);
-                share
-                    .work
-                    .tell_of(&self.peer, &error, self.owed(), has_spoken);
-                self.give_up();
-            }
+            },
         }
         ControlFlow::Break(())
+    }
+
+    /// Input, or its end, may be there although the socket was empty, and no event will say so.
+    fn has_more_than_events_tell(&self) -> bool {
+        self.ready.contains(Ready::READ_TO_END) || self.channel.has_unread()
+    }
+
+    /// Takes what was read for messages, unless it is the first, and shows that it is something else.
+    fn take(&mut self, share: &mut Share<'_>, bytes: usize) {
+        if !self.is_new() {
+            self.stage(share, Input::Read(bytes));
+        } else if let Some(bytes) = self.open(share.work, bytes) {
+            self.stage(share, Input::Read(bytes));
+        }
+    }
+
+    /// The end of the input has come.
+    fn take_end(&mut self, share: &mut Share<'_>) {
+        self.ready -= Ready::READABLE;
+        if self.life == Life::Deaf(LastLine::Dropped) {
+            self.framer.discard();
+        }
+        self.stage(share, Input::End);
+        self.life = self.life.after_end_of_input();
     }
 
     /// Stages the messages that end in this input, until the share is used up.
@@ -270,7 +307,8 @@ impl<S: Socket> Connection<S> {
         let answers = *answers;
         let format = *format;
         if prefix.is_empty() {
-            begin_record(prefix, format, share.time, &self.peer);
+            let client = self.channel.client_name();
+            begin_record(prefix, format, share.time, &self.peer, client);
         }
         let (refusing, max_message) = (self.life == Life::Refusing, rules.max_message);
         // Who is never answered cannot be told that a message was refused.
@@ -320,7 +358,7 @@ impl<S: Socket> Connection<S> {
         if staged > 0 {
             self.replies.stage(staged, runs);
         }
-        if heard || staged > 0 {
+        if heard || staged > 0 || unsaid > 0 {
             self.ready |= Ready::HAS_SPOKEN;
         }
         if unsaid > 0 {
@@ -353,7 +391,8 @@ impl<S: Socket> Connection<S> {
         let mut sent = Sent::default();
         let (framing, format) = (work.rules.framing, work.format);
         let bytes = self.replies.next(framing, &mut work.text);
-        let n = match self.socket.write(bytes) {
+        let (channel, scratch) = (&mut self.channel, &mut work.scratch);
+        let n = match channel.write(&mut self.socket, bytes, scratch) {
             Ok(n) => n,
             Err(error) => {
                 self.cannot_write(&error, work);
@@ -364,14 +403,14 @@ impl<S: Socket> Connection<S> {
         if n < bytes.len() {
             self.ready -= Ready::WRITABLE;
         }
-        let (record, peer) = (&mut work.prefix, &self.peer);
+        let (record, peer, client) = (&mut work.prefix, &self.peer, self.channel.client_name());
         self.replies.advance(framing, n, |reply, count| {
             match reply {
                 Reply::Ok => sent.oks += count,
                 _ => sent.errors += count,
             }
             record.clear();
-            sent_record(record, format, time, peer, reply);
+            sent_record(record, format, time, peer, client, reply);
             // Of what is a matter of course, JSON has no record.
             if !record.is_empty() {
                 batch.sent(record, count);
@@ -401,6 +440,7 @@ impl<S: Socket> Connection<S> {
         self.ready |= Ready::READABLE | Ready::READ_TO_END;
         self.life = self.life.after_hang_up(last_line);
         self.replies.clear();
+        self.channel.clear_output();
     }
 
     /// The socket failed, or its time is up: nothing more is read or written.
@@ -408,6 +448,7 @@ impl<S: Socket> Connection<S> {
         self.life = Life::Gone;
         self.ready -= Ready::READABLE;
         self.replies.clear();
+        self.channel.clear_output();
         self.framer.discard();
     }
 
@@ -446,22 +487,31 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Shuts the sending side down; from now on input is read and forgotten.
-    pub fn linger(&mut self, now_ms: u32) {
+    /// Shuts the sending side down; from now on input is read and forgotten. Returns whether that is
+    /// done: the kernel may not take the last word yet.
+    pub fn linger(&mut self, now_ms: u32) -> bool {
         debug_assert!(self.wants_end());
-        self.life = Life::Lingering;
-        self.framer.discard();
-        self.expect_end();
-        self.moved_at_ms = now_ms;
-        if self.socket.end().is_err() {
-            self.give_up();
+        match self.channel.end(&mut self.socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.ready -= Ready::WRITABLE;
+                return false;
+            }
+            Err(_) => self.give_up(),
+            Ok(()) => {
+                self.life = Life::Lingering;
+                self.framer.discard();
+                self.expect_end();
+                self.moved_at_ms = now_ms;
+            }
         }
+        true
     }
 
     /// Bytes held of its input, and replies that are due.
     #[cfg(test)]
     pub(crate) fn footprint(&self) -> (usize, usize) {
-        (self.framer.held_bytes(), self.replies.len())
+        let held_bytes = self.framer.held_bytes() + self.channel.held_bytes();
+        (held_bytes, self.replies.len())
     }
 }
 
@@ -487,19 +537,26 @@ fn refusal(frame: &Frame<'_>, refusing: bool, max_message: usize) -> Reply {
 }
 
 /// What stands before the message in its record.
-fn begin_record(out: &mut Vec<u8>, format: Format, time: &str, peer: &str) {
+fn begin_record(out: &mut Vec<u8>, format: Format, time: &str, peer: &str, client: Option<&str>) {
     match format {
         Format::Original => record::begin(out, Level::Info, time, peer, record::RECEIVED),
-        Format::Json => json::begin(out, time, peer),
+        Format::Json => json::begin(out, time, peer, client),
     }
 }
 
 /// The record of a reply; JSON has none of an `ok`.
-fn sent_record(out: &mut Vec<u8>, format: Format, time: &str, peer: &str, reply: Reply) {
+fn sent_record(
+    out: &mut Vec<u8>,
+    format: Format,
+    time: &str,
+    peer: &str,
+    client: Option<&str>,
+    reply: Reply,
+) {
     let level = match (format, reply) {
         (Format::Json, Reply::Ok) => return,
         (Format::Json, reply) => {
-            json::begin(out, time, peer);
+            json::begin(out, time, peer, client);
             return json::error(out, reply.code());
         }
         (Format::Original, Reply::Ok) => Level::Info,

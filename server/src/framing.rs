@@ -139,6 +139,14 @@ impl Framer {
         }
     }
 
+    /// Has input looked at next in which nobody has looked for frames yet.
+    pub fn put_back(&mut self, input: Vec<u8>) {
+        debug_assert!(self.held.is_none(), "what began before comes first");
+        if !input.is_empty() {
+            self.held = Some(Box::new(Held::Unread(input)));
+        }
+    }
+
     /// A message has begun and not ended.
     pub fn is_within_message(&self) -> bool {
         matches!(self.held.as_deref(), Some(Held::Unfinished(_)))

@@ -5,6 +5,7 @@
 //!
 //! - [`connection`]: one client. [`framing`] cuts its bytes into messages, [`replies`] are what it is
 //!   owed; neither does any I/O.
+//! - [`entry`]: who may come in; [`channel`] and [`tls`]: what lies between a socket and its messages.
 //! - [`batch`]: what a turn stages; [`common::record`] is the shape of it, [`clock`] the time in it.
 //! - [`backend`]: where records are kept, as the loop sees it; [`journal`]: the log file. A commit
 //!   is all or nothing.
@@ -14,9 +15,11 @@
 
 pub mod backend;
 pub mod batch;
+pub mod channel;
 pub mod clock;
 pub mod connection;
 pub mod diagnostics;
+pub mod entry;
 pub mod figures;
 pub mod framing;
 pub mod journal;
@@ -27,3 +30,5 @@ pub mod replies;
 pub mod server;
 pub mod sock_diag;
 pub mod terminal;
+#[cfg_attr(not(feature = "tls"), path = "tls_none.rs")]
+pub mod tls;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use signal_hook::consts::SIGTTOU;
@@ -10,12 +11,14 @@ use common::process::{self, Tie};
 use common::units::plural;
 use server::backend::file::LogFile;
 use server::diagnostics::Stderr;
+use server::entry::Entry;
 use server::figures::Figures;
 use server::journal::{Journal, Opened, Opening};
 use server::net;
 use server::options::{Answers, COMMAND, Config};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
 use server::terminal::Terminal;
+use server::tls::Acceptor;
 
 /// Descriptors that will be opened and are not for clients: handles of our own on standard output and
 /// error, poll, signals, what asks the kernel about clients, the log, another one when it is opened
@@ -61,6 +64,10 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         let name = process::LAUNCHER_PID;
         log::warn!("{name}={pid} in the environment names no launcher of this server: ignored");
     }
+    let tls = Acceptor::open(&config)?;
+    for warning in tls.iter().flat_map(Acceptor::warnings) {
+        log::warn!("{warning}");
+    }
     let descriptors = process::raise_descriptor_limit();
     let sockets = net::listen(&config.host, config.port, config.keepalive)
         .map_err(|error| with_advice(&error, "choose another -host or -port"))?;
@@ -85,18 +92,37 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     };
     let cannot_start = |error: io::Error| format!("cannot start: {error}");
     let log = LogFile::new(opened.journal, config.log.clone());
-    let server = Server::new(&config, sockets, log, terminal, stderr.clone());
+    let entry = Entry::new(&config, tls);
+    let server = Server::new(&config, entry, sockets, log, terminal, stderr.clone());
     let mut server = server.map_err(cannot_start)?;
     server.handle_signals().map_err(cannot_start)?;
     if config.answers == Answers::None {
         stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
     }
-    for address in server.addresses().map_err(cannot_start)? {
+    let addresses = server.addresses().map_err(cannot_start)?;
+    warn_of_openness(&config, &addresses);
+    for address in addresses {
         stderr.say(&format!("listening on {address}"));
     }
     server
         .run()
         .map_err(|failure| failure.describe(&config.log))
+}
+
+/// Whoever opens the server to others should know what that means.
+fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
+    let mut open = addresses
+        .iter()
+        .filter(|address| !address.ip().to_canonical().is_loopback());
+    if config.tls_cert.is_none()
+        && config.allow.is_none()
+        && let Some(address) = open.next()
+    {
+        log::warn!(
+            "whoever can reach {address} can write to the log, and whoever is on the way can read and \
+             change what is sent: -tls-cert encrypts it, -allow says who may come"
+        );
+    }
 }
 
 /// Fits the number of clients to the descriptors there are.

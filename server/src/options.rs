@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Opt};
+use common::args::{Command, Opt, UsageError};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 use common::record::Format;
 
+use crate::entry::networks::Networks;
 use crate::journal::Opening;
 
 /// What `server` takes.
@@ -123,6 +124,45 @@ pub const COMMAND: Command<Config> = Command {
             },
         },
         Opt {
+            names: &["tls-cert"],
+            value: "FILE",
+            help: "speak TLS only, with this certificate (and those that lead to its authority), in PEM; \
+                   HUP reads it anew",
+            take: |o, v| v.path().map(|it| o.tls_cert = Some(it)),
+        },
+        Opt {
+            names: &["tls-key"],
+            value: "FILE",
+            help: "the key of that certificate, in PEM",
+            take: |o, v| v.path().map(|it| o.tls_key = Some(it)),
+        },
+        Opt {
+            names: &["tls-client-ca"],
+            value: "FILE",
+            help: "let in only clients with a certificate of an authority in this file",
+            take: |o, v| v.path().map(|it| o.tls_client_ca = Some(it)),
+        },
+        Opt {
+            names: &["allow-names"],
+            value: "NAME,...",
+            help: "of these, only clients whose certificate has one of these names (alternative names: DNS \
+                   or IP)",
+            take: |o, v| v.list("names").map(|it| o.allow_names = it),
+        },
+        Opt {
+            names: &["allow"],
+            value: "CIDR,...",
+            help: "let in only clients from these networks; others are closed at once",
+            take: |o, v| v.parsed().map(|it| o.allow = Some(it)),
+        },
+        Opt {
+            names: &["proxy-from"],
+            value: "CIDR,...",
+            help: "connections from these networks begin with a PROXY header (version 1 or 2), which tells \
+                   the client's address",
+            take: |o, v| v.parsed().map(|it| o.proxy_from = it),
+        },
+        Opt {
             names: &["utc"],
             value: "",
             help: "show UTC in the records instead of local time",
@@ -134,7 +174,7 @@ pub const COMMAND: Command<Config> = Command {
     ],
     commands: &[],
     operand: None,
-    check: |_| Ok(()),
+    check: |config| config.check(),
     examples: &[
         (
             "server -host 127.0.0.1 -port 2005",
@@ -144,9 +184,14 @@ pub const COMMAND: Command<Config> = Command {
             "server -log /var/log/lines.log -append -sync -quiet",
             "keep old records, survive power cuts, show nothing",
         ),
+        (
+            "server -tls-cert my.pem -tls-key my.key -tls-client-ca ca.pem",
+            "encrypted, and only for those with a certificate of one's own authority",
+        ),
     ],
     notes: "Signals: INT and TERM stop gracefully within 5 seconds, a second one at once.\n\
-            HUP opens the log anew by its name, USR1 prints a line of figures.\n\
+            HUP opens the log anew by its name and reads certificates anew, USR1 prints a line of \
+            figures.\n\
             RUST_LOG=info (or debug) on standard error says more.\n\
             Exit codes: 0 stopped, 1 failed or stopped at once, 2 bad options.",
 };
@@ -201,8 +246,41 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// Probe silent clients after so long.
     pub keepalive: Option<Duration>,
+    /// The server's certificate; TLS is spoken if there is one.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of which clients must have certificates.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Names of which a client's certificate must have one, if there are any.
+    pub allow_names: Vec<String>,
+    /// Networks from which clients may come, if not from everywhere.
+    pub allow: Option<Networks>,
+    /// Networks from which a PROXY header comes first.
+    pub proxy_from: Networks,
     /// Show UTC.
     pub utc: bool,
+}
+
+impl Config {
+    /// Looks at options that belong together.
+    fn check(&self) -> Result<(), UsageError> {
+        let (cert, key) = (self.tls_cert.is_some(), self.tls_key.is_some());
+        let what = if cert && !key {
+            "-tls-cert: its key is needed, too (-tls-key FILE)"
+        } else if key && !cert {
+            "-tls-key: its certificate is needed, too (-tls-cert FILE)"
+        } else if self.tls_client_ca.is_some() && !cert {
+            "-tls-client-ca: there is no TLS without -tls-cert and -tls-key"
+        } else if !self.allow_names.is_empty() && self.tls_client_ca.is_none() {
+            "-allow-names: clients have no certificates without -tls-client-ca"
+        } else if cert && self.framing == Framing::None {
+            "-framing none: the programs that speak so know no TLS (-tls-cert)"
+        } else {
+            return Ok(());
+        };
+        Err(UsageError::new(what))
+    }
 }
 
 impl Default for Config {
@@ -221,6 +299,12 @@ impl Default for Config {
             max_clients: None,
             idle_timeout: None,
             keepalive: Some(Duration::from_secs(60)),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            allow_names: Vec::new(),
+            allow: None,
+            proxy_from: Networks::default(),
             utc: false,
         }
     }
@@ -232,8 +316,13 @@ mod tests {
 
     use super::*;
 
+    /// Reads the options without looking at what belongs together.
     fn config(args: &[String]) -> Config {
-        match COMMAND.parse(Config::default(), args) {
+        let unchecked = Command {
+            check: |_| Ok(()),
+            ..COMMAND
+        };
+        match unchecked.parse(Config::default(), args) {
             Ok(Asked::Run(config)) => config,
             other => panic!("{args:?}: {other:?}"),
         }
@@ -242,7 +331,7 @@ mod tests {
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 14] = [
+        let table: [(&str, &str, Set); 20] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
             ("log", "a b.log", |c| c.log = "a b.log".into()),
@@ -258,6 +347,18 @@ mod tests {
                 c.idle_timeout = Some(Duration::from_secs(9));
             }),
             ("keepalive", "0", |c| c.keepalive = None),
+            ("tls-cert", "c", |c| c.tls_cert = Some("c".into())),
+            ("tls-key", "k", |c| c.tls_key = Some("k".into())),
+            ("tls-client-ca", "a", |c| c.tls_client_ca = Some("a".into())),
+            ("allow-names", "a,b", |c| {
+                c.allow_names = vec!["a".to_owned(), "b".to_owned()];
+            }),
+            ("allow", "10.0.0.0/8", |c| {
+                c.allow = Some("10.0.0.0/8".parse().unwrap());
+            }),
+            ("proxy-from", "10.0.0.0/8", |c| {
+                c.proxy_from = "10.0.0.0/8".parse().unwrap();
+            }),
             ("utc", "", |c| c.utc = true),
         ];
         let known: Vec<_> = COMMAND.options.iter().flat_map(|o| o.names).collect();
@@ -300,6 +401,30 @@ mod tests {
                 "-idle-timeout: expected a time such as 5s or 1.5m (1s to 20d, or 0: never), got '1x'",
             ),
             (["-log", ""], "-log: expected a path, got ''"),
+            (
+                ["-allow", "localhost"],
+                "-allow: expected networks such as 192.0.2.0/24,2001:db8::/32, got 'localhost'",
+            ),
+            (
+                ["-tls-cert", "c"],
+                "-tls-cert: its key is needed, too (-tls-key FILE)",
+            ),
+            (
+                ["-tls-key", "k"],
+                "-tls-key: its certificate is needed, too (-tls-cert FILE)",
+            ),
+            (
+                ["-tls-client-ca", "a"],
+                "-tls-client-ca: there is no TLS without -tls-cert and -tls-key",
+            ),
+            (
+                ["-allow-names", "a"],
+                "-allow-names: clients have no certificates without -tls-client-ca",
+            ),
+            (
+                ["-allow-names", "a,,b"],
+                "-allow-names: expected names with commas between them, got 'a,,b'",
+            ),
         ] {
             let error = COMMAND.parse(Config::default(), args).unwrap_err();
             assert_eq!(error.to_string(), expected);

@@ -26,6 +26,7 @@ use crate::backend::{BackEnd, Finished, Verdict};
 use crate::clock::Clock;
 use crate::connection::{Ready, Workspace};
 use crate::diagnostics::{Stderr, Throttle};
+use crate::entry::Entry;
 use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::Listeners;
@@ -105,6 +106,7 @@ impl<B: BackEnd> Server<B> {
     /// [run](Server::run).
     pub fn new(
         config: &Config,
+        entry: Entry,
         sockets: Vec<TcpListener>,
         mut back_end: B,
         terminal: Terminal,
@@ -129,7 +131,7 @@ impl<B: BackEnd> Server<B> {
             listeners,
             clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
-            work: Workspace::new(rules, config.format, config.answers == Answers::All),
+            work: Workspace::new(rules, config.format, config.answers == Answers::All, entry),
             reopen_asked: false,
             stop: None,
             terminal,
@@ -186,7 +188,7 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_chores {
             self.do_chores();
         }
-        self.watch.go_on(&mut self.clients);
+        self.watch.go_on(&mut self.clients, &mut self.work.entry);
         self.advance_stop()
     }
 
@@ -200,6 +202,7 @@ impl<B: BackEnd> Server<B> {
         }
         self.now = Instant::now();
         self.clients.set_time(self.now);
+        (self.work.now, self.work.now_ms) = (self.now, self.clients.now_ms());
         self.clock.tick();
         let (mut signalled, time) = (false, self.clock.text());
         for event in &self.events {
@@ -259,7 +262,10 @@ impl<B: BackEnd> Server<B> {
                     return Err(Failure::Forced(self.clients.len()));
                 }
                 SIGINT | SIGTERM => self.begin_stop(),
-                SIGHUP => self.reopen_asked = true,
+                SIGHUP => {
+                    self.reopen_asked = true;
+                    self.work.entry.reload();
+                }
                 SIGUSR1 => self.stderr.say(&self.figures().line(self.clients.served())),
                 _ => {}
             }
@@ -408,6 +414,11 @@ impl<B: BackEnd> Server<B> {
     }
 
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
+        let entry = &mut self.work.entry;
+        if !entry.is_proxy(peer.ip()) && !entry.admits(peer, self.now) {
+            return;
+        }
+        let channel = entry.first_channel(peer.ip(), self.clients.now_ms());
         let token = Token(self.clients.next_key());
         // Registered once for both: readiness is kept in the connection from then on.
         let registry = self.poll.registry();
@@ -418,7 +429,9 @@ impl<B: BackEnd> Server<B> {
             return;
         }
         log::info!("{peer}: connected");
-        let is_served = self.clients.admit(socket, peer, self.stop.is_some());
+        let is_served = self
+            .clients
+            .admit(socket, channel, peer, self.stop.is_some());
         self.figures.clients += u64::from(is_served);
     }
 

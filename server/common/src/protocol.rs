@@ -99,6 +99,12 @@ pub enum Reply {
     TooManyClients(usize),
     /// The server is stopping.
     ShuttingDown,
+    /// Sent unasked, once, without TLS: only TLS is spoken here.
+    TlsRequired,
+    /// Sent unasked, once: a PROXY header came from where none is trusted.
+    Proxy,
+    /// Sent unasked, once: the first line is a request of HTTP.
+    Http,
 }
 
 impl Reply {
@@ -120,6 +126,9 @@ impl Reply {
             Self::Log(_) => "log",
             Self::TooManyClients(_) => "too-many-clients",
             Self::ShuttingDown => "shutting-down",
+            Self::TlsRequired => "tls-required",
+            Self::Proxy => "proxy",
+            Self::Http => "http",
         }
     }
 }
@@ -151,6 +160,13 @@ impl fmt::Display for Reply {
                 )
             }
             Self::ShuttingDown => f.write_str("error shutting-down: the server is stopping"),
+            Self::TlsRequired => {
+                f.write_str("error tls-required: only TLS is spoken here, connect with it")
+            }
+            Self::Proxy => f.write_str(
+                "error proxy: a PROXY header is not taken from this address (-proxy-from)",
+            ),
+            Self::Http => f.write_str("error http: this is a line log, no web server"),
         }
     }
 }

@@ -9,6 +9,7 @@ use common::units::plural;
 
 use crate::batch::{Batch, ClientId};
 use crate::diagnostics::Throttle;
+use crate::entry::Entry;
 use crate::framing::Rules;
 
 /// What a connection is lent for reading and writing.
@@ -24,8 +25,16 @@ pub struct Workspace {
     pub unsaid_errors: u64,
     /// Clients that closed without reading their replies.
     pub unread: Unread,
+    /// Who may come in, and how.
+    pub entry: Entry,
+    /// The time of this turn.
+    pub now: Instant,
+    /// The same in the loop's milliseconds.
+    pub now_ms: u32,
     /// Where input lands first.
     pub(super) input: Vec<u8>,
+    /// Where ciphertext is, on its way in or out; empty without TLS.
+    pub(super) scratch: Vec<u8>,
     /// Where the part of a record is built that is the same for many.
     pub(super) prefix: Vec<u8>,
     /// Where replies are put together.
@@ -39,17 +48,25 @@ impl Workspace {
     ///
     /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
     /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
-    pub fn new(rules: Rules, format: Format, answers: bool) -> Self {
+    /// Over TLS it is always the most, as records are long.
+    pub fn new(rules: Rules, format: Format, answers: bool, entry: Entry) -> Self {
+        const MOST: usize = 64 << 10;
         let input_bytes = match rules.framing {
+            _ if entry.tls.is_some() => MOST,
             Framing::None => rules.max_message,
-            _ => (rules.max_message + 1).clamp(4 << 10, 64 << 10),
+            _ => (rules.max_message + 1).clamp(4 << 10, MOST),
         };
+        let scratch_bytes = input_bytes * usize::from(entry.tls.is_some());
         Self {
             rules,
             format,
             answers,
             unsaid_errors: 0,
             unread: Unread::default(),
+            entry,
+            now: Instant::now(),
+            now_ms: 0,
+            scratch: vec![0; scratch_bytes],
             input: vec![0; input_bytes],
             prefix: Vec::new(),
             text: String::new(),

@@ -9,6 +9,7 @@ use slab::Slab;
 
 use super::queues::Queues;
 use crate::batch::{ClientId, Run};
+use crate::channel::Channel;
 use crate::connection::{Connection, Ready};
 use crate::options::{Answers, Config};
 
@@ -56,7 +57,8 @@ impl Clients {
             slab: Slab::new(),
             queues: Queues::new(),
             most: config.max_clients.unwrap_or(usize::MAX),
-            answers: config.answers == Answers::All,
+            // Before a handshake, nothing can be said.
+            answers: config.answers == Answers::All && config.tls_cert.is_none(),
             refused: 0,
             next_serial: 0,
             end_of_keys: 0,
@@ -103,10 +105,16 @@ impl Clients {
 
     /// Takes a client in; whether it is served, and not only told that there are too many. With
     /// `stopping` it is read to the end of what the kernel holds.
-    pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr, stopping: bool) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        socket: TcpStream,
+        channel: Channel,
+        peer: SocketAddr,
+        stopping: bool,
+    ) -> bool {
         debug_assert!(self.have_place());
         let serial = self.new_serial();
-        let mut connection = Connection::new(socket, peer, serial, self.queues.now_ms);
+        let mut connection = Connection::new(socket, channel, peer, serial, self.queues.now_ms);
         if stopping {
             connection.expect_end();
         }

@@ -47,6 +47,8 @@ impl Queues {
         self.touch(connection);
         self.to_read.put_back(key, connection);
         self.end(key, connection);
+        // There may be something to say at once: why it is turned away, or the rest of a handshake.
+        self.to_write.enter(key, connection);
     }
 
     /// A connection has been written to, likewise. It may be read again if it was owed too much.
@@ -69,8 +71,7 @@ impl Queues {
         if connection.life() == Life::Open {
             return;
         }
-        if connection.wants_end() {
-            connection.linger(self.now_ms);
+        if connection.wants_end() && connection.linger(self.now_ms) {
             let serial = connection.serial;
             self.lingering
                 .push_back((self.now_ms, ClientId { key, serial }));

@@ -248,7 +248,9 @@ impl World {
         let back_end = Delayed::new(disk.clone(), setting.room, BATCH_BYTES);
         let commits = Rc::clone(&back_end.control);
         let stderr = Stderr::open(true);
-        let server = Server::new(&config, sockets, back_end, Terminal::closed(), stderr).unwrap();
+        let entry = Entry::new(&config, None);
+        let terminal = Terminal::closed();
+        let server = Server::new(&config, entry, sockets, back_end, terminal, stderr).unwrap();
         Self {
             server,
             disk,

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use common::protocol::Framing;
 
 use super::clients::{Clients, Walk};
+use crate::channel::Expected;
 use crate::connection::{Connection, Life, Ready, replies_left};
 use crate::diagnostics::Throttle;
+use crate::entry::{Entry, OPENING_MS, UNCLEAR_MS};
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
 
@@ -86,7 +88,7 @@ impl Watch {
     }
 
     /// Goes on with a walk, if one is under way.
-    pub(super) fn go_on(&mut self, clients: &mut Clients) {
+    pub(super) fn go_on(&mut self, clients: &mut Clients, entry: &mut Entry) {
         if self.walk.is_over() {
             return;
         }
@@ -94,18 +96,27 @@ impl Watch {
         self.questions = QUESTIONS;
         let mut walk = std::mem::take(&mut self.walk);
         clients.go_on(&mut walk, |key, connection| {
-            self.visit(key, connection, now_ms)
+            self.visit(key, connection, entry, now_ms)
         });
         self.walk = walk;
     }
 
     /// Looks at one client; whether its connection is now being ended.
-    fn visit(&mut self, key: u32, connection: &mut Connection, now_ms: u32) -> bool {
+    fn visit(
+        &mut self,
+        key: u32,
+        connection: &mut Connection,
+        entry: &mut Entry,
+        now_ms: u32,
+    ) -> bool {
         if matches!(
             connection.life(),
             Life::Closing | Life::Lingering | Life::Gone
         ) {
             return false;
+        }
+        if let Some((expected, since_ms)) = connection.awaits() {
+            return wait_no_longer(connection, expected, now_ms.wrapping_sub(since_ms), entry);
         }
         self.hint(connection, now_ms);
         let Some(reason) = self.reason_to_end(key, connection, now_ms) else {
@@ -218,4 +229,36 @@ impl Watch {
             }
         }
     }
+}
+
+/// Looks at a client that has to begin with something else than messages, or may have: whether that
+/// was awaited long enough.
+fn wait_no_longer(
+    connection: &mut Connection,
+    expected: Expected,
+    elapsed_ms: u32,
+    entry: &mut Entry,
+) -> bool {
+    let (count, what) = match expected {
+        Expected::Messages => {
+            let is_over = elapsed_ms >= UNCLEAR_MS;
+            if is_over {
+                connection.take_for_messages();
+            }
+            return is_over;
+        }
+        Expected::Tls => (&mut entry.counts.handshakes_failed, "TLS handshake"),
+        Expected::Proxy => (&mut entry.counts.proxy_malformed, "PROXY header"),
+    };
+    if elapsed_ms < OPENING_MS {
+        return false;
+    }
+    *count += 1;
+    let seconds = OPENING_MS / 1000;
+    entry.tell(
+        &connection.peer,
+        format_args!("closed, no {what} within {seconds} s"),
+    );
+    connection.close();
+    true
 }

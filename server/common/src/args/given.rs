@@ -76,6 +76,23 @@ impl Given {
         })
     }
 
+    /// The value as a list of words with commas between them; `what` names them.
+    pub fn list(&self, what: &str) -> Result<Vec<String>, UsageError> {
+        let text = self.text()?;
+        let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
+        if words.iter().any(String::is_empty) {
+            return Err(self.unexpected(&format!("{what} with commas between them")));
+        }
+        Ok(words)
+    }
+
+    /// The value as something that can be read from text, and says itself what is wrong.
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, UsageError> {
+        self.text()?
+            .parse()
+            .map_err(|error: T::Err| self.wrong(&error.to_string()))
+    }
+
     /// The error for a value that is not what was `expected`.
     pub fn unexpected(&self, expected: &str) -> UsageError {
         let value = self.value.to_string_lossy();

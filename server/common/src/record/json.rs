@@ -14,11 +14,16 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::{is_plain, is_unsafe};
 
-/// Appends everything of a record that stands before the message or the error. Neither time (RFC 3339)
-/// nor peer needs escapes.
-pub fn begin(out: &mut Vec<u8>, time: &str, peer: &str) {
+/// Appends everything of a record that stands before the message or the error: when, from where, and
+/// from which client, if its certificate told that. Neither time (RFC 3339) nor peer needs escapes.
+pub fn begin(out: &mut Vec<u8>, time: &str, peer: &str, client: Option<&str>) {
     for part in [r#"{"time":""#, time, r#"","peer":""#, peer, r#"","#] {
         out.extend_from_slice(part.as_bytes());
+    }
+    if let Some(client) = client {
+        out.extend_from_slice(br#""client":""#);
+        escape(out, client);
+        out.extend_from_slice(br#"","#);
     }
 }
 
@@ -80,7 +85,8 @@ mod tests {
 
     fn record(bytes: &[u8]) -> String {
         let mut out = Vec::new();
-        begin(&mut out, "2026-11-25T03:35:12.123456+01:00", "[::1]:4");
+        let time = "2026-11-25T03:35:12.123456+01:00";
+        begin(&mut out, time, "[::1]:4", None);
         message(&mut out, bytes);
         String::from_utf8(out).unwrap()
     }
@@ -100,6 +106,9 @@ mod tests {
             assert_eq!(record(bytes), format!("{head}{expected}\n"));
         }
         let mut out = Vec::new();
+        begin(&mut out, "", "", Some("a\"b"));
+        assert_eq!(out, br#"{"time":"","peer":"","client":"a\"b","#);
+        out.clear();
         error(&mut out, "too-long");
         assert_eq!(out, b"\"error\":\"too-long\"}\n");
     }

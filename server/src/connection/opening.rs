@@ -1,0 +1,180 @@
+//! How a connection begins: what its first bytes are, and what becomes of those that are no messages.
+
+use std::io;
+
+use common::protocol::Reply;
+use compact_str::ToCompactString as _;
+
+use super::{Connection, READ_BUDGET, Ready, Socket, Workspace};
+use crate::channel::{Channel, Expected};
+use crate::entry::first::{First, recognise};
+use crate::entry::proxy::{self, Client, Header};
+use crate::net::canonical;
+
+/// What a turn is charged for a read that a handshake is part of, in bytes of its budget: it takes as
+/// long as so many bytes of messages, or longer. Two such reads make a handshake.
+const HANDSHAKE_COST: usize = READ_BUDGET;
+
+/// Tells a client that speaks TLS where none is spoken, in its own language: a fatal alert,
+/// `handshake_failure` (RFC 8446, section 6).
+pub(super) const NO_TLS_ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x28";
+
+impl<S: Socket> Connection<S> {
+    /// Nothing has come yet that was taken for messages.
+    pub(super) fn is_new(&self) -> bool {
+        !self.ready.contains(Ready::HAS_SPOKEN)
+            && self.life.takes_messages()
+            && !self.framer.is_within_message()
+    }
+
+    /// Looks at the first input: `len` bytes of the workspace. Returns how many bytes of messages are
+    /// there afterwards, if there are any.
+    pub(super) fn open(&mut self, work: &mut Workspace, mut len: usize) -> Option<usize> {
+        if self.channel.expects() == Some(Expected::Proxy) {
+            len = self.take_header(work, len)?;
+        }
+        let (bytes, expects) = (&work.input[..len], self.channel.expects());
+        match recognise(bytes) {
+            First::Unclear if self.can_wait(work, len) => None,
+            First::Tls if expects == Some(Expected::Tls) => {
+                self.begin_tls(work, len);
+                None
+            }
+            First::Messages | First::Unclear if expects != Some(Expected::Tls) => {
+                self.channel.finish_opening();
+                Some(len)
+            }
+            first => {
+                self.turn_away(first, work);
+                None
+            }
+        }
+    }
+
+    /// Takes the header that a proxy has put first. Returns how many bytes are left after it, if there
+    /// are any.
+    fn take_header(&mut self, work: &mut Workspace, len: usize) -> Option<usize> {
+        let (header, client) = match proxy::parse(&work.input[..len]) {
+            Header::Whole(header, client) => (header, client),
+            Header::Partial if self.can_wait(work, len) => return None,
+            Header::Partial | Header::Malformed => {
+                work.entry.counts.proxy_malformed += 1;
+                let why = "closed, it did not begin with a PROXY header, or with a malformed one";
+                work.entry.tell(&self.peer, why);
+                self.close();
+                return None;
+            }
+        };
+        if !self.is_admitted(client, work) {
+            self.give_up();
+            return None;
+        }
+        work.input.copy_within(header..len, 0);
+        self.channel = work.entry.channel(work.now_ms);
+        (len > header).then_some(len - header)
+    }
+
+    /// Keeps the first bytes until more have come, if that can be. A full buffer must be clear enough.
+    fn can_wait(&mut self, work: &Workspace, len: usize) -> bool {
+        let bytes = &work.input[..len];
+        len < work.input.len() && self.channel.hold(bytes, work.now_ms)
+    }
+
+    /// Takes over the address that a proxy tells. Whether a client may come in from there.
+    fn is_admitted(&mut self, client: Client, work: &mut Workspace) -> bool {
+        match client {
+            Client::At(address) => {
+                let address = canonical(address);
+                self.peer = address.to_compact_string();
+                work.entry.admits(address, work.now)
+            }
+            // A health check says nothing.
+            Client::Proxy => true,
+            Client::Unknown => {
+                let proxy = self.peer.parse();
+                proxy.is_ok_and(|proxy| work.entry.admits(proxy, work.now))
+            }
+        }
+    }
+
+    fn begin_tls(&mut self, work: &mut Workspace, len: usize) {
+        let Some(tls) = &work.entry.tls else {
+            return;
+        };
+        match tls.accept(work.input[..len].to_vec(), work.now_ms) {
+            Ok(session) => self.channel = Channel::tls(session),
+            Err(error) => {
+                work.entry.tell(&self.peer, error);
+                self.give_up();
+            }
+        }
+    }
+
+    /// Ends a connection whose first bytes are something else than what is due.
+    fn turn_away(&mut self, first: First, work: &mut Workspace) {
+        let counts = &mut work.entry.counts;
+        let (count, reply, why) = match first {
+            First::Http => (&mut counts.http, Reply::Http, "it sent a request of HTTP"),
+            First::Proxy => (
+                &mut counts.proxy_untrusted,
+                Reply::Proxy,
+                "it sent a PROXY header, and is not in -proxy-from",
+            ),
+            First::Tls => {
+                self.channel = Channel::farewell(NO_TLS_ALERT);
+                let why = "it speaks TLS, and this server does not (-tls-cert)";
+                (&mut counts.tls_mismatched, Reply::TlsRequired, why)
+            }
+            First::Messages | First::Unclear => {
+                let why = "it speaks no TLS";
+                (&mut counts.tls_mismatched, Reply::TlsRequired, why)
+            }
+        };
+        *count += 1;
+        work.entry.tell(&self.peer, format_args!("closed, {why}"));
+        if work.answers && first != First::Tls {
+            self.channel.finish_opening();
+            self.owe_unasked(reply);
+        }
+        self.close();
+    }
+
+    /// The client has broken the rules of TLS, or has none of the certificates that will do. It was
+    /// told that already.
+    pub(super) fn break_off(&mut self, error: &io::Error, work: &mut Workspace) {
+        work.entry.tell(&self.peer, format_args!("closed, {error}"));
+        self.ready -= Ready::READABLE;
+        self.replies.clear();
+        self.close();
+    }
+
+    /// What a read costs the turn beside its bytes: handshakes take long. Counts those that are over.
+    pub(super) fn cost_of_handshake(&self, was_handshaking: bool, work: &mut Workspace) -> usize {
+        let is_handshaking = self.channel.is_handshaking();
+        if !was_handshaking && !is_handshaking {
+            return 0;
+        }
+        let counts = &mut work.entry.counts;
+        if !is_handshaking {
+            counts.handshakes += 1;
+            if let Some(name) = self.channel.client_name() {
+                log::info!("{}: by its certificate, {name}", self.peer);
+            }
+        } else if !self.life.reads() {
+            counts.handshakes_failed += 1;
+        }
+        HANDSHAKE_COST
+    }
+
+    /// What has to come first, and since when it has not, in the loop's milliseconds.
+    pub fn awaits(&self) -> Option<(Expected, u32)> {
+        self.channel.awaits()
+    }
+
+    /// First bytes that may be several things have waited long enough: they are messages.
+    pub fn take_for_messages(&mut self) {
+        let bytes = self.channel.finish_opening();
+        self.framer.put_back(bytes);
+        self.ready |= Ready::HAS_SPOKEN;
+    }
+}

@@ -1,0 +1,126 @@
+//! Who may come in, and what comes before their messages: a PROXY header, a TLS handshake, or
+//! something that is no message at all.
+
+pub mod first;
+pub mod networks;
+pub mod proxy;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::channel::{Channel, Expected};
+use crate::diagnostics::Throttle;
+use crate::options::Config;
+use crate::tls::Acceptor;
+use networks::Networks;
+
+/// A handshake, or a PROXY header, takes no longer than this, in milliseconds.
+pub const OPENING_MS: u32 = 10_000;
+
+/// First bytes that may be several things are taken for messages after so long, in milliseconds.
+pub const UNCLEAR_MS: u32 = 1000;
+
+/// Whom the server lets in.
+#[derive(Debug)]
+pub struct Entry {
+    /// Whoever comes from elsewhere is closed at once; everybody may come if there is none.
+    allow: Option<Networks>,
+    /// From here a PROXY header comes before all else.
+    proxies: Networks,
+    /// TLS is spoken.
+    pub tls: Option<Acceptor>,
+    /// What came of those who came.
+    pub counts: Counts,
+    strangers: Throttle,
+    failures: Throttle,
+}
+
+/// Clients that did not get as far as a message, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not within `-allow`.
+    pub not_allowed: u64,
+    /// No PROXY header from where one is due, or a malformed one.
+    pub proxy_malformed: u64,
+    /// A PROXY header from where none is trusted.
+    pub proxy_untrusted: u64,
+    /// Requests of HTTP.
+    pub http: u64,
+    /// No TLS where it is spoken, or TLS where it is not.
+    pub tls_mismatched: u64,
+    /// TLS handshakes that came to their end.
+    pub handshakes: u64,
+    /// TLS handshakes that failed, or took too long.
+    pub handshakes_failed: u64,
+}
+
+impl Entry {
+    /// As the command line says; `tls` is open already.
+    pub fn new(config: &Config, tls: Option<Acceptor>) -> Self {
+        Self {
+            allow: config.allow.clone(),
+            proxies: config.proxy_from.clone(),
+            tls,
+            counts: Counts::default(),
+            strangers: Throttle::default(),
+            failures: Throttle::default(),
+        }
+    }
+
+    /// A PROXY header has to come from this address, and tells who the client is.
+    pub fn is_proxy(&self, ip: IpAddr) -> bool {
+        self.proxies.contain(ip)
+    }
+
+    /// How a connection begins that comes from this address.
+    pub fn first_channel(&self, ip: IpAddr, now_ms: u32) -> Channel {
+        if self.is_proxy(ip) {
+            return Channel::opening(Expected::Proxy, now_ms);
+        }
+        self.channel(now_ms)
+    }
+
+    /// How it begins, or goes on when a PROXY header has come.
+    pub fn channel(&self, now_ms: u32) -> Channel {
+        match &self.tls {
+            Some(_) => Channel::opening(Expected::Tls, now_ms),
+            None => Channel::default(),
+        }
+    }
+
+    /// Reads certificates and keys anew; those that were read before are kept if anything is wrong.
+    pub fn reload(&mut self) {
+        let Some(tls) = &mut self.tls else {
+            return;
+        };
+        match tls.reload() {
+            Ok(()) => tls
+                .warnings()
+                .iter()
+                .for_each(|warning| log::warn!("{warning}")),
+            Err(error) => log::warn!("certificates are kept as they were: {error}"),
+        }
+    }
+
+    /// Whether a client at this address may come in. One who may not is counted, and said.
+    pub fn admits(&mut self, client: SocketAddr, now: Instant) -> bool {
+        let admitted = self
+            .allow
+            .as_ref()
+            .is_none_or(|allow| allow.contain(client.ip()));
+        if !admitted {
+            self.counts.not_allowed += 1;
+            if let Some(ending) = self.strangers.pass(now) {
+                log::warn!("{client}: closed, its address is not in -allow{ending}");
+            }
+        }
+        admitted
+    }
+
+    /// Says, once a second at most, why a client did not get as far as a message.
+    pub fn tell(&mut self, peer: &str, why: impl std::fmt::Display) {
+        if let Some(ending) = self.failures.pass(Instant::now()) {
+            log::warn!("{peer}: {why}{ending}");
+        }
+    }
+}

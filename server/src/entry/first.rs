@@ -1,0 +1,201 @@
+//! What the first bytes of a client show it to speak. No I/O.
+//!
+//! A line log takes any line, so what is meant for another protocol would become records, and its
+//! replies would be counted for messages that nobody has sent.
+
+/// The first bytes of a PROXY header, version 2 (section 2.2 of `HAProxy`'s proxy-protocol.txt).
+const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The same of version 1 (section 2.1).
+const PROXY_V1: &[u8] = b"PROXY ";
+
+/// The methods of RFC 9110, section 9.1, and PATCH (RFC 5789); PRI begins HTTP/2 (RFC 9113, 3.4).
+const METHODS: [&[u8]; 10] = [
+    b"GET ",
+    b"POST ",
+    b"PUT ",
+    b"HEAD ",
+    b"OPTIONS ",
+    b"DELETE ",
+    b"PATCH ",
+    b"CONNECT ",
+    b"TRACE ",
+    b"PRI ",
+];
+
+/// The most bytes that may be unclear. A method and one word of so many bytes are a request.
+pub const MOST_UNCLEAR: usize = 1024;
+
+/// What the first bytes of a client show it to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Messages; at least nothing that is known to be something else.
+    Messages,
+    /// A record of TLS that begins a handshake.
+    Tls,
+    /// A PROXY header.
+    Proxy,
+    /// A request of HTTP.
+    Http,
+    /// More bytes are needed to tell.
+    Unclear,
+}
+
+/// What a client speaks whose first bytes these are.
+pub fn recognise(bytes: &[u8]) -> First {
+    let whole = [
+        (is_tls(bytes), First::Tls),
+        (begins(bytes, PROXY_V1), First::Proxy),
+        (begins(bytes, PROXY_V2), First::Proxy),
+        (is_request(bytes), First::Http),
+    ];
+    let found = whole.iter().filter_map(|(sign, first)| match sign {
+        Sign::Yes => Some(*first),
+        Sign::Perhaps => Some(First::Unclear),
+        Sign::No => None,
+    });
+    let first = found
+        .min_by_key(|first| *first == First::Unclear)
+        .unwrap_or(First::Messages);
+    debug_assert!(first != First::Unclear || bytes.len() < MOST_UNCLEAR);
+    first
+}
+
+/// Whether bytes are what is looked for, as far as they go.
+#[derive(Clone, Copy)]
+enum Sign {
+    Yes,
+    No,
+    Perhaps,
+}
+
+fn begins(bytes: &[u8], sign: &[u8]) -> Sign {
+    if bytes.starts_with(sign) {
+        Sign::Yes
+    } else if sign.starts_with(bytes) {
+        Sign::Perhaps
+    } else {
+        Sign::No
+    }
+}
+
+/// A record of the type "handshake" of a version that is 3.0 to 3.4 on the wire (RFC 8446, 5.1).
+fn is_tls(bytes: &[u8]) -> Sign {
+    match bytes {
+        [] | [0x16] | [0x16, 3] => Sign::Perhaps,
+        [0x16, 3, 0..=4, ..] => Sign::Yes,
+        _ => Sign::No,
+    }
+}
+
+/// A request line: method, target, version and a line end, as in RFC 9112, section 3.
+fn is_request(bytes: &[u8]) -> Sign {
+    let Some(method) = METHODS.iter().find(|method| bytes.starts_with(method)) else {
+        let begins = METHODS.iter().any(|method| method.starts_with(bytes));
+        return if begins { Sign::Perhaps } else { Sign::No };
+    };
+    let rest = &bytes[method.len()..];
+    let line_end = memchr::memchr(b'\n', rest);
+    let line = &rest[..line_end.unwrap_or(rest.len())];
+    let mut words = line.splitn(2, |&byte| byte == b' ');
+    let (target, version) = (words.next().unwrap_or_default(), words.next());
+    let Some(version) = version else {
+        // One word so far. Nobody begins a message so, and goes on for long.
+        let is_long = bytes.len() >= MOST_UNCLEAR;
+        return match line_end {
+            Some(_) => Sign::No,
+            None if is_long => Sign::Yes,
+            None => Sign::Perhaps,
+        };
+    };
+    let version = version.strip_suffix(b"\r").unwrap_or(version);
+    let is_version = |version: &[u8]| match version {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
+        }
+        _ => false,
+    };
+    let may_become = b"HTTP/".starts_with(&version[..version.len().min(5)]) && version.len() <= 8;
+    match line_end {
+        Some(_) if is_version(version) && !target.is_empty() => Sign::Yes,
+        None if may_become && bytes.len() < MOST_UNCLEAR => Sign::Perhaps,
+        None if may_become && is_version(version) => Sign::Yes,
+        _ => Sign::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EXAMPLES: [(&[u8], First); 26] = [
+        (b"hello\n", First::Messages),
+        (b"\n", First::Messages),
+        (b"\r\n\r\n", First::Unclear),
+        (b"\r\n\r\nx", First::Messages),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", First::Proxy),
+        (b"PROXY", First::Unclear),
+        (b"PROXY TCP4 192.0.2.1 ", First::Proxy),
+        (b"PROXYING\n", First::Messages),
+        (b"\x16\x03\x01\x02", First::Tls),
+        (b"\x16\x03", First::Unclear),
+        (b"\x16\x04\x01", First::Messages),
+        (b"\x17\x03\x03", First::Messages),
+        (b"GET / HTTP/1.1\r\n", First::Http),
+        (b"POST /a?b HTTP/1.0\nx", First::Http),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", First::Http),
+        (b"PRI * HTTP/2.0\r\n", First::Http),
+        (b"GET / HTTP/1.1", First::Unclear),
+        (b"GET / HTTP/1.1 200\n", First::Messages),
+        (b"GET it\n", First::Messages),
+        (b"GET up, stand up\n", First::Messages),
+        (b"GET  HTTP/1.1\n", First::Messages),
+        (b"get / HTTP/1.1\r\n", First::Messages),
+        (b"GETTING / HTTP/1.1\r\n", First::Messages),
+        (b"P", First::Unclear),
+        (b"Thread 0, iteration 1", First::Messages),
+        (b"4 text", First::Messages),
+    ];
+
+    #[test]
+    fn examples() {
+        for (bytes, expected) in EXAMPLES {
+            assert_eq!(recognise(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_request_is_none_the_less_one_for_its_length() {
+        let mut long = b"POST /".to_vec();
+        long.resize(MOST_UNCLEAR - 1, b'x');
+        assert_eq!(recognise(&long), First::Unclear);
+        long.push(b'x');
+        assert_eq!(recognise(&long), First::Http);
+    }
+
+    proptest! {
+        /// Who is not sure after some bytes says the same in the end as who has seen them at once.
+        #[test]
+        fn the_beginning_never_says_something_else(
+            at in 0..EXAMPLES.len(), tail in prop::collection::vec(any::<u8>(), 0..30)
+        ) {
+            let mut bytes = EXAMPLES[at].0.to_vec();
+            bytes.extend(tail);
+            let whole = recognise(&bytes);
+            for len in 0..bytes.len() {
+                let first = recognise(&bytes[..len]);
+                if first != First::Unclear {
+                    prop_assert_eq!(first, whole, "{} bytes", len);
+                    break;
+                }
+            }
+        }
+
+        #[test]
+        fn it_becomes_clear_in_time(bytes in prop::collection::vec(any::<u8>(), MOST_UNCLEAR..2000)) {
+            prop_assert_ne!(recognise(&bytes), First::Unclear);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The files of certificates and keys: what is in them, and what is wrong with them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, RootCertStore, ServerConfig};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::clients::{ByName, date};
+
+/// Of a certificate that expires within so long, people are told.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Where certificates and keys are, all in PEM.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The server's certificate, and those that lead from it to an authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities of which clients must have certificates.
+    pub client_ca: Option<PathBuf>,
+    /// One of these names must be in a client's certificate; any will do if there are none.
+    pub allow_names: Vec<String>,
+}
+
+impl Files {
+    /// Reads and checks the files. Tickets that were given out before are worth nothing afterwards.
+    ///
+    /// # Errors
+    /// The text names the file, and says what is wrong with it.
+    pub(super) fn read(&self) -> Result<Arc<ServerConfig>, String> {
+        let provider = Arc::new(ring::default_provider());
+        let chain = certificates(&self.cert)?;
+        let key = private_key(&self.key)?;
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
+            let (cert, key) = (self.cert.display(), self.key.display());
+            match error {
+                Error::InconsistentKeys(_) => {
+                    format!("{key}: it is not the key of the certificate in {cert}")
+                }
+                Error::InvalidCertificate(error) => format!("{cert}: no certificate: {error}"),
+                error => format!("{key}: the key cannot be used: {error}"),
+            }
+        })?;
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_client_cert_verifier(self.verifier(&provider)?)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        self.with_sessions(config)
+    }
+
+    /// Clients may go on with a session they had: by tickets, whose keys change every six hours, so
+    /// that nothing has to be remembered of them.
+    fn with_sessions(&self, mut config: ServerConfig) -> Result<Arc<ServerConfig>, String> {
+        _ = self;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+        // One for each connection that is made, and browsers are not served.
+        config.send_tls13_tickets = 1;
+        Ok(Arc::new(config))
+    }
+
+    fn verifier(
+        &self,
+        provider: &Arc<rustls::crypto::CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let Some(path) = &self.client_ca else {
+            return Ok(WebPkiClientVerifier::no_client_auth());
+        };
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| failed(&format!("no authority's certificate: {error}")))?;
+        }
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let verifier = verifier.build().map_err(|error| failed(&error))?;
+        if self.allow_names.is_empty() {
+            return Ok(verifier);
+        }
+        let names = self.allow_names.iter().map(|name| {
+            ServerName::try_from(name.clone()).map_err(|_| format!("-allow-names: no name: {name}"))
+        });
+        let names = names.collect::<Result<_, _>>()?;
+        Ok(Arc::new(ByName::new(verifier, names)))
+    }
+}
+
+/// What is to be said of files that can be used all the same: a certificate that has expired, or soon
+/// will; a key that others can read.
+pub fn warnings(files: &Files) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (cert, key) = (files.cert.display(), files.key.display());
+    if let Ok(chain) = certificates(&files.cert) {
+        let now = UnixTime::now();
+        let soon = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + SOON);
+        match (validity(&chain[0], now), validity(&chain[0], soon)) {
+            (Some(Validity::Expired(after)), _) => {
+                warnings.push(format!("{cert}: the certificate has expired, on {after}"));
+            }
+            (Some(Validity::NotBefore(before)), _) => {
+                warnings.push(format!(
+                    "{cert}: the certificate is not valid before {before}"
+                ));
+            }
+            (None, Some(Validity::Expired(after))) => {
+                warnings.push(format!("{cert}: the certificate expires soon, on {after}"));
+            }
+            _ => {}
+        }
+    }
+    let mode = fs::metadata(&files.key).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o007 != 0 {
+        warnings.push(format!("{key}: others can read the key: chmod o-rwx {key}"));
+    }
+    warnings
+}
+
+enum Validity {
+    Expired(String),
+    NotBefore(String),
+}
+
+/// Why a certificate is not valid at some time, if it is not. The library looks at that before it asks
+/// whether an authority is known, and none is.
+fn validity(certificate: &CertificateDer<'_>, time: UnixTime) -> Option<Validity> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let usage = KeyUsage::server_auth();
+    let error = certificate
+        .verify_for_usage(&[], &[], &[], time, usage, None, None)
+        .err()?;
+    match error {
+        webpki::Error::CertExpired { not_after, .. } => Some(Validity::Expired(date(not_after))),
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            Some(Validity::NotBefore(date(not_before)))
+        }
+        _ => None,
+    }
+}
+
+/// The certificates in a file, of which there must be one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let failed = |error: pem::Error| describe(path, &error, "certificate");
+    let found = CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>();
+    match found.map_err(failed)? {
+        none if none.is_empty() => Err(failed(pem::Error::NoItemsFound)),
+        some => Ok(some),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    const ENCRYPTED: &[u8] = b"ENCRYPTED";
+    let text = read(path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        if memchr::memmem::find(&text, ENCRYPTED).is_some() {
+            return format!(
+                "{}: the key is encrypted, and nobody is here to type the password: decrypt it \
+                 with 'openssl pkey'",
+                path.display()
+            );
+        }
+        describe(path, &error, "private key")
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn describe(path: &Path, error: &pem::Error, what: &str) -> String {
+    let path = path.display();
+    match error {
+        pem::Error::NoItemsFound => {
+            format!("{path}: there is no {what} in it (PEM is expected, '-----BEGIN …')")
+        }
+        error => format!("{path}: not right as PEM: {error:?}"),
+    }
+}

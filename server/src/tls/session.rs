@@ -1,0 +1,321 @@
+//! One client's TLS, over rustls's unbuffered interface: whoever is idle owns no buffer, and what was
+//! encrypted counts as sent when the kernel has taken it.
+
+use std::fmt;
+use std::io;
+use std::mem;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus,
+};
+
+use super::clients;
+use crate::channel::{Next, Taken};
+use crate::connection::Socket;
+
+/// The most bytes of input that cannot be made anything of yet: more than a record has
+/// (RFC 8446, section 5.2), and enough for a client's certificates.
+pub const MOST_HELD: usize = 32 << 10;
+
+/// What one record holds of messages at most (RFC 8446, section 5.1).
+const MOST_PLAINTEXT: usize = 16 << 10;
+
+/// The most bytes that wait for the kernel: a handshake's, or a record of replies with what the
+/// library puts before it.
+const MOST_OUTPUT: usize = 64 << 10;
+
+/// A session, from the client's hello to its end.
+pub struct Session {
+    tls: UnbufferedServerConnection,
+    /// Input that nothing can be made of yet: a part of a record or of the handshake.
+    held: Vec<u8>,
+    /// What the kernel has not taken yet: of the handshake, or the rest of a record of replies.
+    output: Vec<u8>,
+    /// How many bytes of replies were made into the output. They are out when it is empty.
+    unsent_bytes: u16,
+    /// Nothing was read yet but what came before the session began.
+    is_fresh: bool,
+    phase: Phase,
+    /// When the handshake began, in the loop's milliseconds.
+    since_ms: u32,
+    /// Why it cannot go on.
+    failure: Option<Box<str>>,
+    client_name: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Handshake,
+    Established,
+    /// The client has said that it sends no more.
+    Ended,
+    /// It was told that nothing more will be sent.
+    Over,
+}
+
+impl Session {
+    pub(super) fn new(tls: UnbufferedServerConnection, held: Vec<u8>, since_ms: u32) -> Self {
+        Self {
+            tls,
+            is_fresh: !held.is_empty(),
+            held,
+            output: Vec::new(),
+            unsent_bytes: 0,
+            phase: Phase::Handshake,
+            since_ms,
+            failure: None,
+            client_name: None,
+        }
+    }
+
+    /// Reads from the socket, as much as `scratch` holds, and decrypts into `input`, which is as long.
+    /// What TLS itself has to say is sent at once, as far as the kernel takes it.
+    ///
+    /// # Errors
+    /// As [`Channel::read`](crate::channel::Channel::read) says.
+    pub fn read(
+        &mut self,
+        socket: &mut impl Socket,
+        input: &mut [u8],
+        scratch: &mut [u8],
+    ) -> io::Result<Taken> {
+        debug_assert!(input.len() >= scratch.len() && scratch.len() > MOST_HELD);
+        if let Some(failure) = &self.failure {
+            let failure = failure.to_string();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, failure));
+        }
+        if self.phase == Phase::Ended {
+            return Ok(Taken::END);
+        }
+        let (mut filled, mut next) = (self.held.len(), Next::More);
+        let mut wire_bytes = filled;
+        scratch[..filled].copy_from_slice(&self.held);
+        if !mem::take(&mut self.is_fresh) {
+            wire_bytes = socket.read(&mut scratch[filled..])?;
+            filled += wire_bytes;
+            if wire_bytes == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if filled < scratch.len() {
+                next = Next::Drained;
+            }
+        }
+        let bytes = self.process(&mut scratch[..filled], input);
+        if self.unsent_bytes == 0 {
+            self.flush(socket)?;
+        }
+        if self.phase == Phase::Ended || self.failure.is_some() {
+            next = Next::More;
+        }
+        Ok(Taken {
+            bytes,
+            wire_bytes,
+            next,
+        })
+    }
+
+    /// Decrypts the records that are whole; returns how many bytes of messages these held.
+    fn process(&mut self, wire: &mut [u8], input: &mut [u8]) -> usize {
+        let (mut at, mut bytes) = (0, 0);
+        let began_in = self.phase;
+        loop {
+            let UnbufferedStatus { mut discard, state } =
+                self.tls.process_tls_records(&mut wire[at..]);
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        let AppDataRecord {
+                            discard: more,
+                            payload,
+                            ..
+                        } = record;
+                        discard += more;
+                        input[bytes..bytes + payload.len()].copy_from_slice(payload);
+                        bytes += payload.len();
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
+                // It is asked once more, for the alert that tells the client.
+                Err(error) if self.failure.is_none() => {
+                    self.failure = Some(clients::describe(&error).into());
+                }
+                // More input is needed, be it for messages or for the handshake.
+                Ok(_) | Err(_) => break,
+            }
+            at += discard;
+        }
+        self.held = wire[at..].to_vec();
+        if self.held.len() > MOST_HELD {
+            self.failure = Some("its handshake is too long".into());
+        }
+        if self.failure.is_some() {
+            self.held = Vec::new();
+        } else if began_in == Phase::Handshake && !self.tls.is_handshaking() {
+            self.client_name = clients::name(self.tls.peer_certificates());
+            if self.phase == Phase::Handshake {
+                self.phase = Phase::Established;
+            }
+        }
+        debug_assert!(self.held_bytes() <= MOST_HELD + MOST_OUTPUT);
+        bytes
+    }
+
+    /// Encrypts and sends `bytes`, of which the first may be on their way already. Returns how many
+    /// are out: the kernel has the whole of the records they are in.
+    pub fn write(
+        &mut self,
+        socket: &mut impl Socket,
+        bytes: &[u8],
+        scratch: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut sent = 0;
+        loop {
+            self.flush(socket)?;
+            if !self.output.is_empty() {
+                return Ok(sent);
+            }
+            sent += usize::from(mem::take(&mut self.unsent_bytes));
+            debug_assert!(sent <= bytes.len(), "replies that are due do not go away");
+            let rest = &bytes[sent..];
+            if rest.is_empty() {
+                return Ok(sent);
+            }
+            let plaintext = &rest[..rest.len().min(MOST_PLAINTEXT)];
+            let len = self.encrypt(plaintext, scratch)?;
+            let taken = send(socket, &scratch[..len])?;
+            self.output.extend_from_slice(&scratch[taken..len]);
+            self.unsent_bytes = plaintext.len() as u16;
+        }
+    }
+
+    /// Makes one record of the plaintext, in `out`; returns its length.
+    fn encrypt(&mut self, plaintext: &[u8], out: &mut [u8]) -> io::Result<usize> {
+        debug_assert!(self.output.is_empty());
+        loop {
+            // What is held belongs to the input that the library has begun to look at.
+            match self.tls.process_tls_records(&mut self.held).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let own = self.output.len();
+                    out[..own].copy_from_slice(&self.output);
+                    self.output = Vec::new();
+                    let len = traffic.encrypt(plaintext, &mut out[own..]);
+                    return Ok(own + len.map_err(io::Error::other)?);
+                }
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+
+    /// Tells the client that nothing more will be sent.
+    ///
+    /// # Errors
+    /// `WouldBlock`: the kernel takes nothing; to be called again when it does.
+    pub fn say_farewell(&mut self, socket: &mut impl Socket) -> io::Result<()> {
+        if self.is_established() {
+            self.phase = Phase::Over;
+            let mut farewell = [0; 256];
+            let status = self.tls.process_tls_records(&mut self.held);
+            if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+                let len = traffic.queue_close_notify(&mut farewell);
+                let len = len.map_err(io::Error::other)?;
+                self.output.extend_from_slice(&farewell[..len]);
+            }
+        }
+        self.flush(socket)?;
+        if self.has_output() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(())
+    }
+
+    /// Sends what there is, as far as the kernel takes it.
+    fn flush(&mut self, socket: &mut impl Socket) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let sent = send(socket, &self.output)?;
+        self.output.drain(..sent);
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Nothing more is sent.
+    pub fn clear_output(&mut self) {
+        self.output = Vec::new();
+        self.unsent_bytes = 0;
+        self.phase = Phase::Over;
+    }
+
+    /// Something that is made already is to be sent.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// What came before the session began has not been looked at.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// The handshake is done, and the client would miss a farewell.
+    pub fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Established | Phase::Ended) && self.failure.is_none()
+    }
+
+    /// When the handshake began, in the loop's milliseconds, if it is not done.
+    pub fn handshake_since(&self) -> Option<u32> {
+        (self.phase == Phase::Handshake).then_some(self.since_ms)
+    }
+
+    /// The client's name by its certificate.
+    pub fn client_name(&self) -> Option<&str> {
+        self.client_name.as_deref()
+    }
+
+    /// Bytes of memory for what waits to be sent or looked at.
+    pub fn held_bytes(&self) -> usize {
+        self.held.capacity() + self.output.capacity()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keys are nobody's business.
+        f.debug_struct("Session")
+            .field("phase", &self.phase)
+            .field("client_name", &self.client_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Appends what the library has to say.
+fn encode(mut data: EncodeTlsData<'_, impl Sized>, output: &mut Vec<u8>) {
+    let own = output.len();
+    if let Err(EncodeError::InsufficientSize(needs)) = data.encode(&mut []) {
+        output.resize(own + needs.required_size, 0);
+        // It was told how much it needs.
+        _ = data.encode(&mut output[own..]);
+    }
+}
+
+/// How many of the bytes the kernel takes.
+fn send(socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match socket.write(&bytes[sent..]) {
+            Ok(0) => break,
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}
