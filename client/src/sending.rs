@@ -128,7 +128,7 @@ impl Sending {
             file.map_err(|error| format!("cannot write {}: {error}", path.display()))
         });
         let rejects = rejects.transpose()?.map(BufWriter::new);
-        let sender = Sender::new(options.config()).map_err(|error| error.to_string())?;
+        let sender = Sender::new(options.config()?).map_err(|error| error.to_string())?;
         let input = Input::open(&options, kept.place.clone(), sender.registry())?;
         Ok(Self {
             progress: Progress::new(&options, input.total()),

@@ -4,6 +4,7 @@
 //!
 //! - `options`: what can be typed
 //! - `connection`: one message out, one reply in; everything a server can do wrong
+//! - `wire`: the socket, with TLS or without
 //! - `ring`: whose turn it is
 //! - `interrupt`: Ctrl-C; `limit`: how many threads there may be
 
@@ -12,6 +13,7 @@ mod interrupt;
 mod limit;
 mod options;
 mod ring;
+mod wire;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -24,6 +26,7 @@ use common::output::write_all;
 use common::summary::Summary;
 use hdrhistogram::Histogram;
 use rustix::io::ioctl_fionread;
+use tls::Connector;
 
 use self::connection::Connection;
 use self::interrupt::{EXIT_INTERRUPTED, Interrupt};
@@ -93,11 +96,22 @@ enum End {
 
 fn run(options: &Options) -> Result<Summary, End> {
     limit::check(options.threads).map_err(End::Failed)?;
+    let session = Connector::open(&options.tls).and_then(|connector| {
+        let begun = connector.map(|connector| connector.begin(&options.host));
+        begun.transpose()
+    });
+    let session = session.map_err(End::Failed)?;
     let stream = connect(&options.host, options.port, options.timeout).map_err(End::Failed)?;
-    let cannot_set_up = |error| End::Failed(format!("cannot set up the connection: {error}"));
+    let address = stream.peer_addr();
+    let cannot_set_up = |error| match address {
+        Ok(address) => End::Failed(format!(
+            "cannot set up the connection to {address}: {error}"
+        )),
+        Err(_) => End::Failed(format!("cannot set up the connection: {error}")),
+    };
     let interrupt = stream.try_clone().and_then(Interrupt::watch);
     let interrupt = interrupt.map_err(cannot_set_up)?;
-    let connection = Connection::new(stream, options.framing, options.timeout);
+    let connection = Connection::open(stream, session, options.framing, options.timeout);
     let connection = connection.map_err(cannot_set_up)?;
     let session = Session::new(connection, interrupt, options);
     let ring = Ring::new(options.threads, session);

@@ -180,6 +180,7 @@ impl Launch {
         if let Some(log) = &options.log {
             command.arg("-log").arg(log);
         }
+        command.args(options.server_tls.to_args());
         self.start("server", &mut command)?;
         self.wait(Some(STARTING), |launch| launch.address.is_some())?;
         self.address.ok_or_else(|| {
@@ -203,6 +204,7 @@ impl Launch {
             command.arg(format!("-port={port}"));
             command.arg(format!("-nt={}", options.threads));
             command.arg(format!("-ni={}", options.rounds));
+            command.args(options.tls.to_args());
             self.start(&client_name(number), &mut command)?;
             // Ctrl-C is heard between two of a thousand clients, too.
             self.wait(Some(Duration::ZERO), |_| false)?;

@@ -1,10 +1,12 @@
 //! What can be typed after `launcher`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use common::args::{Command, Opt};
 use common::protocol::{DEFAULT_LOG, DEFAULT_PORT};
 use common::summary::{ROUNDS, THREADS};
+use tls::Rows;
 
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "launcher",
@@ -69,6 +71,30 @@ pub(crate) const COMMAND: Command<Options> = Command {
             take: |o, v| v.path().map(|it| o.log = Some(it)),
         },
         Opt {
+            names: &["server-tls-cert"],
+            value: "FILE",
+            help: "the server's certificate (its -tls-cert): it speaks TLS only (default: none)",
+            take: |o, v| v.path().map(|it| o.server_tls.cert = Some(it)),
+        },
+        Opt {
+            names: &["server-tls-key"],
+            value: "FILE",
+            help: "the key of that (its -tls-key)",
+            take: |o, v| v.path().map(|it| o.server_tls.key = Some(it)),
+        },
+        Opt {
+            names: &["server-tls-client-ca"],
+            value: "FILE",
+            help: "the authorities of which clients must have certificates (its -tls-client-ca; \
+                   default: none)",
+            take: |o, v| v.path().map(|it| o.server_tls.client_ca = Some(it)),
+        },
+        Rows::TLS,
+        Rows::CA,
+        Rows::CERT,
+        Rows::KEY,
+        Rows::NAME,
+        Opt {
             names: &["keep"],
             value: "",
             help: "leave the server running until Ctrl-C instead of ending it after the last \
@@ -81,7 +107,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
     ],
     commands: &[],
     operand: None,
-    check: |_| Ok(()),
+    check: |options| options.tls.check(),
     examples: &[
         (
             "launcher -clients 3 -nt 2 -ni 4",
@@ -110,7 +136,33 @@ pub(crate) struct Options {
     pub(crate) rounds: u64,
     /// Without it, where the log is is left to the server.
     pub(crate) log: Option<PathBuf>,
+    pub(crate) server_tls: ServerTls,
+    /// The clients'.
+    pub(crate) tls: tls::Options,
     pub(crate) keep: bool,
+}
+
+/// What the server is told about TLS.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerTls {
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+impl ServerTls {
+    /// As it would be typed.
+    pub(crate) fn to_args(&self) -> impl Iterator<Item = OsString> {
+        let options = [
+            ("-tls-cert", &self.cert),
+            ("-tls-key", &self.key),
+            ("-tls-client-ca", &self.client_ca),
+        ];
+        let given = options
+            .into_iter()
+            .filter_map(|(option, value)| Some((option, value.as_ref()?)));
+        given.flat_map(|(option, value)| [option.into(), value.into()])
+    }
 }
 
 impl Default for Options {
@@ -123,8 +175,16 @@ impl Default for Options {
             threads: 5,
             rounds: 10,
             log: None,
+            server_tls: ServerTls::default(),
+            tls: tls::Options::default(),
             keep: false,
         }
+    }
+}
+
+impl AsMut<tls::Options> for Options {
+    fn as_mut(&mut self) -> &mut tls::Options {
+        &mut self.tls
     }
 }
 
@@ -161,6 +221,16 @@ mod tests {
             (&["nt"], "1000", |o| o.threads = 1000),
             (&["ni"], "3", |o| o.rounds = 3),
             (&["log"], "a/b", |o| o.log = Some(PathBuf::from("a/b"))),
+            (&["server-tls-cert"], "a", |o| {
+                o.server_tls.cert = Some(PathBuf::from("a"));
+            }),
+            (&["server-tls-key"], "a", |o| {
+                o.server_tls.key = Some(PathBuf::from("a"));
+            }),
+            (&["server-tls-client-ca"], "a", |o| {
+                o.server_tls.client_ca = Some(PathBuf::from("a"));
+            }),
+            (&["tls-ca"], "a", |o| o.tls.ca = Some(PathBuf::from("a"))),
         ];
         for &(names, value, expect) in table {
             let mut expected = Options::default();
@@ -178,7 +248,9 @@ mod tests {
         }
         let tested: Vec<_> = table.iter().flat_map(|(names, ..)| *names).collect();
         for name in COMMAND.options.iter().flat_map(|opt| opt.names) {
-            assert!(tested.contains(&name) || *name == "keep", "{name}");
+            // The others of TLS are tested where they are made.
+            let elsewhere = *name == "keep" || name.starts_with("tls");
+            assert!(tested.contains(&name) || elsewhere, "{name}");
         }
         assert_eq!(options(&[]), Ok(Options::default()));
     }

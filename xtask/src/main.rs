@@ -19,7 +19,7 @@ type Command = (&'static str, &'static str, fn(Vec<OsString>) -> ExitCode);
 const COMMANDS: &[Command] = &[
     (
         "run-all [OPTIONS]",
-        "build server, client and launcher in release mode and run the launcher",
+        "build all programs and run the launcher; -tls makes certificates, too",
         run_all::main,
     ),
     (

@@ -16,11 +16,18 @@ pub(crate) fn build_and_become(
     program: &str,
     args: Vec<OsString>,
 ) -> ExitCode {
+    match build(profile, packages) {
+        Ok(folder) => become_program(&folder.join(program), args),
+        Err(code) => code,
+    }
+}
+
+/// Builds the programs of these packages with a profile; returns the folder in which they are. If they
+/// cannot be built, all is said, and the exit code is returned.
+pub(crate) fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCode> {
     // Beside this program, wherever cargo was told to build it: what is built is what is run.
-    let target = match target() {
-        Ok(target) => target,
-        Err(error) => return fail(&format!("cannot find the build directory: {error}")),
-    };
+    let target =
+        target().map_err(|error| fail(&format!("cannot find the build directory: {error}")))?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let build = Command::new(cargo)
@@ -32,14 +39,17 @@ pub(crate) fn build_and_become(
         .arg(&target)
         .status();
     match build {
-        Ok(status) if status.success() => {}
+        Ok(status) if status.success() => Ok(target.join(profile)),
         // Cargo has said why.
-        Ok(_) => return ExitCode::FAILURE,
-        Err(error) => return fail(&format!("cannot run cargo: {error}")),
+        Ok(_) => Err(ExitCode::FAILURE),
+        Err(error) => Err(fail(&format!("cannot run cargo: {error}"))),
     }
-    let program = target.join(profile).join(program);
+}
+
+/// Becomes a program that was built.
+pub(crate) fn become_program(program: &Path, args: Vec<OsString>) -> ExitCode {
     // Not a child: Ctrl-C, kill and the exit code are the program's own affair.
-    let error = Command::new(&program).args(args).exec();
+    let error = Command::new(program).args(args).exec();
     fail(&format!("cannot run {}: {error}", program.display()))
 }
 

@@ -1,16 +1,51 @@
 //! `cargo xtask run-all`: builds everything it needs, then becomes the launcher.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
-use crate::release;
+use crate::{fail, release};
 
-/// `args` are the launcher's.
-pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become(
-        "release",
-        &["server", "client", "launcher"],
-        "launcher",
-        args,
-    )
+/// `args` are the launcher's. With `-tls` among them, an authority is made that nobody keeps, and server
+/// and clients speak TLS and show each other its certificates.
+pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
+    let is_tls = |arg: &OsString| arg == "-tls" || arg == "--tls";
+    let mut packages = vec!["server", "client", "launcher"];
+    let wants_tls = args.iter().any(is_tls);
+    if wants_tls {
+        packages.push("authority");
+        args.retain(|arg| !is_tls(arg));
+    }
+    let folder = match release::build("release", &packages) {
+        Ok(folder) => folder,
+        Err(code) => return code,
+    };
+    if wants_tls {
+        match certificates(&folder) {
+            Ok(tls) => args.splice(0..0, tls).for_each(drop),
+            Err(why) => return fail(&why),
+        }
+    }
+    release::become_program(&folder.join("launcher"), args)
+}
+
+/// Makes certificates, over those of the last run; returns the launcher's options for them.
+fn certificates(programs: &Path) -> Result<Vec<OsString>, String> {
+    let folder = programs.join("run-all-tls");
+    let authority = programs.join("authority");
+    let made = Command::new(&authority).arg(&folder).status();
+    let made = made.map_err(|error| format!("cannot run {}: {error}", authority.display()))?;
+    if !made.success() {
+        return Err("cannot make certificates".to_owned());
+    }
+    let options = [
+        ("-server-tls-cert", "server.pem"),
+        ("-server-tls-key", "server.key"),
+        ("-server-tls-client-ca", "ca.pem"),
+        ("-tls-ca", "ca.pem"),
+        ("-tls-cert", "client.pem"),
+        ("-tls-key", "client.key"),
+    ];
+    let typed = |(option, file)| [OsString::from(option), folder.join(file).into()];
+    Ok(options.into_iter().flat_map(typed).collect())
 }

@@ -1,7 +1,7 @@
 //! The connection, and what is on the way.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use common::connect::resolve;
 use common::protocol::Framing;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
+use tls::{Connector, Stream};
 
 use crate::outage::Outage;
 use crate::queue::Queue;
@@ -38,6 +39,8 @@ pub struct Config {
     pub retry: Option<Duration>,
     /// What tells messages and replies apart.
     pub framing: Framing,
+    /// Speaks TLS.
+    pub connector: Option<Connector>,
 }
 
 impl Config {
@@ -50,6 +53,7 @@ impl Config {
             timeout: Duration::from_secs(10),
             retry: None,
             framing: Framing::Line,
+            connector: None,
         }
     }
 }
@@ -81,8 +85,8 @@ pub struct Sender {
     events: Events,
     queue: Queue,
     link: Option<Link>,
-    /// Addresses to be tried, the next one first.
-    addresses: VecDeque<SocketAddr>,
+    /// Addresses to be tried, the next one first, and whose they are: indices of `hosts`.
+    addresses: VecDeque<(SocketAddr, usize)>,
     outage: Option<Outage>,
     gave_up: bool,
     happened: VecDeque<Event>,
@@ -96,7 +100,7 @@ pub struct Sender {
 /// A connection, or the attempt to make one.
 #[derive(Debug)]
 struct Link {
-    stream: TcpStream,
+    stream: Stream<TcpStream>,
     address: SocketAddr,
     is_made: bool,
     replies: Replies,
@@ -217,17 +221,10 @@ impl Sender {
         {
             return self.lose(&why, now);
         }
-        let Some(address) = self.addresses.pop_front() else {
+        let Some((address, host)) = self.addresses.pop_front() else {
             return;
         };
-        let connected = TcpStream::connect(address).and_then(|mut stream| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll
-                .registry()
-                .register(&mut stream, SERVER, interest)?;
-            Ok(stream)
-        });
-        match connected {
+        match self.connect(address, host) {
             Ok(stream) => {
                 self.link = Some(Link {
                     stream,
@@ -243,12 +240,28 @@ impl Sender {
         }
     }
 
+    /// Begins to make a connection to an address of one of the hosts.
+    fn connect(&self, address: SocketAddr, host: usize) -> io::Result<Stream<TcpStream>> {
+        let (host, _) = &self.config.hosts[host];
+        let session = self.config.connector.as_ref();
+        let session = session.map(|connector| connector.begin(host));
+        let session = session.transpose().map_err(io::Error::other)?;
+        let mut socket = TcpStream::connect(address)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        registry.register(&mut socket, SERVER, interest)?;
+        Ok(Stream::new(socket, session))
+    }
+
     /// All addresses of all hosts, in their order.
     fn look_up(&mut self) -> Result<(), String> {
         let mut failed = String::new();
-        for (host, port) in &self.config.hosts {
+        for (index, (host, port)) in self.config.hosts.iter().enumerate() {
             match resolve(host, *port, RESOLVING) {
-                Ok(addresses) => self.addresses.extend(addresses),
+                Ok(found) => {
+                    let found = found.into_iter().map(|address| (address, index));
+                    self.addresses.extend(found);
+                }
                 Err(error) => failed = format!("cannot find the address of '{host}': {error}"),
             }
         }
@@ -264,6 +277,10 @@ impl Sender {
             return;
         };
         loop {
+            if link.stream.flush().is_err() {
+                // As with a write below.
+                return;
+            }
             if link.unsent.is_empty() {
                 if link.is_paused {
                     return;
@@ -294,23 +311,28 @@ impl Sender {
             return;
         };
         if !link.is_made {
-            match link.stream.take_error() {
+            match link.stream.socket.take_error() {
                 Ok(None) => {}
                 Ok(Some(error)) | Err(error) => return self.break_off(&error.to_string(), now),
             }
-            if link.stream.peer_addr().is_err() {
+            if link.stream.socket.peer_addr().is_err() {
                 return;
+            }
+            match link.stream.handshake() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.break_off(&error.to_string(), now),
             }
             link.is_made = true;
             link.heard_at = now;
             // A failure would only cost time.
-            _ = link.stream.set_nodelay(true);
+            _ = link.stream.socket.set_nodelay(true);
         }
         loop {
             let Some(link) = &mut self.link else {
                 return;
             };
-            match link.stream.read(&mut self.input) {
+            match link.stream.fill(&mut self.input) {
                 Ok(0) => return self.break_off("the server closed the connection", now),
                 Ok(n) => self.take_replies(n, now),
                 Err(error) => match error.kind() {
@@ -395,7 +417,7 @@ impl Sender {
 
     fn drop_link(&mut self) {
         if let Some(mut link) = self.link.take() {
-            _ = self.poll.registry().deregister(&mut link.stream);
+            _ = self.poll.registry().deregister(&mut link.stream.socket);
         }
         self.queue.put_all_back();
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use send::Config;
+use tls::{Connector, Rows};
 
 /// The longest name that `-id` takes.
 const MAX_ID: usize = 64;
@@ -117,6 +118,11 @@ pub(super) const COMMAND: Command<Options> = Command {
             help: "append lines there that were refused (default: none)",
             take: |o, v| v.path().map(|it| o.rejects = Some(it)),
         },
+        Rows::TLS,
+        Rows::CA,
+        Rows::CERT,
+        Rows::KEY,
+        Rows::NAME,
         Opt {
             names: &["json"],
             value: "",
@@ -178,6 +184,7 @@ pub(super) struct Options {
     pub(super) max_message: usize,
     pub(super) split: bool,
     pub(super) rejects: Option<PathBuf>,
+    tls: tls::Options,
     pub(super) json: bool,
     pub(super) quiet: bool,
     pub(super) files: Vec<PathBuf>,
@@ -199,10 +206,17 @@ impl Default for Options {
             max_message: DEFAULT_MAX_MESSAGE,
             split: false,
             rejects: None,
+            tls: tls::Options::default(),
             json: false,
             quiet: false,
             files: Vec::new(),
         }
+    }
+}
+
+impl AsMut<tls::Options> for Options {
+    fn as_mut(&mut self) -> &mut tls::Options {
+        &mut self.tls
     }
 }
 
@@ -216,22 +230,26 @@ impl Options {
         if self.state.is_some() && !self.files.is_empty() {
             return wrong("-state goes with -follow or standard input, not with FILE");
         }
+        self.tls.check()?;
         if self.begin && self.state.is_none() {
             return wrong("-begin makes the file of -state: name that, too");
         }
         Ok(())
     }
 
-    pub(super) fn config(&self) -> Config {
+    /// # Errors
+    /// TLS cannot be spoken as asked for.
+    pub(super) fn config(&self) -> Result<Config, String> {
         let hosts = self.hosts.iter();
         let hosts = hosts.map(|(host, port)| (host.clone(), port.unwrap_or(self.port)));
-        Config {
+        Ok(Config {
             pipeline: self.pipeline,
             retry: self.retry,
             timeout: self.timeout,
             framing: self.framing,
+            connector: Connector::open(&self.tls)?,
             ..Config::to(&hosts.collect::<Vec<_>>())
-        }
+        })
     }
 
     /// The name that lines are tagged with. Without a state every run counts from 1, so each has a name
@@ -307,6 +325,7 @@ mod tests {
             let found = options(&["-nhost", text, "-port", "9"])
                 .unwrap()
                 .config()
+                .unwrap()
                 .hosts;
             let found: Vec<_> = found
                 .iter()

@@ -1,13 +1,15 @@
 //! One message out, one reply in, and everything that a server can do wrong in between.
 
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::protocol::{Framing, OK};
 use common::record;
-use rustix::net::RecvFlags;
+use tls::Session;
+
+use super::wire::Wire;
 
 /// Replies of servers that keep the contract are a tenth of this.
 const MAX_REPLY: usize = 1024;
@@ -18,7 +20,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// A connection with at most one unanswered message.
 pub(super) struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     peer: SocketAddr,
     framing: Framing,
     timeout: Duration,
@@ -29,13 +31,15 @@ pub(super) struct Connection {
 
 impl Connection {
     /// `timeout` is how long a whole reply may take.
-    pub(super) fn new(stream: TcpStream, framing: Framing, timeout: Duration) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(timeout))?;
-        stream.set_read_timeout(Some(timeout))?;
+    pub(super) fn open(
+        socket: TcpStream,
+        session: Option<Session>,
+        framing: Framing,
+        timeout: Duration,
+    ) -> io::Result<Self> {
         Ok(Self {
-            peer: stream.peer_addr()?,
-            stream,
+            peer: socket.peer_addr()?,
+            wire: Wire::open(socket, session, timeout)?,
             framing,
             timeout,
             hurried: false,
@@ -51,7 +55,7 @@ impl Connection {
     pub(super) fn exchange(&mut self, message: &[u8]) -> Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
         self.expect_silence()?;
-        if let Err(error) = self.stream.write_all(message) {
+        if let Err(error) = self.wire.write_all(message) {
             // A server that closed may have said why.
             return match self.read_reply(deadline) {
                 Err(Failure::Unexpected(reply)) => Err(Failure::Unexpected(reply)),
@@ -65,9 +69,9 @@ impl Connection {
     /// Closes the sending side; what still comes then was not asked for.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         let leave = LEAVE.min(self.timeout);
-        let closing = self.stream.shutdown(Shutdown::Write);
-        let closing = closing.and_then(|()| self.stream.set_read_timeout(Some(leave)));
-        let unasked = closing.and_then(|()| self.stream.read(&mut self.reply));
+        let closing = self.wire.end();
+        let closing = closing.and_then(|()| self.wire.set_patience(leave));
+        let unasked = closing.and_then(|()| self.wire.read(&mut self.reply));
         match unasked {
             // Every message is acknowledged: how the connection ends matters no more.
             Ok(0) | Err(_) => Ok(()),
@@ -77,9 +81,9 @@ impl Connection {
 
     /// Nothing may have come since the last reply: it would be taken for the next one.
     fn expect_silence(&mut self) -> Result<(), Failure> {
-        match rustix::net::recv(&self.stream, &mut self.reply[..], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => Err(Failure::Closed),
-            Ok((len, _)) => Err(Failure::Unasked(shown(&self.reply[..len]))),
+        match self.wire.look(&mut self.reply) {
+            Ok(0) => Err(Failure::Closed),
+            Ok(len) => Err(Failure::Unasked(shown(&self.reply[..len]))),
             // If the connection is broken, sending will tell.
             Err(_) => Ok(()),
         }
@@ -93,10 +97,13 @@ impl Connection {
         let mut len = 0;
         let mut is_late = false;
         loop {
+            let rest = &mut self.reply[len..];
+            // A program that did not run for a while (Ctrl-Z, a suspended laptop) finds its time over,
+            // and the reply in the socket.
             let read = if is_late {
-                self.look(len)
+                self.wire.look(rest)
             } else {
-                self.stream.read(&mut self.reply[len..])
+                self.wire.read(rest)
             };
             match read {
                 Ok(0) if len == 0 => return Err(Failure::Closed),
@@ -126,15 +133,8 @@ impl Connection {
         }
     }
 
-    /// What has come by now. A program that did not run for a while (Ctrl-Z, a suspended laptop) finds
-    /// its time over and the reply in the socket.
-    fn look(&mut self, len: usize) -> io::Result<usize> {
-        let (n, _) = rustix::net::recv(&self.stream, &mut self.reply[len..], RecvFlags::DONTWAIT)?;
-        Ok(n)
-    }
-
     fn set_patience(&self, patience: Duration) -> Result<(), Failure> {
-        let set = self.stream.set_read_timeout(Some(patience));
+        let set = self.wire.set_patience(patience);
         set.map_err(Failure::Broken)
     }
 

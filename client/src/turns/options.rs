@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::args::{Command, LONGEST_TIME, Opt};
 use common::protocol::{DEFAULT_PORT, Framing};
 use common::summary::{ROUNDS, THREADS};
+use tls::Rows;
 
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "client",
@@ -68,6 +69,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.timeout = it)
             },
         },
+        Rows::TLS,
+        Rows::CA,
+        Rows::CERT,
+        Rows::KEY,
+        Rows::NAME,
         Opt {
             names: &["quiet"],
             value: "",
@@ -92,7 +98,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         ("report", "draws the figures of several runs"),
     ],
     operand: None,
-    check: |_| Ok(()),
+    check: |options| options.tls.check(),
     examples: &[
         (
             "client -nhost log.example.org -nt 3 -ni 2",
@@ -119,6 +125,7 @@ pub(crate) struct Options {
     pub(crate) formula: Formula,
     pub(crate) framing: Framing,
     pub(crate) timeout: Duration,
+    pub(crate) tls: tls::Options,
     pub(crate) quiet: bool,
 }
 
@@ -132,8 +139,15 @@ impl Default for Options {
             formula: Formula::SquarePlusOne,
             framing: Framing::Line,
             timeout: Duration::from_secs(10),
+            tls: tls::Options::default(),
             quiet: false,
         }
+    }
+}
+
+impl AsMut<tls::Options> for Options {
+    fn as_mut(&mut self) -> &mut tls::Options {
+        &mut self.tls
     }
 }
 

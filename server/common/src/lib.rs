@@ -8,12 +8,15 @@
 //! - [`connect`]: from a host's name to a connection, in bounded time
 //! - [`html`]: text in pages
 //! - [`output`]: files that are written after the work
+//! - `pem`: certificates and keys in files, with the feature `tls`
 //! - [`units`]: numbers for people
 
 pub mod args;
 pub mod connect;
 pub mod html;
 pub mod output;
+#[cfg(feature = "tls")]
+pub mod pem;
 pub mod process;
 pub mod protocol;
 pub mod record;

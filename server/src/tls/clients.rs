@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use common::pem::day;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
-use time::OffsetDateTime;
 use webpki::EndEntityCert;
 
 /// Lets in only those whose certificate has one of some names, beside all that another verifier asks.
@@ -113,27 +113,19 @@ pub(super) fn describe(error: &Error) -> String {
             "it has no certificate, and -tls-client-ca demands one".to_owned()
         }
         Error::InvalidCertificate(error) => match error {
-            CertificateError::UnknownIssuer => {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "its certificate is of an authority that is not in -tls-client-ca".to_owned()
             }
             CertificateError::ExpiredContext { not_after, .. } => {
-                format!("its certificate has expired, on {}", date(*not_after))
+                format!("its certificate has expired, on {}", day(*not_after))
             }
             CertificateError::NotValidYetContext { not_before, .. } => {
-                format!("its certificate is not valid before {}", date(*not_before))
+                format!("its certificate is not valid before {}", day(*not_before))
             }
             CertificateError::Other(error) => error.to_string(),
             error => format!("its certificate is refused: {error}"),
         },
         Error::AlertReceived(alert) => format!("it broke the handshake off: {alert:?}"),
         error => error.to_string(),
-    }
-}
-
-/// A day, as in `2026-11-25`.
-pub(super) fn date(time: UnixTime) -> String {
-    match OffsetDateTime::from_unix_timestamp(time.as_secs().cast_signed()) {
-        Ok(time) => time.date().to_string(),
-        Err(_) => format!("second {}", time.as_secs()),
     }
 }

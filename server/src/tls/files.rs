@@ -2,20 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::pem::{certificates, day, private_key};
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, RootCertStore, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::clients::{ByName, date};
+use super::clients::ByName;
 
 /// Of a certificate that expires within so long, people are told.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -142,49 +142,10 @@ fn validity(certificate: &CertificateDer<'_>, time: UnixTime) -> Option<Validity
         .verify_for_usage(&[], &[], &[], time, usage, None, None)
         .err()?;
     match error {
-        webpki::Error::CertExpired { not_after, .. } => Some(Validity::Expired(date(not_after))),
+        webpki::Error::CertExpired { not_after, .. } => Some(Validity::Expired(day(not_after))),
         webpki::Error::CertNotValidYet { not_before, .. } => {
-            Some(Validity::NotBefore(date(not_before)))
+            Some(Validity::NotBefore(day(not_before)))
         }
         _ => None,
-    }
-}
-
-/// The certificates in a file, of which there must be one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let failed = |error: pem::Error| describe(path, &error, "certificate");
-    let found = CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>();
-    match found.map_err(failed)? {
-        none if none.is_empty() => Err(failed(pem::Error::NoItemsFound)),
-        some => Ok(some),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    const ENCRYPTED: &[u8] = b"ENCRYPTED";
-    let text = read(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-        if memchr::memmem::find(&text, ENCRYPTED).is_some() {
-            return format!(
-                "{}: the key is encrypted, and nobody is here to type the password: decrypt it \
-                 with 'openssl pkey'",
-                path.display()
-            );
-        }
-        describe(path, &error, "private key")
-    })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn describe(path: &Path, error: &pem::Error, what: &str) -> String {
-    let path = path.display();
-    match error {
-        pem::Error::NoItemsFound => {
-            format!("{path}: there is no {what} in it (PEM is expected, '-----BEGIN …')")
-        }
-        error => format!("{path}: not right as PEM: {error:?}"),
     }
 }

@@ -13,6 +13,7 @@ use common::output::Output;
 use common::protocol::Framing;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use tls::Connector;
 
 use super::exit::{self, After, EXIT_INTERRUPTED, fail, print};
 use super::options::{COMMAND, Options};
@@ -85,7 +86,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     }
     let run = random_name();
     let started = machine::utc_now();
-    let mut outcome = drive::run(plan(options, &run), &signals.interrupt)?;
+    let mut outcome = drive::run(plan(options, &run)?, &signals.interrupt)?;
     let message = options.message.typed.clone();
     let mut run = RunFile::new(run, started, message, outcome.take_ledgers());
     run.framing = (options.framing != Framing::Line).then(|| options.framing.name().to_owned());
@@ -162,15 +163,16 @@ fn conclude(
 }
 
 /// What the workers have to do.
-fn plan(options: &Options, run: &str) -> Plan {
+fn plan(options: &Options, run: &str) -> Result<Plan, String> {
     // Checked when the options were read.
     let bytes = |text: &String| Template::unescape(text).unwrap_or_default();
     let ignored = options.ignore.iter().map(bytes).collect();
     let hello = options.hello.as_ref();
-    Plan {
+    Ok(Plan {
         clock: Clock::start(),
         host: options.host.clone(),
         port: options.port,
+        connector: Connector::open(&options.tls)?,
         workers: options.threads,
         connections: options.connections,
         pipeline: options.pipeline,
@@ -193,7 +195,7 @@ fn plan(options: &Options, run: &str) -> Plan {
         messages: options.messages,
         pid: options.pid,
         keep: options.keeps_ledgers(),
-    }
+    })
 }
 
 /// What was asked for, as the report says it.

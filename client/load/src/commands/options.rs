@@ -6,6 +6,8 @@ use std::time::Duration;
 use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
 
+use tls::Rows;
+
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
 use crate::report::threshold::Threshold;
 
@@ -199,6 +201,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.pid = Some(it))
             },
         ),
+        Rows::TLS,
+        Rows::CA,
+        Rows::CERT,
+        Rows::KEY,
+        Rows::NAME,
         Opt::new(
             &["json"],
             "",
@@ -275,6 +282,7 @@ pub(crate) struct Options {
     pub(crate) fail_if: Vec<Threshold>,
     pub(crate) report: Option<PathBuf>,
     pub(crate) pid: Option<u32>,
+    pub(crate) tls: tls::Options,
     pub(crate) json: bool,
     pub(crate) label: Option<String>,
 }
@@ -284,6 +292,12 @@ pub(crate) struct Options {
 pub(crate) struct Text {
     pub(crate) typed: String,
     pub(crate) template: Template,
+}
+
+impl AsMut<tls::Options> for Options {
+    fn as_mut(&mut self) -> &mut tls::Options {
+        &mut self.tls
+    }
 }
 
 impl Default for Options {
@@ -314,6 +328,7 @@ impl Default for Options {
             fail_if: Vec::new(),
             report: None,
             pid: None,
+            tls: tls::Options::default(),
             json: false,
             label: None,
         }
@@ -332,6 +347,7 @@ impl Text {
 impl Options {
     /// What no option says alone.
     fn check(&mut self) -> Result<(), UsageError> {
+        self.tls.check()?;
         self.threads = self.threads.min(self.connections);
         let texts = [Some(&mut self.message), self.hello.as_mut()];
         for text in texts.into_iter().flatten() {

@@ -1,9 +1,10 @@
 //! One connection of a worker: its socket, what it has to send, what it is owed.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 
 use mio::net::TcpStream;
+use tls::Stream;
 
 use crate::drive::clock::Nanos;
 use crate::drive::replies::Replies;
@@ -14,7 +15,7 @@ use crate::message::ledger::Ledger;
 pub(crate) struct Connection {
     /// Among all of the run.
     pub(crate) number: u64,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream<TcpStream>,
     pub(crate) stage: Stage,
     pub(crate) replies: Replies,
     pub(crate) pending: Pending,
@@ -32,7 +33,7 @@ pub(crate) struct Connection {
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Asked for at this time.
+    /// Asked for at this time; the handshake of TLS belongs to it.
     Connecting(Nanos),
     /// The greeting is not complete.
     Greeting,
@@ -43,7 +44,7 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
-    pub(crate) fn new(number: u64, stream: TcpStream, greeting: u32, now: Nanos) -> Self {
+    pub(crate) fn new(number: u64, stream: Stream<TcpStream>, greeting: u32, now: Nanos) -> Self {
         Self {
             number,
             stream,
@@ -60,11 +61,11 @@ impl Connection {
 
     /// Whether a message given to [`Self::send`] now would go to the kernel at once.
     pub(crate) fn can_send(&self) -> bool {
-        self.stage == Stage::Ready && self.unsent.is_empty()
+        self.stage == Stage::Ready && !self.has_unsent()
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.stream.has_unsent()
     }
 
     /// Notes `n` messages whose latency counts from `time`; sent at `now`.
@@ -78,8 +79,8 @@ impl Connection {
 
     /// Sends `bytes`, or keeps what the kernel does not take for [`Self::flush`].
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        debug_assert!(self.unsent.is_empty(), "flush comes first");
-        let taken = write(&self.stream, bytes)?;
+        debug_assert!(!self.has_unsent(), "flush comes first");
+        let taken = write(&mut self.stream, bytes)?;
         if taken < bytes.len() {
             self.unsent.extend_from_slice(&bytes[taken..]);
         }
@@ -88,7 +89,11 @@ impl Connection {
 
     /// Sends what was kept.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let taken = write(&self.stream, &self.unsent)?;
+        match self.stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            flushed => flushed?,
+        }
+        let taken = write(&mut self.stream, &self.unsent)?;
         if taken == self.unsent.len() {
             // Given back: most connections never need it again.
             self.unsent = Vec::new();
@@ -98,10 +103,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once; none if there is nothing now.
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    /// Reads what there is and fits; none if there is nothing now.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match (&self.stream).read(buffer) {
+            match self.stream.fill(buffer) {
                 Ok(n) => return Ok(Some(n)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(None),
@@ -113,8 +118,8 @@ impl Connection {
     }
 }
 
-/// How many of `bytes` the kernel takes now.
-fn write(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+/// How many of `bytes` are taken now.
+fn write(stream: &mut Stream<TcpStream>, bytes: &[u8]) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {
         match stream.write(&bytes[taken..]) {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use mio::Waker;
+use tls::Connector;
 
 use crate::drive::clock::{Clock, Nanos};
 use crate::drive::figures::Interval;
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     /// The server, as it was named.
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Speaks TLS.
+    pub(crate) connector: Option<Connector>,
     pub(crate) workers: usize,
     pub(crate) connections: usize,
     /// Unanswered messages per connection.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Token};
+use tls::Stream;
 
 use super::Worker;
 use crate::drive::clock::{Nanos, nanos};
@@ -20,11 +21,12 @@ const RETRY: Nanos = 100_000_000;
 impl Worker {
     /// Takes over a connection that is made already.
     pub(crate) fn adopt(&mut self, stream: std::net::TcpStream, took: Duration) {
+        let since = self.plan.clock.now().saturating_sub(nanos(took));
         let adopted = stream
             .set_nonblocking(true)
-            .and_then(|()| self.add(TcpStream::from_std(stream), self.plan.clock.now()));
+            .and_then(|()| self.add(TcpStream::from_std(stream), since));
         match adopted {
-            Ok(index) => self.established(index, nanos(took)),
+            Ok(index) => _ = self.complete_connect(index),
             Err(error) => self.failure = Some(error.to_string()),
         }
     }
@@ -61,23 +63,24 @@ impl Worker {
 
     /// Whether the connection is made now; if it cannot be, the run fails.
     pub(crate) fn complete_connect(&mut self, index: usize) -> bool {
-        let connection = &self.connections[index];
+        let connection = &mut self.connections[index];
         let Stage::Connecting(since) = connection.stage else {
             return true;
         };
-        let error = match connection.stream.take_error() {
-            Ok(None) => connection.stream.peer_addr().err(),
-            Ok(error) => error,
-            Err(error) => Some(error),
+        let stream = &mut connection.stream;
+        let connected = match stream.socket.take_error() {
+            Ok(None) => stream.socket.peer_addr().map(drop),
+            Ok(Some(error)) | Err(error) => Err(error),
         };
-        match error {
-            None => {
+        match connected.and_then(|()| stream.handshake()) {
+            Ok(true) => {
                 let took = self.plan.clock.now() - since;
                 self.established(index, took);
                 true
             }
-            Some(error) if error.kind() == io::ErrorKind::NotConnected => false,
-            Some(error) => {
+            Ok(false) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => false,
+            Err(error) => {
                 self.lose(index, &error.to_string());
                 false
             }
@@ -170,6 +173,10 @@ impl Worker {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         registry.register(&mut stream, Token(index), interest)?;
+        let session = self.plan.connector.as_ref();
+        let session = session.map(|connector| connector.begin(&self.plan.host));
+        let session = session.transpose().map_err(io::Error::other)?;
+        let stream = Stream::new(stream, session);
         Ok(Connection::new(number, stream, self.plan.greeting, now))
     }
 
@@ -183,7 +190,7 @@ impl Worker {
         }
         let connection = &mut self.connections[index];
         connection.stage = Stage::Greeting;
-        let mut sent = connection.stream.set_nodelay(true);
+        let mut sent = connection.stream.socket.set_nodelay(true);
         if let Some(hello) = &self.plan.hello {
             self.output.clear();
             hello.render(connection.number, 0, &mut self.output);

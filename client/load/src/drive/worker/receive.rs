@@ -102,8 +102,9 @@ impl Worker {
             Stage::Connecting(_) => false,
             Stage::Greeting | Stage::Ready | Stage::Broken => true,
         };
-        _ = connection.stream.shutdown(Shutdown::Both);
-        _ = self.poll.registry().deregister(&mut connection.stream);
+        let socket = &mut connection.stream.socket;
+        _ = socket.shutdown(Shutdown::Both);
+        _ = self.poll.registry().deregister(socket);
         if was_made {
             let why = connection.replies.say_how_far(why);
             self.tally.lose(&mut connection.pending, &why);

@@ -1,0 +1,93 @@
+//! The socket, with TLS on it or without.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use rustix::net::RecvFlags;
+use tls::Session;
+
+/// A socket that is waited for, or merely looked at.
+pub(super) struct Wire {
+    socket: TcpStream,
+    session: Option<Session>,
+}
+
+impl Wire {
+    /// Greets the server, if there is TLS. `timeout` is for each time that the socket is waited for.
+    pub(super) fn open(
+        mut socket: TcpStream,
+        mut session: Option<Session>,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_write_timeout(Some(timeout))?;
+        socket.set_read_timeout(Some(timeout))?;
+        if let Some(session) = &mut session {
+            session.handshake(&mut socket)?;
+        }
+        Ok(Self { socket, session })
+    }
+
+    /// How long a read waits.
+    pub(super) fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(patience))
+    }
+
+    /// Waits for something to come.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.session {
+            None => self.socket.read(buffer),
+            Some(session) => session.read(&mut self.socket, buffer),
+        }
+    }
+
+    /// Takes what has come by now; `WouldBlock` if nothing has.
+    pub(super) fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut socket = Glance(&self.socket);
+        match &mut self.session {
+            None => socket.read(buffer),
+            Some(session) => session.read(&mut socket, buffer),
+        }
+    }
+
+    /// Sends all of it.
+    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let Some(session) = &mut self.session else {
+            return self.socket.write_all(bytes);
+        };
+        while !bytes.is_empty() {
+            let taken = session.write(&mut self.socket, bytes)?;
+            bytes = &bytes[taken..];
+        }
+        session.flush(&mut self.socket)
+    }
+
+    /// Closes the sending side.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if let Some(session) = &mut self.session {
+            session.end(&mut self.socket)?;
+        }
+        self.socket.shutdown(Shutdown::Write)
+    }
+}
+
+/// A socket that is not waited for when it is read.
+struct Glance<'a>(&'a TcpStream);
+
+impl Read for Glance<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (n, _) = rustix::net::recv(self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(n)
+    }
+}
+
+impl Write for Glance<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,147 @@
+//! What can be typed about TLS: the same rows in the tables of all clients.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use common::args::{Opt, UsageError};
+
+/// What was typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `-tls`.
+    pub wanted: bool,
+    /// Authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// This client's certificate.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// The server's name, where it is not the host's.
+    pub name: Option<String>,
+}
+
+impl Options {
+    /// TLS is to be spoken.
+    pub fn is_on(&self) -> bool {
+        self.wanted || self.ca.is_some()
+    }
+
+    /// What no option says alone.
+    pub fn check(&self) -> Result<(), UsageError> {
+        let rest = [
+            ("-tls-cert", self.cert.is_some()),
+            ("-tls-key", self.key.is_some()),
+            ("-tls-name", self.name.is_some()),
+        ];
+        if let Some((option, _)) = rest.iter().find(|(_, given)| *given && !self.is_on()) {
+            let why = format!("{option} says something about TLS: -tls or -tls-ca asks for it");
+            return Err(UsageError::new(why));
+        }
+        if self.cert.is_some() != self.key.is_some() {
+            let why = "-tls-cert and -tls-key need each other";
+            return Err(UsageError::new(why));
+        }
+        Ok(())
+    }
+
+    /// The options as they would be typed, for a program that is to do the same.
+    pub fn to_args(&self) -> Vec<std::ffi::OsString> {
+        let mut args = Vec::new();
+        if self.wanted {
+            args.push("-tls".into());
+        }
+        let name = self.name.as_ref().map(PathBuf::from);
+        for (option, value) in [
+            ("-tls-ca", &self.ca),
+            ("-tls-cert", &self.cert),
+            ("-tls-key", &self.key),
+            ("-tls-name", &name),
+        ] {
+            if let Some(value) = value {
+                args.extend([option.into(), value.into()]);
+            }
+        }
+        args
+    }
+}
+
+/// The rows for the table of a program whose options, `O`, hold these.
+#[derive(Debug)]
+pub struct Rows<O>(PhantomData<O>);
+
+impl<O: AsMut<Options> + 'static> Rows<O> {
+    /// `-tls`
+    pub const TLS: Opt<O> = Opt::new(
+        &["tls"],
+        "",
+        "speak TLS, and trust the authorities that the system trusts",
+        |o, _| {
+            o.as_mut().wanted = true;
+            Ok(())
+        },
+    );
+    /// `-tls-ca FILE`
+    pub const CA: Opt<O> = Opt::new(
+        &["tls-ca"],
+        "FILE",
+        "speak TLS, and trust the authorities in this file (PEM) only (default: the system's)",
+        |o, v| v.path().map(|it| o.as_mut().ca = Some(it)),
+    );
+    /// `-tls-cert FILE`
+    pub const CERT: Opt<O> = Opt::new(
+        &["tls-cert"],
+        "FILE",
+        "the certificate (PEM) to show to a server that demands one (default: none)",
+        |o, v| v.path().map(|it| o.as_mut().cert = Some(it)),
+    );
+    /// `-tls-key FILE`
+    pub const KEY: Opt<O> = Opt::new(
+        &["tls-key"],
+        "FILE",
+        "the key of that certificate (PEM)",
+        |o, v| v.path().map(|it| o.as_mut().key = Some(it)),
+    );
+    /// `-tls-name NAME`
+    pub const NAME: Opt<O> = Opt::new(
+        &["tls-name"],
+        "NAME",
+        "the name that has to be in the server's certificate (default: the host's)",
+        |o, v| v.text().map(|it| o.as_mut().name = Some(it)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_can_be_typed_again() {
+        let options = Options {
+            wanted: true,
+            ca: Some("a b".into()),
+            name: Some("x.example".to_owned()),
+            ..Options::default()
+        };
+        assert_eq!(
+            options.to_args(),
+            ["-tls", "-tls-ca", "a b", "-tls-name", "x.example"]
+        );
+        assert!(Options::default().to_args().is_empty());
+    }
+
+    #[test]
+    fn what_says_nothing_alone_is_refused() {
+        let name = Options {
+            name: Some("x".to_owned()),
+            ..Options::default()
+        };
+        assert!(name.check().unwrap_err().to_string().contains("-tls-name"));
+        let cert = Options {
+            wanted: true,
+            cert: Some("x".into()),
+            ..Options::default()
+        };
+        assert!(cert.check().is_err());
+        assert!(Options::default().check().is_ok());
+    }
+}

@@ -1,0 +1,5 @@
+//! What needs the library.
+
+pub mod connector;
+pub mod session;
+mod words;

@@ -1,0 +1,109 @@
+//! What went wrong, in words for people.
+
+use std::io;
+
+use common::pem::day;
+use rustls::{AlertDescription, CertificateError, Error};
+
+/// The connection ended where it should not have.
+pub(super) fn cut_off(how: &str) -> io::Error {
+    let text = format!("the server ended the connection {how}");
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}
+
+/// `is_first`: nothing that the server said was TLS yet.
+pub(super) fn describe(error: &Error, is_first: bool) -> String {
+    match error {
+        Error::InvalidCertificate(error) => of_certificate(error),
+        Error::AlertReceived(alert) => of_alert(*alert, is_first),
+        Error::InvalidMessage(_) if is_first => {
+            "the server speaks no TLS, or another port of it does".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let names: Vec<_> = presented.iter().map(|name| shown(name)).collect();
+            let names = if names.is_empty() {
+                "no name at all".to_owned()
+            } else {
+                names.join(", ")
+            };
+            format!(
+                "the server's certificate is for {names}, not for '{}' (-tls-name says which it must be \
+                 for)",
+                expected.to_str()
+            )
+        }
+        // A signature that is wrong is that of another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate is of an authority that is not trusted here (-tls-ca names a file \
+             with those to trust)"
+                .to_owned()
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the server's certificate has expired, on {}", day(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the server's certificate is not valid before {}", day(*not_before))
+        }
+        error => format!("the server's certificate is refused: {error}"),
+    }
+}
+
+/// A name as it is written; the library prints what it is, too: `DnsName("a.example")`.
+fn shown(name: &str) -> String {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    match inner {
+        Some(inner) => format!("'{}'", inner.trim_matches('"')),
+        None => name.to_owned(),
+    }
+}
+
+fn of_alert(alert: AlertDescription, is_first: bool) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            "the server demands a certificate of this client (-tls-cert and -tls-key)".to_owned()
+        }
+        AlertDescription::UnknownCA => {
+            "the server does not know the authority of this client's certificate".to_owned()
+        }
+        AlertDescription::CertificateExpired => {
+            "the server says that this client's certificate has expired, or is not valid yet"
+                .to_owned()
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::DecryptError
+        | AlertDescription::AccessDenied => {
+            format!("the server does not accept this client's certificate ({alert:?})")
+        }
+        AlertDescription::ProtocolVersion => {
+            "the server speaks no TLS that is newer than 1.1".to_owned()
+        }
+        AlertDescription::HandshakeFailure if is_first => {
+            "the server speaks no TLS at this port, or none that this client knows".to_owned()
+        }
+        alert => format!("the server broke off: {alert:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_they_are_written() {
+        assert_eq!(shown("DnsName(\"a.example\")"), "'a.example'");
+        assert_eq!(shown("IpAddress(127.0.0.1)"), "'127.0.0.1'");
+    }
+}
