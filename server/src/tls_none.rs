@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use crate::channel::Taken;
 use crate::connection::Socket;
 
+/// No session holds anything.
+pub const MOST_HELD_BYTES: usize = 0;
+
 /// Makes no sessions.
 #[derive(Debug)]
 pub struct Acceptor(Infallible);

@@ -47,6 +47,8 @@ impl Queues {
         self.touch(connection);
         self.to_read.put_back(key, connection);
         self.end(key, connection);
+        // What comes while its end is waited for is read, too.
+        self.to_read.enter(key, connection);
         // There may be something to say at once: why it is turned away, or the rest of a handshake.
         self.to_write.enter(key, connection);
     }

@@ -8,6 +8,8 @@
 mod budgets;
 mod commits;
 mod log;
+#[cfg(feature = "tls")]
+mod secure;
 mod talker;
 
 use std::cell::RefCell;
@@ -22,6 +24,7 @@ use super::*;
 use crate::connection::Place;
 use crate::net;
 use crate::replies::Replies;
+use crate::tls::MOST_HELD_BYTES;
 use log::{Control, Delayed, Disk, Outcome};
 use talker::Talker;
 
@@ -73,6 +76,8 @@ struct Setting {
     room: usize,
     idle_timeout: Option<Duration>,
     max_clients: Option<usize>,
+    /// Everybody speaks TLS.
+    tls: bool,
 }
 
 impl Setting {
@@ -80,6 +85,7 @@ impl Setting {
         room: 0,
         idle_timeout: None,
         max_clients: None,
+        tls: false,
     };
 }
 
@@ -106,8 +112,10 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         24 => Just(Step::Phase),
         6 => Just(Step::Turn),
     ];
-    let setting = (0..4_usize).prop_map(|room| Setting {
+    let tls = any::<bool>().prop_map(|tls| tls && cfg!(feature = "tls"));
+    let setting = (0..4_usize, tls).prop_map(|(room, tls)| Setting {
         room,
+        tls,
         ..Setting::IN_PLACE
     });
     (setting, prop::collection::vec(step, 1..200))
@@ -187,6 +195,8 @@ struct World {
     disk: Disk,
     commits: Rc<RefCell<Control>>,
     clients: Vec<Talker>,
+    /// They speak TLS.
+    tls: bool,
     /// The phase that is next, an index of [`PHASES`].
     next_phase: usize,
     stopping: bool,
@@ -248,7 +258,11 @@ impl World {
         let back_end = Delayed::new(disk.clone(), setting.room, BATCH_BYTES);
         let commits = Rc::clone(&back_end.control);
         let stderr = Stderr::open(true);
-        let entry = Entry::new(&config, None);
+        #[cfg(feature = "tls")]
+        let acceptor = setting.tls.then(secure::acceptor).flatten();
+        #[cfg(not(feature = "tls"))]
+        let acceptor = None;
+        let entry = Entry::new(&config, acceptor);
         let terminal = Terminal::closed();
         let server = Server::new(&config, entry, sockets, back_end, terminal, stderr).unwrap();
         Self {
@@ -256,6 +270,7 @@ impl World {
             disk,
             commits,
             clients: Vec::new(),
+            tls: setting.tls,
             next_phase: 0,
             stopping: false,
             was_full: false,
@@ -317,7 +332,14 @@ impl World {
     fn connect(&mut self) {
         let address = self.server.addresses().unwrap()[0];
         let id = self.clients.len();
-        self.clients.push(Talker::connect(id, address));
+        let client = Talker::connect(id, address);
+        #[cfg(feature = "tls")]
+        let client = if self.tls {
+            client.over(secure::Secure::new())
+        } else {
+            client
+        };
+        self.clients.push(client);
     }
 
     fn finish(&mut self, outcome: Outcome) {
@@ -342,8 +364,12 @@ impl World {
         PHASES.iter().try_for_each(|phase| phase(self))
     }
 
-    /// Before the commit nobody has more `ok`s than there are records of his messages in the log.
+    /// Before the commit nobody has more `ok`s than there are records of his messages in the log. With
+    /// TLS, that is judged where they are heard.
     fn check_that_no_reply_has_left_early(&self) -> TestCaseResult {
+        if self.tls {
+            return Ok(());
+        }
         for client in &self.clients {
             let Some(socket) = &client.socket else {
                 continue;
@@ -420,7 +446,8 @@ impl World {
         );
         for (key, client) in self.server.clients.iter() {
             let (held, _) = client.footprint();
-            let most = self.server.work.most_held_bytes();
+            let of_channel = MOST_HELD_BYTES * usize::from(self.tls);
+            let most = self.server.work.most_held_bytes() + of_channel;
             prop_assert!(held <= most, "{key} holds {held} bytes");
             prop_assert!(client.owed() <= Replies::MOST, "{key}: {client:?}");
         }
@@ -463,6 +490,11 @@ impl World {
         let all_heard = client.half_closed && client.heard == client.said.len();
         let may_close = all_heard || self.stopping || self.unknown > 0;
         prop_assert!(!client.was_closed || may_close, "client {k} was cut off");
+        let may_cut_off = self.stopping || self.unknown > 0;
+        prop_assert!(
+            !client.was_cut_off || may_cut_off,
+            "no farewell to client {k}"
+        );
         Ok(())
     }
 

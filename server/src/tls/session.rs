@@ -16,7 +16,7 @@ use crate::connection::Socket;
 
 /// The most bytes of input that cannot be made anything of yet: more than a record has
 /// (RFC 8446, section 5.2), and enough for a client's certificates.
-pub const MOST_HELD: usize = 32 << 10;
+const MOST_HELD: usize = 32 << 10;
 
 /// What one record holds of messages at most (RFC 8446, section 5.1).
 const MOST_PLAINTEXT: usize = 16 << 10;
@@ -24,6 +24,9 @@ const MOST_PLAINTEXT: usize = 16 << 10;
 /// The most bytes that wait for the kernel: a handshake's, or a record of replies with what the
 /// library puts before it.
 const MOST_OUTPUT: usize = 64 << 10;
+
+/// The most bytes that a session holds, beside what the library keeps of it.
+pub const MOST_HELD_BYTES: usize = MOST_HELD + MOST_OUTPUT;
 
 /// A session, from the client's hello to its end.
 pub struct Session {
@@ -159,7 +162,7 @@ impl Session {
                 self.phase = Phase::Established;
             }
         }
-        debug_assert!(self.held_bytes() <= MOST_HELD + MOST_OUTPUT);
+        debug_assert!(self.held_bytes() <= MOST_HELD_BYTES);
         bytes
     }
 

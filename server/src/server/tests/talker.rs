@@ -11,10 +11,62 @@ use super::BUFFER;
 /// What every message ends with, so that half a message is not taken for a whole one.
 pub(super) const END: &str = " .";
 
+/// What lies between a talker and its socket.
+pub(super) trait Layer {
+    /// Takes of `text` what it can, and sends at most `most` bytes of what has become of it. `ends`:
+    /// there will be no more. Returns how much it has taken.
+    fn send(&mut self, socket: &mut TcpStream, text: &[u8], ends: bool, most: usize) -> usize;
+
+    /// Nothing that it has taken is left.
+    fn has_sent_all(&self) -> bool;
+
+    /// Reads at most `most` bytes of the socket.
+    fn read(&mut self, socket: &mut TcpStream, most: usize) -> io::Result<Heard>;
+}
+
+/// What a read brought.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub(super) text: Vec<u8>,
+    /// The connection has ended,
+    pub(super) is_over: bool,
+    /// and that was announced.
+    pub(super) was_told: bool,
+}
+
+/// The text goes over the wire as it is.
+struct Plain;
+
+impl Layer for Plain {
+    fn send(&mut self, socket: &mut TcpStream, text: &[u8], _ends: bool, most: usize) -> usize {
+        socket.write(&text[..text.len().min(most)]).unwrap_or(0)
+    }
+
+    fn has_sent_all(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, socket: &mut TcpStream, most: usize) -> io::Result<Heard> {
+        let mut text = vec![0; most];
+        let n = socket.read(&mut text)?;
+        text.truncate(n);
+        Ok(Heard {
+            text,
+            is_over: n == 0,
+            was_told: true,
+        })
+    }
+}
+
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is something to be checked"
+)]
 pub(super) struct Talker {
     pub(super) id: usize,
+    layer: Box<dyn Layer>,
     pub(super) socket: Option<TcpStream>,
-    /// What it is to send, and how much of that is sent.
+    /// What it is to send, and how much of that is sent, or at least encrypted.
     pub(super) output: Vec<u8>,
     pub(super) sent: usize,
     pub(super) half_closed: bool,
@@ -28,6 +80,8 @@ pub(super) struct Talker {
     pub(super) kept: Vec<usize>,
     /// The server has closed the connection.
     pub(super) was_closed: bool,
+    /// And that without a word, where one is due.
+    pub(super) was_cut_off: bool,
     /// It has left with a true FIN, after everything that it had said.
     pub(super) left_politely: bool,
 }
@@ -41,6 +95,7 @@ impl Talker {
         socket.set_nonblocking(true).unwrap();
         Self {
             id,
+            layer: Box::new(Plain),
             socket: Some(socket),
             output: Vec::new(),
             sent: 0,
@@ -50,8 +105,15 @@ impl Talker {
             heard: 0,
             kept: Vec::new(),
             was_closed: false,
+            was_cut_off: false,
             left_politely: false,
         }
+    }
+
+    /// One that speaks over this layer.
+    pub(super) fn over(self, layer: impl Layer + 'static) -> Self {
+        let layer = Box::new(layer);
+        Self { layer, ..self }
     }
 
     pub(super) fn say(&mut self, count: usize, filler: &str) {
@@ -66,11 +128,13 @@ impl Talker {
     }
 
     pub(super) fn send(&mut self, most: usize) {
-        let rest = &self.output[self.sent..];
-        let rest = &rest[..rest.len().min(most)];
         if let Some(socket) = &mut self.socket {
-            self.sent += socket.write(rest).unwrap_or(0);
-            if self.half_closed && self.sent == self.output.len() {
+            let rest = &self.output[self.sent..];
+            self.sent += self.layer.send(socket, rest, self.half_closed, most);
+            if self.half_closed && self.has_sent_all() {
+                let Some(socket) = &mut self.socket else {
+                    return;
+                };
                 // Again is no error, and after a reset there is nothing to shut down.
                 _ = socket.shutdown(Shutdown::Write);
             }
@@ -78,25 +142,29 @@ impl Talker {
     }
 
     fn has_sent_all(&self) -> bool {
-        self.sent == self.output.len()
+        self.sent == self.output.len() && self.layer.has_sent_all()
     }
 
     pub(super) fn read(&mut self, most: usize) -> Vec<u8> {
-        let mut bytes = vec![0; most.min(256 << 10)];
-        let n = match &mut self.socket {
-            Some(socket) if !bytes.is_empty() => match socket.read(&mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Ok(n @ 1..) => n,
-                Ok(0) | Err(_) => {
-                    self.was_closed = true;
-                    self.socket = None;
-                    0
-                }
-            },
-            _ => 0,
+        let most = most.min(256 << 10);
+        let Some(socket) = self.socket.as_mut().filter(|_| most > 0) else {
+            return Vec::new();
         };
-        bytes.truncate(n);
-        bytes
+        let heard = match self.layer.read(socket, most) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Vec::new(),
+            Err(_) => Heard {
+                is_over: true,
+                was_told: true,
+                ..Heard::default()
+            },
+            Ok(heard) => heard,
+        };
+        if heard.is_over {
+            self.was_closed = true;
+            self.was_cut_off = !heard.was_told;
+            self.socket = None;
+        }
+        heard.text
     }
 
     /// Sends what is begun, the last message without its line end if it can, and then no more.
@@ -137,6 +205,6 @@ impl Talker {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.socket.is_some() && (self.sent < self.output.len() || self.heard < self.said.len())
+        self.socket.is_some() && (!self.has_sent_all() || self.heard < self.said.len())
     }
 }

@@ -1,0 +1,119 @@
+//! Clients of the schedules that speak TLS: what they send is cut anywhere, within records, too.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, LazyLock};
+
+use authority::Authority;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use tempfile::TempDir;
+
+use super::talker::{Heard, Layer};
+use crate::options::Config;
+use crate::tls::Acceptor;
+
+/// Certificates that all schedules share.
+struct Certificates {
+    folder: TempDir,
+    client: Arc<ClientConfig>,
+}
+
+static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("schedules").unwrap();
+    let server = authority.issue(&["localhost"]).unwrap();
+    server.write(folder.path(), "server").unwrap();
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.certificate().as_bytes());
+    roots.add(root.unwrap()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Certificates {
+        folder,
+        client: Arc::new(client),
+    }
+});
+
+/// What a server needs that these clients trust.
+pub(super) fn acceptor() -> Option<Acceptor> {
+    let folder = CERTIFICATES.folder.path();
+    let config = Config {
+        tls_cert: Some(folder.join("server.pem")),
+        tls_key: Some(folder.join("server.key")),
+        ..Config::default()
+    };
+    Acceptor::open(&config).unwrap()
+}
+
+/// A client's end of TLS.
+pub(super) struct Secure {
+    tls: ClientConnection,
+    /// What is encrypted and not sent.
+    wire: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Secure {
+    pub(super) fn new() -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::clone(&CERTIFICATES.client), name);
+        Self {
+            tls: tls.unwrap(),
+            wire: Vec::new(),
+            has_ended: false,
+        }
+    }
+}
+
+impl Layer for Secure {
+    fn send(&mut self, socket: &mut TcpStream, text: &[u8], ends: bool, most: usize) -> usize {
+        let mut taken = 0;
+        if !self.tls.is_handshaking() {
+            taken = self.tls.writer().write(text).unwrap();
+            if ends && taken == text.len() && !self.has_ended {
+                self.has_ended = true;
+                self.tls.send_close_notify();
+            }
+        }
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.wire).unwrap();
+        }
+        let some = self.wire.len().min(most);
+        let sent = socket.write(&self.wire[..some]).unwrap_or(0);
+        self.wire.drain(..sent);
+        taken
+    }
+
+    fn has_sent_all(&self) -> bool {
+        !self.tls.is_handshaking() && !self.tls.wants_write() && self.wire.is_empty()
+    }
+
+    fn read(&mut self, socket: &mut TcpStream, most: usize) -> io::Result<Heard> {
+        let mut wire = vec![0; most];
+        let n = socket.read(&mut wire)?;
+        let mut unread = &wire[..n];
+        let mut heard = Heard {
+            is_over: n == 0,
+            ..Heard::default()
+        };
+        while !unread.is_empty() {
+            self.tls.read_tls(&mut unread).unwrap();
+            let state = self.tls.process_new_packets().unwrap();
+            heard.was_told |= state.peer_has_closed();
+            let mut text = vec![0; state.plaintext_bytes_to_read()];
+            self.tls.reader().read_exact(&mut text).unwrap();
+            heard.text.extend(text);
+        }
+        if n == 0 {
+            let state = self.tls.process_new_packets().unwrap();
+            heard.was_told = state.peer_has_closed();
+        }
+        Ok(heard)
+    }
+}
