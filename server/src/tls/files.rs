@@ -57,18 +57,7 @@ impl Files {
             .map_err(|error| error.to_string())?
             .with_client_cert_verifier(self.verifier(&provider)?)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        self.with_sessions(config)
-    }
-
-    /// Clients may go on with a session they had: by tickets, whose keys change every six hours, so
-    /// that nothing has to be remembered of them.
-    fn with_sessions(&self, mut config: ServerConfig) -> Result<Arc<ServerConfig>, String> {
-        _ = self;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
-        // One for each connection that is made, and browsers are not served.
-        config.send_tls13_tickets = 1;
-        Ok(Arc::new(config))
+        with_sessions(config)
     }
 
     fn verifier(
@@ -96,6 +85,16 @@ impl Files {
         let names = names.collect::<Result<_, _>>()?;
         Ok(Arc::new(ByName::new(verifier, names)))
     }
+}
+
+/// Clients may go on with a session they had: by tickets, whose keys change every six hours, so that
+/// nothing has to be remembered of them.
+fn with_sessions(mut config: ServerConfig) -> Result<Arc<ServerConfig>, String> {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+    // One for each connection that is made, and browsers are not served.
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
 }
 
 /// What is to be said of files that can be used all the same: a certificate that has expired, or soon

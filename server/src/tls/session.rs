@@ -1,6 +1,9 @@
 //! One client's TLS, over rustls's unbuffered interface: whoever is idle owns no buffer, and what was
 //! encrypted counts as sent when the kernel has taken it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::mem;
@@ -141,12 +144,21 @@ impl Session {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
-                // It is asked once more, for the alert that tells the client.
-                Err(error) if self.failure.is_none() => {
+                Err(error) => {
                     self.failure = Some(clients::describe(&error).into());
+                    at += discard;
+                    // Once more, and no further, for the alert that tells the client.
+                    let state = self.tls.process_tls_records(&mut wire[at..]).state;
+                    if let Ok(ConnectionState::EncodeTlsData(alert)) = state {
+                        encode(alert, &mut self.output);
+                    }
+                    break;
                 }
                 // More input is needed, be it for messages or for the handshake.
-                Ok(_) | Err(_) => break,
+                Ok(_) => {
+                    at += discard;
+                    break;
+                }
             }
             at += discard;
         }
@@ -199,7 +211,9 @@ impl Session {
         debug_assert!(self.output.is_empty());
         loop {
             // What is held belongs to the input that the library has begun to look at.
-            match self.tls.process_tls_records(&mut self.held).state {
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.held);
+            debug_assert_eq!(discard, 0, "nothing has come since it was last looked at");
+            match state {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,

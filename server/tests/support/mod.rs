@@ -7,6 +7,8 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 pub mod numbered;
+#[cfg(feature = "tls")]
+pub mod secure;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -111,6 +111,7 @@ impl Talker {
     }
 
     /// One that speaks over this layer.
+    #[cfg(feature = "tls")]
     pub(super) fn over(self, layer: impl Layer + 'static) -> Self {
         let layer = Box::new(layer);
         Self { layer, ..self }

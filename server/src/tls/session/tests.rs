@@ -1,0 +1,248 @@
+//! Sessions over a wire that brings and takes any number of bytes at a time.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, LazyLock};
+
+use authority::{Authority, Identity};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::Session;
+use crate::channel::Next;
+use crate::connection::Socket;
+use crate::options::Config;
+use crate::tls::Acceptor;
+
+const BUFFER: usize = 64 << 10;
+
+/// What both ends of all cases need.
+struct Certificates {
+    acceptor: Acceptor,
+    root: CertificateDer<'static>,
+    client: Identity,
+}
+
+static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
+    let authority = Authority::new("sessions").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.certificate()).unwrap();
+    let server = authority.issue(&["localhost"]).unwrap();
+    let server = server.write(folder.path(), "server").unwrap();
+    let config = Config {
+        tls_cert: Some(server.certificate),
+        tls_key: Some(server.key),
+        tls_client_ca: Some(ca),
+        ..Config::default()
+    };
+    Certificates {
+        acceptor: Acceptor::open(&config).unwrap().unwrap(),
+        root: CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap(),
+        client: authority.issue(&["client.example"]).unwrap(),
+    }
+});
+
+fn client(is_13: bool, fragment: Option<usize>) -> ClientConnection {
+    let certificates = &*CERTIFICATES;
+    let mut roots = RootCertStore::empty();
+    roots.add(certificates.root.clone()).unwrap();
+    let pem = certificates.client.certificate.as_bytes();
+    let chain = vec![CertificateDer::from_pem_slice(pem).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(certificates.client.key.as_bytes()).unwrap();
+    let versions = if is_13 { [&TLS13] } else { [&TLS12] };
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_protocol_versions(&versions).unwrap();
+    let config = config.with_root_certificates(roots);
+    let mut config = config.with_client_auth_cert(chain, key).unwrap();
+    config.max_fragment_size = fragment;
+    let name = ServerName::try_from("localhost").unwrap();
+    ClientConnection::new(Arc::new(config), name).unwrap()
+}
+
+/// Both directions, and how much is moved at once.
+struct Wire {
+    to_server: VecDeque<u8>,
+    to_client: Vec<u8>,
+    pieces: Vec<usize>,
+    next: usize,
+    /// The kernel takes so much more.
+    room: usize,
+}
+
+impl Wire {
+    fn piece(&mut self) -> usize {
+        self.next = (self.next + 1) % self.pieces.len();
+        self.pieces[self.next]
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.to_server.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let most = self.piece().min(buffer.len());
+        self.to_server.read(&mut buffer[..most])
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.piece().min(self.room).min(bytes.len());
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.room -= n;
+        self.to_client.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for Wire {
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A session, its peer, and what came of what they said.
+struct World {
+    client: ClientConnection,
+    session: Session,
+    wire: Wire,
+    input: Vec<u8>,
+    scratch: Vec<u8>,
+    /// What the server has decrypted.
+    heard: Vec<u8>,
+    has_ended: bool,
+    /// What the client has.
+    replies: Vec<u8>,
+}
+
+impl World {
+    fn new(is_13: bool, fragment: Option<usize>, pieces: &[usize]) -> Self {
+        Self {
+            client: client(is_13, fragment),
+            session: CERTIFICATES.acceptor.accept(Vec::new(), 0).unwrap(),
+            wire: Wire {
+                to_server: VecDeque::new(),
+                to_client: Vec::new(),
+                pieces: pieces.to_vec(),
+                next: 0,
+                room: usize::MAX,
+            },
+            input: vec![0; BUFFER],
+            scratch: vec![0; BUFFER],
+            heard: Vec::new(),
+            has_ended: false,
+            replies: Vec::new(),
+        }
+    }
+
+    /// The server reads all that has come.
+    fn read(&mut self) -> TestCaseResult {
+        while self.client.wants_write() {
+            self.client.write_tls(&mut self.wire.to_server).unwrap();
+        }
+        while !self.has_ended {
+            let (input, scratch) = (&mut self.input, &mut self.scratch);
+            match self.session.read(&mut self.wire, input, scratch) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(TestCaseError::fail(error.to_string())),
+                Ok(taken) => {
+                    self.heard.extend_from_slice(&self.input[..taken.bytes]);
+                    self.has_ended = taken.next == Next::End;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The client reads all that has come.
+    fn listen(&mut self) {
+        let wire = std::mem::take(&mut self.wire.to_client);
+        let mut unread = wire.as_slice();
+        while !unread.is_empty() {
+            self.client.read_tls(&mut unread).unwrap();
+            let state = self.client.process_new_packets().unwrap();
+            let mut text = vec![0; state.plaintext_bytes_to_read()];
+            self.client.reader().read_exact(&mut text).unwrap();
+            self.replies.extend(text);
+        }
+    }
+
+    /// Sends replies, with so much room in the kernel at a time. What counts as sent, the client can
+    /// read; and it can read no more.
+    fn reply(&mut self, replies: &[u8], room: usize) -> TestCaseResult {
+        let mut sent = 0;
+        while sent < replies.len() {
+            self.wire.room = room;
+            let rest = &replies[sent..];
+            match self.session.write(&mut self.wire, rest, &mut self.scratch) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => sent += written.unwrap(),
+            }
+            self.listen();
+            prop_assert_eq!(&self.replies, &replies[..sent]);
+        }
+        self.wire.room = usize::MAX;
+        Ok(())
+    }
+
+    fn run(mut self, messages: &[Vec<u8>], room: usize) -> TestCaseResult {
+        while self.client.is_handshaking() {
+            self.read()?;
+            prop_assert!(!self.wire.to_client.is_empty() || !self.client.is_handshaking());
+            self.listen();
+        }
+        self.read()?;
+        for (n, message) in messages.iter().enumerate() {
+            if n % 2 == 1
+                && self.client.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)
+            {
+                self.client.refresh_traffic_keys().unwrap();
+            }
+            self.client.writer().write_all(message).unwrap();
+            self.read()?;
+        }
+        prop_assert_eq!(&self.heard, &messages.concat());
+        prop_assert_eq!(self.session.client_name(), Some("client.example"));
+        self.listen();
+        self.replies.clear();
+        self.reply(&messages.concat(), room)?;
+        self.client.send_close_notify();
+        self.read()?;
+        prop_assert!(self.has_ended);
+        self.session.say_farewell(&mut self.wire).unwrap();
+        self.listen();
+        prop_assert!(self.client.process_new_packets().unwrap().peer_has_closed());
+        prop_assert_eq!(self.session.held_bytes(), 0);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// However the bytes of either side are cut, all of them arrive, and nothing counts as sent that
+    /// the other side cannot have.
+    #[test]
+    fn records_may_be_cut_anywhere(
+        is_13 in any::<bool>(),
+        fragment in prop_oneof![Just(None), (64..2000_usize).prop_map(Some)],
+        pieces in prop::collection::vec(prop_oneof![1..8_usize, 1..2000_usize, 1..100_000_usize], 1..8),
+        messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20_000), 0..5),
+        room in prop_oneof![1..50_usize, 1..30_000_usize],
+    ) {
+        World::new(is_13, fragment, &pieces).run(&messages, room)?;
+    }
+}

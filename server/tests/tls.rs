@@ -1,0 +1,690 @@
+//! TLS with the real server: certificates of every kind, real peers, and clients that mean no good.
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use authority::Authority;
+use authority::rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
+};
+use rustix::process::Signal;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ProtocolVersion};
+use support::secure::{Pki, SecureClient};
+use support::{DEADLINE, Server, binary, can, lines, received_from, script, wait_until};
+
+/// What `client` has in the log, the server stopped.
+fn logged(server: Server, peer: &str) -> Vec<String> {
+    let log = server.stop().log();
+    let texts = received_from(&log, peer);
+    texts.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn keys_of_every_kind_will_do() {
+    let pki = Pki::new();
+    for (name, kind) in [
+        ("p256", &PKCS_ECDSA_P256_SHA256),
+        ("p384", &PKCS_ECDSA_P384_SHA384),
+        ("ed25519", &PKCS_ED25519),
+    ] {
+        let key = KeyPair::generate_for(kind).unwrap();
+        let identity = pki.authority.issue_to(&key, &["localhost"], |_| {});
+        identity.unwrap().write(pki.folder.path(), name).unwrap();
+        let server = pki.serve_as(name, &[]);
+        assert_eq!(pki.connect(&server).ask(name), "ok");
+    }
+    // What this library cannot make, and the older forms of keys.
+    for (name, make) in [
+        ("rsa-pkcs8", "openssl genpkey -algorithm RSA"),
+        ("rsa-pkcs1", "openssl genrsa -traditional"),
+        ("ec-sec1", "openssl ecparam -genkey -name prime256v1 -noout"),
+    ] {
+        let (key, pkcs8) = (pki.path(name) + ".key", pki.path("pkcs8.key"));
+        let make = format!(
+            "(umask 77; {make} >{key}) && openssl pkcs8 -topk8 -nocrypt -in {key} -out {pkcs8}"
+        );
+        if !can("openssl", &make) {
+            return;
+        }
+        let pair = KeyPair::from_pem(&fs::read_to_string(pkcs8).unwrap()).unwrap();
+        let identity = pki.authority.issue_to(&pair, &["localhost"], |_| {});
+        fs::write(pki.path(name) + ".pem", identity.unwrap().certificate).unwrap();
+        let server = pki.serve_as(name, &[]);
+        assert_eq!(pki.connect(&server).ask(name), "ok", "{name}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said() {
+    let pki = Pki::new();
+    let file = |name: &str, text: &str| {
+        fs::write(pki.path(name), text).unwrap();
+        pki.path(name)
+    };
+    let (cert, key) = (pki.path("server.pem"), pki.path("server.key"));
+    let other = pki.issue("other", &["localhost"]).key;
+    let other = other.to_str().unwrap();
+    let empty = file("empty", "");
+    let garbage = file(
+        "garbage",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+    );
+    let no_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let no_der = file("no-der", no_der);
+    let locked =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let locked = file("locked", locked);
+    let none = pki.path("none");
+    for (args, expected) in [
+        (
+            [&cert, other, &cert],
+            format!("{other}: it is not the key of the certificate in {cert}"),
+        ),
+        (
+            [&cert, &none, &cert],
+            format!("{none}: No such file or directory (os error 2)"),
+        ),
+        (
+            [&key, &key, &cert],
+            format!("{key}: there is no certificate in it (PEM is expected, '-----BEGIN …')"),
+        ),
+        (
+            [&cert, &cert, &cert],
+            format!("{cert}: there is no private key in it (PEM is expected, '-----BEGIN …')"),
+        ),
+        (
+            [&empty, &key, &cert],
+            format!("{empty}: there is no certificate in it"),
+        ),
+        (
+            [&garbage, &key, &cert],
+            format!("{garbage}: not right as PEM: "),
+        ),
+        (
+            [&no_der, &key, &cert],
+            format!("{no_der}: no certificate: "),
+        ),
+        (
+            [&cert, &locked, &cert],
+            format!("{locked}: the key is encrypted, and nobody is here to type"),
+        ),
+        (
+            [&cert, &key, &empty],
+            format!("{empty}: there is no certificate in it"),
+        ),
+        (
+            [&cert, &key, &no_der],
+            format!("{no_der}: no authority's certificate: "),
+        ),
+    ] {
+        let [cert, key, ca] = args.map(|arg: &str| arg.to_owned());
+        let mut command = binary();
+        let folder = tempfile::tempdir().unwrap();
+        command.current_dir(folder.path()).args(["-port", "0"]);
+        command.args(["-tls-cert", &cert, "-tls-key", &key, "-tls-client-ca", &ca]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(&format!("server: {expected}")), "{said}");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(!folder.path().join("logging.log").exists());
+    }
+}
+
+#[test]
+fn files_that_will_do_but_should_not_are_warned_of() {
+    let pki = Pki::new();
+    let key = KeyPair::generate().unwrap();
+    let expired = pki.authority.issue_to(&key, &["localhost"], |params| {
+        params.not_before = date_time_ymd(2001, 2, 3);
+        params.not_after = date_time_ymd(2004, 5, 6);
+    });
+    let files = expired.unwrap().write(pki.folder.path(), "old").unwrap();
+    fs::set_permissions(&files.key, Permissions::from_mode(0o644)).unwrap();
+    let (cert, key) = (files.certificate.display(), files.key.display());
+    let mut command = binary();
+    command.args(["-quiet", "-port", "0", "-tls-cert", &cert.to_string()]);
+    command.args(["-tls-key", &key.to_string()]);
+    let folder = tempfile::tempdir().unwrap();
+    let ended = Server::start_command(folder, command).stop();
+    for expected in [
+        format!("{cert}: the certificate has expired, on 2004-05-06"),
+        format!("{key}: others can read the key: chmod o-rwx {key}"),
+    ] {
+        assert_eq!(ended.count_said(&expected), 1, "{:?}", ended.said);
+    }
+}
+
+#[test]
+fn both_versions_are_spoken() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    for (version, expected) in [
+        (&TLS12, ProtocolVersion::TLSv1_2),
+        (&TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let config = pki.trust();
+        let only = ClientConfig::builder_with_provider(config.crypto_provider().clone())
+            .with_protocol_versions(&[version])
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        let pem = pki.authority.certificate().as_bytes();
+        let root = rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap();
+        roots.add(root).unwrap();
+        let only = only.with_root_certificates(roots).with_no_client_auth();
+        let mut client = SecureClient::connect(server.address(), only);
+        assert_eq!(client.ask("a"), "ok");
+        assert_eq!(client.tls().protocol_version(), Some(expected));
+        // Pipelined, and ended with half a line.
+        client.send("b\nc\nd");
+        client.end();
+        assert_eq!(client.rest(), "ok\nok\nok\n");
+        let name = client.name();
+        let log = server.wait_for_log(|log| received_from(log, &name).len() == 4);
+        assert_eq!(received_from(&log, &name), ["a", "b", "c", "d"]);
+    }
+}
+
+/// A real peer, as a shell command that is given the server's port: two lines in, two replies out.
+fn speaks(pki: &Pki, server: &Server, tool: &str, talk: &str) {
+    if !can(tool, &format!("command -v {tool}")) {
+        return;
+    }
+    let mut peer = script(&format!("exec {talk}"));
+    peer.current_dir(pki.folder.path());
+    peer.env("PORT", server.address().port().to_string());
+    let peer = peer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut peer = Running(peer.unwrap());
+    let mut input = peer.0.stdin.take().unwrap();
+    input.write_all(b"one\ntwo\n").unwrap();
+    let said = lines(peer.0.stdout.take().unwrap());
+    for _ in 0..2 {
+        let reply = said.recv_timeout(DEADLINE);
+        assert_eq!(reply.as_deref(), Ok("ok"), "{talk}");
+    }
+}
+
+/// Is killed when it is over.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+#[test]
+fn other_programs_can_speak_with_it() {
+    let pki = Pki::new();
+    pki.issue("client", &["client.example"]);
+    let python = r"
+import os, socket, ssl, sys
+context = ssl.create_default_context(cafile='ca.pem')
+with socket.create_connection(('localhost', os.environ['PORT'])) as plain:
+    with context.wrap_socket(plain, server_hostname='localhost') as s:
+        s.sendall(b'one\ntwo\n')
+        reply = b''
+        while reply.count(b'\n') < 2:
+            reply += s.recv(100)
+        # This waits for the farewell, and fails without it.
+        s.unwrap()
+        sys.stdout.write(reply.decode())
+";
+    fs::write(pki.path("talk.py"), python).unwrap();
+    let s_client = "openssl s_client -quiet -verify_quiet -verify_return_error -CAfile ca.pem \
+                    -connect localhost:$PORT";
+    let ncat = "ncat --ssl-verify --ssl-trustfile ca.pem localhost $PORT";
+    for (options, own, own_of_ncat) in [
+        (&[][..], "", ""),
+        (
+            &["-tls-client-ca", &pki.path("ca.pem")],
+            "-cert client.pem -key client.key",
+            "--ssl-cert client.pem --ssl-key client.key",
+        ),
+    ] {
+        let server = pki.serve(options);
+        for version in ["-tls1_2", "-tls1_3"] {
+            speaks(
+                &pki,
+                &server,
+                "openssl",
+                &format!("{s_client} {own} {version}"),
+            );
+        }
+        speaks(&pki, &server, "ncat", &format!("{ncat} {own_of_ncat}"));
+    }
+    speaks(&pki, &pki.serve(&[]), "python3", "python3 talk.py");
+}
+
+#[test]
+fn a_request_of_http_is_refused_over_tls_too() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    let mut client = pki.connect(&server);
+    client.send("POST /log HTTP/1.1\r\nHost: x\r\n\r\nchosen line\r\n");
+    assert!(client.rest().starts_with("error http: "));
+    assert_eq!(server.stop().log().matches("recieved").count(), 0);
+}
+
+#[test]
+fn only_those_with_the_right_certificate_come_in() {
+    let pki = Pki::new();
+    let (ca, names) = (pki.path("ca.pem"), "a.example,b.example");
+    let options = [
+        "-tls-client-ca",
+        &ca,
+        "-allow-names",
+        names,
+        "-format",
+        "json",
+    ];
+    let server = pki.serve(&options);
+    let good = pki.issue("good", &["x.example", "b.example"]);
+    let mut client = SecureClient::connect(server.address(), pki.trust_as(&good));
+    assert_eq!(client.ask("hello"), "ok");
+    let log = server.log();
+    let expected = r#""client":"x.example","message":"hello"}"#;
+    assert!(log.trim_end().ends_with(expected), "{log}");
+
+    let other = Authority::new("others").unwrap();
+    let stranger = other.issue(&["a.example"]).unwrap();
+    let stranger = stranger.write(pki.folder.path(), "stranger").unwrap();
+    let key = KeyPair::generate().unwrap();
+    let expired = pki.authority.issue_to(&key, &["a.example"], |params| {
+        params.not_after = date_time_ymd(2004, 5, 6);
+    });
+    let expired = expired
+        .unwrap()
+        .write(pki.folder.path(), "expired")
+        .unwrap();
+    let wrong_name = pki.issue("wrong", &["c.example"]);
+    for (config, alert, why) in [
+        (
+            pki.trust(),
+            "CertificateRequired",
+            "it has no certificate, and -tls-client-ca demands one",
+        ),
+        (
+            pki.trust_as(&stranger),
+            "UnknownCA",
+            "an authority that is not in -tls-client-ca",
+        ),
+        (
+            pki.trust_as(&expired),
+            "CertificateExpired",
+            "its certificate has expired, on 2004-05-06",
+        ),
+        (
+            pki.trust_as(&wrong_name),
+            "CertificateUnknown",
+            "for c.example, which is not in -allow-names",
+        ),
+    ] {
+        // One each, since a complaint a second is said.
+        let mut server = pki.serve(&options);
+        let mut client = SecureClient::connect(server.address(), config);
+        client.shake_hands();
+        // The client's end of the handshake is over before the server has judged.
+        let failure = client.failure();
+        assert!(failure.contains(alert), "{failure}");
+        let said = server.wait_for_line("closed, ");
+        assert!(said.ends_with(why), "{said}");
+        assert_eq!(server.stop().log(), "");
+    }
+}
+
+#[test]
+fn who_speaks_another_language_is_told_so() {
+    let pki = Pki::new();
+    let mut server = pki.serve(&[]);
+    let mut plain = server.connect();
+    let expected = "error tls-required: only TLS is spoken here, connect with it";
+    assert_eq!(plain.ask("a line"), expected);
+    assert_eq!(plain.rest(), "");
+    server.wait_for_line("closed, it speaks no TLS");
+    // Others come at once, and of them nothing is said for a second.
+    for _ in 0..20 {
+        assert_eq!(server.connect().ask("a line"), expected);
+    }
+    let ended = server.stop();
+    assert!(
+        ended.count_said("closed, it speaks no TLS") <= 1,
+        "{:?}",
+        ended.said
+    );
+    assert_eq!(ended.log().matches("recieved").count(), 0);
+
+    let mut server = Server::start(&[]);
+    let mut client = SecureClient::connect(server.address(), pki.trust());
+    let hello = client.take_wire();
+    client.stream().write_all(&hello).unwrap();
+    let mut alert = Vec::new();
+    client.stream().read_to_end(&mut alert).unwrap();
+    // A record of two bytes: fatal, handshake_failure (RFC 8446, sections 5.1 and 6).
+    assert_eq!(alert, [21, 3, 1, 0, 2, 2, 40]);
+    server.wait_for_line("closed, it speaks TLS, and this server does not (-tls-cert)");
+    assert_eq!(server.stop().log(), "");
+}
+
+#[test]
+fn a_client_over_the_limit_is_closed_before_any_handshake() {
+    let pki = Pki::new();
+    let mut server = pki.serve(&["-max-clients", "1"]);
+    let mut first = pki.connect(&server);
+    assert_eq!(first.ask("a"), "ok");
+    let mut second = pki.connect(&server);
+    let mut said = Vec::new();
+    second.stream().read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"");
+    assert!(second.tls().is_handshaking());
+    drop(first);
+    server.wait_for_clients(0);
+    assert_eq!(pki.connect(&server).ask("b"), "ok");
+}
+
+/// The last record, cut off at every byte, or with a wrong tag, brings nothing; and half a line that
+/// came before it is not a message. A whole line is.
+#[test]
+fn what_is_cut_off_is_no_message() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    let attack = |spoil: &dyn Fn(&mut Vec<u8>)| {
+        let mut client = pki.connect(&server);
+        assert_eq!(client.ask("whole"), "ok");
+        let half = client.encrypt("half");
+        client.stream().write_all(&half).unwrap();
+        let mut last = client.encrypt(" of it\n");
+        spoil(&mut last);
+        // A server that has closed already takes no more.
+        _ = client.stream().write_all(&last);
+        _ = client.stream().shutdown(Shutdown::Write);
+        let mut rest = Vec::new();
+        _ = client.stream().read_to_end(&mut rest);
+        client.name()
+    };
+    let len = b" of it\n".len() + 5 + 1 + 16;
+    let mut names: Vec<_> = (0..len)
+        .map(|cut| attack(&|last| last.truncate(cut)))
+        .collect();
+    for wrong in [5, len - 1] {
+        names.push(attack(&|last| last[wrong] ^= 1));
+    }
+    names.push(attack(&|last| {
+        *last = b"garbage of some length, no record".to_vec();
+    }));
+    // An alert in the middle, in the open: it is not the client's.
+    names.push(attack(&|last| *last = vec![21, 3, 3, 0, 2, 2, 80]));
+    let complete = attack(&|_| {});
+    let log = server.stop().log();
+    for name in names {
+        assert_eq!(received_from(&log, &name), ["whole"]);
+    }
+    assert_eq!(received_from(&log, &complete), ["whole", "half of it"]);
+}
+
+/// So is half a line after which a session ends without a farewell, while one with a farewell makes it
+/// a message.
+#[test]
+fn only_a_true_end_makes_half_a_line_a_message() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    let end = |farewell: bool| {
+        let mut client = pki.connect(&server);
+        client.send("whole\nhalf");
+        if farewell {
+            client.end();
+            assert_eq!(client.rest(), "ok\nok\n");
+        } else {
+            client.stream().shutdown(Shutdown::Write).unwrap();
+            assert_eq!(client.rest(), "ok\n");
+        }
+        client.name()
+    };
+    let (cut_off, polite) = (end(false), end(true));
+    let log = server.stop().log();
+    assert_eq!(received_from(&log, &cut_off), ["whole"]);
+    assert_eq!(received_from(&log, &polite), ["whole", "half"]);
+}
+
+#[test]
+fn handshakes_that_never_end_are_ended() {
+    let pki = Pki::new();
+    let mut server = pki.serve(&[]);
+    let begun = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..1000 {
+        let mut client = pki.connect(&server);
+        let hello = client.take_wire();
+        client.stream().write_all(&hello).unwrap();
+        silent.push(client);
+    }
+    // Half a hello, nothing at all, and one that claims to be long and comes byte by byte.
+    let mut half = pki.connect(&server);
+    let hello = half.take_wire();
+    half.stream().write_all(&hello[..hello.len() / 2]).unwrap();
+    let nothing = server.connect();
+    let trickle = server.connect();
+    let mut stream = trickle.stream().try_clone().unwrap();
+    let trickling = thread::spawn(move || {
+        let long = [
+            [22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3].as_slice(),
+            &[0; 16 << 10],
+        ]
+        .concat();
+        let mut sent = 0;
+        while begun.elapsed() < DEADLINE && stream.write(&long[sent..=sent]).is_ok() {
+            sent += 1;
+            thread::sleep(Duration::from_millis(100));
+        }
+        sent
+    });
+    // Meanwhile others are served.
+    let mut talker = pki.connect(&server);
+    assert_eq!(talker.ask("a"), "ok");
+    let peak = server.peak_memory();
+    assert!(peak < 64 << 20, "{} MiB", peak >> 20);
+    for client in [
+        half.stream(),
+        nothing.stream(),
+        trickle.stream(),
+        silent[0].stream(),
+    ] {
+        // It may be told why, and a reset is an end, too.
+        let mut said = Vec::new();
+        if let Err(error) = (&*client).read_to_end(&mut said) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+    }
+    // Ten seconds, in which the bytes of one were no progress.
+    assert!(begun.elapsed() >= Duration::from_secs(9));
+    assert!(trickling.join().unwrap() < 200);
+    server.wait_for_line("closed, no TLS handshake within 10 s");
+    server.wait_for_clients(1);
+    assert_eq!(talker.ask("b"), "ok");
+}
+
+#[test]
+fn key_updates_are_made_but_a_flood_of_them_is_ended() {
+    let pki = Pki::new();
+    let mut server = pki.serve(&[]);
+    let mut client = pki.connect(&server);
+    for n in 0..100 {
+        client.tls().refresh_traffic_keys().unwrap();
+        assert_eq!(client.ask(&n.to_string()), "ok");
+    }
+    for _ in 0..20_000 {
+        client.tls().refresh_traffic_keys().unwrap();
+        let wire = client.take_wire();
+        // It may have been closed by now.
+        _ = client.stream().write_all(&wire);
+    }
+    let mut rest = Vec::new();
+    _ = client.stream().read_to_end(&mut rest);
+    server.wait_for_line("closed, peer misbehaved: TooManyKeyUpdateRequests");
+    assert_eq!(pki.connect(&server).ask("another"), "ok");
+    let peak = server.peak_memory();
+    assert!(peak < 32 << 20, "{} MiB", peak >> 20);
+}
+
+/// A handshake in records of 64 bytes, certificates and all, byte by byte.
+#[test]
+fn a_handshake_may_come_in_pieces() {
+    let pki = Pki::new();
+    let server = pki.serve(&["-tls-client-ca", &pki.path("ca.pem")]);
+    let mut config = pki.trust_as(&pki.issue("client", &["client.example"]));
+    config.max_fragment_size = Some(64);
+    let mut client = SecureClient::connect(server.address(), config);
+    while client.tls().is_handshaking() {
+        for byte in client.take_wire() {
+            client.stream().write_all(&[byte]).unwrap();
+        }
+        client.hear();
+    }
+    for byte in client.encrypt("in pieces, too\n") {
+        client.stream().write_all(&[byte]).unwrap();
+    }
+    assert_eq!(client.reply(), "ok");
+}
+
+#[test]
+fn nobody_negotiates_anew() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    if !can("openssl", "command -v openssl") {
+        return;
+    }
+    let mut peer = Command::new("openssl");
+    peer.args([
+        "s_client",
+        "-tls1_2",
+        "-CAfile",
+        &pki.path("ca.pem"),
+        "-connect",
+    ]);
+    let peer = peer.arg(server.address().to_string()).stdin(Stdio::piped());
+    let peer = peer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut peer = peer.unwrap();
+    // At the beginning of a line it is s_client's word for a renegotiation.
+    peer.stdin.as_mut().unwrap().write_all(b"R\n").unwrap();
+    let output = peer.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("no renegotiation") || !output.status.success(),
+        "{said}"
+    );
+    assert_eq!(pki.connect(&server).ask("another"), "ok");
+    assert_eq!(server.stop().log().matches("recieved").count(), 1);
+}
+
+#[test]
+fn a_scanner_finds_nothing_old() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    if !can("sslscan", "command -v sslscan") {
+        return;
+    }
+    let scan = Command::new("sslscan");
+    let mut scan = scan;
+    scan.args(["--no-colour", &server.address().to_string()]);
+    let output = String::from_utf8(scan.output().unwrap().stdout).unwrap();
+    for line in [
+        "SSLv2     disabled",
+        "SSLv3     disabled",
+        "TLSv1.0   disabled",
+        "TLSv1.1   disabled",
+        "TLSv1.2   enabled",
+        "TLSv1.3   enabled",
+    ] {
+        assert!(output.contains(line), "{line}: {output}");
+    }
+    assert!(
+        output.contains("Session renegotiation not supported")
+            || output.contains("Secure session renegotiation supported"),
+        "{output}"
+    );
+    assert!(
+        !output.contains("vulnerable to heartbleed")
+            || output.contains("not vulnerable to heartbleed")
+    );
+    let weak = ["RC4", "3DES", "_CBC_", "NULL", "EXPORT", "MD5"];
+    assert!(weak.iter().all(|weak| !output.contains(weak)), "{output}");
+}
+
+/// While clients come and talk all the time, the certificate is replaced again and again; each of them
+/// gets the old one or the new, and none fails.
+#[test]
+fn certificates_are_replaced_under_load() {
+    let pki = Pki::new();
+    let mut server = pki.serve(&[]);
+    let address = server.address();
+    let (replaced, mut seen) = (20, Vec::new());
+    let talk = || {
+        let mut client = SecureClient::connect(address, pki.trust());
+        assert_eq!(client.ask("a"), "ok");
+        let chain = client.tls().peer_certificates().unwrap();
+        chain[0].to_vec()
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let talkers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        talk();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..replaced {
+            let new = pki.authority.issue(&["localhost"]).unwrap();
+            new.write(pki.folder.path(), "server").unwrap();
+            server.signal(Signal::HUP);
+            let before = seen.last().cloned();
+            seen.push(wait_until("the new certificate", || {
+                Some(talk()).filter(|now| Some(now) != before.as_ref())
+            }));
+        }
+        stop.store(true, Ordering::Relaxed);
+        for talker in talkers {
+            talker.join().unwrap();
+        }
+    });
+    // What cannot be used changes nothing.
+    fs::write(pki.path("server.pem"), "nothing").unwrap();
+    server.signal(Signal::HUP);
+    let said = server.wait_for_line("certificates are kept as they were: ");
+    assert!(said.contains("there is no certificate in it"), "{said}");
+    assert_eq!(talk(), *seen.last().unwrap());
+}
+
+#[test]
+fn a_stop_says_farewell() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    let mut clients: Vec<_> = (0..10).map(|_| pki.connect(&server)).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("a"), "ok");
+    }
+    // One that has not come far, and one whose half a line is dropped.
+    let mut early = pki.connect(&server);
+    let hello = early.take_wire();
+    early.stream().write_all(&hello).unwrap();
+    clients[0].send("half");
+    server.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(client.rest(), "");
+    }
+    let name = clients[0].name();
+    assert_eq!(logged(server, &name), ["a"]);
+}
