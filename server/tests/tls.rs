@@ -519,6 +519,7 @@ fn key_updates_are_made_but_a_flood_of_them_is_ended() {
     let pki = Pki::new();
     let mut server = pki.serve(&[]);
     let mut client = pki.connect(&server);
+    client.shake_hands();
     for n in 0..100 {
         client.tls().refresh_traffic_keys().unwrap();
         assert_eq!(client.ask(&n.to_string()), "ok");
