@@ -54,6 +54,18 @@ pub struct Counts {
     pub handshakes_failed: u64,
 }
 
+impl Counts {
+    /// All those that were not let in.
+    pub fn turned_away(&self) -> u64 {
+        self.not_allowed
+            + self.proxy_malformed
+            + self.proxy_untrusted
+            + self.http
+            + self.tls_mismatched
+            + self.handshakes_failed
+    }
+}
+
 impl Entry {
     /// As the command line says; `tls` is open already.
     pub fn new(config: &Config, tls: Option<Acceptor>) -> Self {

@@ -20,6 +20,8 @@ pub struct Figures {
     pub answers: bool,
     /// Error replies that the kernel took, or that nobody was to get.
     pub errors: u64,
+    /// Clients that did not get as far as a message.
+    pub turned_away: u64,
     /// Bytes written to the log.
     pub bytes: u64,
     /// Turns of the loop.
@@ -38,6 +40,7 @@ impl Figures {
             kept: 0,
             answers,
             errors: 0,
+            turned_away: 0,
             bytes: 0,
             turns: 0,
             longest_commit: Duration::ZERO,
@@ -61,8 +64,12 @@ impl Figures {
         } else {
             (self.kept, "kept, none acknowledged")
         };
+        let turned_away = match self.turned_away {
+            0 => String::new(),
+            n => format!(", {} turned away", count(n)),
+        };
         format!(
-            "{} served, {} {what}, {}, {} logged in {:.3} s",
+            "{} served{turned_away}, {} {what}, {}, {} logged in {:.3} s",
             plural(self.clients, "client"),
             plural(messages, "message"),
             plural(self.errors, "error"),

@@ -441,6 +441,7 @@ impl<B: BackEnd> Server<B> {
             bytes: self.commits.kept_bytes,
             longest_commit: self.commits.longest,
             errors: self.figures.errors + self.work.unsaid_errors,
+            turned_away: self.work.entry.counts.turned_away(),
             ..self.figures.clone()
         }
     }
