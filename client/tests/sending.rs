@@ -1,125 +1,22 @@
 //! `client send` and `client read` with the real server, killed, cut off and filled up.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::LazyLock;
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::{Server, client, end, run, text, wait_until};
 use tempfile::TempDir;
-
-/// Longer than anything here takes on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(100);
-
-/// The server, built like the client.
-static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_BIN_EXE_client")).parent().unwrap();
-    let profile = match folder.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bins", "-p", "server"])
-        .args(["--profile", profile, "--target-dir"])
-        .arg(folder.parent().unwrap())
-        .status();
-    assert!(build.unwrap().success(), "the server can be built");
-    folder.join("server")
-});
-
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    log: PathBuf,
-}
-
-impl Server {
-    fn start(log: &Path, port: u16, options: &[&str]) -> Self {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let mut child = Command::new(&*SERVER)
-                .args(["-quiet", "-append", "-port", &port.to_string(), "-log"])
-                .arg(log)
-                .args(options)
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut said = BufReader::new(child.stderr.take().unwrap());
-            let mut line = String::new();
-            while said.read_line(&mut line).unwrap() > 0 {
-                if let Some(address) = line.strip_prefix("listening on ") {
-                    let address = address.trim().parse().unwrap();
-                    thread::spawn(move || said.read_to_end(&mut Vec::new()));
-                    let log = log.to_owned();
-                    return Self {
-                        child,
-                        address,
-                        log,
-                    };
-                }
-                line.clear();
-            }
-            // The port of one that was just killed may not be free yet.
-            child.wait().unwrap();
-            assert!(Instant::now() < deadline, "the server does not start");
-        }
-    }
-
-    /// Killed, and started again at the same port on the same log.
-    fn restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        *self = Self::start(&self.log, self.address.port(), &[]);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-fn client(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(args).stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
 
 fn send(address: SocketAddr, args: &[&str]) -> Command {
     client(&[&["send", "-nhost", &address.to_string()], args].concat())
-}
-
-/// Runs a command to its end, with this for standard input.
-fn run(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-    thread::spawn(move || stdin.write_all(&input));
-    end(child)
-}
-
-fn end(child: Child) -> Output {
-    let pid = Pid::from_child(&child);
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    receiver.recv_timeout(DEADLINE).map_or_else(
-        |_| {
-            kill_process(pid, Signal::KILL).unwrap();
-            panic!("it does not end");
-        },
-        Result::unwrap,
-    )
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 /// What `client read` prints, what it says, and its exit code.
@@ -128,14 +25,6 @@ fn read(args: &[&str], logs: &[&Path]) -> (Vec<u8>, String, i32) {
     let output = end(command.args(args).args(logs).spawn().unwrap());
     let said = text(&output.stderr).to_owned();
     (output.stdout, said, output.status.code().unwrap())
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        thread::yield_now();
-    }
 }
 
 fn log(folder: &TempDir) -> PathBuf {

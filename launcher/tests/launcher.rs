@@ -15,6 +15,32 @@ use rustix::process::{Signal, kill_process};
 use support::{Place, children_of, wait_until};
 
 #[test]
+fn all_of_it_over_tls() {
+    let place = Place::real();
+    let authority = authority::Authority::new("launcher").unwrap();
+    fs::write(place.path("ca.pem"), authority.certificate()).unwrap();
+    for (name, names) in [("server", "127.0.0.1"), ("client", "client.example")] {
+        let identity = authority.issue(&[names]).unwrap();
+        identity.write(&place.path("."), name).unwrap();
+    }
+    let server = [
+        "-server-tls-cert",
+        "server.pem",
+        "-server-tls-key",
+        "server.key",
+    ];
+    let demands = ["-server-tls-client-ca", "ca.pem", "-tls-ca", "ca.pem"];
+    let own = ["-tls-cert", "client.pem", "-tls-key", "client.key"];
+    let ended = place.run(&[&["-clients", "2"][..], &server, &demands, &own].concat());
+    assert!(ended.status.success(), "{:#?}", ended.stderr);
+    let last = ended.stdout.last().unwrap();
+    assert_eq!(last, "in all    100 messages, 200 records in logging.log");
+    // One that is told nothing of it is turned away.
+    let ended = place.run(&[&["-clients", "1"][..], &server].concat());
+    assert!(!ended.status.success());
+}
+
+#[test]
 fn five_clients_of_five_threads_end_to_end() {
     let place = Place::real();
     let ended = place.run(&["--clients", "5"]);

@@ -24,7 +24,14 @@ impl Wire {
         socket.set_write_timeout(Some(timeout))?;
         socket.set_read_timeout(Some(timeout))?;
         if let Some(session) = &mut session {
-            session.handshake(&mut socket)?;
+            let greeted = session.handshake(&mut socket);
+            greeted.map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    let why = format!("no answer within {} s", timeout.as_secs_f64());
+                    io::Error::new(io::ErrorKind::TimedOut, why)
+                }
+                _ => error,
+            })?;
         }
         Ok(Self { socket, session })
     }
