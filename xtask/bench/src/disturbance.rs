@@ -9,7 +9,7 @@ use procfs::{CurrentSI as _, KernelStats};
 #[derive(Debug)]
 pub(crate) struct Watch {
     begun: Instant,
-    server: u32,
+    servers: Vec<u32>,
     foreign: Option<u64>,
 }
 
@@ -17,36 +17,40 @@ pub(crate) struct Watch {
 const TICKS: f64 = 100.0;
 
 impl Watch {
-    /// Looks at the machine; `server` is ours.
-    pub(crate) fn begin(server: u32) -> Self {
+    /// Looks at the machine; these processes are ours.
+    pub(crate) fn begin(servers: Vec<u32>) -> Self {
         Self {
             begun: Instant::now(),
-            server,
-            foreign: foreign(server),
+            foreign: foreign(&servers),
+            servers,
         }
     }
 
     /// The share of the machine that others have used since, the host it runs on included; none
     /// if the system does not tell. The client has to be waited for before, the server not.
     pub(crate) fn end(&self) -> Option<f64> {
-        let ticks = foreign(self.server)?.saturating_sub(self.foreign?) as f64;
+        let ticks = foreign(&self.servers)?.saturating_sub(self.foreign?) as f64;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let elapsed = self.begun.elapsed().as_secs_f64();
         Some((ticks / TICKS / elapsed / cpus).min(1.0))
     }
 }
 
-/// CPU time of all but us, our children that have ended, and the server.
-fn foreign(server: u32) -> Option<u64> {
+/// CPU time of all but us, our children that have ended, and the servers.
+fn foreign(servers: &[u32]) -> Option<u64> {
     let cpu = KernelStats::current().ok()?.total;
     let interrupts = [cpu.irq, cpu.softirq, cpu.steal].into_iter().flatten();
     let busy = cpu.user + cpu.nice + cpu.system + interrupts.sum::<u64>();
     let own = Process::myself().ok()?.stat().ok()?;
     // Of children that have been waited for as well.
     let ours = own.utime + own.stime + (own.cutime + own.cstime).unsigned_abs();
-    // The server's own; its children, if it has any, have nothing to do.
-    let server = Process::new(server.try_into().ok()?).ok()?.stat().ok()?;
-    Some(busy.saturating_sub(ours + server.utime + server.stime))
+    // Their own; their children, if they have any, have nothing to do.
+    let of = |pid: &u32| {
+        let stat = Process::new((*pid).try_into().ok()?).ok()?.stat().ok()?;
+        Some(stat.utime + stat.stime)
+    };
+    let theirs: Option<u64> = servers.iter().map(of).sum();
+    Some(busy.saturating_sub(ours + theirs?))
 }
 
 #[cfg(test)]
@@ -60,7 +64,7 @@ mod tests {
             stat.utime + stat.stime
         };
         let before = own();
-        let watch = Watch::begin(1);
+        let watch = Watch::begin(vec![1]);
         while own() < before + 10 {}
         let others = watch.end().unwrap();
         assert!((0.0..=1.0).contains(&others));

@@ -4,6 +4,7 @@
 //! - `subject`: the servers; `setting`: the loads
 //! - `running`: a server that was started, and `cpus`, where
 //! - `measure`: one measurement of it; `disturbance`: what else the machine did meanwhile
+//! - `secure`: what TLS costs beside the messages
 //! - `turns`: a measurement of the turn-taking client
 //! - `results`: sums over the rounds; `targets`: what they are held against
 //! - `table`, `page`, `output`: how they are shown
@@ -16,6 +17,7 @@ mod output;
 mod page;
 mod results;
 mod running;
+mod secure;
 mod setting;
 mod subject;
 mod table;
@@ -119,6 +121,8 @@ enum Task {
     /// A server, by its place in the table, at a setting.
     Load(usize, Setting),
     Turns,
+    /// Handshakes and their like, without or with certificates of the clients.
+    Secure(bool),
 }
 
 /// The files that are written in the end, opened before the first measurement.
@@ -198,6 +202,13 @@ impl Run {
         }
         let has_server = about.servers.iter().any(|server| server.name == "server");
         tasks.extend(has_server.then_some(Task::Turns));
+        let has_tls = about
+            .servers
+            .iter()
+            .any(|server| server.name == "server-tls");
+        if has_tls {
+            tasks.extend([false, true].map(Task::Secure));
+        }
         Ok(Self {
             rng: Rng::with_seed(options.seed),
             options,
@@ -236,6 +247,14 @@ impl Run {
                 let turns = turns::measure(server, time, five_first, &self.options.dir)?;
                 self.results.turns.push(turns);
             }
+            Task::Secure(with_certificate) => {
+                // Ten thousand handshakes take their time: memory is looked at once.
+                let mut before = self.results.secure.iter();
+                let is_first = !before.any(|secure| secure.with_certificate == with_certificate);
+                let dir = &self.options.dir;
+                let secure = secure::measure(with_certificate, is_first, time, dir)?;
+                self.results.secure.push(secure);
+            }
         }
         Ok(())
     }
@@ -253,10 +272,11 @@ impl Run {
         self.about.disturbed = all.filter(|s| s.is_disturbed()).count();
         let verdicts = targets::judge(&self.results, self.options.quick);
         let text = format!(
-            "{}\n{}\n{}{}",
+            "{}\n{}\n{}{}{}",
             self.about,
             table::promises(&self.about.servers),
             table::figures(&self.results),
+            table::secure(&self.results),
             table::targets(&verdicts, self.options.quick)
         );
         // A reader that has gone is no error.
@@ -304,6 +324,7 @@ impl Task {
         match self {
             Self::Load(place, setting) => format!("{} at {setting}", SUBJECTS[place].name),
             Self::Turns => "the turn-taking client".to_owned(),
+            Self::Secure(_) => "handshakes".to_owned(),
         }
     }
 }

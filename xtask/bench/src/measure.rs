@@ -1,6 +1,7 @@
 //! One measurement: a server is started, driven and stopped.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -109,8 +110,12 @@ pub(crate) fn measure(
         .map_err(|error| format!("{}: {} idle clients: {error}", subject.name, setting.idle))?;
     let grown = server.own_memory().zip(before);
     let grown = grown.map(|(after, before)| after.saturating_sub(before) as f64);
-    let watch = Watch::begin(server.pid());
-    let report = drive(&server, subject, setting, time)
+    let watch = Watch::begin(server.pids());
+    let trusts = subject
+        .tls
+        .then(|| ["-tls-ca".into(), server.file("ca.pem").into()]);
+    let options = trusts.into_iter().flatten().collect();
+    let report = drive(&server, subject, setting, time, options)
         .map_err(|why| format!("{} at {setting}: {why}", subject.name))?;
     let disturbance = watch.end().unwrap_or(0.0);
     drop(server);
@@ -151,18 +156,40 @@ fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>>
     Ok(clients)
 }
 
+/// p99 of the latency of one client that sends a thousand messages a second.
+pub(crate) fn p99_of_a_talker(
+    server: &Running,
+    subject: &Subject,
+    options: &tls::Options,
+    time: Duration,
+) -> Result<u64, String> {
+    let setting = Setting {
+        connections: 1,
+        pipeline: 1,
+        idle: 0,
+        bytes: 21,
+    };
+    let mut args: Vec<_> = options.to_args();
+    args.extend(["-rate".into(), "1000".into()]);
+    let report = drive(server, subject, setting, time, args)?;
+    report
+        .latency_ns
+        .map(|latency| latency.p99)
+        .ok_or("nothing measured".to_owned())
+}
+
 fn drive(
     server: &Running,
     subject: &Subject,
     setting: Setting,
     time: Duration,
+    options: Vec<OsString>,
 ) -> Result<Report, String> {
     let client = env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(client.with_file_name("client"));
     command.args(["load", "-json", "-host", "127.0.0.1", "-timeout", "20s"]);
     for (option, value) in [
         ("-port", server.port.to_string()),
-        ("-pid", server.pid().to_string()),
         ("-connections", setting.connections.to_string()),
         ("-pipeline", setting.pipeline.to_string()),
         ("-duration", format!("{}ms", time.as_millis())),
@@ -170,6 +197,10 @@ fn drive(
     ] {
         command.args([option, &value]);
     }
+    for pid in server.pids() {
+        command.args(["-pid", &pid.to_string()]);
+    }
+    command.args(options);
     command.args(subject.dialect.options(setting.bytes));
     command.stdin(Stdio::null());
     let output = cpus::on(Side::Client, || command.output());

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::measure::Machine;
 use crate::results::{Cell, Results};
+use crate::secure::Secure;
 use crate::targets::Verdict;
 
 /// The run: when, where, with what.
@@ -82,6 +83,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         about: &'a About,
         settings: Vec<Measured>,
         turns: &'a [(f64, f64)],
+        secure: &'a [Secure],
         targets: &'a [Verdict],
     }
     #[derive(Serialize)]
@@ -99,6 +101,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         about,
         settings: settings.collect(),
         turns: &results.turns,
+        secure: &results.secure,
         targets: verdicts,
     };
     // Nothing in it can fail to be written as JSON.

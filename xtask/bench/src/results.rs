@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::measure::Sample;
+use crate::secure::Secure;
 use crate::setting::Setting;
 use crate::subject::{FLOOR, SUBJECTS};
 
@@ -14,6 +15,16 @@ pub(crate) struct Results {
     samples: BTreeMap<(Setting, usize), Vec<Sample>>,
     /// Messages per second of the turn-taking client with one thread and with five, by round.
     pub(crate) turns: Vec<(f64, f64)>,
+    /// What TLS costs beside the messages, by round.
+    pub(crate) secure: Vec<Secure>,
+}
+
+/// The same, all rounds together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SecureCell {
+    pub(crate) handshakes_per_s: f64,
+    pub(crate) bytes_per_idle_client: Option<f64>,
+    pub(crate) p99_ns: f64,
 }
 
 /// One server at one setting, all rounds together.
@@ -79,6 +90,24 @@ impl Results {
             |rate: fn(&(f64, f64)) -> f64| self.turns.iter().map(|t| 1.0 / rate(t)).sum::<f64>();
         let (one, five) = (time(|turns| turns.0), time(|turns| turns.1));
         (five > 0.0).then(|| one / five)
+    }
+
+    /// Medians of what was found without, or with, certificates of the clients.
+    pub(crate) fn secure(&self, with_certificate: bool) -> Option<SecureCell> {
+        let all = self.secure.iter();
+        let all: Vec<_> = all
+            .filter(|it| it.with_certificate == with_certificate)
+            .collect();
+        let median = |part: fn(&Secure) -> f64| {
+            let mut values: Vec<_> = all.iter().map(|it| part(it)).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        Some(SecureCell {
+            handshakes_per_s: median(|it| it.handshakes_per_s)?,
+            bytes_per_idle_client: all.iter().find_map(|it| it.bytes_per_idle_client),
+            p99_ns: median(|it| it.p99_ns as f64)?,
+        })
     }
 
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> + Clone {

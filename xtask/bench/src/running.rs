@@ -9,10 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use authority::Authority;
 use tempfile::TempDir;
 
 use crate::cpus::{self, Side};
-use crate::subject::{Program, Stdout, Subject};
+use crate::subject::{Program, SUBJECTS, Stdout, Subject};
 
 /// How long a server may take to accept connections, or to get into a state that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,7 +26,9 @@ pub(crate) struct Running {
     child: Child,
     pub(crate) port: u16,
     /// Its log is in there, and goes with it.
-    _directory: TempDir,
+    directory: TempDir,
+    /// The server that it stands in front of.
+    backend: Option<Box<Self>>,
 }
 
 impl Running {
@@ -33,6 +36,15 @@ impl Running {
     pub(crate) fn start(subject: &Subject, root: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start {}: {error}", subject.name);
         let directory = TempDir::new_in(root).map_err(failed)?;
+        if subject.tls {
+            write_certificates(directory.path()).map_err(failed)?;
+        }
+        let backend = SUBJECTS
+            .iter()
+            .find(|other| Some(other.name) == subject.in_front_of);
+        let backend = backend.map(|backend| Self::start(backend, root));
+        let backend = backend.transpose()?.map(Box::new);
+        let backend_port = backend.as_ref().map_or(0, |backend| backend.port);
         // Who is not given a port chooses one, and says `listening on` it.
         let tells_port =
             !subject.config.contains("{port}") && !subject.arguments.contains("{port}");
@@ -44,6 +56,7 @@ impl Running {
         let fill = |text: &str| {
             text.replace("{dir}", &directory.path().to_string_lossy())
                 .replace("{port}", &port.to_string())
+                .replace("{backend}", &backend_port.to_string())
         };
         let config = directory.path().join("server.conf");
         fs::write(config, fill(subject.config)).map_err(failed)?;
@@ -66,7 +79,8 @@ impl Running {
         let mut running = Self {
             child,
             port,
-            _directory: directory,
+            directory,
+            backend,
         };
         if subject.stdout == Stdout::Read
             && let Some(stdout) = running.child.stdout.take()
@@ -116,11 +130,43 @@ impl Running {
         self.child.id()
     }
 
+    /// The processes that do its work.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let backend = self.backend.iter().flat_map(|backend| backend.pids());
+        backend.chain([self.pid()]).collect()
+    }
+
+    /// A file of its own directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// CPU time that its first thread has used, in nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> Option<u64> {
+        let process = procfs::process::Process::new(self.pid().try_into().ok()?).ok()?;
+        Some(process.schedstat().ok()?.sum_exec_runtime)
+    }
+
     /// Memory of the program's own, in bytes: no files, and nothing of the kernel's.
     pub(crate) fn own_memory(&self) -> Option<u64> {
         let process = procfs::process::Process::new(self.pid().try_into().ok()?).ok()?;
         Some(process.status().ok()?.rssanon? * 1024)
     }
+}
+
+/// A server's certificate, a client's, and their authority's: ECDSA, P-256.
+fn write_certificates(directory: &Path) -> io::Result<()> {
+    let authority = Authority::new("bench").map_err(io::Error::other)?;
+    fs::write(directory.join("ca.pem"), authority.certificate())?;
+    let server = authority.issue(&["localhost", "127.0.0.1"]);
+    let server = server.map_err(io::Error::other)?;
+    server.write(directory, "server")?;
+    fs::write(directory.join("both.pem"), server.certificate + &server.key)?;
+    let client = authority.issue(&["client.example"]);
+    client
+        .map_err(io::Error::other)?
+        .write(directory, "client")?;
+    Ok(())
 }
 
 impl Drop for Running {
@@ -151,14 +197,20 @@ impl Program {
             Self::Installed {
                 name: "rsyslogd", ..
             } => "-v",
+            Self::Installed {
+                name: "stunnel4", ..
+            } => "-version",
             _ => "--version",
         };
         if self == Self::Own("floor") {
             return Some(String::new());
         }
         let said = Command::new(self.path().ok()?).arg(option).output().ok()?;
-        let said = String::from_utf8_lossy(&said.stdout);
-        let line = said.lines().next()?.trim();
+        // Some say it on stderr, and something else before it.
+        let said = [said.stdout, said.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let is_version = |line: &&str| line.contains(|c: char| c.is_ascii_digit());
+        let line = said.lines().find(is_version)?.trim();
         Some(line.chars().take(60).collect())
     }
 }

@@ -18,6 +18,11 @@ pub(crate) struct Subject {
     pub(crate) most_connections: usize,
     /// It writes what it is sent to a file.
     pub(crate) keeps_log: bool,
+    /// It speaks TLS, with `{dir}/server.pem` and `{dir}/server.key`, or both in `{dir}/both.pem`; its
+    /// authority is `{dir}/ca.pem`.
+    pub(crate) tls: bool,
+    /// It stands in front of the one of this name, which listens at `{backend}`; what both use counts.
+    pub(crate) in_front_of: Option<&'static str>,
 }
 
 /// What is run.
@@ -94,6 +99,42 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         "-port 0 -log {dir}/log -sync",
     ),
     Subject {
+        tls: true,
+        // Nobody waits for more handshakes.
+        most_connections: 1000,
+        ..server(
+            "server-tls",
+            "in the log, page cache; over TLS",
+            "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key",
+        )
+    },
+    Subject {
+        config: include_str!("../peers/haproxy.cfg"),
+        ..in_front(
+            "haproxy-tls",
+            installed("haproxy", "haproxy"),
+            "-db -f {dir}/server.conf",
+        )
+    },
+    Subject {
+        config: include_str!("../peers/stunnel.conf"),
+        ..in_front(
+            "stunnel-tls",
+            installed("stunnel4", "stunnel4"),
+            "{dir}/server.conf",
+        )
+    },
+    Subject {
+        config: concat!(
+            include_str!("../peers/redis.conf"),
+            include_str!("../peers/redis-tls.conf"),
+            "appendfsync everysec\n"
+        ),
+        tls: true,
+        most_connections: 1000,
+        ..redis("redis-tls", "in the append-only file, page cache; over TLS")
+    },
+    Subject {
         config: concat!(
             include_str!("../peers/redis.conf"),
             "appendfsync everysec\n"
@@ -151,6 +192,27 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     },
 ];
 
+/// Our server over TLS, without and with certificates of the clients.
+pub(crate) const SECURE: [Subject; 2] = [
+    Subject {
+        tls: true,
+        ..server(
+            "server-tls",
+            "",
+            "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key",
+        )
+    },
+    Subject {
+        tls: true,
+        ..server(
+            "server-tls",
+            "",
+            "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key \
+             -tls-client-ca {dir}/ca.pem",
+        )
+    },
+];
+
 /// Our server, and what most of the others have in common with it.
 const fn server(name: &'static str, promise: &'static str, arguments: &'static str) -> Subject {
     Subject {
@@ -163,6 +225,23 @@ const fn server(name: &'static str, promise: &'static str, arguments: &'static s
         dialect: Dialect::Line,
         most_connections: ANY,
         keeps_log: true,
+        tls: false,
+        in_front_of: None,
+    }
+}
+
+/// A program that speaks TLS in front of our server, which does not.
+const fn in_front(name: &'static str, program: Program, arguments: &'static str) -> Subject {
+    Subject {
+        program,
+        tls: true,
+        in_front_of: Some("server"),
+        most_connections: 1000,
+        ..server(
+            name,
+            "in the log, page cache; over TLS to what stands in front",
+            arguments,
+        )
     }
 }
 

@@ -70,6 +70,38 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
     rows
 }
 
+/// What TLS costs beside the messages; empty if it was not measured.
+pub(crate) fn secure(results: &Results) -> String {
+    let head = [
+        "server-tls",
+        "handshakes/s of CPU",
+        "p99 beside 200/s",
+        "per idle client",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for (name, with_certificate) in [
+        ("no client certificate", false),
+        ("client certificate", true),
+    ] {
+        let Some(cell) = results.secure(with_certificate) else {
+            continue;
+        };
+        let idle = cell
+            .bytes_per_idle_client
+            .map(|bytes| format!("{bytes:.0} B"));
+        rows.push(vec![
+            name.to_owned(),
+            rate(cell.handshakes_per_s),
+            latency(cell.p99_ns),
+            idle.unwrap_or_default(),
+        ]);
+    }
+    match rows.len() {
+        1 => String::new(),
+        _ => format!("handshakes\n{}\n", columns(&rows)),
+    }
+}
+
 /// What each server's acknowledgement means.
 pub(crate) fn promises(servers: &[Server]) -> String {
     let mut text = "where a message is when it is acknowledged\n".to_owned();

@@ -39,10 +39,19 @@ enum Ratio {
     IdleBytes,
     /// The turn-taking client's five threads by one thread.
     Turns,
+    /// No ratio: full handshakes per second of the server's CPU time, with certificates or without.
+    Handshakes(bool),
+    /// No ratio: bytes of the server's own memory per idle client over TLS, likewise.
+    SecureIdleBytes(bool),
+    /// No ratio: milliseconds, p99 of one who talks beside 200 handshakes per second, likewise.
+    P99BesideHandshakes(bool),
 }
 
 use Limit::{AtLeast, AtMost};
-use Ratio::{Cpu, CpuOf, IdleBytes, P99, Rate, RateOf, Turns};
+use Ratio::{
+    Cpu, CpuOf, Handshakes, IdleBytes, P99, P99BesideHandshakes, Rate, RateOf, SecureIdleBytes,
+    Turns,
+};
 
 /// Messages of 21 bytes, all of them.
 const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
@@ -178,6 +187,60 @@ const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
         Turns,
         AtLeast(0.95),
     ),
+    (
+        "TLS: CPU per message / without",
+        "50x1",
+        Cpu("server-tls", "server"),
+        AtMost(1.5),
+    ),
+    (
+        "TLS: CPU per message / without",
+        "50x16",
+        Cpu("server-tls", "server"),
+        AtMost(2.5),
+    ),
+    (
+        "TLS: CPU per message / without",
+        "50x128",
+        Cpu("server-tls", "server"),
+        AtMost(5.0),
+    ),
+    (
+        "TLS: CPU per message / HAProxy and server",
+        "50x16",
+        Cpu("server-tls", "haproxy-tls"),
+        AtMost(0.5),
+    ),
+    (
+        "full handshakes/s on a core",
+        "1x1",
+        Handshakes(false),
+        AtLeast(3500.0),
+    ),
+    (
+        "the same with client certificate",
+        "1x1",
+        Handshakes(true),
+        AtLeast(2400.0),
+    ),
+    (
+        "ms, p99 beside 200 handshakes/s",
+        "1x1",
+        P99BesideHandshakes(true),
+        AtMost(10.0),
+    ),
+    (
+        "TLS: bytes per idle client",
+        "1x1+10000",
+        SecureIdleBytes(false),
+        AtMost(4096.0),
+    ),
+    (
+        "the same with client certificate",
+        "1x1+10000",
+        SecureIdleBytes(true),
+        AtMost(5120.0),
+    ),
 ];
 
 /// Every target with what was reached; without a verdict if the run was too `quick` for one.
@@ -217,6 +280,9 @@ fn reached(results: &Results, at: &str, ratio: &Ratio) -> Option<f64> {
         RateOf(other) => ratio_of(rate, cell(at, "server"), cell(other, "server")),
         IdleBytes => cell(at, "server")?.bytes_per_idle_client,
         Turns => results.turns_ratio(),
+        Handshakes(certificate) => Some(results.secure(certificate)?.handshakes_per_s),
+        SecureIdleBytes(certificate) => results.secure(certificate)?.bytes_per_idle_client,
+        P99BesideHandshakes(certificate) => Some(results.secure(certificate)?.p99_ns / 1e6),
     }
 }
 

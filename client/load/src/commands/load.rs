@@ -193,7 +193,7 @@ fn plan(options: &Options, run: &str) -> Result<Plan, String> {
         warmup: nanos(options.warmup),
         duration: options.duration.map(nanos),
         messages: options.messages,
-        pid: options.pid,
+        pids: options.pids.clone(),
         keep: options.keeps_ledgers(),
     })
 }

@@ -195,10 +195,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["pid"],
             "PID",
-            "the server's process, on this machine: report its CPU time and memory, too (default: none)",
+            "the server's process, on this machine: report its CPU time and memory, too; repeatable, all \
+             together (default: none)",
             |o, v| {
                 v.number("a process number", 1..=u32::MAX)
-                    .map(|it| o.pid = Some(it))
+                    .map(|it| o.pids.push(it))
             },
         ),
         Rows::TLS,
@@ -281,7 +282,7 @@ pub(crate) struct Options {
     pub(crate) save: Option<PathBuf>,
     pub(crate) fail_if: Vec<Threshold>,
     pub(crate) report: Option<PathBuf>,
-    pub(crate) pid: Option<u32>,
+    pub(crate) pids: Vec<u32>,
     pub(crate) tls: tls::Options,
     pub(crate) json: bool,
     pub(crate) label: Option<String>,
@@ -327,7 +328,7 @@ impl Default for Options {
             save: None,
             fail_if: Vec::new(),
             report: None,
-            pid: None,
+            pids: Vec::new(),
             tls: tls::Options::default(),
             json: false,
             label: None,
@@ -462,7 +463,7 @@ mod tests {
         ("fail-if", "p99>5ms", |o| o.fail_if.len() == 1),
         ("report", "a.html", |o| o.report == Some("a.html".into())),
         ("label", "x", |o| o.label.as_deref() == Some("x")),
-        ("pid", "1", |o| o.pid == Some(1)),
+        ("pid", "1", |o| o.pids == [1]),
     ];
 
     #[test]

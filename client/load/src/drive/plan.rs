@@ -45,8 +45,8 @@ pub(crate) struct Plan {
     pub(crate) warmup: Nanos,
     pub(crate) duration: Option<Nanos>,
     pub(crate) messages: Option<u64>,
-    /// The server's process.
-    pub(crate) pid: Option<u32>,
+    /// The server's processes.
+    pub(crate) pids: Vec<u32>,
     /// Note which messages were rejected, for the verification.
     pub(crate) keep: bool,
 }

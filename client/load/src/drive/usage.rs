@@ -32,7 +32,7 @@ fn cpu_time(id: ClockId) -> u64 {
     u64::try_from(tv_sec * 1_000_000_000 + tv_nsec).unwrap_or(0)
 }
 
-/// What the server's process used, from the end of the warm-up on.
+/// What the server's processes used, from the end of the warm-up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) cpu_s: f64,
@@ -41,7 +41,7 @@ pub(crate) struct Server {
     /// Of `cpu_s`, in the kernel on the program's behalf.
     pub(crate) system_s: f64,
     pub(crate) cpu_ns_per_message: Option<f64>,
-    /// The most it ever had resident.
+    /// The most they ever had resident, added up.
     pub(crate) peak_memory_bytes: u64,
 }
 
@@ -57,8 +57,22 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Looks at process `pid`; none if there is no such process, or the system does not tell.
-    pub(crate) fn by(pid: u32) -> Option<Self> {
+    /// Looks at these processes together; none if there are none, or one of them is not there, or the
+    /// system does not tell.
+    pub(crate) fn by(pids: &[u32]) -> Option<Self> {
+        pids.iter()
+            .map(|pid| Self::by_one(*pid))
+            .reduce(|all, one| {
+                let (all, one) = (all?, one?);
+                Some(Self {
+                    cpu: all.cpu + one.cpu,
+                    ticks: (all.ticks.0 + one.ticks.0, all.ticks.1 + one.ticks.1),
+                    peak_memory: all.peak_memory + one.peak_memory,
+                })
+            })?
+    }
+
+    fn by_one(pid: u32) -> Option<Self> {
         Some(Self {
             cpu: system::cpu_of_threads(pid)?,
             ticks: system::ticks(pid)?,
@@ -159,10 +173,10 @@ mod tests {
     #[test]
     fn the_work_of_a_process_shows() {
         let own = std::process::id();
-        let before = Served::by(own).unwrap();
+        let before = Served::by(&[own]).unwrap();
         let mut after = before;
         while after.cpu < before.cpu + 20_000_000 {
-            after = Served::by(own).unwrap();
+            after = Served::by(&[own]).unwrap();
         }
         let used = after.since(&before, 1000);
         assert!(used.cpu_s >= 0.02 && used.peak_memory_bytes > 0);
@@ -171,6 +185,6 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_has_used_nothing() {
-        assert!(Served::by(u32::MAX).is_none());
+        assert!(Served::by(&[u32::MAX]).is_none());
     }
 }

@@ -308,8 +308,10 @@ impl Worker {
     }
 
     fn look_at_server(&self) -> Option<Served> {
-        let pid = self.plan.pid.filter(|_| self.number == 0)?;
-        Served::by(pid)
+        if self.number > 0 {
+            return None;
+        }
+        Served::by(&self.plan.pids)
     }
 
     /// What has to be done from time to time; returns the time.

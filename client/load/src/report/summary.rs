@@ -7,7 +7,7 @@ use crate::drive::clock::Nanos;
 use crate::drive::figures::{Latency, add, curve, distribution, new_histogram};
 use crate::drive::plan::Done;
 use crate::drive::replies::{ErrorKind, ErrorKinds};
-use crate::drive::usage::Server;
+use crate::drive::usage::{Served, Server};
 use crate::report::machine::machine;
 use crate::report::warning::{Warning, warnings};
 use crate::report::{
@@ -100,7 +100,9 @@ pub(crate) fn report(mut outcome: Outcome, settings: Settings, run: &str, starte
         verification: None,
     };
     report.series = outcome.figures.finish(measured_s);
-    let no_process = outcome.plan.pid.filter(|_| report.server.is_none());
+    let mut pids = outcome.plan.pids.iter().copied();
+    let is_gone = |pid: &u32| Served::by(&[*pid]).is_none();
+    let no_process = pids.find(|pid| report.server.is_none() && is_gone(pid));
     let no_process = no_process.map(Warning::NoProcess);
     for warning in warnings(&report).into_iter().chain(no_process) {
         report.warn(warning);

@@ -1,0 +1,127 @@
+//! What TLS costs beside the messages: handshakes, memory for idle clients, and what others feel of
+//! handshakes.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tls::{Connector, Session};
+
+use crate::cpus::{self, Side};
+use crate::measure;
+use crate::running::Running;
+use crate::subject::{SECURE, Subject};
+
+/// Clients that say nothing after their handshake.
+const IDLE: usize = 10_000;
+
+/// Handshakes that are attempted in a second while somebody talks.
+const BESIDE: u32 = 200;
+
+/// What one round found.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Secure {
+    /// Clients show certificates, too.
+    pub(crate) with_certificate: bool,
+    /// Full handshakes for each second of the server's CPU time.
+    pub(crate) handshakes_per_s: f64,
+    /// Bytes of the server's own memory for each idle client, where it was looked for.
+    pub(crate) bytes_per_idle_client: Option<f64>,
+    /// Latency of a client that talks beside 200 handshakes per second.
+    pub(crate) p99_ns: u64,
+}
+
+/// Measures for about so long each; `with_idle`: memory, too. Errors are for the user.
+pub(crate) fn measure(
+    with_certificate: bool,
+    with_idle: bool,
+    time: Duration,
+    root: &Path,
+) -> Result<Secure, String> {
+    let subject = &SECURE[usize::from(with_certificate)];
+    let server = Running::start(subject, root)?;
+    let options = tls::Options {
+        ca: Some(server.file("ca.pem")),
+        cert: with_certificate.then(|| server.file("client.pem")),
+        key: with_certificate.then(|| server.file("client.key")),
+        ..tls::Options::default()
+    };
+    let failed = |error: io::Error| format!("{}: {error}", subject.name);
+    let handshakes_per_s = handshakes(&server, &options, time).map_err(failed)?;
+    let idle = with_idle.then(|| idle(&server, &options)).transpose();
+    let p99_ns = talk(&server, subject, &options, time)?;
+    Ok(Secure {
+        with_certificate,
+        handshakes_per_s,
+        bytes_per_idle_client: idle.map_err(failed)?,
+        p99_ns,
+    })
+}
+
+/// A full handshake: nothing is known of any that was made before.
+fn shake_hands(server: &Running, options: &tls::Options) -> io::Result<(TcpStream, Session)> {
+    let connector = Connector::open(options).map_err(io::Error::other)?;
+    let connector = connector.ok_or(io::ErrorKind::Unsupported)?;
+    let session = connector.begin("localhost");
+    let mut session = session.map_err(io::Error::other)?;
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?;
+    session.handshake(&mut socket)?;
+    Ok((socket, session))
+}
+
+fn handshakes(server: &Running, options: &tls::Options, time: Duration) -> io::Result<f64> {
+    let cpu = || server.cpu_ns().ok_or(io::ErrorKind::Unsupported);
+    cpus::on(Side::Client, || {
+        shake_hands(server, options)?;
+        let (begun, before, mut made) = (Instant::now(), cpu()?, 0_u32);
+        while begun.elapsed() < time {
+            shake_hands(server, options)?;
+            made += 1;
+        }
+        Ok(f64::from(made) * 1e9 / (cpu()? - before) as f64)
+    })
+}
+
+fn idle(server: &Running, options: &tls::Options) -> io::Result<f64> {
+    let before = server.own_memory().ok_or(io::ErrorKind::Unsupported)?;
+    let clients = (0..IDLE).map(|_| shake_hands(server, options).map(|(socket, _)| socket));
+    let clients = clients.collect::<io::Result<Vec<_>>>()?;
+    let after = server.own_memory().ok_or(io::ErrorKind::Unsupported)?;
+    Ok(after.saturating_sub(before) as f64 / clients.len() as f64)
+}
+
+/// The p99 of one client that talks at its leisure, beside handshakes.
+fn talk(
+    server: &Running,
+    subject: &Subject,
+    options: &tls::Options,
+    time: Duration,
+) -> Result<u64, String> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| -> io::Result<()> {
+            let begun = Instant::now();
+            for n in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                shake_hands(server, options)?;
+                let due = begun + Duration::from_secs(1) / BESIDE * n;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            Ok(())
+        });
+        let p99 =
+            measure::p99_of_a_talker(server, subject, options, time.max(Duration::from_secs(1)));
+        is_over.store(true, Ordering::Relaxed);
+        match beside.join() {
+            Ok(Ok(())) => p99,
+            Ok(Err(error)) => Err(format!("{}: {error}", subject.name)),
+            Err(_) => Err("a thread of the benchmark has panicked".to_owned()),
+        }
+    })
+}
