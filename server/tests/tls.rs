@@ -689,3 +689,52 @@ fn a_stop_says_farewell() {
     let name = clients[0].name();
     assert_eq!(logged(server, &name), ["a"]);
 }
+
+/// The commands in SECURITY.md, as they stand there.
+#[test]
+fn the_recipe_for_an_authority_works() {
+    if !can("openssl", "command -v openssl") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../SECURITY.md"));
+    let page = page.unwrap();
+    let (_, recipe) = page.split_once("```sh\nopenssl").unwrap();
+    let (recipe, _) = recipe.split_once("```").unwrap();
+    let mut made = script(&format!("set -e\nopenssl{recipe}"));
+    let made = made.current_dir(folder.path()).output().unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let path = |name: &str| folder.path().join(name);
+    let options =
+        ["server.pem", "server.key", "ca.pem"].map(|name| path(name).display().to_string());
+    let [cert, key, ca] = &options;
+    let all = [
+        "-tls-cert",
+        cert,
+        "-tls-key",
+        key,
+        "-tls-client-ca",
+        ca,
+        "-format",
+        "json",
+    ];
+    let server = Server::start(&all);
+    let files = authority::Files {
+        certificate: path("client.pem"),
+        key: path("client.key"),
+    };
+    let root = fs::read_to_string(path("ca.pem")).unwrap();
+    let config = support::secure::config(&root, Some(&files));
+    let stream = std::net::TcpStream::connect(server.address()).unwrap();
+    let mut client = SecureClient::named("logs.example", stream, config);
+    assert_eq!(client.ask("a line"), "ok");
+    assert!(
+        server
+            .log()
+            .contains(r#""client":"shop-7.example","message":"a line"}"#)
+    );
+}

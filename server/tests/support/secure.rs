@@ -68,7 +68,7 @@ impl Pki {
     }
 }
 
-fn config(root: &str, files: Option<&Files>) -> ClientConfig {
+pub fn config(root: &str, files: Option<&Files>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
     roots.add(root).unwrap();
@@ -98,10 +98,15 @@ impl SecureClient {
 
     /// Over a socket on which something may have been said before.
     pub fn over(stream: TcpStream, config: ClientConfig) -> Self {
+        Self::named("localhost", stream, config)
+    }
+
+    /// The same with a server of another name.
+    pub fn named(name: &str, stream: TcpStream, config: ClientConfig) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
         let reader = BufReader::new(StreamOwned::new(tls, stream));
         Self { reader }
