@@ -92,3 +92,47 @@ fn new_flows_come_first_for_one_share() {
         .unwrap();
     assert!(first.ends_with(" recieved: 0 0 ."), "{first}");
 }
+
+/// Handshakes take long: of those that all want one, a turn makes some, and goes on to the others'
+/// messages.
+#[cfg(feature = "tls")]
+#[test]
+fn handshakes_have_a_share_of_a_turn() {
+    use crate::connection::READ_BUDGET;
+
+    const CLIENTS: usize = 40;
+    let mut world = World::new(Setting {
+        tls: true,
+        ..Setting::IN_PLACE
+    });
+    for _ in 0..CLIENTS {
+        world.connect();
+    }
+    while world.server.clients.len() < CLIENTS {
+        world.turn().unwrap();
+    }
+    for client in &mut world.clients {
+        client.send(usize::MAX);
+    }
+    // Both halves of a handshake: the hello, and what the client says to the answer.
+    let answered = |world: &mut World| {
+        let heard = world.clients.iter_mut().filter(|client| {
+            let socket = client.socket.as_ref().unwrap();
+            socket.peek(&mut [0]).is_ok()
+        });
+        heard.count()
+    };
+    let mut before = 0;
+    let mut turns = 0;
+    while before < CLIENTS {
+        world.turn().unwrap();
+        let now = answered(&mut world);
+        assert!(
+            now - before <= TURN_BUDGET / READ_BUDGET,
+            "{before} to {now}"
+        );
+        before = now;
+        turns += 1;
+    }
+    assert!(turns >= CLIENTS * READ_BUDGET / TURN_BUDGET);
+}
