@@ -1,0 +1,260 @@
+//! The pieces of a log that its server rotates: what they are called, and in which order they belong.
+//!
+//! Of `logging.log`, a piece is `logging-20261125T033512Z-000001.log`: the time of its first record, in UTC, and a
+//! number that grows with every piece and is never given twice. So their names are in order, as a shell
+//! gives them; the number decides where a clock was set back.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+/// The time in a name: `0` stands for a digit.
+const TIME: &[u8] = b"00000000T000000Z";
+
+/// The fewest digits that a number has.
+const DIGITS: usize = 6;
+
+/// The pieces of one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pieces {
+    folder: PathBuf,
+    /// The log's own name.
+    name: OsString,
+}
+
+/// A piece that is there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Piece {
+    /// Its number; 1 is the first.
+    pub number: u64,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Pieces {
+    /// Those of the log at `path`, which lie beside it; `None` if that is no name of a file.
+    pub fn of(path: &Path) -> Option<Self> {
+        let (folder, name) = (path.parent()?.to_owned(), path.file_name()?.to_owned());
+        Some(Self { folder, name })
+    }
+
+    /// The folder in which they are.
+    pub fn folder(&self) -> &Path {
+        // That of a bare name is empty, which no system call understands.
+        if self.folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &self.folder
+        }
+    }
+
+    /// Where the number of the last piece is kept, however many are deleted: no pattern of a shell that means
+    /// logs matches it.
+    pub fn number_path(&self) -> PathBuf {
+        let name = [b".", self.name.as_bytes(), b".number"].concat();
+        self.folder.join(OsString::from_vec(name))
+    }
+
+    /// The piece of this number whose first record is of this time, as `20261125T033512Z`.
+    pub fn path(&self, time: &str, number: u64) -> PathBuf {
+        let name = Path::new(&self.name);
+        let mut piece = name.file_stem().unwrap_or_default().to_owned();
+        piece.push(format!("-{time}-{number:0DIGITS$}"));
+        if let Some(extension) = name.extension() {
+            piece.push(".");
+            piece.push(extension);
+        }
+        debug_assert_eq!(log_of(&piece), Some((self.name.clone(), number)));
+        self.folder.join(piece)
+    }
+
+    /// The number of the piece that has this name; `None` if it is none of this log's.
+    pub fn number_of(&self, name: &OsStr) -> Option<u64> {
+        let (log, number) = log_of(name)?;
+        (log == self.name).then_some(number)
+    }
+
+    /// Those that are there, the first one first. Only regular files are: a folder or a link of such a name is
+    /// somebody else's.
+    pub fn find(&self) -> io::Result<Vec<Piece>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.folder())? {
+            let entry = entry?;
+            if let Some(number) = self.number_of(&entry.file_name())
+                && entry.file_type()?.is_file()
+            {
+                let path = self.folder.join(entry.file_name());
+                found.push(Piece { number, path });
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+/// The name of the log of which a file of this name is a piece, and the piece's number.
+fn log_of(name: &OsStr) -> Option<(OsString, u64)> {
+    let path = Path::new(name);
+    let stem = path.file_stem()?.as_bytes();
+    let (rest, number) = stem.split_at(stem.iter().rposition(|byte| *byte == b'-')?);
+    let (log, time) = rest.split_at(rest.len().checked_sub(TIME.len() + 1)?);
+    let is_like = |(byte, shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        shape => byte == shape,
+    };
+    let is_time = time[0] == b'-' && time[1..].iter().zip(TIME).all(is_like);
+    if log.is_empty() || !is_time {
+        return None;
+    }
+    let mut log = OsStr::from_bytes(log).to_owned();
+    if let Some(extension) = path.extension() {
+        log.push(".");
+        log.push(extension);
+    }
+    Some((log, parse_number(&number[1..])?))
+}
+
+/// A number as [`Pieces::path`] writes it, and in no other way.
+fn parse_number(digits: &[u8]) -> Option<u64> {
+    let is_plain = digits.iter().all(u8::is_ascii_digit);
+    let is_padded = digits.len() == DIGITS || digits.len() > DIGITS && digits[0] != b'0';
+    let digits = std::str::from_utf8(digits).ok()?;
+    let number = digits.parse().ok().filter(|_| is_plain && is_padded)?;
+    (number > 0).then_some(number)
+}
+
+/// Puts files together that are one log: its pieces by their numbers, then the log itself, in whatever order they
+/// were given. Other files are logs of their own, and the logs stay in the order of what was given first.
+pub fn by_log(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    let mut places: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let name = file.file_name().unwrap_or(file.as_os_str());
+            let (log, number) = log_of(name).unwrap_or_else(|| (name.to_owned(), u64::MAX));
+            let folder = Pieces::of(file).map(|pieces| pieces.folder().to_owned());
+            let folder = folder.map(|folder| folder.canonicalize().unwrap_or(folder));
+            let key = (folder, log);
+            let known = logs.iter().position(|other| *other == key);
+            let log = known.unwrap_or_else(|| {
+                logs.push(key);
+                logs.len() - 1
+            });
+            ((log, number), file)
+        })
+        .collect();
+    // Stable: a file that is given twice is read twice, as it always was.
+    places.sort_by_key(|(place, _)| *place);
+    let by_log = places.chunk_by(|((log, _), _), ((next, _), _)| log == next);
+    by_log
+        .map(|log| log.iter().map(|(_, file)| (*file).clone()).collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: &str = "20261125T033512Z";
+
+    fn pieces(log: &str) -> Pieces {
+        Pieces::of(Path::new(log)).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_made_and_read_back() {
+        for (log, number, expected) in [
+            ("logging.log", 1, "logging-20261125T033512Z-000001.log"),
+            ("/a/b.c/lines", 12, "/a/b.c/lines-20261125T033512Z-000012"),
+            ("my.app.log", 999_999, "my.app-20261125T033512Z-999999.log"),
+            (".log", 1_000_000, ".log-20261125T033512Z-1000000"),
+            ("a-b", u64::MAX, "a-b-20261125T033512Z-18446744073709551615"),
+        ] {
+            let pieces = pieces(log);
+            let path = pieces.path(TIME, number);
+            assert_eq!(path, Path::new(expected));
+            assert_eq!(pieces.number_of(path.file_name().unwrap()), Some(number));
+        }
+        assert_eq!(Pieces::of(Path::new("/")), None);
+        assert_eq!(Pieces::of(Path::new("..")), None);
+        let number = pieces("/a/logging.log").number_path();
+        assert_eq!(number, Path::new("/a/.logging.log.number"));
+    }
+
+    /// What is not exactly a piece of this log is never deleted.
+    #[test]
+    fn what_is_no_piece_is_told_apart() {
+        let pieces = pieces("logging.log");
+        for other in [
+            "logging.log",
+            "logging-20261125T033512Z-000001",
+            "logging-20261125T033512Z-000001.log.gz",
+            "logging-20261125T033512Z-000001.txt",
+            "logging-20261125T033512Z-00001.log",
+            "logging-20261125T033512Z-0000001.log",
+            "logging-20261125T033512Z-000000.log",
+            "logging-20261125T033512Z-+00001.log",
+            "logging-20261125T033512Z-.log",
+            "logging-20261125T033512Z.log",
+            "logging-20261125T03351Z-000001.log",
+            "logging-20261125 033512Z-000001.log",
+            "logging-20261125T033512-000001.log",
+            "logging20261125T033512Z-000001.log",
+            "-20261125T033512Z-000001.log",
+            "logging2-20261125T033512Z-000001.log",
+            "logging-a-20261125T033512Z-000001.log",
+            "logging-20261125T033512Z-000001-20261125T033512Z-000001.log",
+            "logging-20261125T033512Z-99999999999999999999.log",
+            ".logging.log.number",
+            "",
+        ] {
+            assert_eq!(pieces.number_of(OsStr::new(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn those_that_are_there_come_by_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let pieces = Pieces::of(&folder.path().join("logging.log")).unwrap();
+        assert_eq!(pieces.find().unwrap(), []);
+        // The clock was set back, and the number has grown by a digit.
+        let made = [
+            ("20261125T033512Z", 999_999),
+            ("20261125T033511Z", 1_000_001),
+            ("20261125T033512Z", 1_000_000),
+        ];
+        for (time, number) in made {
+            fs::write(pieces.path(time, number), "").unwrap();
+        }
+        fs::create_dir(pieces.path(TIME, 7)).unwrap();
+        std::os::unix::fs::symlink("logging.log", pieces.path(TIME, 8)).unwrap();
+        fs::write(folder.path().join("logging.log"), "").unwrap();
+        let numbers: Vec<_> = pieces.find().unwrap().iter().map(|it| it.number).collect();
+        assert_eq!(numbers, [999_999, 1_000_000, 1_000_001]);
+        assert!(pieces.find().unwrap().iter().all(|it| it.path.is_file()));
+    }
+
+    #[test]
+    fn files_are_put_together_by_log() {
+        let piece = |log: &str, number| pieces(log).path(TIME, number);
+        let (one, two, three) = (piece("a.log", 1), piece("a.log", 2), piece("a.log", 3));
+        let log = PathBuf::from("a.log");
+        let whole = vec![one.clone(), two.clone(), three.clone(), log.clone()];
+        for files in [
+            whole.clone(),
+            vec![log.clone(), three.clone(), one.clone(), two.clone()],
+            vec![two.clone(), log.clone(), three.clone(), one.clone()],
+        ] {
+            assert_eq!(by_log(&files), std::slice::from_ref(&whole));
+        }
+        // Two servers' logs, one of which is in the working folder, however that is spelt.
+        let (here, other) = (PathBuf::from("./a.log"), PathBuf::from("/nowhere/a.log"));
+        let files = [other.clone(), here.clone(), one.clone()];
+        assert_eq!(by_log(&files), [vec![other], vec![one.clone(), here]]);
+        // Names that logrotate gives mean nothing here: as they were typed.
+        let typed = ["b.log.2", "b.log.1", "-", "b.log", "b.log"].map(PathBuf::from);
+        assert_eq!(by_log(&typed).concat(), typed);
+    }
+}
