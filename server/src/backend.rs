@@ -60,6 +60,16 @@ pub trait BackEnd {
 
     /// Whether chores are due even while nothing else happens.
     fn needs_chores(&self) -> bool;
+
+    /// When they will be, if that can be told.
+    fn chores_due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// How often the log was rotated, since the start.
+    fn rotations(&self) -> u64 {
+        0
+    }
 }
 
 /// A batch that the log has decided about.

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use common::record::Format;
-use time::{OffsetDateTime, UtcOffset};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 /// Turns the time of day into text, once a second however often it is asked.
 #[derive(Debug)]
@@ -87,6 +89,36 @@ impl Clock {
     }
 }
 
+/// The moment that the time of a record tells, in either format, in UTC.
+///
+/// The original format tells no zone: it is UTC if `utc`, else local time. Of a local time that was there twice,
+/// at the end of daylight saving, the later one is meant that is not after `now`.
+pub fn moment(text: &str, utc: bool, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    // No server has written others, and at the ends of the calendar a zone leads beyond them.
+    let is_sane = |moment: &OffsetDateTime| (1970..9999).contains(&moment.year());
+    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Some(moment)
+            .filter(is_sane)
+            .map(|moment| moment.to_offset(UtcOffset::UTC));
+    }
+    let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let time = PrimitiveDateTime::parse(text, shape).ok()?;
+    let as_utc = Some(time.assume_utc()).filter(is_sane)?;
+    if utc {
+        return Some(as_utc);
+    }
+    let offset_at = |moment| UtcOffset::local_offset_at(moment).unwrap_or(UtcOffset::UTC);
+    // Before and after a change that is near, if there is one.
+    let readings = [-1, 1].map(|days| time.assume_offset(offset_at(as_utc + Duration::days(days))));
+    let is_true = |reading: &OffsetDateTime| offset_at(*reading) == reading.offset();
+    let mut readings = readings.into_iter().filter(is_true);
+    let first = readings.next().unwrap_or(as_utc);
+    let meant = readings
+        .filter(|reading| *reading <= now)
+        .fold(first, OffsetDateTime::max);
+    Some(meant.to_offset(UtcOffset::UTC))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +143,7 @@ mod tests {
         let time = OffsetDateTime::from_unix_timestamp_nanos(1_551_021_014_000_042_999).unwrap();
         clock.set(time);
         assert_eq!(clock.record_text(), "2019-02-24T15:10:14.000042+00:00");
-        clock.set(time + time::Duration::microseconds(1));
+        clock.set(time + Duration::microseconds(1));
         assert_eq!(clock.record_text(), "2019-02-24T15:10:14.000043+00:00");
         assert_eq!(clock.text(), "2019-02-24 15:10:14");
         clock.offset = UtcOffset::from_hms(-3, -30, 0).unwrap();
@@ -140,6 +172,10 @@ mod tests {
             );
             return;
         }
+        let moment = |text, now| {
+            let now = OffsetDateTime::from_unix_timestamp(now).unwrap();
+            moment(text, false, now).unwrap().unix_timestamp()
+        };
         let mut clock = Clock::new(false);
         for (second, expected) in [
             (1_711_846_799, "2024-03-31 01:59:59"),
@@ -149,6 +185,40 @@ mod tests {
         ] {
             clock.set(OffsetDateTime::from_unix_timestamp(second).unwrap());
             assert_eq!(clock.text(), expected);
+            assert_eq!(moment(expected, second), second);
+            assert_eq!(moment(expected, second + 3599), second);
+        }
+        // Whether it is the first or the second time that it is half past two, the time of now says.
+        let twice = "2024-10-27 02:30:00";
+        for (now, expected) in [
+            (1_729_989_000, 1_729_989_000),
+            (1_729_992_599, 1_729_989_000),
+            (1_729_992_600, 1_729_992_600),
+            (1_800_000_000, 1_729_992_600),
+        ] {
+            assert_eq!(moment(twice, now), expected);
+        }
+        // There was no such time; what a server writes that does not know the zone.
+        assert_eq!(moment("2024-03-31 02:30:00", 1_800_000_000), 1_711_852_200);
+    }
+
+    #[test]
+    fn the_time_of_a_record_is_read_back() {
+        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        let moment = |text| moment(text, true, now).map(OffsetDateTime::unix_timestamp);
+        assert_eq!(moment("2019-02-24 15:10:14"), Some(1_551_021_014));
+        assert_eq!(
+            moment("2019-02-24T16:10:14.999999+01:00"),
+            Some(1_551_021_014)
+        );
+        for bad in [
+            "",
+            "2019-02-24",
+            "2019-02-30 15:10:14",
+            "9999-12-31T23:59:59-01:00",
+            "0000-01-01 00:00:00",
+        ] {
+            assert_eq!(moment(bad), None, "{bad}");
         }
     }
 }

@@ -91,22 +91,36 @@ impl Write for Stderr {
     }
 }
 
-/// Lets a diagnostic that clients can cause through once a second, and counts the others.
-#[derive(Debug, Default)]
+/// Lets a diagnostic that clients can cause through once a second, or more rarely, and counts the others.
+#[derive(Debug)]
 pub struct Throttle {
+    interval: Duration,
     last: Option<Instant>,
     suppressed: u64,
 }
 
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(1))
+    }
+}
+
 impl Throttle {
-    const INTERVAL: Duration = Duration::from_secs(1);
+    /// One that lets one through in every `interval`.
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            last: None,
+            suppressed: 0,
+        }
+    }
 
     /// Whether to speak now; then how to end the line: with the number of those left out since
     /// the last one, if there were any.
     pub fn pass(&mut self, now: Instant) -> Option<String> {
         if self
             .last
-            .is_some_and(|last| now.duration_since(last) < Self::INTERVAL)
+            .is_some_and(|last| now.duration_since(last) < self.interval)
         {
             self.suppressed += 1;
             return None;

@@ -28,6 +28,8 @@ pub struct Figures {
     pub turns: u64,
     /// The longest that writing (and syncing) a batch took.
     pub longest_commit: Duration,
+    /// Rotations of the log.
+    pub rotations: u64,
 }
 
 impl Figures {
@@ -44,13 +46,18 @@ impl Figures {
             bytes: 0,
             turns: 0,
             longest_commit: Duration::ZERO,
+            rotations: 0,
         }
     }
 
     /// The line for SIGUSR1: `connected` clients are there now.
     pub fn line(&self, connected: usize) -> String {
+        let rotations = match self.rotations {
+            0 => String::new(),
+            n => format!(", {}", plural(n, "rotation")),
+        };
         format!(
-            "{} connected, {}, {} turns, longest commit {:.3} ms",
+            "{} connected, {}, {} turns, longest commit {:.3} ms{rotations}",
             plural(connected as u64, "client"),
             self.counts(),
             count(self.turns),

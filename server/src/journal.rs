@@ -1,6 +1,7 @@
 //! The log file, and what it takes to say truthfully that records are in it.
 
 mod damage;
+pub mod rotation;
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -21,6 +22,10 @@ pub trait Storage: Write + Sized {
     fn open(path: &Path) -> io::Result<Self>;
     /// Whether `path` leads to this file.
     fn is_at(&self, path: &Path) -> bool;
+    /// Lets those read and write it who may read and write `other`, as far as that can be done.
+    fn permit_as(&self, other: &Self) {
+        _ = other;
+    }
     /// The length in bytes.
     fn length(&self) -> io::Result<u64>;
     /// Cuts the file to `length` bytes.
@@ -120,6 +125,11 @@ impl<F: Storage> Journal<F> {
     /// on its way out.
     pub fn give_back_reserve(&mut self) {
         self.reserves = false;
+        self.release_reserve();
+    }
+
+    /// Gives that disk space back until more is written.
+    fn release_reserve(&mut self) {
         if std::mem::take(&mut self.reserved_bytes) > 0
             && let Ok(length) = self.file.length()
         {
@@ -284,6 +294,13 @@ impl Storage for File {
             Ok::<_, io::Error>((open.dev(), open.ino()) == (named.dev(), named.ino()))
         };
         same().unwrap_or(false)
+    }
+
+    fn permit_as(&self, other: &Self) {
+        // At worst, they are those of a file that is new.
+        if let Ok(metadata) = other.metadata() {
+            _ = self.set_permissions(metadata.permissions());
+        }
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use signal_hook::consts::SIGTTOU;
 
@@ -13,6 +14,7 @@ use server::backend::file::LogFile;
 use server::diagnostics::Stderr;
 use server::entry::Entry;
 use server::figures::Figures;
+use server::journal::rotation::Rotation;
 use server::journal::{Journal, Opened, Opening};
 use server::net;
 use server::options::{Answers, COMMAND, Config};
@@ -72,6 +74,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let sockets = net::listen(&config.host, config.port, config.keepalive)
         .map_err(|error| with_advice(&error, "choose another -host or -port"))?;
     limit_clients(&mut config, descriptors, sockets.len())?;
+    let rotation = rotation(&config)?;
     let opened: Opened =
         Journal::open(&config.log, config.opening, config.sync).map_err(|error| {
             let what = format!("cannot open the log {}: {error}", config.log.display());
@@ -91,7 +94,10 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         Terminal::open(io::stdout())
     };
     let cannot_start = |error: io::Error| format!("cannot start: {error}");
-    let log = LogFile::new(opened.journal, config.log.clone());
+    let mut log = LogFile::new(opened.journal, config.log.clone());
+    if let Some(rotation) = rotation {
+        log.rotate_at(config.rotation, rotation, Instant::now());
+    }
     let entry = Entry::new(&config, tls);
     let server = Server::new(&config, entry, sockets, log, terminal, stderr.clone());
     let mut server = server.map_err(cannot_start)?;
@@ -123,6 +129,21 @@ fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
              change what is sent: -tls-cert encrypts it, -allow says who may come"
         );
     }
+}
+
+/// What would keep the log from being rotated is an error before the log is emptied.
+fn rotation(config: &Config) -> Result<Option<Rotation>, String> {
+    if !config.rotation.rotates() {
+        return Ok(None);
+    }
+    let rotation = Rotation::new(&config.log, config.utc).map_err(|error| {
+        let what = format!("cannot rotate the log {}: {error}", config.log.display());
+        with_advice(
+            &what,
+            "choose another -log, or leave -rotate-size and -rotate-every out",
+        )
+    });
+    rotation.map(Some)
 }
 
 /// Fits the number of clients to the descriptors there are.

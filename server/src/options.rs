@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Opt, UsageError};
+use common::args::{Command, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 use common::record::Format;
 
+use crate::backend::file::Limits;
 use crate::entry::networks::Networks;
 use crate::journal::Opening;
 
@@ -61,6 +62,34 @@ pub const COMMAND: Command<Config> = Command {
             take: |o, _| {
                 o.sync = true;
                 Ok(())
+            },
+        },
+        Opt {
+            names: &["rotate-size"],
+            value: "SIZE",
+            help: "when the log has so many bytes, rename it to NAME-TIME-NUMBER.EXT (UTC of its first record) \
+                   and begin a new one (default: never)",
+            take: |o, v| {
+                v.size(1..=1 << 40)
+                    .map(|it| o.rotation.size = Some(it as u64))
+            },
+        },
+        Opt {
+            names: &["rotate-every"],
+            value: "TIME",
+            help: "do so when its first record is so old; an empty log stays (default: never)",
+            take: |o, v| {
+                v.time(SECOND..=LONGEST_TIME)
+                    .map(|it| o.rotation.age = Some(it))
+            },
+        },
+        Opt {
+            names: &["keep"],
+            value: "N",
+            help: "and delete all but the last N logs that were renamed so (default: none)",
+            take: |o, v| {
+                v.number("a number of files", 1..=1_000_000)
+                    .map(|it| o.rotation.keep = Some(it))
             },
         },
         Opt {
@@ -185,6 +214,10 @@ pub const COMMAND: Command<Config> = Command {
             "keep old records, survive power cuts, show nothing",
         ),
         (
+            "server -append -rotate-size 100M -rotate-every 24h -keep 30",
+            "a new log a day or sooner, and the last thirty of the old ones",
+        ),
+        (
             "server -tls-cert my.pem -tls-key my.key -tls-client-ca ca.pem",
             "encrypted, and only for those with a certificate of one's own authority",
         ),
@@ -232,6 +265,8 @@ pub struct Config {
     pub format: Format,
     /// Sync to disk before each `ok`.
     pub sync: bool,
+    /// When the log is renamed and a new one begun.
+    pub rotation: Limits,
     /// Do not show records on standard output.
     pub quiet: bool,
     /// How messages are told apart.
@@ -274,6 +309,8 @@ impl Config {
             "-tls-client-ca: there is no TLS without -tls-cert and -tls-key"
         } else if !self.allow_names.is_empty() && self.tls_client_ca.is_none() {
             "-allow-names: clients have no certificates without -tls-client-ca"
+        } else if self.rotation.keep.is_some() && !self.rotation.rotates() {
+            "-keep: nothing is rotated without -rotate-size or -rotate-every"
         } else if cert && self.framing == Framing::None {
             "-framing none: the programs that speak so know no TLS (-tls-cert)"
         } else {
@@ -292,6 +329,7 @@ impl Default for Config {
             opening: Opening::Overwrite,
             format: Format::Original,
             sync: false,
+            rotation: Limits::default(),
             quiet: false,
             framing: Framing::Line,
             answers: Answers::All,
@@ -331,13 +369,18 @@ mod tests {
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 20] = [
+        let table: [(&str, &str, Set); 23] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
             ("log", "a b.log", |c| c.log = "a b.log".into()),
             ("append", "", |c| c.opening = Opening::Append),
             ("format", "json", |c| c.format = Format::Json),
             ("sync", "", |c| c.sync = true),
+            ("rotate-size", "100M", |c| c.rotation.size = Some(100 << 20)),
+            ("rotate-every", "24h", |c| {
+                c.rotation.age = Some(Duration::from_secs(86_400));
+            }),
+            ("keep", "3", |c| c.rotation.keep = Some(3)),
             ("quiet", "", |c| c.quiet = true),
             ("framing", "none", |c| c.framing = Framing::None),
             ("replies", "none", |c| c.answers = Answers::None),
@@ -401,6 +444,22 @@ mod tests {
                 "-idle-timeout: expected a time such as 5s or 1.5m (1s to 20d, or 0: never), got '1x'",
             ),
             (["-log", ""], "-log: expected a path, got ''"),
+            (
+                ["-rotate-size", "0"],
+                "-rotate-size: expected a size in bytes such as 4096, 64K or 1M (1 to 1024G), got '0'",
+            ),
+            (
+                ["-rotate-every", "10ms"],
+                "-rotate-every: expected a time such as 500ms, 5s or 1.5m (1s to 365d), got '10ms'",
+            ),
+            (
+                ["-keep", "0"],
+                "-keep: expected a number of files (1 to 1000000), got '0'",
+            ),
+            (
+                ["-keep", "7"],
+                "-keep: nothing is rotated without -rotate-size or -rotate-every",
+            ),
             (
                 ["-allow", "localhost"],
                 "-allow: expected networks such as 192.0.2.0/24,2001:db8::/32, got 'localhost'",

@@ -231,6 +231,7 @@ impl<B: BackEnd> Server<B> {
         let deadlines = [
             self.commits.deadline(),
             self.needs_chores().then_some(self.next_chores),
+            self.back_end_chores(),
             self.listeners
                 .paused_until()
                 .filter(|_| self.clients.have_place()),
@@ -442,6 +443,7 @@ impl<B: BackEnd> Server<B> {
             longest_commit: self.commits.longest,
             errors: self.figures.errors + self.work.unsaid_errors,
             turned_away: self.work.entry.counts.turned_away(),
+            rotations: self.commits.back_end.rotations(),
             ..self.figures.clone()
         }
     }
@@ -459,6 +461,12 @@ impl<B: BackEnd> Server<B> {
         if !paused && self.stop.is_none() {
             self.watch.begin(&self.clients, self.now);
         }
+    }
+
+    /// When the log wants to be looked after; not more often than anything else is.
+    fn back_end_chores(&self) -> Option<Instant> {
+        let due = self.commits.back_end.chores_due()?;
+        Some(due.max(self.next_chores))
     }
 
     fn needs_chores(&self) -> bool {

@@ -137,6 +137,15 @@ pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
     })
 }
 
+/// The time that a record of either format tells: `YYYY-MM-DD hh:mm:ss`, or as RFC 3339 has it; none if the
+/// line does not begin as records do.
+pub fn time(line: &[u8]) -> Option<&[u8]> {
+    match line.strip_prefix(br#"{"time":""#) {
+        Some(rest) => Some(&rest[..memchr::memchr(b'"', rest)?]),
+        None => parse(line).map(|parts| parts.time),
+    }
+}
+
 /// Whether a line is the record of a message.
 pub fn is_of_message(line: &[u8]) -> bool {
     parse(line).is_some_and(|parts| parts.message.is_some())
@@ -397,6 +406,30 @@ mod tests {
             &record[..47],
         ] {
             assert!(!has_head(cut), "{}", String::from_utf8_lossy(cut));
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_record_of_either_format() {
+        for (line, expected) in [
+            (
+                "INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: {\"time\":\"x\"}",
+                Some("2019-02-24 15:10:14"),
+            ),
+            (
+                "WARNING\t| 2019-02-24 15:10:14 --[::1]:4 send: error log: full",
+                Some("2019-02-24 15:10:14"),
+            ),
+            (
+                r#"{"time":"2019-02-24T15:10:14Z","peer""#,
+                Some("2019-02-24T15:10:14Z"),
+            ),
+            (r#"{"time":"2019-02-24T15"#, None),
+            (r#"{"peer":"[::1]:4"}"#, None),
+            ("INFO\t| 2019-02-24 15:10:14 --[::1]:4 rec", None),
+            ("\0\0\0", None),
+        ] {
+            assert_eq!(time(line.as_bytes()), expected.map(str::as_bytes), "{line}");
         }
     }
 

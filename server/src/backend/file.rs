@@ -1,15 +1,21 @@
 //! The log as a file, written in place: a batch is finished when it has been submitted. Says what
 //! people are to know about it.
 
+mod rotating;
+
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
 use crate::diagnostics::Throttle;
+use crate::journal::rotation::Rotation;
 use crate::journal::{CommitError, Journal, Storage};
 use common::units::plural;
+pub use rotating::Limits;
+use rotating::{Outcome, Rotating};
 
 /// The journal as the back end of the loop.
 #[derive(Debug)]
@@ -24,6 +30,9 @@ pub struct LogFile<F: Storage = File> {
     displaced: bool,
     /// The path could not be opened anew; tried again until it can.
     reopen_failed: bool,
+    rotating: Option<Rotating>,
+    /// A sync failed while nobody waited for a commit: the next one says so.
+    unsure: Option<io::Error>,
 }
 
 impl<F: Storage> LogFile<F> {
@@ -37,11 +46,23 @@ impl<F: Storage> LogFile<F> {
             complaint: Throttle::default(),
             displaced: false,
             reopen_failed: false,
+            rotating: None,
+            unsure: None,
         }
+    }
+
+    /// Has the log rotated whenever it reaches one of the `limits`.
+    pub fn rotate_at(&mut self, limits: Limits, rotation: Rotation, now: Instant) {
+        let mut rotating = Rotating::new(rotation, limits);
+        rotating.look_anew(&self.journal, now);
+        self.rotating = Some(rotating);
     }
 
     /// Writes the records of `batch`, and says what is to be said about that.
     fn commit(&mut self, batch: &Batch, now: Instant) -> Verdict {
+        if let Some(error) = self.unsure.take() {
+            return Verdict::Unknown(error);
+        }
         let path = self.path.display();
         // Losing the record of a reply in a power cut breaks no promise.
         let durable = batch.messages() > 0;
@@ -62,6 +83,32 @@ impl<F: Storage> LogFile<F> {
                 Verdict::Refused(error)
             }
             Err(CommitError::Unknown(error)) => Verdict::Unknown(error),
+        }
+    }
+
+    /// Rotates the log if it is time, now that it ends with a whole batch. An error is one of a sync.
+    fn rotate_if_due(&mut self, now: Instant) -> io::Result<()> {
+        let is_due = |rotating: &Rotating| rotating.is_due(now);
+        if !self.rotating.as_ref().is_some_and(is_due) {
+            return Ok(());
+        }
+        // What has the name by now may be somebody else's.
+        self.check_path();
+        let Some(rotating) = self.rotating.as_mut().filter(|_| !self.displaced) else {
+            return Ok(());
+        };
+        // Somebody may have emptied it.
+        rotating.look(&self.journal, 0, now);
+        if !is_due(rotating) {
+            return Ok(());
+        }
+        match rotating.rotate(&mut self.journal, &self.path, now) {
+            Outcome::GoesOn => Ok(()),
+            Outcome::Unopened => {
+                (self.displaced, self.reopen_failed) = (true, true);
+                Ok(())
+            }
+            Outcome::Unknown(error) => Err(error),
         }
     }
 
@@ -89,7 +136,13 @@ impl<F: Storage> BackEnd for LogFile<F> {
 
     fn submit(&mut self, batch: Batch, now: Instant) {
         debug_assert!(self.has_room());
-        let verdict = self.commit(&batch, now);
+        let mut verdict = self.commit(&batch, now);
+        if let (Verdict::Kept, Some(rotating)) = (&verdict, &mut self.rotating) {
+            rotating.look(&self.journal, batch.records().len() as u64, now);
+            if let Err(error) = self.rotate_if_due(now) {
+                verdict = Verdict::Unknown(error);
+            }
+        }
         self.finished = Some(Finished { batch, verdict });
     }
 
@@ -97,13 +150,16 @@ impl<F: Storage> BackEnd for LogFile<F> {
         self.finished.take()
     }
 
-    fn reopen(&mut self, _: Instant) {
+    fn reopen(&mut self, now: Instant) {
         let path = self.path.display();
         let again = self.reopen_failed;
         match self.journal.reopen(&self.path) {
             Ok(damage) => {
                 self.displaced = false;
                 self.reopen_failed = false;
+                if let Some(rotating) = &mut self.rotating {
+                    rotating.look_anew(&self.journal, now);
+                }
                 if !damage.is_none() {
                     log::warn!("{path}: {damage}");
                 }
@@ -135,9 +191,21 @@ impl<F: Storage> BackEnd for LogFile<F> {
         if self.reopen_failed {
             self.reopen(now);
         }
+        if let Err(error) = self.rotate_if_due(now) {
+            self.unsure = Some(error);
+        }
     }
 
     fn needs_chores(&self) -> bool {
         self.reopen_failed
+    }
+
+    fn chores_due(&self) -> Option<Instant> {
+        let rotating = self.rotating.as_ref().filter(|_| !self.displaced);
+        rotating.and_then(Rotating::due)
+    }
+
+    fn rotations(&self) -> u64 {
+        self.rotating.as_ref().map_or(0, |rotating| rotating.count)
     }
 }

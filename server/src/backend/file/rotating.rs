@@ -1,0 +1,194 @@
+//! When the log is rotated, and what people are told about it.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::units::plural;
+use time::OffsetDateTime;
+
+use crate::diagnostics::Throttle;
+use crate::journal::rotation::{Rotated, Rotation, RotationError};
+use crate::journal::{Journal, Storage};
+
+/// After an attempt that failed, the next one comes so much later.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often it is said that it fails.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// When a log is rotated, and how many pieces are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// When it has so many bytes.
+    pub size: Option<u64>,
+    /// When its first record is so old.
+    pub age: Option<Duration>,
+    /// All, if it is none.
+    pub keep: Option<usize>,
+}
+
+impl Limits {
+    /// Whether a log is rotated at all.
+    pub fn rotates(&self) -> bool {
+        self.size.is_some() || self.age.is_some()
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The journal goes on in a new log; or, since that is not possible now, in the present one.
+    GoesOn,
+    /// It goes on in what is a piece by now, until the log can be opened by its name again.
+    Unopened,
+    /// Nobody knows what is on the disk.
+    Unknown(io::Error),
+}
+
+/// Knows when the log has to be rotated.
+#[derive(Debug)]
+pub(super) struct Rotating {
+    rotation: Rotation,
+    limits: Limits,
+    /// Since when it has been as long as it may be.
+    full_since: Option<Instant>,
+    /// When its first record is too old.
+    too_old_at: Option<Instant>,
+    /// The last attempt failed, and the next one has to wait until then.
+    retry_at: Option<Instant>,
+    complaint: Throttle,
+    /// Rotations since the start.
+    pub(super) count: u64,
+}
+
+impl Rotating {
+    pub(super) fn new(rotation: Rotation, limits: Limits) -> Self {
+        debug_assert!(limits.rotates());
+        Self {
+            rotation,
+            limits,
+            full_since: None,
+            too_old_at: None,
+            retry_at: None,
+            complaint: Throttle::new(COMPLAINT),
+            count: 0,
+        }
+    }
+
+    /// When the log is to be rotated, as far as that can be told now. An empty one never is.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = [self.full_since, self.too_old_at]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(self.retry_at.map_or(due, |retry_at| due.max(retry_at)))
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| now >= due)
+    }
+
+    /// Looks at a log that was just opened.
+    pub(super) fn look_anew<F: Storage>(&mut self, journal: &Journal<F>, now: Instant) {
+        (self.full_since, self.too_old_at, self.retry_at) = (None, None, None);
+        self.look(journal, 0, now);
+    }
+
+    /// Looks at the log, which has just grown by so many bytes, or may have been cut by somebody else.
+    pub(super) fn look<F: Storage>(&mut self, journal: &Journal<F>, grown_by: u64, now: Instant) {
+        // Without its length there is no telling; the next commit brings another look.
+        let Ok(length) = journal.length() else {
+            return;
+        };
+        let is_full = self.limits.size.is_some_and(|size| length >= size);
+        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
+        // Nothing was before what has come now.
+        if length <= grown_by {
+            self.too_old_at = None;
+        }
+        if let (Some(age), None, true) = (self.limits.age, self.too_old_at, length > 0) {
+            self.too_old_at = Some(now + age.saturating_sub(self.age_of(journal)));
+        }
+    }
+
+    /// How long ago the first record of the log was written.
+    fn age_of<F: Storage>(&self, journal: &Journal<F>) -> Duration {
+        let begun = self.rotation.begun(journal).ok().flatten();
+        let age = begun.map(|begun| OffsetDateTime::now_utc() - begun);
+        // What comes from the future, by a clock that was set back, is as good as new.
+        age.and_then(|age| age.try_into().ok()).unwrap_or_default()
+    }
+
+    /// Rotates the log, called `path`, and says so; or says once a minute why it does not.
+    pub(super) fn rotate<F: Storage>(
+        &mut self,
+        journal: &mut Journal<F>,
+        path: &Path,
+        now: Instant,
+    ) -> Outcome {
+        let log = path.display();
+        match self.rotation.rotate(journal) {
+            Ok(rotated) => {
+                self.count += 1;
+                let failed_before = self.retry_at.is_some();
+                self.look_anew(journal, now);
+                tell(path, &rotated, failed_before);
+                self.delete_old(path, now);
+                Outcome::GoesOn
+            }
+            Err(RotationError::Refused(error)) => {
+                self.retry_at = Some(now + RETRY);
+                if let Some(ending) = self.complaint.pass(now) {
+                    log::error!("cannot rotate {log}: {error}; records go on into it{ending}");
+                }
+                Outcome::GoesOn
+            }
+            Err(RotationError::Unopened(piece, error)) => {
+                self.count += 1;
+                let piece = piece.display();
+                log::error!(
+                    "cannot begin a new {log}: {error}; records go on into {piece}, and the new log is \
+                     tried again every second"
+                );
+                Outcome::Unopened
+            }
+            Err(RotationError::Unknown(error)) => Outcome::Unknown(error),
+        }
+    }
+
+    fn delete_old(&mut self, path: &Path, now: Instant) {
+        let Some(keep) = self.limits.keep else {
+            return;
+        };
+        let log = path.display();
+        match self.rotation.delete_old(keep) {
+            Ok(0) => {}
+            Ok(deleted) => {
+                let pieces = plural(deleted, "piece");
+                log::info!("{log}: deleted {pieces}, -keep {keep} keeps the others");
+            }
+            Err(error) => {
+                if let Some(ending) = self.complaint.pass(now) {
+                    log::error!(
+                        "{log}: cannot delete old pieces: {error}; tried again at the next rotation{ending}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn tell(path: &Path, rotated: &Rotated, failed_before: bool) {
+    let (log, piece) = (path.display(), rotated.piece.display());
+    let bytes = plural(rotated.length, "byte");
+    let level = if failed_before {
+        log::Level::Warn
+    } else {
+        log::Level::Info
+    };
+    log::log!(level, "{log}: rotated, {bytes} are in {piece} now");
+    if !rotated.damage.is_none() {
+        log::warn!("{log}: {}", rotated.damage);
+    }
+}
