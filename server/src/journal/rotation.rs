@@ -475,8 +475,7 @@ mod tests {
             "logging-20261125T023512Z-000001.log"
         );
         // Longer than anybody looks.
-        let long = record("2026-11-25 03:35:13", &"x".repeat(100_000));
-        log.write(&long);
+        log.write(&record("2026-11-25 03:35:13", &"x".repeat(100_000)));
         let begun = log.rotation.begun(&log.journal).unwrap().unwrap();
         assert_eq!(time_in_name(begun), "20261125T033513Z");
         log.rotate().unwrap();

@@ -1,0 +1,788 @@
+//! The log is rotated, under load and against every resistance.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::pieces::Pieces;
+use rustix::process::Signal;
+use support::numbered::{Account, Load, verify};
+use support::{Client, Server, binary, can, received_from, script, wait_until};
+
+/// The pieces of the log in this folder, the oldest first.
+fn pieces(folder: &Path) -> Vec<PathBuf> {
+    let pieces = Pieces::of(&folder.join("logging.log")).unwrap();
+    pieces
+        .find()
+        .unwrap()
+        .into_iter()
+        .map(|piece| piece.path)
+        .collect()
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+/// The numbers in the names of the pieces.
+fn numbers(folder: &Path) -> Vec<u64> {
+    let pieces = Pieces::of(&folder.join("logging.log")).unwrap();
+    pieces
+        .find()
+        .unwrap()
+        .into_iter()
+        .map(|piece| piece.number)
+        .collect()
+}
+
+/// Everything that was logged, in order; every file of it ends with a whole record. The server may be rotating, since
+/// the records of its last replies come after these.
+fn whole_log(folder: &Path) -> String {
+    wait_until("a moment without a rotation", || {
+        let before = pieces(folder);
+        // Where no file can be made, there may be no log, but for its pieces.
+        let log = Some(folder.join("logging.log")).filter(|log| log.exists());
+        let files = before.iter().chain(&log);
+        let texts: Vec<_> = files
+            .map(|file| fs::read_to_string(file).ok())
+            .collect::<Option<_>>()?;
+        let is_whole = |text: &String| text.is_empty() || text.ends_with('\n');
+        assert!(texts.iter().all(is_whole), "each ends with a whole record");
+        (pieces(folder) == before).then(|| texts.concat())
+    })
+}
+
+/// Every message is there once, in order, whatever file it is in.
+fn check(accounts: &[Account], folder: &Path) {
+    let mut log = whole_log(folder);
+    if log.starts_with('{') {
+        log = log.lines().map(message_of_json).collect();
+    }
+    let verdict = verify(accounts, log.as_bytes()).unwrap();
+    assert!(verdict.is_good() && verdict.torn == 0, "{verdict:?}");
+    assert!(verdict.acknowledged > 0, "{verdict:?}");
+}
+
+/// A server that tells of each rotation.
+fn telling(options: &[&str]) -> Command {
+    let mut command = binary();
+    command.args(["-quiet", "-port", "0"]).args(options);
+    command.env("RUST_LOG", "server::backend=info");
+    command
+}
+
+/// What a record in JSON is in the original format, as far as it matters here.
+fn message_of_json(record: &str) -> String {
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    format!(" recieved: {}\n", record["message"].as_str().unwrap())
+}
+
+fn wait_for_pieces(server: &Server, count: usize) {
+    wait_until("pieces", || {
+        (pieces(server.folder()).len() >= count).then_some(())
+    });
+}
+
+/// Asks until there are so many pieces.
+fn ask_for_pieces(server: &Server, client: &mut Client, count: usize) -> usize {
+    let mut asked = 0;
+    while pieces(server.folder()).len() < count {
+        assert_eq!(client.ask(&format!("message {asked}")), "ok");
+        asked += 1;
+        assert!(asked < 100_000, "no rotation");
+    }
+    asked
+}
+
+#[test]
+fn under_load_nothing_is_lost_or_repeated_or_split() {
+    const SIZE: u64 = 100 << 10;
+    for options in [
+        &["-utc"][..],
+        &["-utc", "-sync"],
+        &["-utc", "-format", "json"],
+    ] {
+        let options = [options, &["-rotate-size", "100K"]].concat();
+        let mut server = Server::start_command(tempfile::tempdir().unwrap(), telling(&options));
+        let load = Load::start(server.address(), 20, 16).unwrap();
+        wait_for_pieces(&server, 20);
+        let accounts = load.finish().unwrap();
+        let rotations = server.figures();
+        let folder = server.folder().to_owned();
+        let found = pieces(&folder);
+        let expected: Vec<_> = (1..=found.len() as u64).collect();
+        assert_eq!(numbers(&folder), expected, "none is left out");
+        let in_order: Vec<_> = found.iter().map(|piece| name(piece)).collect();
+        assert!(in_order.is_sorted(), "by name, too: {in_order:?}");
+        assert!(
+            rotations.ends_with(&format!(", {} rotations", found.len())),
+            "{rotations}"
+        );
+        for piece in &found {
+            let text = fs::read_to_string(piece).unwrap();
+            // A batch of 20 clients with 16 messages each, and the records of as many replies.
+            let length = text.len() as u64;
+            assert!((SIZE..SIZE + (64 << 10)).contains(&length), "{length}");
+            let time = common::record::time(text.lines().next().unwrap().as_bytes()).unwrap();
+            let digits = |text: &[u8]| -> String {
+                let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+                digits.take(14).map(|byte| char::from(*byte)).collect()
+            };
+            assert_eq!(digits(&name(piece).as_bytes()[7..]), digits(time));
+        }
+        check(&accounts, &folder);
+        let ended = server.stop();
+        assert!(ended.status.success());
+        assert_eq!(ended.count_said("logging.log: rotated, "), found.len());
+        assert_eq!(ended.said.len(), found.len() + 1, "{:?}", ended.said);
+    }
+}
+
+/// Where a server can be killed: what strace is to inject, so that it is killed in its second rotation.
+const DEATHS: [&str; 11] = [
+    "-P .logging.log.number -e inject=openat:signal=KILL:when=3",
+    "-e inject=pwrite64:signal=KILL:when=2",
+    "-e inject=fsync:signal=KILL:when=6",
+    "-e inject=rename,renameat2:signal=KILL:when=2",
+    "-P logging.log -e inject=openat:signal=KILL:when=3",
+    "-e inject=flock:signal=KILL:when=3",
+    "-e inject=fchmod:signal=KILL:when=2",
+    "-e inject=fsync:signal=KILL:when=7",
+    "-e inject=fsync:signal=KILL:when=8",
+    "-e inject=fdatasync:signal=KILL:when=50",
+    "-P logging.log -e inject=write:signal=KILL:when=60",
+];
+
+#[test]
+fn killed_between_any_two_steps_it_loses_and_repeats_nothing() {
+    if !can("strace", "strace -D -o /dev/null true") {
+        return;
+    }
+    let mut folder = tempfile::tempdir().unwrap();
+    let mut accounts = Vec::new();
+    let mut lost_numbers = 0;
+    for death in DEATHS {
+        let before = numbers(folder.path());
+        let command = script(&format!(
+            "exec strace -D -f -o /dev/null {death} $SERVER -port 0 -quiet -append -sync -rotate-size 20K"
+        ));
+        let server = Server::start_command(folder, command);
+        let load = Load::start(server.address(), 10, 16).unwrap();
+        accounts.extend(load.wait().unwrap());
+        let ended = server.wait();
+        assert_eq!(ended.status.code(), None, "killed: {death}");
+        folder = ended.into_folder();
+        let after = numbers(folder.path());
+        assert!(
+            after.len() > before.len(),
+            "in the second rotation: {death}"
+        );
+        assert!(after.starts_with(&before), "{after:?}");
+        for piece in pieces(folder.path()) {
+            let piece = piece.metadata().unwrap();
+            let taken = piece.blocks() * 512;
+            assert!(
+                taken < piece.len() + (64 << 10),
+                "no space is left reserved"
+            );
+        }
+    }
+    let server = Server::start_in(folder, &["-append", "-rotate-size", "20K"]);
+    let mut client = server.connect();
+    let before = pieces(server.folder()).len();
+    ask_for_pieces(&server, &mut client, before + 1);
+    let found = numbers(server.folder());
+    let unique: BTreeSet<_> = found.iter().collect();
+    assert_eq!(
+        unique.len(),
+        found.len(),
+        "no number is given twice: {found:?}"
+    );
+    lost_numbers += found.last().unwrap() - found.len() as u64;
+    assert!(
+        (1..=DEATHS.len() as u64).contains(&lost_numbers),
+        "killed with a number that was given and not used: {found:?}"
+    );
+    check(&accounts, server.folder());
+}
+
+/// What is killed while it deletes has the new log already, and deletes the rest at the next rotation.
+#[test]
+fn old_pieces_go_only_after_the_new_log_is_there() {
+    if !can("strace", "strace -D -o /dev/null true") {
+        return;
+    }
+    let options = "-port 0 -quiet -append -rotate-size 20K -keep 2";
+    let command = script(&format!(
+        "exec strace -D -f -o /dev/null -e inject=unlink,unlinkat:signal=KILL:when=3 $SERVER {options}"
+    ));
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let load = Load::start(server.address(), 10, 16).unwrap();
+    load.wait().unwrap();
+    let folder = server.wait().into_folder();
+    assert_eq!(numbers(folder.path()), [3, 4, 5]);
+    assert!(folder.path().join("logging.log").exists());
+    let server = Server::start_in(folder, &["-append", "-rotate-size", "20K", "-keep", "2"]);
+    let mut client = server.connect();
+    wait_until("the next rotation", || {
+        assert_eq!(client.ask("hello"), "ok");
+        (numbers(server.folder()) == [5, 6]).then_some(())
+    });
+}
+
+#[test]
+fn only_so_many_pieces_are_kept_and_only_they_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let others = [
+        "logging-20261125T033512Z-000001.log.gz",
+        "logging-20261125T033512Z-1.log",
+        "logging2-20261125T033512Z-000001.log",
+        "logging.log.1",
+    ];
+    for other in others {
+        fs::write(folder.path().join(other), "not yours").unwrap();
+    }
+    let mut server = Server::start_command(folder, telling(&["-rotate-size", "20K", "-keep", "3"]));
+    let load = Load::start(server.address(), 10, 16).unwrap();
+    wait_until("ten rotations", || {
+        numbers(server.folder())
+            .last()
+            .is_some_and(|last| *last >= 10)
+            .then_some(())
+    });
+    load.finish().unwrap();
+    server.figures();
+    let kept = numbers(server.folder());
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    let last = *kept.last().unwrap();
+    assert_eq!(kept, [last - 2, last - 1, last]);
+    for other in others {
+        let other = server.folder().join(other);
+        assert_eq!(fs::read_to_string(other).unwrap(), "not yours");
+    }
+    let ended = server.stop();
+    let deleted = ended.count_said("logging.log: deleted 1 piece, -keep 3 keeps the others");
+    assert_eq!(deleted as u64, last - 3, "{:?}", ended.said);
+}
+
+#[test]
+fn numbers_go_on_whatever_becomes_of_pieces_and_servers() {
+    let mut folder = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for round in 0..4 {
+        let server = Server::start_in(folder, &["-append", "-rotate-size", "1K"]);
+        let mut client = server.connect();
+        ask_for_pieces(&server, &mut client, 2);
+        let found = numbers(server.folder());
+        assert!(
+            found.starts_with(&[last + 1, last + 2]),
+            "{found:?} after {last}"
+        );
+        let ended = if round % 2 == 0 {
+            server.stop()
+        } else {
+            server.kill()
+        };
+        folder = ended.into_folder();
+        last = *numbers(folder.path()).last().unwrap();
+        for piece in pieces(folder.path()) {
+            fs::remove_file(piece).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_old_log_is_rotated_while_nothing_happens_and_an_empty_one_is_not() {
+    let mut server = Server::start_command(
+        tempfile::tempdir().unwrap(),
+        telling(&["-rotate-every", "1s", "-utc"]),
+    );
+    let mut client = server.connect();
+    for n in 1..=2 {
+        assert_eq!(client.ask(&format!("message {n}")), "ok");
+        server.wait_for_line("logging.log: rotated, ");
+        assert_eq!(numbers(server.folder()).len(), n);
+        assert_eq!(server.log(), "", "the notice comes after it is begun");
+    }
+    // Nothing but the chores has woken it meanwhile.
+    let figures = server.figures();
+    let (_, turns) = figures.split_once(" s, ").unwrap();
+    let turns: u64 = turns.split(' ').next().unwrap().parse().unwrap();
+    assert!(turns < 100, "{figures}");
+    let all = whole_log(server.folder());
+    assert_eq!(
+        received_from(&all, &client.name()),
+        ["message 1", "message 2"]
+    );
+}
+
+/// The age of a log is that of its first record, also of one that a former server has written.
+#[test]
+fn an_old_log_that_is_appended_to_keeps_its_age() {
+    let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
+    for options in [["-rotate-every", "365d"], ["-rotate-size", "10"]] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("logging.log"), record).unwrap();
+        let mut command = binary();
+        command
+            .args(["-quiet", "-port", "0", "-append"])
+            .args(options);
+        // So that no zone of this machine matters.
+        command.env("TZ", "UTC0");
+        let server = Server::start_command(folder, command);
+        wait_for_pieces(&server, 1);
+        let piece = &pieces(server.folder())[0];
+        assert_eq!(name(piece), "logging-20190224T151014Z-000001.log");
+        assert_eq!(fs::read_to_string(piece).unwrap(), record);
+        assert_eq!(whole_log(server.folder()), record);
+    }
+}
+
+#[test]
+fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_piece() {
+    let server = Server::start(&["-rotate-size", "1K"]);
+    let mut client = server.connect();
+    ask_for_pieces(&server, &mut client, 2);
+    assert_eq!(client.ask("the last"), "ok");
+    let folder = server.stop().into_folder();
+    let (before, log) = (
+        pieces(folder.path()),
+        fs::read(folder.path().join("logging.log")),
+    );
+    assert!(!log.as_ref().unwrap().is_empty());
+    let server = Server::start_in(folder, &["-append", "-rotate-size", "100K"]);
+    assert_eq!(fs::read(server.log_path()).unwrap(), log.unwrap());
+    let contents: Vec<_> = before
+        .iter()
+        .map(|piece| fs::read(piece).unwrap())
+        .collect();
+    let mut server = Server::start_in(server.stop().into_folder(), &["-rotate-size", "100K"]);
+    assert_eq!(server.log(), "");
+    assert!(
+        server.try_line("emptied logging.log: ").is_none(),
+        "said before it listens"
+    );
+    let after = pieces(server.folder());
+    assert_eq!(after, before);
+    assert!(
+        after
+            .iter()
+            .zip(contents)
+            .all(|(piece, content)| fs::read(piece).unwrap() == content)
+    );
+}
+
+/// The lock, and SIGHUP, are those of the log of now.
+#[test]
+fn the_new_log_is_locked_and_can_be_renamed_by_others() {
+    let mut server = Server::start(&["-rotate-size", "1K"]);
+    let mut client = server.connect();
+    let mut asked = ask_for_pieces(&server, &mut client, 1);
+    let mut second = binary();
+    second
+        .args(["-port", "0", "-append"])
+        .current_dir(server.folder());
+    let second = second.output().unwrap();
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("another server is writing it"), "{said}");
+    // By somebody else: what has the name then is not renamed, however old the open one is.
+    let aside = server.folder().join("aside");
+    fs::rename(server.log_path(), &aside).unwrap();
+    for _ in 0..50 {
+        assert_eq!(client.ask("aside"), "ok");
+    }
+    server.wait_for_line("logging.log was moved or deleted");
+    assert_eq!(numbers(server.folder()).len(), 1);
+    server.signal(Signal::HUP);
+    wait_until("the new log", || server.log_path().exists().then_some(()));
+    asked += ask_for_pieces(&server, &mut client, 2);
+    let all = whole_log(server.folder()) + &fs::read_to_string(aside).unwrap();
+    assert_eq!(received_from(&all, &client.name()).len(), asked + 50);
+    assert_eq!(numbers(server.folder()), [1, 2]);
+}
+
+/// A server whose system calls strace tells of in the file `trace`, and changes as told by `fault`.
+fn start_traced(fault: &str, options: &str) -> Option<Server> {
+    if !can("strace", "strace -D -o /dev/null true") {
+        return None;
+    }
+    let command = script(&format!(
+        "exec strace -D -f -y -o trace {fault} $SERVER -port 0 -quiet {options}"
+    ));
+    Some(Server::start_command(tempfile::tempdir().unwrap(), command))
+}
+
+fn trace(folder: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(folder.join("trace")).unwrap()).into_owned()
+}
+
+#[test]
+fn what_cannot_be_renamed_goes_on_and_is_said_once_a_minute() {
+    let fault = "-e trace=rename -e inject=rename:error=EACCES:when=1..3";
+    let Some(mut server) = start_traced(fault, "-rotate-size 20K") else {
+        return;
+    };
+    let load = Load::start(server.address(), 10, 16).unwrap();
+    let said = server.wait_for_line("cannot rotate logging.log");
+    assert!(
+        said.ends_with("Permission denied (os error 13); records go on into it"),
+        "{said}"
+    );
+    let said = server.wait_for_line("logging.log: rotated, ");
+    assert!(said.starts_with("WARNING\t| "), "it can again: {said}");
+    assert!(
+        trace(server.folder()).matches("EACCES").count() == 3,
+        "a second apart"
+    );
+    let accounts = load.finish().unwrap();
+    let found = numbers(server.folder());
+    assert_eq!(found[0], 1, "the number is used when it can be");
+    check(&accounts, server.folder());
+    let ended = server.stop();
+    assert_eq!(
+        ended.count_said("cannot rotate"),
+        0,
+        "said once: {:?}",
+        ended.said
+    );
+    assert_eq!(ended.count_said("not kept"), 0, "{:?}", ended.said);
+}
+
+/// A folder in which nothing may be made any more.
+#[test]
+fn a_folder_that_became_read_only_keeps_its_log() {
+    let as_nobody = if rustix::process::geteuid().is_root() {
+        "setpriv --reuid 65534 --regid 65534 --clear-groups"
+    } else {
+        ""
+    };
+    if !can(
+        "running as nobody",
+        &format!("{as_nobody} $SERVER -version"),
+    ) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let set = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    let path = folder.path().to_owned();
+    let set_later = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o777);
+    let options = "-port 0 -quiet -append -rotate-size 4K";
+    let command = script(&format!("exec {as_nobody} $SERVER {options}"));
+    let mut server = Server::start_command(folder, command);
+    let mut client = server.connect();
+    let mut asked = ask_for_pieces(&server, &mut client, 1);
+    set_later(0o555);
+    for _ in 0..100 {
+        assert_eq!(client.ask("kept all the same"), "ok");
+        asked += 1;
+    }
+    server.wait_for_line("cannot rotate logging.log: Permission denied (os error 13)");
+    assert_eq!(numbers(server.folder()).len(), 1);
+    // Whoever starts it so learns at once that it cannot work.
+    let mut second = script(&format!("exec {as_nobody} $SERVER {options}"));
+    let second = second.current_dir(server.folder()).output().unwrap();
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(
+        said,
+        "server: cannot rotate the log logging.log: .: Permission denied (os error 13); choose another -log, or \
+         leave -rotate-size and -rotate-every out\n"
+    );
+    set_later(0o777);
+    server.wait_for_line("logging.log: rotated, ");
+    let all = whole_log(server.folder());
+    assert_eq!(received_from(&all, &client.name()).len(), asked);
+    assert_eq!(numbers(server.folder()), [1, 2]);
+}
+
+/// Both files and their folder are on the disk before anybody is told `ok`.
+#[test]
+fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
+    let calls = "-e trace=write,writev,sendto,sendmsg,rename,fsync,fdatasync";
+    let Some(server) = start_traced(calls, "-sync -rotate-size 4K") else {
+        return;
+    };
+    let folder = server.folder().canonicalize().unwrap();
+    let mut client = server.connect();
+    ask_for_pieces(&server, &mut client, 8);
+    let folder_of_test = server.stop().into_folder();
+    let trace = trace(folder_of_test.path());
+    let calls: Vec<_> = trace.lines().collect();
+    let (log, folder) = (folder.join("logging.log"), folder.display());
+    let (log, mut rotations) = (log.display(), 0);
+    for (at, _) in calls
+        .iter()
+        .enumerate()
+        .filter(|(_, call)| call.contains(" rename("))
+    {
+        rotations += 1;
+        let (before, after) = calls.split_at(at);
+        let last_write = before
+            .iter()
+            .rposition(|call| call.contains(&format!("<{log}>, \"INFO")));
+        let old_synced = before
+            .iter()
+            .rposition(|call| call.contains("fdatasync(") && call.contains(&format!("<{log}>")));
+        assert!(old_synced > last_write, "the old log");
+        let answered = after.iter().position(|call| call.contains("\"ok\\n\""));
+        let until = &after[..answered.unwrap_or(after.len())];
+        let synced = |what: &str| {
+            let sync = format!("<{what}>)");
+            until
+                .iter()
+                .any(|call| call.contains("fsync(") && call.contains(&sync))
+        };
+        assert!(synced(&log.to_string()), "the new log: {until:#?}");
+        assert!(synced(&folder.to_string()), "the folder: {until:#?}");
+    }
+    assert!(rotations >= 8, "{trace}");
+}
+
+/// After a sync that failed nobody knows what is on the disk.
+#[test]
+fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
+    // At the start the log and its folder are synced, in a rotation the number, the new log, and the folder.
+    for sync in [4, 5] {
+        let fault = format!("-e trace=fsync -e inject=fsync:error=EIO:when={sync}");
+        let Some(server) = start_traced(&fault, "-sync -rotate-size 4K") else {
+            return;
+        };
+        let mut client = server.connect();
+        let mut asked = 0;
+        while pieces(server.folder()).is_empty() {
+            client.send(format!("message {asked}\n"));
+            asked += 1;
+            match client.reply().as_str() {
+                "ok" => assert!(asked < 1000),
+                rest => assert_eq!(rest, "", "closed without another word"),
+            }
+        }
+        let ended = server.wait();
+        assert_eq!(ended.status.code(), Some(1));
+        let said = ended.said.last().unwrap();
+        let expected = "server: cannot sync logging.log: Input/output error (os error 5); ";
+        assert!(said.starts_with(expected), "{:?}", ended.said);
+        // Whether answered or not, nothing has got lost.
+        let all = whole_log(ended.into_folder().path());
+        assert_eq!(received_from(&all, &client.name()).len(), asked);
+    }
+}
+
+/// The same while nobody waits for an answer: the next one learns that none comes any more.
+#[test]
+fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
+    let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=5";
+    let Some(server) = start_traced(fault, "-sync -rotate-every 1s") else {
+        return;
+    };
+    let mut client = server.connect();
+    assert_eq!(client.ask("kept"), "ok");
+    wait_for_pieces(&server, 1);
+    wait_until("the failed sync", || {
+        trace(server.folder()).contains("EIO").then_some(())
+    });
+    client.send("never answered\n");
+    let ended = server.wait();
+    assert_eq!(client.rest(), "");
+    assert_eq!(ended.status.code(), Some(1));
+}
+
+const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
+
+/// A server on a small tmpfs, and that as this process sees it.
+fn start_on_tmpfs(mount: &str, prepare: &str, options: &str) -> Option<(Server, PathBuf)> {
+    if !can("mounting a tmpfs", MOUNT) {
+        return None;
+    }
+    let command = script(&format!(
+        "exec unshare -rm sh -c 'mount -t tmpfs -o {mount} tmpfs . && cd \"$PWD\" && {prepare} &&
+         exec $SERVER -port 0 -quiet {options}'"
+    ));
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let inside = PathBuf::from(format!("/proc/{}/cwd", server.pid()));
+    Some((server, inside))
+}
+
+#[test]
+fn a_disk_that_is_full_while_the_log_is_rotated_costs_no_acknowledged_message() {
+    let ballast = "head -c 500000 /dev/zero >ballast";
+    let Some((server, inside)) = start_on_tmpfs("size=1m", ballast, "-rotate-size 50K") else {
+        return;
+    };
+    let load = Load::start(server.address(), 20, 16).unwrap();
+    wait_until("errors", || (load.errors() > 5_000).then_some(()));
+    let full_at = numbers(&inside).len();
+    assert!(full_at >= 5, "{full_at}");
+    fs::remove_file(inside.join("ballast")).unwrap();
+    wait_until("rotations again", || {
+        (numbers(&inside).len() > full_at + 2).then_some(())
+    });
+    let accounts = load.finish().unwrap();
+    check(&accounts, &inside);
+    let ended = server.stop();
+    assert!(ended.status.success(), "{:?}", ended.said);
+    assert!(ended.said.len() < 100, "no flood: {:?}", ended.said);
+}
+
+/// No file can be made: the log goes on under the piece's name, until there is room for a new one.
+#[test]
+fn a_new_log_that_cannot_be_made_is_made_later() {
+    // The folder, the log, the number's file, and one that is there first.
+    let (mount, first) = ("size=300m,nr_inodes=4", ">ballast");
+    let Some((mut server, inside)) = start_on_tmpfs(mount, first, "-rotate-size 20K -sync") else {
+        return;
+    };
+    let load = Load::start(server.address(), 10, 16).unwrap();
+    let said = server.wait_for_line("cannot begin a new logging.log");
+    let piece = name(&pieces(&inside)[0]).to_owned();
+    let expected = format!(
+        "cannot begin a new logging.log: No space left on device (os error 28); records go on into {piece}, and the \
+         new log is tried again every second"
+    );
+    assert!(said.ends_with(&expected), "{said}");
+    let before = load.acknowledged();
+    wait_until("more", || {
+        (load.acknowledged() > before + 100).then_some(())
+    });
+    assert_eq!(numbers(&inside), [1]);
+    fs::remove_file(inside.join("ballast")).unwrap();
+    server.wait_for_line("logging.log: opened anew");
+    // And for the next one there is no room again.
+    server.wait_for_line("cannot begin a new logging.log");
+    let accounts = load.finish().unwrap();
+    check(&accounts, &inside);
+    let ended = server.stop();
+    assert_eq!(ended.count_said("not kept"), 0, "{:?}", ended.said);
+    assert!(
+        ended.count_said("was moved or deleted") == 0,
+        "{:?}",
+        ended.said
+    );
+}
+
+#[test]
+fn what_cannot_be_rotated_is_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |options: &[&str]| {
+        let mut command = binary();
+        command
+            .args(["-port", "0", "-rotate-size", "1M"])
+            .args(options);
+        let output = command.current_dir(&folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{options:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let made = script("mkfifo fifo").current_dir(&folder).status();
+    assert!(made.unwrap().success());
+    for log in ["fifo", "/dev/null"] {
+        let expected = format!(
+            "server: cannot open the log {log}: it is not a regular file; choose another -log\n"
+        );
+        assert_eq!(run(&["-log", log]), expected);
+    }
+    let long = "x".repeat(250);
+    let expected = format!(
+        "server: cannot rotate the log {long}: File name too long (os error 36); choose another -log, or leave \
+         -rotate-size and -rotate-every out\n"
+    );
+    assert_eq!(run(&["-log", &long]), expected);
+    // What was to be emptied is still there then.
+    let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
+    fs::write(folder.path().join("logging.log"), record).unwrap();
+    fs::write(folder.path().join(".logging.log.number"), "one").unwrap();
+    let said = run(&[]);
+    assert!(
+        said.contains(".logging.log.number should hold the number of the last piece"),
+        "{said}"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.path().join("logging.log")).unwrap(),
+        record
+    );
+}
+
+/// The file that is shipped, with the real logrotate.
+#[test]
+fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
+    const ROTATIONS: usize = 4;
+    let tools = "PATH=$PATH:/usr/sbin; logrotate --version && gzip --version";
+    if !can("logrotate", tools) {
+        return;
+    }
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/logrotate");
+    let shipped = fs::read_to_string(shipped).unwrap();
+    let server = Server::start(&["-append"]);
+    let folder = server.folder().canonicalize().unwrap();
+    assert!(shipped.contains("/var/log/line-log/*.log {"));
+    let config = shipped.replace("/var/log/line-log", folder.to_str().unwrap());
+    let tools = tempfile::tempdir().unwrap();
+    let place = |name: &str, content: &str, mode| {
+        let path = tools.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    place("config", &config, 0o644);
+    // Here is no systemd that knows the server; what it is told to do is done.
+    let systemctl = format!(
+        "#!/bin/sh\necho \"$@\" >>{}/asked\ncase \"$*\" in\n\
+         'is-active --quiet line-log-server.service') ;;\n\
+         'kill --signal=HUP line-log-server.service') kill -HUP {} ;;\n\
+         *) exit 1 ;;\nesac\n",
+        tools.path().display(),
+        server.pid()
+    );
+    place("systemctl", &systemctl, 0o755);
+    let load = Load::start(server.address(), 20, 16).unwrap();
+    for n in 1..=ROTATIONS {
+        let before = load.acknowledged();
+        wait_until("load", || {
+            (load.acknowledged() > before + 2_000).then_some(())
+        });
+        let rotated = Command::new("sh")
+            .args([
+                "-c",
+                "PATH=$TOOLS:$PATH:/usr/sbin; logrotate -f -s $TOOLS/state $TOOLS/config",
+            ])
+            .env("TOOLS", tools.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&rotated.stderr).into_owned();
+        assert!(rotated.status.success() && said.is_empty(), "{n}: {said}");
+        wait_until("the new log", || server.log_path().exists().then_some(()));
+    }
+    let accounts = load.finish().unwrap();
+    let asked = fs::read_to_string(tools.path().join("asked")).unwrap();
+    assert_eq!(
+        asked.matches("kill --signal=HUP").count(),
+        ROTATIONS,
+        "{asked}"
+    );
+    let mut all = String::new();
+    for n in (1..=ROTATIONS).rev() {
+        let plain = folder.join(format!("logging.log.{n}"));
+        if n == 1 {
+            all += &fs::read_to_string(&plain).unwrap();
+            continue;
+        }
+        let packed = folder.join(format!("logging.log.{n}.gz"));
+        let unpacked = Command::new("gzip")
+            .arg("-dc")
+            .arg(packed)
+            .output()
+            .unwrap();
+        assert!(unpacked.status.success(), "{n} is compressed");
+        all += &String::from_utf8(unpacked.stdout).unwrap();
+    }
+    all += &server.log();
+    let verdict = verify(&accounts, all.as_bytes()).unwrap();
+    assert!(
+        verdict.is_good() && verdict.unanswered + verdict.torn == 0,
+        "{verdict:?}"
+    );
+}
