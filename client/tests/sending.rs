@@ -503,6 +503,118 @@ fn a_followed_log_is_read_on_across_its_rotation() {
     assert!(reader.wait().unwrap().success());
 }
 
+/// The pieces of a log, and the log; in the order of a shell.
+fn with_pieces(log: &Path) -> Vec<PathBuf> {
+    let pieces = common::pieces::Pieces::of(log).unwrap().find().unwrap();
+    let pieces = pieces.into_iter().map(|piece| piece.path);
+    pieces.chain([log.to_owned()]).collect()
+}
+
+#[test]
+fn a_log_that_the_server_rotates_is_read_in_any_order() {
+    type Order = fn(&mut [PathBuf]);
+    const ORDERS: [Order; 3] = [<[_]>::sort, <[_]>::reverse, |files| files.rotate_left(7)];
+    for format in ["original", "json"] {
+        let folder = TempDir::new().unwrap();
+        let log = log(&folder);
+        let server = Server::start(&log, 0, &["-rotate-size", "50K", "-format", format]);
+        let mut reader = client(&["read", "-follow"]).arg(&log).spawn().unwrap();
+        let mut shown = BufReader::new(reader.stdout.take().unwrap()).lines();
+        let sent = run(&mut send(server.address, &[]), b"line 0");
+        assert_eq!(sent.status.code(), Some(0));
+        assert_eq!(shown.next().unwrap().unwrap(), "line 0");
+        let input = numbered(20_000);
+        let sent = run(&mut send(server.address, &["-id", "a"]), &input);
+        assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
+        let is_shown = |line: &str| {
+            let untagged = shown.next().unwrap().unwrap();
+            untagged.split_once(' ').unwrap().1 == line
+        };
+        assert!(text(&input).lines().all(is_shown), "across all rotations");
+        kill_process(Pid::from_child(&reader), Signal::INT).unwrap();
+        assert!(end(reader).status.success());
+        drop(server);
+        let expected = [b"line 0\n", input.as_slice()].concat();
+        let mut files = with_pieces(&log);
+        assert!(files.len() > 20, "{files:?}");
+        for order in ORDERS {
+            order(&mut files);
+            let files: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+            let (lines, said, code) = read(&["-strict"], &files);
+            let lines = text(&lines).lines().map(|line| {
+                let tagged = line.strip_prefix('@').and_then(|line| line.split_once(' '));
+                tagged.map_or(line, |(_, untagged)| untagged)
+            });
+            assert!(lines.eq(text(&expected).lines()) && code == 0, "{said}");
+            // Held for no longer than in one log.
+            let (lines, said, code) = read(&["-once", "-strict", "-hold", "1"], &files);
+            assert!(lines == expected && code == 0, "{said}");
+        }
+    }
+}
+
+/// While the server rotates, and by whatever names; what an earlier rotation has left is not read.
+#[test]
+fn a_log_that_the_server_rotates_is_verified() {
+    let folder = TempDir::new().unwrap();
+    let log = log(&folder);
+    let server = Server::start(&log, 0, &["-rotate-size", "50K"]);
+    let port = server.address.port().to_string();
+    let run_file = folder.path().join("run.json");
+    let (run_file, log_name) = (run_file.to_str().unwrap(), log.to_str().unwrap());
+    let load = [
+        "load",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &port,
+        "-connections",
+        "5",
+        "-json",
+    ];
+    let more = [
+        "-messages",
+        "20000",
+        "-pipeline",
+        "16",
+        "-verify",
+        log_name,
+        "-save",
+        run_file,
+    ];
+    for _ in 0..2 {
+        let before = with_pieces(&log).len();
+        let load = end(client(&[&load[..], &more].concat()).spawn().unwrap());
+        assert_eq!(load.status.code(), Some(0), "{load:?}");
+        let json: serde_json::Value = serde_json::from_slice(&load.stdout).unwrap();
+        let found = &json["verification"];
+        assert_eq!(found["records"], 20_000);
+        let read = found["logs"].as_array().unwrap().len();
+        assert!(
+            read > 20 && read <= with_pieces(&log).len() + 1 - before,
+            "{found}"
+        );
+    }
+    drop(server);
+    let mut files = with_pieces(&log);
+    files.reverse();
+    let mut verify = client(&["verify", run_file]);
+    let verified = end(verify.args(&files).spawn().unwrap());
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    let shown = text(&verified.stdout);
+    assert!(
+        shown.contains(&format!(
+            " files, {} to {log_name}",
+            with_pieces(&log)[0].display()
+        )),
+        "{shown}"
+    );
+    // One of them is missing.
+    let mut verify = client(&["verify", run_file]);
+    let verified = end(verify.args(&files[..5]).spawn().unwrap());
+    assert_eq!(verified.status.code(), Some(4), "{verified:?}");
+}
+
 #[test]
 fn a_log_in_json_is_read_and_verified_like_the_other() {
     let folder = TempDir::new().unwrap();

@@ -1,12 +1,11 @@
 //! Reads a server's log and holds it against what the server said.
 
+pub(crate) mod logs;
 pub(crate) mod runfile;
 mod seen;
 
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memchr::memmem::Finder;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::ledger::Ledger;
 use crate::message::pattern::{Pattern, Text, escape};
+use crate::verify::logs::LogFile;
 use crate::verify::seen::Seen;
 use common::record::printable;
 
@@ -66,32 +66,24 @@ pub(crate) struct Sent<'a> {
     pub(crate) ledgers: &'a [Ledger],
 }
 
-/// Verifies a run against its log, which may be in several files, oldest first. None if it was
-/// interrupted.
+/// Verifies a run against the files of its log, in their order. None if it was interrupted.
 pub(crate) fn verify(
     sent: &Sent<'_>,
-    logs: &[PathBuf],
+    logs: Vec<LogFile>,
     interrupt: &AtomicBool,
 ) -> Result<Option<Verification>, String> {
     let mut verifier = Verifier::new(sent);
     for log in logs {
-        let file = open(log);
+        let path = log.path.clone();
+        let file = log.open();
         let read = file.and_then(|mut file| verifier.read(&mut file, interrupt));
-        let whole = read.map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+        let whole = read.map_err(|error| logs::cannot_read(&path, &error))?;
         if !whole {
             return Ok(None);
         }
-        verifier.found.logs.push(log.display().to_string());
+        verifier.found.logs.push(path.display().to_string());
     }
     Ok(Some(verifier.finish()))
-}
-
-/// Opens a log. Only a regular file: it has an end, and opening it does not wait for anybody.
-pub(crate) fn open(log: &Path) -> io::Result<File> {
-    if !fs::metadata(log)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    File::open(log)
 }
 
 struct Verifier<'a> {

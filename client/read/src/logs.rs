@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::pieces::by_log;
 use mio::{Events, Poll, Token};
 use send::follow::{Follow, Watch};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -38,10 +39,8 @@ pub(crate) enum Step {
 }
 
 pub(crate) enum Logs {
-    /// One after another; and those that end within a line.
-    Files(VecDeque<PathBuf>, Vec<String>),
-    /// Several at the same time, by the times of their records.
-    Merged(Vec<Lines>),
+    /// At the same time, if there are several, by the times of their records.
+    Chains(Vec<Chain>),
     Followed(Box<Followed>),
 }
 
@@ -54,7 +53,15 @@ pub(crate) struct Followed {
     path: PathBuf,
 }
 
-/// The lines of one log.
+/// The lines of files that are read one after another: the pieces of one log, for example.
+pub(crate) struct Chain {
+    files: VecDeque<PathBuf>,
+    lines: Option<Lines>,
+    /// Files that end within a line.
+    torn: Vec<String>,
+}
+
+/// The lines of one file.
 pub(crate) struct Lines {
     input: Box<dyn Read>,
     name: String,
@@ -72,55 +79,38 @@ impl Logs {
             let path = options.files[0].clone();
             return Followed::open(path).map(|followed| Self::Followed(Box::new(followed)));
         }
-        if options.once && options.files.len() > 1 {
-            // A sender's lines may be in any of them: by their times they come in order.
-            let lines = options.files.iter().map(|path| Lines::open(path));
-            return Ok(Self::Merged(lines.collect::<Result<_, _>>()?));
-        }
-        let files = options.files.iter().cloned().collect();
-        Ok(Self::Files(files, Vec::new()))
+        let logs = by_log(&options.files);
+        // A sender's lines may be in any of them: by their times they come in order.
+        let chains = if options.once {
+            logs.into_iter().map(Chain::open).collect()
+        } else {
+            Chain::open(logs.into_iter().flatten()).map(|all| vec![all])
+        };
+        chains.map(Self::Chains)
     }
 
     /// Reads on, and lends each line to `take`.
-    pub(crate) fn next(&mut self, mut take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
+    pub(crate) fn next(&mut self, take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
         match self {
-            Self::Files(files, torn) => {
-                let Some(path) = files.pop_front() else {
-                    return Ok(Step::End);
-                };
-                let mut lines = Lines::open(&path)?;
-                while let Some(line) = lines.next()? {
-                    if take(line)?.is_break() {
-                        return Ok(Step::End);
-                    }
-                }
-                if lines.torn {
-                    torn.push(lines.name);
-                }
-                Ok(Step::More)
-            }
-            Self::Merged(logs) => merge(logs, take),
+            Self::Chains(logs) => merge(logs, take),
             Self::Followed(followed) => followed.next(take),
         }
     }
 
-    /// The logs that end within a line.
-    pub(crate) fn torn(&self) -> Vec<String> {
-        match self {
-            Self::Files(_, torn) => torn.clone(),
-            Self::Merged(logs) => {
-                let torn = logs.iter().filter(|log| log.torn);
-                torn.map(|log| log.name.clone()).collect()
-            }
-            Self::Followed(_) => Vec::new(),
-        }
+    /// The files that end within a line.
+    pub(crate) fn torn(&self) -> impl Iterator<Item = &String> {
+        let chains = match self {
+            Self::Chains(chains) => chains.as_slice(),
+            Self::Followed(_) => &[],
+        };
+        chains.iter().flat_map(|chain| &chain.torn)
     }
 
     /// What is to be told of a followed log.
     pub(crate) fn notices(&mut self) -> Vec<String> {
         match self {
             Self::Followed(followed) => followed.follow.notices(),
-            _ => Vec::new(),
+            Self::Chains(_) => Vec::new(),
         }
     }
 
@@ -174,14 +164,22 @@ impl Followed {
 }
 
 /// All lines of all logs, the one with the earliest time first.
-fn merge(logs: &mut [Lines], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
+fn merge(logs: &mut [Chain], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
+    if let [log] = logs {
+        while let Some(line) = log.next()? {
+            if take(line)?.is_break() {
+                break;
+            }
+        }
+        return Ok(Step::End);
+    }
     loop {
-        let mut earliest: Option<(String, usize)> = None;
+        let mut earliest: Option<(Vec<u8>, usize)> = None;
         for (at, log) in logs.iter_mut().enumerate() {
             if let Some(line) = log.peek()? {
                 let time = time_of(line);
-                if earliest.as_ref().is_none_or(|(least, _)| time < *least) {
-                    earliest = Some((time, at));
+                if earliest.as_ref().is_none_or(|(least, _)| *time < **least) {
+                    earliest = Some((time.to_vec(), at));
                 }
             }
         }
@@ -190,7 +188,7 @@ fn merge(logs: &mut [Lines], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Ste
         };
         // As long as its lines have this time, no other log has to be asked.
         while let Some(line) = logs[at].peek()? {
-            if time_of(line) > time {
+            if *time_of(line) > *time {
                 break;
             }
             if let Some(line) = logs[at].next()?
@@ -204,19 +202,51 @@ fn merge(logs: &mut [Lines], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Ste
 
 /// The time of a record, as text that compares as times do within one format; of other lines, the
 /// earliest.
-fn time_of(line: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Time {
-        time: String,
+fn time_of(line: &[u8]) -> &[u8] {
+    common::record::time(line).unwrap_or_default()
+}
+
+impl Chain {
+    fn open(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, String> {
+        let mut chain = Self {
+            files: files.into_iter().collect(),
+            lines: None,
+            torn: Vec::new(),
+        };
+        // What is not there is said before anything is shown.
+        chain.has_next()?;
+        Ok(chain)
     }
-    if line.first() == Some(&b'{') {
-        let time = serde_json::from_slice::<Time>(line).ok();
-        return time.map_or(String::new(), |time| time.time);
+
+    /// Whether there is another line, in whichever file.
+    fn has_next(&mut self) -> Result<bool, String> {
+        loop {
+            if let Some(lines) = &mut self.lines {
+                if lines.find()?.is_some() {
+                    return Ok(true);
+                }
+                if lines.torn {
+                    self.torn.push(std::mem::take(&mut lines.name));
+                }
+            }
+            let next = self.files.pop_front();
+            self.lines = next.map(|path| Lines::open(&path)).transpose()?;
+            if self.lines.is_none() {
+                return Ok(false);
+            }
+        }
     }
-    let parts = common::record::parse(line);
-    parts.map_or(String::new(), |parts| {
-        String::from_utf8_lossy(parts.time).into_owned()
-    })
+
+    /// The next line, which stays the next.
+    fn peek(&mut self) -> Result<Option<&[u8]>, String> {
+        self.has_next()?;
+        self.lines.as_mut().map_or(Ok(None), Lines::peek)
+    }
+
+    fn next(&mut self) -> Result<Option<&[u8]>, String> {
+        self.has_next()?;
+        self.lines.as_mut().map_or(Ok(None), Lines::next)
+    }
 }
 
 impl Lines {

@@ -11,7 +11,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
     name: "client read",
     usage: "[options] [FILE...]",
     about: "Prints the messages in logs of the server: the exact bytes of each, and an LF. Several files \
-            are read in their order, the pieces of a rotated log oldest first; '-' is standard input.",
+            are read in their order, but those of a log that the server has rotated in the log's order; \
+            '-' is standard input.",
     commands: &[],
     options: &[
         Opt {
@@ -138,6 +139,10 @@ pub(crate) const COMMAND: Command<Options> = Command {
         (
             "client read -since 10m -with-peer logging.log",
             "what came in the last ten minutes, and from whom",
+        ),
+        (
+            "client read logging*.log",
+            "all that a server has kept that rotates its log",
         ),
         (
             "client read -once a/logging.log b/logging.log > lines",

@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use common::pieces::Pieces;
+
 use crate::state::{Head, Place};
 
 /// Read at once, in bytes.
@@ -17,6 +19,9 @@ const INPUT: usize = 64 << 10;
 /// A file that was renamed is read until nothing has come for so long: whoever writes it may not know
 /// yet that there is a new one.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// How often a folder is looked through again whose files are being renamed.
+const LOOKS: u32 = 100;
 
 /// What programs that rotate logs compress them to.
 const COMPRESSED: [&[u8]; 6] = [b".gz", b".xz", b".bz2", b".zst", b".lz4", b".zip"];
@@ -211,21 +216,45 @@ impl Follow {
         Ok(None)
     }
 
-    /// The files whose names begin with that of the file, in the order in which they were made; it comes
-    /// last. Opened: they may be renamed again. Compressed ones are copies.
+    /// The files whose names begin with that of the file, or that are pieces of it as `server` rotates its log, in the
+    /// order in which they were made; it comes last. Opened: they may be renamed again. Compressed ones are copies.
     fn relatives(&self) -> io::Result<Vec<File>> {
+        let identities = |files: &[File]| -> io::Result<Vec<_>> {
+            let metadata = files.iter().map(File::metadata);
+            metadata
+                .map(|of| of.map(|of| (of.dev(), of.ino())))
+                .collect()
+        };
+        let mut found = self.look_for_relatives()?;
+        // One that was renamed during the look may have been missed under either name.
+        for _ in 0..LOOKS {
+            let again = self.look_for_relatives()?;
+            if identities(&again)? == identities(&found)? {
+                break;
+            }
+            found = again;
+        }
+        Ok(found)
+    }
+
+    fn look_for_relatives(&self) -> io::Result<Vec<File>> {
         let folder = self
             .path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let pieces = Pieces::of(&self.path);
         let mut found = Vec::new();
         for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))?.flatten() {
             let entry_name = entry.file_name();
             let entry_name = entry_name.as_encoded_bytes();
             let is_compressed = COMPRESSED.iter().any(|end| entry_name.ends_with(end));
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            if !entry_name.starts_with(name) || is_compressed || !is_file {
+            let piece = pieces
+                .as_ref()
+                .and_then(|pieces| pieces.number_of(&entry.file_name()));
+            let is_relative = entry_name.starts_with(name) || piece.is_some();
+            if !is_relative || is_compressed || !is_file {
                 continue;
             }
             let Ok(file) = File::open(entry.path()) else {
@@ -234,9 +263,10 @@ impl Follow {
             let metadata = file.metadata()?;
             // Not every file system tells when a file was made.
             let made = metadata.created().or_else(|_| metadata.modified())?;
-            found.push((entry_name == name, made, file));
+            // The clock by which files are made is coarse, and pieces may be made quickly.
+            found.push((entry_name == name, made, piece, file));
         }
-        found.sort_by_key(|(is_itself, made, _)| (*is_itself, *made));
+        found.sort_by_key(|(is_itself, made, piece, _)| (*is_itself, *made, *piece));
         Ok(found.into_iter().map(|(.., file)| file).collect())
     }
 }
@@ -471,6 +501,25 @@ mod tests {
                 .iter()
                 .any(|notice| notice.contains("was cut"))
         );
+    }
+
+    /// Many may be made before anybody looks, and quickly.
+    #[test]
+    fn the_pieces_of_a_server_that_rotates_are_read_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logging.log");
+        append(&path, "0\n");
+        let mut follow = Follow::new(&path, None).unwrap();
+        assert_eq!(read(&mut follow, 1), ["0"]);
+        let pieces = Pieces::of(&path).unwrap();
+        let rotate = |number| fs::rename(&path, pieces.path("20261125T033512Z", number)).unwrap();
+        for number in 1..=20 {
+            rotate(number);
+            append(&path, &format!("{number}\n"));
+        }
+        fs::write(folder.path().join("logging-2026.log"), "another's\n").unwrap();
+        let expected: Vec<_> = (1..=20).map(|number| number.to_string()).collect();
+        assert_eq!(read(&mut follow, 20), expected);
     }
 
     #[test]

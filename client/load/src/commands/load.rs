@@ -26,7 +26,8 @@ use crate::report::threshold::Threshold;
 use crate::report::warning::Warning;
 use crate::report::{EndedBy, Loop, Report, Settings, machine, summary};
 use crate::show::{page, text};
-use crate::verify::{self, runfile::RunFile};
+use crate::verify::logs::RunLogs;
+use crate::verify::runfile::RunFile;
 
 /// `client load`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
@@ -81,9 +82,7 @@ impl Signals {
 
 fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let outputs = Outputs::create(options)?;
-    for log in &options.verify {
-        verify::open(log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
-    }
+    let logs = RunLogs::note(&options.verify)?;
     let run = random_name();
     let started = machine::utc_now();
     let mut outcome = drive::run(plan(options, &run)?, &signals.interrupt)?;
@@ -94,7 +93,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let settings = settings(options, outcome.control.address);
     let mut report = summary::report(outcome, settings, &run.run, &run.started);
     report.label.clone_from(&options.label);
-    conclude(options, signals, &run, &mut report, outputs)
+    conclude(options, signals, (&run, &logs), &mut report, outputs)
 }
 
 /// The files that are written after the run.
@@ -123,7 +122,7 @@ impl Outputs {
 fn conclude(
     options: &Options,
     signals: &Signals,
-    run: &RunFile,
+    (run, logs): (&RunFile, &RunLogs),
     report: &mut Report,
     outputs: Outputs,
 ) -> Result<u8, String> {
@@ -137,7 +136,8 @@ fn conclude(
         if report.ended_by == EndedBy::Interrupt {
             signals.rearm();
         }
-        match run.verify(&options.verify, &signals.interrupt) {
+        let found = logs.find();
+        match found.and_then(|logs| run.verify(logs, &signals.interrupt)) {
             Ok(Some(found)) => report.verification = Some(found),
             Ok(None) => {
                 after.interrupted = true;

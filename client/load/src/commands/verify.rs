@@ -9,14 +9,16 @@ use common::args::{Command, Opt, UsageError};
 
 use super::exit::{EXIT_VERIFICATION, fail, print};
 use crate::show::text;
+use crate::verify::logs;
 use crate::verify::runfile::RunFile;
 
 const COMMAND: Command<Verify> = Command {
     name: "client verify",
     usage: "[options] RUNFILE LOG...",
     about: "Proves that a server's log holds every message that it acknowledged to a run of \
-            'client load -save RUNFILE': once, whole, and in order per connection. A log in \
-            several files is given oldest first.",
+            'client load -save RUNFILE': once, whole, and in order per connection. Of a \
+            log that the server has rotated itself, the files may come in any order, of any other \
+            the oldest comes first.",
     commands: &[],
     options: &[Opt {
         names: &["json"],
@@ -36,7 +38,11 @@ const COMMAND: Command<Verify> = Command {
         ),
         (
             "client verify run.json logging.log.1 logging.log",
-            "a log that was rotated during the run",
+            "a log that was renamed during the run",
+        ),
+        (
+            "client verify run.json logging*.log",
+            "a log that the server has rotated itself",
         ),
     ],
     notes: "Exit codes: 0 every acknowledged message is there, 1 a file could not be read, 2 usage, \
@@ -52,7 +58,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let run = RunFile::read(&asked.run_file)
         .map_err(|error| format!("cannot use {}: {error}", asked.run_file.display()));
     let verified = run
-        .and_then(|run| run.verify(&asked.logs, &AtomicBool::new(false)))
+        .and_then(|run| run.verify(logs::named(&asked.logs), &AtomicBool::new(false)))
         .and_then(|found| {
             // Nobody interrupts it: Ctrl-C ends the process.
             let found = found.unwrap_or_default();

@@ -254,6 +254,14 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
     format!("  {word}: fail if {}: it is {value}\n", verdict.expression)
 }
 
+/// The files of a log, however many.
+pub(crate) fn files(logs: &[String]) -> String {
+    match logs {
+        [first, _, _, .., last] => format!("{} files, {first} to {last}", count(logs.len() as u64)),
+        logs => logs.join(", "),
+    }
+}
+
 /// What a verification found.
 pub(crate) fn verification(found: &Verification) -> String {
     let mut out = String::new();
@@ -263,7 +271,7 @@ pub(crate) fn verification(found: &Verification) -> String {
         text,
         "  verification {word}: {} in {}",
         plural(found.records, "record"),
-        found.logs.join(", ")
+        files(&found.logs)
     );
     line(text, "acknowledged", &count(found.acknowledged));
     line(text, "missing", &count(found.missing));

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use common::protocol::Framing;
 use crate::message::ledger::Ledger;
 use crate::message::pattern::Pattern;
 use crate::message::template::Template;
+use crate::verify::logs::LogFile;
 use crate::verify::{Sent, Verification, verify};
 
 const FORMAT: &str = "client-load-run";
@@ -64,11 +65,10 @@ impl RunFile {
         out.flush()
     }
 
-    /// Holds the run against its log, which may be in several files, oldest first. None if it was
-    /// interrupted.
+    /// Holds the run against the files of its log, in their order. None if it was interrupted.
     pub(crate) fn verify(
         &self,
-        logs: &[PathBuf],
+        logs: Vec<LogFile>,
         interrupt: &AtomicBool,
     ) -> Result<Option<Verification>, String> {
         verify(&self.sent()?, logs, interrupt)

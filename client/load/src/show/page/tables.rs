@@ -169,7 +169,7 @@ const VERIFICATION: &[Row] = &[
     ),
     (
         "log",
-        Text(|run| Some(run.verification.as_ref()?.logs.join(", "))),
+        Text(|run| Some(text::files(&run.verification.as_ref()?.logs))),
     ),
     ("records", Text(|run| found(run, |found| found.records))),
     (

@@ -1,0 +1,169 @@
+//! The files of which a server's log consists: those that were named, and the pieces that a rotation made of it.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use common::pieces::{self, Pieces};
+
+/// A server that rotates its log leaves none of its name for some microseconds: so often, and after so long, it is
+/// looked for again.
+const LOOKS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A file of a log. Only the log itself is open already: pieces are not renamed any more, and may be many.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    file: Option<File>,
+}
+
+impl LogFile {
+    pub(crate) fn open(self) -> io::Result<File> {
+        self.file.map_or_else(|| open(&self.path), Ok)
+    }
+}
+
+/// Exactly these files, those of one log in its order.
+pub(crate) fn named(logs: &[PathBuf]) -> Vec<LogFile> {
+    let files = pieces::by_log(logs).into_iter().flatten();
+    files.map(|path| LogFile { path, file: None }).collect()
+}
+
+/// The logs that a run fills, noted before it begins.
+#[derive(Debug)]
+pub(crate) struct RunLogs {
+    named: Vec<PathBuf>,
+    /// Pieces that were there before: nothing of the run is in them.
+    before: HashSet<PathBuf>,
+}
+
+impl RunLogs {
+    /// Notes what is there. The logs have to be.
+    pub(crate) fn note(logs: &[PathBuf]) -> Result<Self, String> {
+        let mut before = HashSet::new();
+        for log in logs {
+            open(log).map_err(|error| cannot_read(log, &error))?;
+            before.extend(pieces_of(log)?);
+        }
+        Ok(Self {
+            named: logs.to_vec(),
+            before,
+        })
+    }
+
+    /// What was named, each log after the pieces that were made of it during the run. The server may be
+    /// rotating even now.
+    pub(crate) fn find(&self) -> Result<Vec<LogFile>, String> {
+        let mut files = Vec::new();
+        for log in named(&self.named) {
+            // Opened first, so whatever becomes of it, a message of the run is in it or in a piece that is found now.
+            let file = open_patiently(&log.path).map_err(|error| cannot_read(&log.path, &error))?;
+            for path in pieces_of(&log.path)? {
+                let is_new = !self.before.contains(&path) && !self.named.contains(&path);
+                if is_new && !is_same(&path, &file) {
+                    files.push(LogFile { path, file: None });
+                }
+            }
+            let (path, file) = (log.path, Some(file));
+            files.push(LogFile { path, file });
+        }
+        Ok(files)
+    }
+}
+
+pub(crate) fn cannot_read(log: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", log.display())
+}
+
+/// Opens a log. Only a regular file: it has an end, and opening it does not wait for anybody.
+fn open(log: &Path) -> io::Result<File> {
+    if !fs::metadata(log)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    File::open(log)
+}
+
+fn open_patiently(log: &Path) -> io::Result<File> {
+    for _ in 0..LOOKS {
+        match open(log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    open(log)
+}
+
+fn pieces_of(log: &Path) -> Result<Vec<PathBuf>, String> {
+    // A link is rotated where it leads to.
+    let real = match fs::symlink_metadata(log) {
+        Ok(metadata) if metadata.is_symlink() => log.canonicalize().ok(),
+        _ => None,
+    };
+    let pieces = Pieces::of(real.as_deref().unwrap_or(log)).map(|pieces| pieces.find());
+    let found = pieces.unwrap_or(Ok(Vec::new()));
+    let found =
+        found.map_err(|error| format!("cannot look for pieces of {}: {error}", log.display()))?;
+    Ok(found.into_iter().map(|piece| piece.path).collect())
+}
+
+/// The log was renamed to this piece after it was opened.
+fn is_same(piece: &Path, log: &File) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (piece, log) = (
+        fs::metadata(piece).map(identity),
+        log.metadata().map(identity),
+    );
+    piece.is_ok_and(|piece| log.is_ok_and(|log| piece == log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(files: &[LogFile]) -> Vec<&Path> {
+        files.iter().map(|file| file.path.as_path()).collect()
+    }
+
+    #[test]
+    fn the_pieces_of_a_run_come_before_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("a.log");
+        let pieces = Pieces::of(&log).unwrap();
+        let piece = |number| pieces.path("20261125T033512Z", number);
+        let named = [log.clone()];
+        RunLogs::note(&named).unwrap_err();
+        fs::write(&log, "").unwrap();
+        fs::write(piece(1), "").unwrap();
+        let logs = RunLogs::note(&named).unwrap();
+        assert_eq!(paths(&logs.find().unwrap()), [&log]);
+        for number in [10, 2] {
+            fs::write(piece(number), "").unwrap();
+        }
+        let found = logs.find().unwrap();
+        assert_eq!(paths(&found), [&piece(2), &piece(10), &log]);
+        // Renamed after it was opened, it is not read twice.
+        let open = open(&log).unwrap();
+        fs::rename(&log, piece(11)).unwrap();
+        assert!(is_same(&piece(11), &open) && !is_same(&piece(10), &open));
+        assert!(logs.find().is_err(), "it does not come again");
+    }
+
+    #[test]
+    fn a_log_that_comes_again_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("a.log");
+        fs::write(&log, "").unwrap();
+        let logs = RunLogs::note(std::slice::from_ref(&log)).unwrap();
+        fs::remove_file(&log).unwrap();
+        thread::scope(|scope| {
+            let found = scope.spawn(|| logs.find().unwrap().len());
+            fs::write(&log, "").unwrap();
+            assert_eq!(found.join().unwrap(), 1);
+        });
+    }
+}
