@@ -125,6 +125,7 @@ impl Rotation {
             return Err(error.into());
         }
         self.unused = None;
+        debug_assert!(length > 0, "an empty log is not rotated");
         match journal.begin_anew(&path) {
             Ok(damage) => Ok(Rotated {
                 piece,
@@ -178,6 +179,7 @@ impl Rotation {
                 next.ok_or_else(|| explain(&path, Errno::OVERFLOW))?
             }
         };
+        debug_assert!(number > there && number >= given && number > 0);
         // In place and always as long, so it is there whole whenever the server is killed.
         file.write_all_at(format!("{number:020}\n").as_bytes(), 0)
             .and_then(|()| if sync { file.sync_all() } else { Ok(()) })
@@ -432,6 +434,19 @@ mod tests {
             assert_eq!(log.rotation.unused.as_ref().unwrap().1, 1);
         }
         assert_eq!(names(&folder).len(), 1);
+    }
+
+    #[test]
+    fn a_number_that_was_not_used_is_used_once() {
+        let (folder, mut log) = log(false);
+        let number = folder.path().join(".logging.log.number");
+        fs::write(&number, "7\n").unwrap();
+        log.rotation.unused = Some((number, 7));
+        for expected in [7, 8] {
+            let piece = log.piece("2026-11-25 03:35:12");
+            assert_eq!(piece, format!("logging-20261125T033512Z-{expected:06}.log"));
+            fs::remove_file(folder.path().join(piece)).unwrap();
+        }
     }
 
     #[test]
