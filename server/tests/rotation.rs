@@ -248,7 +248,7 @@ fn only_so_many_pieces_are_kept_and_only_they_are_deleted() {
     for other in others {
         fs::write(folder.path().join(other), "not yours").unwrap();
     }
-    let mut server = Server::start_command(folder, telling(&["-rotate-size", "20K", "-keep", "3"]));
+    let server = Server::start_command(folder, telling(&["-rotate-size", "20K", "-keep", "3"]));
     let load = Load::start(server.address(), 10, 16).unwrap();
     wait_until("ten rotations", || {
         numbers(server.folder())
