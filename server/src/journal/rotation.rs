@@ -90,7 +90,8 @@ impl Rotation {
             _ => {}
         }
         let number_path = pieces.number_path();
-        if let Some(file) = not_found(File::open(&number_path))? {
+        let file = not_found(File::open(&number_path));
+        if let Some(file) = file.map_err(|error| explain(&number_path, error))? {
             read_number(&file, &number_path)?;
         }
         Ok(Self {
@@ -237,7 +238,8 @@ fn read_number(file: &File, path: &Path) -> io::Result<u64> {
     let mut text = [0; 32];
     let length = FileExt::read_at(file, &mut text, 0)?;
     let text = String::from_utf8_lossy(&text[..length]);
-    match text.trim() {
+    // Of what people may have written there, the first line counts.
+    match text.lines().next().unwrap_or_default().trim() {
         "" => Ok(0),
         number => number.parse().map_err(|_| {
             let path = path.display();

@@ -1,13 +1,14 @@
 //! Faults of the server, its disk and its signals, under load.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::pieces::Pieces;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::numbered::{Account, Load, verify};
@@ -53,12 +54,21 @@ fn check(accounts: &[Account], path: &Path) -> Result<Outcome, String> {
 
 /// Killed at a random moment, started again on the same log, killed again.
 pub(crate) fn crash(random: &mut Rng) -> Result<Outcome, String> {
+    kill_again_and_again(random, "-append")
+}
+
+/// The same of a server that rotates its log all the time.
+pub(crate) fn crash_rotating(random: &mut Rng) -> Result<Outcome, String> {
+    kill_again_and_again(random, "-append -rotate-size 20K")
+}
+
+fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<Outcome, String> {
     let folder = folder()?;
     let mut accounts = Vec::new();
     let mut torn_before = false;
     let (mut broken, mut torn) = (Vec::new(), 0);
     for _ in 0..KILLS {
-        let server = Server::start(folder.path(), "-append")?;
+        let server = Server::start(folder.path(), options)?;
         let mended = server
             .said
             .iter()
@@ -73,15 +83,43 @@ pub(crate) fn crash(random: &mut Rng) -> Result<Outcome, String> {
         torn_before = ends_torn(&log(folder.path()))?;
         torn += usize::from(torn_before);
     }
-    let mut outcome = check(&accounts, &log(folder.path()))?;
+    let pieces = Pieces::of(&log(folder.path())).map(|pieces| pieces.find());
+    let pieces = pieces.transpose().map_err(text)?.unwrap_or_default();
+    let mut all = Vec::new();
+    for path in pieces.iter().map(|piece| &piece.path) {
+        all.append(&mut fs::read(path).map_err(text)?);
+    }
+    if let Some(mut file) = open_if_there(&log(folder.path()))? {
+        file.read_to_end(&mut all).map_err(text)?;
+    }
+    let mut outcome = Outcome::of(&verify(&accounts, all.as_slice()).map_err(text)?);
+    if pieces
+        .windows(2)
+        .any(|pair| pair[0].number == pair[1].number)
+    {
+        broken.push(format!("a number that was given twice: {pieces:?}"));
+    }
     outcome.broken.append(&mut broken);
     outcome.times = KILLS;
-    outcome.note = format!("the last {KILLS} left {torn} torn records");
+    outcome.note = match pieces.len() {
+        0 => format!("the last {KILLS} left {torn} torn records"),
+        n => format!("the last {KILLS} left {n} pieces, {torn} torn records"),
+    };
     Ok(outcome)
 }
 
+/// Killed in the middle of a rotation, a server leaves no log of this name.
+fn open_if_there(path: &Path) -> Result<Option<File>, String> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some).map_err(text),
+    }
+}
+
 fn ends_torn(path: &Path) -> Result<bool, String> {
-    let mut file = File::open(path).map_err(text)?;
+    let Some(mut file) = open_if_there(path)? else {
+        return Ok(false);
+    };
     if file.metadata().map_err(text)?.len() == 0 {
         return Ok(false);
     }

@@ -101,6 +101,7 @@ struct Fault {
 /// In the order in which they are begun; then those that may come again do, in turns.
 const FAULTS: &[Fault] = &[
     fault("kill -9 under load", 100, faults::crash),
+    fault("kill -9 while it rotates", 100, faults::crash_rotating),
     fault("SIGTERM under load", 100, faults::stop),
     fault("full disk (1 MiB)", 100, faults::full_disk),
     fault("file-size limit", 100, faults::file_size_limit),

@@ -93,7 +93,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let settings = settings(options, outcome.control.address);
     let mut report = summary::report(outcome, settings, &run.run, &run.started);
     report.label.clone_from(&options.label);
-    conclude(options, signals, (&run, &logs), &mut report, outputs)
+    conclude(options, signals, &run, &logs, &mut report, outputs)
 }
 
 /// The files that are written after the run.
@@ -122,7 +122,8 @@ impl Outputs {
 fn conclude(
     options: &Options,
     signals: &Signals,
-    (run, logs): (&RunFile, &RunLogs),
+    run: &RunFile,
+    logs: &RunLogs,
     report: &mut Report,
     outputs: Outputs,
 ) -> Result<u8, String> {

@@ -64,8 +64,7 @@ impl RunLogs {
             // Opened first, so whatever becomes of it, a message of the run is in it or in a piece that is found now.
             let file = open_patiently(&log.path).map_err(|error| cannot_read(&log.path, &error))?;
             for path in pieces_of(&log.path)? {
-                let is_new = !self.before.contains(&path) && !self.named.contains(&path);
-                if is_new && !is_same(&path, &file) {
+                if !self.before.contains(&path) && !is_same(&path, &file) {
                     files.push(LogFile { path, file: None });
                 }
             }
