@@ -148,13 +148,13 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
 const DEATHS: [&str; 11] = [
     "-P .logging.log.number -e inject=openat:signal=KILL:when=3",
     "-e inject=pwrite64:signal=KILL:when=2",
-    "-e inject=fsync:signal=KILL:when=6",
+    "-P .logging.log.number -e inject=fdatasync:signal=KILL:when=2",
     "-e inject=rename,renameat2:signal=KILL:when=2",
     "-P logging.log -e inject=openat:signal=KILL:when=3",
     "-e inject=flock:signal=KILL:when=3",
     "-e inject=fchmod:signal=KILL:when=2",
-    "-e inject=fsync:signal=KILL:when=7",
-    "-e inject=fsync:signal=KILL:when=8",
+    "-e inject=fsync:signal=KILL:when=5",
+    "-e inject=fsync:signal=KILL:when=6",
     "-e inject=fdatasync:signal=KILL:when=50",
     "-P logging.log -e inject=write:signal=KILL:when=60",
 ];
@@ -590,8 +590,8 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
 /// After a sync that failed nobody knows what is on the disk.
 #[test]
 fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
-    // At the start the log and its folder are synced, in a rotation the number, the new log, and the folder.
-    for sync in [4, 5] {
+    // At the start the log and its folder are synced, in a rotation the new log and the folder.
+    for sync in [3, 4] {
         let fault = format!("-e trace=fsync -e inject=fsync:error=EIO:when={sync}");
         let Some(server) = start_traced(&fault, "-sync -rotate-size 4K") else {
             return;
@@ -620,7 +620,7 @@ fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
 /// The same while nobody waits for an answer: the next one learns that none comes any more.
 #[test]
 fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
-    let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=5";
+    let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=4";
     let Some(server) = start_traced(fault, "-sync -rotate-every 1s") else {
         return;
     };

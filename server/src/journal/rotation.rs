@@ -183,7 +183,7 @@ impl Rotation {
         debug_assert!(number > there && number >= given && number > 0);
         // In place and always as long, so it is there whole whenever the server is killed.
         file.write_all_at(format!("{number:020}\n").as_bytes(), 0)
-            .and_then(|()| if sync { file.sync_all() } else { Ok(()) })
+            .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
             .map_err(|error| explain(&path, error))?;
         Ok(number)
     }
