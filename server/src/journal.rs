@@ -7,7 +7,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -298,8 +298,12 @@ impl Storage for File {
 
     fn permit_as(&self, other: &Self) {
         // At worst, they are those of a file that is new.
-        if let Ok(metadata) = other.metadata() {
-            _ = self.set_permissions(metadata.permissions());
+        if let (Ok(own), Ok(others)) = (self.metadata(), other.metadata()) {
+            // A service that never has to may be forbidden to ask, on pain of death.
+            if own.gid() != others.gid() {
+                _ = fchown(self, None, Some(others.gid()));
+            }
+            _ = self.set_permissions(others.permissions());
         }
     }
 

@@ -274,7 +274,7 @@ fn explain(path: impl AsRef<OsStr>, error: impl Into<io::Error>) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use tempfile::TempDir;
 
@@ -561,11 +561,12 @@ mod tests {
     fn the_new_log_is_open_to_whom_the_old_one_was() {
         let (_folder, mut log) = log(false);
         fs::set_permissions(&log.path, fs::Permissions::from_mode(0o600)).unwrap();
+        // Only root may give it to any group.
+        let is_given = std::os::unix::fs::chown(&log.path, None, Some(4321)).is_ok();
         log.piece("2026-11-25 03:35:12");
-        assert_eq!(
-            log.path.metadata().unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        let new = log.path.metadata().unwrap();
+        assert_eq!(new.permissions().mode() & 0o777, 0o600);
+        assert_eq!(new.gid() == 4321, is_given);
     }
 
     #[test]
