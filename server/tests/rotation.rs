@@ -113,17 +113,20 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
         let load = Load::start(server.address(), 20, 16).unwrap();
         wait_for_pieces(&server, 20);
         let accounts = load.finish().unwrap();
-        let rotations = server.figures();
-        let folder = server.folder().to_owned();
+        let figures = server.figures();
+        assert!(figures.ends_with(" rotations"), "{figures}");
+        let ended = server.stop();
+        assert!(ended.status.success());
+        let folder = ended.log_path().parent().unwrap().to_owned();
         let found = pieces(&folder);
+        let told = ended.count_said("logging.log: rotated, ");
+        assert_eq!(told, found.len());
+        // And how it stopped, and nothing else.
+        assert_eq!(ended.said.len(), told + 1, "{:?}", ended.said);
         let expected: Vec<_> = (1..=found.len() as u64).collect();
         assert_eq!(numbers(&folder), expected, "none is left out");
         let in_order: Vec<_> = found.iter().map(|piece| name(piece)).collect();
         assert!(in_order.is_sorted(), "by name, too: {in_order:?}");
-        assert!(
-            rotations.ends_with(&format!(", {} rotations", found.len())),
-            "{rotations}"
-        );
         for piece in &found {
             let text = fs::read_to_string(piece).unwrap();
             // A batch of 20 clients with 16 messages each, and the records of as many replies.
@@ -137,10 +140,6 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
             assert_eq!(digits(&name(piece).as_bytes()[7..]), digits(time));
         }
         check(&accounts, &folder);
-        let ended = server.stop();
-        assert!(ended.status.success());
-        assert_eq!(ended.count_said("logging.log: rotated, "), found.len());
-        assert_eq!(ended.said.len(), found.len() + 1, "{:?}", ended.said);
     }
 }
 
