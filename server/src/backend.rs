@@ -66,10 +66,26 @@ pub trait BackEnd {
         None
     }
 
+    /// How the log is doing.
+    fn space(&self) -> LogSpace {
+        LogSpace::default()
+    }
+
     /// How often the log was rotated, since the start.
     fn rotations(&self) -> u64 {
         0
     }
+}
+
+/// The log, and what room it has, as far as that is known.
+#[derive(Clone, Debug, Default)]
+pub struct LogSpace {
+    /// Its length in bytes.
+    pub length: Option<u64>,
+    /// Bytes that are free on its disk, for those who are not root.
+    pub free: Option<u64>,
+    /// When and why messages could last not be written, if none have been since.
+    pub failure: Option<(Instant, String)>,
 }
 
 /// A batch that the log has decided about.

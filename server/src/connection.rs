@@ -403,11 +403,14 @@ impl<S: Socket> Connection<S> {
         if n < bytes.len() {
             self.ready -= Ready::WRITABLE;
         }
-        let (record, peer, client) = (&mut work.prefix, &self.peer, self.channel.client_name());
+        let (record, errors) = (&mut work.prefix, &mut work.errors);
+        let (peer, client) = (&self.peer, self.channel.client_name());
         self.replies.advance(framing, n, |reply, count| {
-            match reply {
-                Reply::Ok => sent.oks += count,
-                _ => sent.errors += count,
+            if reply == Reply::Ok {
+                sent.oks += count;
+            } else {
+                sent.errors += count;
+                workspace::count(errors, reply.code(), count);
             }
             record.clear();
             sent_record(record, format, time, peer, client, reply);

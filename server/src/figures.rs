@@ -20,6 +20,8 @@ pub struct Figures {
     pub answers: bool,
     /// Error replies that the kernel took, or that nobody was to get.
     pub errors: u64,
+    /// Clients that were one too many.
+    pub refused: u64,
     /// Clients that did not get as far as a message.
     pub turned_away: u64,
     /// Bytes written to the log.
@@ -42,6 +44,7 @@ impl Figures {
             kept: 0,
             answers,
             errors: 0,
+            refused: 0,
             turned_away: 0,
             bytes: 0,
             turns: 0,

@@ -28,6 +28,10 @@ pub trait Storage: Write + Sized {
     }
     /// The length in bytes.
     fn length(&self) -> io::Result<u64>;
+    /// Bytes that are free on its disk, for those who are not root.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
     /// Cuts the file to `length` bytes.
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Asks for `count` bytes of disk space after the first `length`, which the length does not
@@ -126,6 +130,16 @@ impl<F: Storage> Journal<F> {
     pub fn give_back_reserve(&mut self) {
         self.reserves = false;
         self.release_reserve();
+    }
+
+    /// The length of the log in bytes.
+    pub fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    /// Bytes that are free on its disk, for those who are not root.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.file.free_bytes()
     }
 
     /// Gives that disk space back until more is written.
@@ -309,6 +323,11 @@ impl Storage for File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::fstatvfs(self).ok()?;
+        Some(disk.f_bavail * disk.f_frsize)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

@@ -19,15 +19,19 @@ pub mod channel;
 pub mod clock;
 pub mod connection;
 pub mod diagnostics;
+pub mod distribution;
 pub mod entry;
 pub mod figures;
 pub mod framing;
 pub mod journal;
 pub mod listeners;
+#[cfg_attr(not(feature = "metrics"), path = "metrics_none.rs")]
+pub mod metrics;
 pub mod net;
 pub mod options;
 pub mod replies;
 pub mod server;
+pub mod snapshot;
 pub mod sock_diag;
 pub mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "tls_none.rs")]

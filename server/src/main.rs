@@ -16,6 +16,7 @@ use server::entry::Entry;
 use server::figures::Figures;
 use server::journal::rotation::Rotation;
 use server::journal::{Journal, Opened, Opening};
+use server::metrics::{self, Metrics};
 use server::net;
 use server::options::{Answers, COMMAND, Config};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
@@ -73,6 +74,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let descriptors = process::raise_descriptor_limit();
     let sockets = net::listen(&config.host, config.port, config.keepalive)
         .map_err(|error| with_advice(&error, "choose another -host or -port"))?;
+    let metrics = open_metrics(&config)?;
     limit_clients(&mut config, descriptors, sockets.len())?;
     let rotation = rotation(&config)?;
     let opened: Opened =
@@ -99,11 +101,26 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         log.rotate_at(config.rotation, rotation, Instant::now());
     }
     let entry = Entry::new(&config, tls);
-    let server = Server::new(&config, entry, sockets, log, terminal, stderr.clone());
+    let metrics_at = metrics.iter().flat_map(Metrics::addresses);
+    let metrics_at: Vec<_> = metrics_at
+        .collect::<io::Result<_>>()
+        .map_err(cannot_start)?;
+    let server = Server::new(
+        &config,
+        entry,
+        sockets,
+        metrics,
+        log,
+        terminal,
+        stderr.clone(),
+    );
     let mut server = server.map_err(cannot_start)?;
     server.handle_signals().map_err(cannot_start)?;
     if config.answers == Answers::None {
         stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
+    }
+    for address in metrics_at {
+        stderr.say(&format!("metrics at http://{address}/metrics"));
     }
     let addresses = server.addresses().map_err(cannot_start)?;
     warn_of_openness(&config, &addresses);
@@ -113,6 +130,20 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     server
         .run()
         .map_err(|failure| failure.describe(&config.log))
+}
+
+/// Listens for those who ask how the server is doing, and says where.
+fn open_metrics(config: &Config) -> Result<Option<Metrics>, String> {
+    let Some((host, port)) = &config.metrics else {
+        return Ok(None);
+    };
+    let sockets = net::listen(host, *port, None)
+        .map_err(|error| with_advice(&format!("-metrics: {error}"), "choose another HOST:PORT"))?;
+    let metrics = Metrics::new(sockets);
+    if metrics.is_none() {
+        return Err("-metrics: this server was built without metrics".to_owned());
+    }
+    Ok(metrics)
 }
 
 /// Whoever opens the server to others should know what that means.
@@ -149,7 +180,9 @@ fn rotation(config: &Config) -> Result<Option<Rotation>, String> {
 /// Fits the number of clients to the descriptors there are.
 fn limit_clients(config: &mut Config, descriptors: usize, listeners: usize) -> Result<(), String> {
     // The listening sockets are open already, and so is whatever was inherited.
-    let reserved = process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS;
+    let metrics = config.metrics.as_ref().map_or(0, |_| metrics::DESCRIPTORS);
+    let reserved =
+        process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS + metrics;
     let possible = descriptors.saturating_sub(reserved);
     if possible == 0 {
         return Err(format!(

@@ -192,6 +192,13 @@ pub const COMMAND: Command<Config> = Command {
             take: |o, v| v.parsed().map(|it| o.proxy_from = it),
         },
         Opt {
+            names: &["metrics"],
+            value: "HOST:PORT",
+            help: "tell there how it is doing, over HTTP: /metrics for Prometheus, /health for whoever \
+                   sends only to servers that are well; whoever can reach it is told (default: nowhere)",
+            take: |o, v| v.host_and_port().map(|it| o.metrics = Some(it)),
+        },
+        Opt {
             names: &["utc"],
             value: "",
             help: "show UTC in the records instead of local time",
@@ -293,6 +300,8 @@ pub struct Config {
     pub allow: Option<Networks>,
     /// Networks from which a PROXY header comes first.
     pub proxy_from: Networks,
+    /// Host and port at which it tells how it is doing, over HTTP.
+    pub metrics: Option<(String, u16)>,
     /// Show UTC.
     pub utc: bool,
 }
@@ -343,6 +352,7 @@ impl Default for Config {
             allow_names: Vec::new(),
             allow: None,
             proxy_from: Networks::default(),
+            metrics: None,
             utc: false,
         }
     }
@@ -369,7 +379,7 @@ mod tests {
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 23] = [
+        let table: [(&str, &str, Set); 24] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
             ("log", "a b.log", |c| c.log = "a b.log".into()),
@@ -401,6 +411,9 @@ mod tests {
             }),
             ("proxy-from", "10.0.0.0/8", |c| {
                 c.proxy_from = "10.0.0.0/8".parse().unwrap();
+            }),
+            ("metrics", "[::1]:9185", |c| {
+                c.metrics = Some(("::1".to_owned(), 9185));
             }),
             ("utc", "", |c| c.utc = true),
         ];

@@ -6,6 +6,7 @@ mod clients;
 mod commits;
 mod failure;
 mod queues;
+mod scrape;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::entry::Entry;
 use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::Listeners;
+use crate::metrics::{self, Metrics};
 use crate::options::{Answers, Config};
 use crate::terminal::Terminal;
 use clients::Clients;
@@ -44,7 +46,8 @@ const SIGNALS: Token = Token(usize::MAX);
 const STDOUT: Token = Token(usize::MAX - 1);
 const STDERR: Token = Token(usize::MAX - 2);
 const BACK_END: Token = Token(usize::MAX - 3);
-const FIRST_LISTENER: Token = Token(usize::MAX - 4);
+const FIRST_OF_METRICS: Token = Token(usize::MAX - 4);
+const FIRST_LISTENER: Token = Token(FIRST_OF_METRICS.0 - metrics::TOKENS);
 /// A name does not have more addresses than this; further ones would get no token.
 const MAX_LISTENERS: usize = 1 << 16;
 
@@ -84,6 +87,7 @@ pub struct Server<B: BackEnd = LogFile> {
     events: Events,
     signals: Option<Signals>,
     listeners: Listeners,
+    metrics: Option<Metrics>,
     clients: Clients,
     commits: Commits<B>,
     work: Workspace,
@@ -108,6 +112,7 @@ impl<B: BackEnd> Server<B> {
         config: &Config,
         entry: Entry,
         sockets: Vec<TcpListener>,
+        mut metrics: Option<Metrics>,
         mut back_end: B,
         terminal: Terminal,
         stderr: Stderr,
@@ -116,6 +121,9 @@ impl<B: BackEnd> Server<B> {
         let registry = poll.registry();
         let mut listeners = Listeners::new(sockets);
         listeners.register(registry, |index| Token(FIRST_LISTENER.0 - index))?;
+        if let Some(metrics) = &mut metrics {
+            metrics.register(registry, FIRST_OF_METRICS)?;
+        }
         back_end.register(registry, BACK_END)?;
         terminal.register(registry, STDOUT)?;
         stderr.with_terminal(|terminal, _| terminal.register(registry, STDERR))?;
@@ -129,6 +137,7 @@ impl<B: BackEnd> Server<B> {
             events: Events::with_capacity(EVENTS),
             signals: None,
             listeners,
+            metrics,
             clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
             work: Workspace::new(rules, config.format, config.answers == Answers::All, entry),
@@ -189,6 +198,7 @@ impl<B: BackEnd> Server<B> {
             self.do_chores();
         }
         self.watch.go_on(&mut self.clients, &mut self.work.entry);
+        self.serve_metrics();
         self.advance_stop()
     }
 
@@ -211,6 +221,11 @@ impl<B: BackEnd> Server<B> {
                 STDOUT => self.terminal.writable(time),
                 STDERR => self.stderr.with_terminal(Terminal::writable),
                 BACK_END => self.commits.back_end.note(),
+                Token(token) if token > FIRST_LISTENER.0 => {
+                    if let Some(metrics) = &mut self.metrics {
+                        metrics.note(FIRST_OF_METRICS.0 - token);
+                    }
+                }
                 Token(token) if token > FIRST_LISTENER.0 - MAX_LISTENERS => {
                     self.listeners.note(FIRST_LISTENER.0 - token);
                 }
@@ -236,6 +251,7 @@ impl<B: BackEnd> Server<B> {
                 .paused_until()
                 .filter(|_| self.clients.have_place()),
             self.clients.next_linger_end(),
+            self.metrics.as_ref().and_then(Metrics::deadline),
             self.stop.as_ref().and_then(Stop::next_step),
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -250,6 +266,7 @@ impl<B: BackEnd> Server<B> {
             || self.clients.are_leaving()
             || self.can_accept()
             || self.watch.has_work()
+            || self.metrics.as_ref().is_some_and(Metrics::has_work)
             || self.stop.as_ref().is_some_and(Stop::has_work)
     }
 
@@ -434,6 +451,7 @@ impl<B: BackEnd> Server<B> {
             .clients
             .admit(socket, channel, peer, self.stop.is_some());
         self.figures.clients += u64::from(is_served);
+        self.figures.refused += u64::from(!is_served);
     }
 
     /// What was done so far.

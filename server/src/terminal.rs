@@ -26,6 +26,8 @@ pub struct Terminal {
     blocked: bool,
     /// Lines that were neither shown nor kept.
     skipped: u64,
+    /// The same since the start, those included of which it was told.
+    skipped_ever: u64,
     /// What was shown last does not end a line.
     within_line: bool,
 }
@@ -47,6 +49,7 @@ impl Terminal {
             backlog: Vec::new(),
             blocked: false,
             skipped: 0,
+            skipped_ever: 0,
             within_line: false,
         }
     }
@@ -65,7 +68,7 @@ impl Terminal {
         }
         self.retry(time);
         if self.skipped > 0 {
-            self.skipped += lines;
+            self.skip(lines);
             return;
         }
         let shown = if self.backlog.is_empty() {
@@ -74,6 +77,11 @@ impl Terminal {
             0
         };
         self.keep(&text[shown..]);
+    }
+
+    /// Lines that were not shown, since the start.
+    pub fn skipped_ever(&self) -> u64 {
+        self.skipped_ever
     }
 
     /// The descriptor is said to take output again.
@@ -173,7 +181,12 @@ impl Terminal {
             memrchr(b'\n', &text[..room]).map_or(0, |end| end + 1)
         };
         self.backlog.extend_from_slice(&text[..kept]);
-        self.skipped += memchr_iter(b'\n', &text[kept..]).count() as u64;
+        self.skip(memchr_iter(b'\n', &text[kept..]).count() as u64);
+    }
+
+    fn skip(&mut self, lines: u64) {
+        self.skipped += lines;
+        self.skipped_ever += lines;
     }
 }
 

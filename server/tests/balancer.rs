@@ -6,7 +6,7 @@ mod support;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufReader, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
@@ -162,7 +162,7 @@ fn tls_may_be_left_to_stunnel() {
     fs::write(&path, text).unwrap();
     // As inetd does it: its client is its standard input.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     let mut stunnel = Command::new("stunnel4")
         .arg(&path)

@@ -117,6 +117,18 @@ impl Reply {
 }
 
 impl Reply {
+    /// The codes of all error replies.
+    pub const ERROR_CODES: [&str; 8] = [
+        "too-long",
+        "length",
+        "log",
+        "too-many-clients",
+        "shutting-down",
+        "tls-required",
+        "proxy",
+        "http",
+    ];
+
     /// The word that says what kind of reply it is, e.g. `too-long`.
     pub const fn code(self) -> &'static str {
         match self {

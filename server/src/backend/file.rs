@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{BackEnd, Finished, Verdict};
+use super::{BackEnd, Finished, LogSpace, Verdict};
 use crate::batch::Batch;
 use crate::diagnostics::Throttle;
 use crate::journal::rotation::Rotation;
@@ -25,6 +25,8 @@ pub struct LogFile<F: Storage = File> {
     finished: Option<Finished>,
     /// It was said that messages cannot be written, and not yet that they can again.
     failing: bool,
+    /// When and why messages could last not be written, if none have been since.
+    failure: Option<(Instant, String)>,
     complaint: Throttle,
     /// The path leads elsewhere by now; said once.
     displaced: bool,
@@ -43,6 +45,7 @@ impl<F: Storage> LogFile<F> {
             path,
             finished: None,
             failing: false,
+            failure: None,
             complaint: Throttle::default(),
             displaced: false,
             reopen_failed: false,
@@ -69,12 +72,16 @@ impl<F: Storage> LogFile<F> {
         match self.journal.commit(batch.records(), durable) {
             Ok(()) => {
                 // Records of replies may fit where messages do not.
-                if durable && std::mem::take(&mut self.failing) {
-                    log::warn!("{path}: can be written again");
+                if durable {
+                    self.failure = None;
+                    if std::mem::take(&mut self.failing) {
+                        log::warn!("{path}: can be written again");
+                    }
                 }
                 Verdict::Kept
             }
             Err(CommitError::Refused(error)) => {
+                self.failure = Some((now, error.to_string()));
                 if let Some(ending) = self.complaint.pass(now) {
                     self.failing = true;
                     let messages = plural(batch.messages(), "message");
@@ -203,6 +210,14 @@ impl<F: Storage> BackEnd for LogFile<F> {
     fn chores_due(&self) -> Option<Instant> {
         let rotating = self.rotating.as_ref().filter(|_| !self.displaced);
         rotating.and_then(Rotating::due)
+    }
+
+    fn space(&self) -> LogSpace {
+        LogSpace {
+            length: self.journal.length().ok(),
+            free: self.journal.free_bytes(),
+            failure: self.failure.clone(),
+        }
     }
 
     fn rotations(&self) -> u64 {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use common::protocol::Framing;
+use common::protocol::{Framing, Reply};
 use common::record::Format;
 use common::units::plural;
 
@@ -23,6 +23,8 @@ pub struct Workspace {
     pub answers: bool,
     /// Error replies that nobody gets, since nothing is answered.
     pub unsaid_errors: u64,
+    /// Error replies that were sent, by their code.
+    pub errors: [(&'static str, u64); Reply::ERROR_CODES.len()],
     /// Clients that closed without reading their replies.
     pub unread: Unread,
     /// Who may come in, and how.
@@ -62,6 +64,7 @@ impl Workspace {
             format,
             answers,
             unsaid_errors: 0,
+            errors: Reply::ERROR_CODES.map(|code| (code, 0)),
             unread: Unread::default(),
             entry,
             now: Instant::now(),
@@ -113,6 +116,18 @@ impl Workspace {
     /// The most bytes that a client may have unfinished, or sent and not looked at.
     pub fn most_held_bytes(&self) -> usize {
         self.rules.most_held().max(self.input.len())
+    }
+}
+
+/// Counts so many more replies of a code.
+pub(super) fn count(errors: &mut [(&'static str, u64)], code: &'static str, replies: u32) {
+    let known = errors.iter_mut().find(|(known, _)| *known == code);
+    debug_assert!(
+        known.is_some(),
+        "{code} is among the codes of all error replies"
+    );
+    if let Some((_, count)) = known {
+        *count += u64::from(replies);
     }
 }
 

@@ -190,11 +190,6 @@ impl Rotation {
 }
 
 impl<F: Storage> Journal<F> {
-    /// The length of the log in bytes.
-    pub fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-
     /// Goes on in a new log at `path`, where the present one was; with its permissions.
     fn begin_anew(&mut self, path: &Path) -> Result<Damage, CommitError> {
         // Synced below: where that fails, nobody may go on in the old one either.

@@ -93,6 +93,11 @@ impl Clients {
         self.slab.len() - self.refused
     }
 
+    /// And those that may be.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// There is a place for one more, if only to be refused.
     pub(super) fn have_place(&self) -> bool {
         self.slab.len() < self.most.saturating_add(REFUSALS)

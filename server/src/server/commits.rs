@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
+use crate::distribution::Distribution;
 
 /// How long `send:` records may wait for others to share a write with.
 pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
@@ -29,7 +30,29 @@ pub(super) struct Commits<B> {
     pub(super) kept_bytes: u64,
     /// The longest that a commit took.
     pub(super) longest: Duration,
+    /// How long commits took, in seconds.
+    pub(super) seconds: Distribution,
+    /// How large the batches were, in bytes.
+    pub(super) sizes: Distribution,
+    /// When the log was last written.
+    pub(super) last: Option<Instant>,
 }
+
+/// In seconds: from what a write into the page cache takes to a disk that hangs.
+const SECONDS: &[f64] = &[
+    0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0,
+];
+
+/// In bytes: from a record to a full batch.
+const BYTES: &[f64] = &[
+    128.0,
+    1024.0,
+    8192.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    2_097_152.0,
+];
 
 /// What is remembered of a batch while the back end has it.
 #[derive(Debug)]
@@ -49,6 +72,9 @@ impl<B: BackEnd> Commits<B> {
             lone_since: now,
             kept_bytes: 0,
             longest: Duration::ZERO,
+            seconds: Distribution::new(SECONDS),
+            sizes: Distribution::new(BYTES),
+            last: None,
         }
     }
 
@@ -90,10 +116,17 @@ impl<B: BackEnd> Commits<B> {
             under_way.as_ref().map(|batch| batch.owed) == Some(finished.batch.owed()),
             "batches are finished in the order of submission"
         );
-        let took = under_way.map_or(Duration::ZERO, |batch| batch.begun.elapsed());
+        let begun = under_way.map(|batch| batch.begun);
+        let took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         self.longest = self.longest.max(took);
+        self.seconds.observe(took.as_secs_f64());
         match finished.verdict {
-            Verdict::Kept => self.kept_bytes += finished.batch.records().len() as u64,
+            Verdict::Kept => {
+                let bytes = finished.batch.records().len();
+                self.sizes.observe(bytes as f64);
+                self.kept_bytes += bytes as u64;
+                self.last = begun.map(|begun| begun + took);
+            }
             // Dropped, not tried again: the messages are answered so.
             Verdict::Refused(_) | Verdict::Unknown(_) => finished.batch.forget_records(),
         }

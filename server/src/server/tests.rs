@@ -264,7 +264,8 @@ impl World {
         let acceptor = None;
         let entry = Entry::new(&config, acceptor);
         let terminal = Terminal::closed();
-        let server = Server::new(&config, entry, sockets, back_end, terminal, stderr).unwrap();
+        let server =
+            Server::new(&config, entry, sockets, None, back_end, terminal, stderr).unwrap();
         Self {
             server,
             disk,

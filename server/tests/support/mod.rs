@@ -172,6 +172,12 @@ impl Server {
         }
     }
 
+    /// The first line on standard error so far that contains `text`.
+    pub fn said(&self, text: &str) -> &str {
+        let line = self.said.iter().find(|line| line.contains(text));
+        line.unwrap_or_else(|| panic!("no '{text}' in {:#?}", self.said))
+    }
+
     /// A line on standard error that contains `text`, if one has come.
     pub fn try_line(&mut self, text: &str) -> Option<String> {
         while let Ok(line) = self.stderr.try_recv() {

@@ -81,6 +81,24 @@ impl Given {
         }
         Ok(bare.to_owned())
     }
+
+    /// The value as a host and a port, `HOST:PORT`; 0 is any port.
+    pub fn host_and_port(&self) -> Result<(String, u16), UsageError> {
+        let text = self.text()?;
+        let expected = || self.unexpected("HOST:PORT, such as 127.0.0.1:9185 or [::1]:9185");
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        let port = port.parse().map_err(|_| expected())?;
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        match bracketed {
+            Some(host) if !host.is_empty() => Ok((host.to_owned(), port)),
+            None if !host.is_empty() && !host.contains([':', '[', ']']) => {
+                Ok((host.to_owned(), port))
+            }
+            _ => Err(expected()),
+        }
+    }
 }
 
 /// A number that is not negative, with one of the units or none.
@@ -198,6 +216,12 @@ mod tests {
         }
         for bad in ["[::1", "::1]", "[[::1]]"] {
             given(bad).host().unwrap_err();
+        }
+        for (text, host) in [("[::1]:80", "::1"), ("a.example:80", "a.example")] {
+            assert_eq!(given(text).host_and_port(), Ok((host.to_owned(), 80)));
+        }
+        for bad in ["::1:80", "a", ":80", "a:", "a:65536", "[]:1", "[::1]"] {
+            given(bad).host_and_port().unwrap_err();
         }
     }
 }

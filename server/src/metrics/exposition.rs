@@ -1,0 +1,236 @@
+//! Figures as Prometheus reads them: its text format, by its conventions for names and units.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, prometheus_text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::distribution::Distribution;
+use crate::snapshot::Snapshot;
+
+/// What [`text`] makes.
+pub use prometheus_text::CONTENT_TYPE;
+
+/// All figures as text.
+pub fn text(snapshot: Snapshot) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    // A String takes all that is written.
+    _ = prometheus_text::encode(&mut text, &registry);
+    text
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Exposition(encoder);
+        self.encode_messages(&mut out)?;
+        self.encode_clients(&mut out)?;
+        self.encode_log(&mut out)?;
+        self.encode_process(&mut out)
+    }
+}
+
+impl Snapshot {
+    fn encode_messages(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        out.counter(
+            "linelog_messages",
+            "Messages that are in the log",
+            figures.kept,
+        )?;
+        out.counter(
+            "linelog_acknowledged",
+            "Messages whose ok was sent",
+            figures.acknowledged,
+        )?;
+        let help = "Messages and clients that were answered with an error, by its code";
+        out.counters("linelog_errors", help, "code", &self.errors)?;
+        let help = "Records that a slow terminal was not shown";
+        out.counter(
+            "linelog_terminal_skipped_records",
+            help,
+            self.terminal_skipped,
+        )
+    }
+
+    fn encode_clients(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let entry = &self.entry;
+        out.gauge(
+            "linelog_connected_clients",
+            "Clients that are connected",
+            self.connected as f64,
+        )?;
+        out.gauge(
+            "linelog_max_clients",
+            "Clients that may be connected",
+            self.max_clients as f64,
+        )?;
+        out.counter(
+            "linelog_clients",
+            "Clients that were served",
+            self.figures.clients,
+        )?;
+        let reasons = [
+            ("limit", self.figures.refused),
+            ("not-allowed", entry.not_allowed),
+            ("proxy-malformed", entry.proxy_malformed),
+            ("proxy-untrusted", entry.proxy_untrusted),
+            ("http", entry.http),
+            ("tls-mismatch", entry.tls_mismatched),
+            ("handshake", entry.handshakes_failed),
+        ];
+        out.counters(
+            "linelog_refused_clients",
+            "Clients that were not served",
+            "reason",
+            &reasons,
+        )?;
+        let outcomes = [
+            ("done", entry.handshakes),
+            ("failed", entry.handshakes_failed),
+        ];
+        out.counters(
+            "linelog_tls_handshakes",
+            "TLS handshakes",
+            "outcome",
+            &outcomes,
+        )
+    }
+
+    fn encode_log(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let help = "Bytes of records that were written to the log";
+        out.counter("linelog_written_bytes", help, self.figures.bytes)?;
+        let help = "How long it takes to write a batch, and to sync it with -sync";
+        out.histogram(
+            "linelog_commit_duration",
+            help,
+            &Unit::Seconds,
+            &self.commit_seconds,
+        )?;
+        let help = "How much a batch has that is written at once";
+        out.histogram("linelog_batch_size", help, &Unit::Bytes, &self.batch_bytes)?;
+        if let Some(seconds) = self.last_commit {
+            let help = "When the log was last written, in Unix time";
+            out.gauge("linelog_last_commit_timestamp_seconds", help, seconds)?;
+        }
+        let help = "Whether the log takes messages: what /health says";
+        out.gauge(
+            "linelog_healthy",
+            help,
+            f64::from(u8::from(self.unhealthy.is_none())),
+        )?;
+        if let Some(bytes) = self.log.length {
+            out.gauge(
+                "linelog_log_size_bytes",
+                "The length of the log",
+                bytes as f64,
+            )?;
+        }
+        if let Some(bytes) = self.log.free {
+            let help = "What is free on the log's disk for those who are not root";
+            out.gauge("linelog_log_free_bytes", help, bytes as f64)?;
+        }
+        out.counter(
+            "linelog_rotations",
+            "Rotations of the log",
+            self.figures.rotations,
+        )
+    }
+
+    fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        out.counter("linelog_turns", "Turns of the loop", self.figures.turns)?;
+        let labels = [("version", env!("CARGO_PKG_VERSION"))];
+        let mut info = out.0.encode_descriptor(
+            "linelog_build_info",
+            "The program that is running",
+            None,
+            MetricType::Gauge,
+        )?;
+        info.encode_family(&labels)?.encode_gauge(&1_i64)?;
+        out.gauge(
+            "process_start_time_seconds",
+            "When it began, in Unix time",
+            self.started,
+        )?;
+        let help = "CPU time of the program, and of the kernel on its behalf";
+        out.counter("process_cpu_seconds", help, self.process.cpu_seconds)?;
+        if let Some(bytes) = self.process.resident_bytes {
+            out.gauge(
+                "process_resident_memory_bytes",
+                "Memory it has",
+                bytes as f64,
+            )?;
+        }
+        let open = self.process.open_descriptors as f64;
+        out.gauge("process_open_fds", "Descriptors it has open", open)?;
+        let most = self.process.max_descriptors as f64;
+        out.gauge("process_max_fds", "Descriptors it may have open", most)
+    }
+}
+
+/// Writes metrics one after another.
+struct Exposition<'a>(DescriptorEncoder<'a>);
+
+impl Exposition<'_> {
+    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, metric.metric_type());
+        metric.encode(encoder?)
+    }
+
+    fn counter<N>(&mut self, name: &str, help: &str, value: N) -> fmt::Result
+    where
+        ConstCounter<N>: EncodeMetric,
+    {
+        self.metric(name, help, &ConstCounter::new(value))
+    }
+
+    /// One for each value of a label.
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, u64)],
+    ) -> fmt::Result {
+        let family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter);
+        let mut family: MetricEncoder<'_> = family?;
+        for (value, count) in values {
+            let labels = [(label, *value)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.metric(name, help, &ConstGauge::new(value))
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: &Unit,
+        values: &Distribution,
+    ) -> fmt::Result {
+        // What is larger than all bounds follows from the count.
+        let buckets: Vec<_> = values
+            .buckets()
+            .filter(|(bound, _)| bound.is_finite())
+            .collect();
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, Some(unit), MetricType::Histogram);
+        encoder?.encode_histogram::<NoLabelSet>(values.sum(), values.count(), &buckets, None)
+    }
+}

@@ -1,0 +1,257 @@
+//! As much of HTTP as a scraper needs: one request on a connection, one response, and an end.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::connection::Socket;
+
+/// The most bytes that a request has.
+pub const MOST_REQUEST: usize = 4 << 10;
+
+/// The most header fields.
+const MOST_FIELDS: usize = 32;
+
+/// How long a connection may take, from its beginning to its end.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// `/metrics`
+    Metrics,
+    /// `/health`
+    Health,
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub struct Response {
+    /// Code and reason, as in `200 OK`.
+    pub status: &'static str,
+    /// What the body is.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Response {
+    /// A line of text.
+    pub fn line(status: &'static str, text: &str) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: format!("{text}\n"),
+        }
+    }
+}
+
+/// What is to be done with a connection next.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// The request, as far as it has come.
+    Request(Vec<u8>),
+    /// What is left of the response.
+    Response(Vec<u8>),
+    /// The response is out, and the end of the input has not come: a close now could be a reset.
+    End,
+    Over,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Exchange<S> {
+    /// The socket, to be registered.
+    pub socket: S,
+    stage: Stage,
+    /// When it is over in any case.
+    pub deadline: Instant,
+    /// Something may be read or written.
+    is_ready: bool,
+}
+
+impl<S: Socket> Exchange<S> {
+    /// A connection that has just been accepted.
+    pub fn new(socket: S, now: Instant) -> Self {
+        Self {
+            socket,
+            stage: Stage::Request(Vec::new()),
+            deadline: now + PATIENCE,
+            is_ready: true,
+        }
+    }
+
+    /// An event has come.
+    pub fn note(&mut self) {
+        self.is_ready = true;
+    }
+
+    /// It can go on.
+    pub fn has_work(&self) -> bool {
+        self.is_ready
+    }
+
+    /// It is to be closed.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.stage == Stage::Over || now >= self.deadline
+    }
+
+    /// Goes on as far as it can. `answer` makes the response, once the request is there.
+    pub fn go_on(&mut self, answer: impl FnOnce(Page) -> Response) {
+        let mut answer = Some(answer);
+        while self.is_ready && self.stage != Stage::Over {
+            if let Err(error) = self.step(&mut answer) {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => self.is_ready = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.stage = Stage::Over,
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, answer: &mut Option<impl FnOnce(Page) -> Response>) -> io::Result<()> {
+        let mut buffer = [0; MOST_REQUEST];
+        match &mut self.stage {
+            Stage::Request(request) => {
+                let room = MOST_REQUEST - request.len();
+                let n = self.socket.read(&mut buffer[..room])?;
+                request.extend_from_slice(&buffer[..n]);
+                debug_assert!(request.len() <= MOST_REQUEST);
+                if let Some(response) = judge(request, n == 0, answer) {
+                    self.stage = Stage::Response(response);
+                }
+            }
+            Stage::Response(left) if left.is_empty() => {
+                self.socket.end()?;
+                self.stage = Stage::End;
+            }
+            Stage::Response(left) => {
+                let n = self.socket.write(left)?;
+                left.drain(..n);
+            }
+            // What comes after the request is not looked at.
+            Stage::End => {
+                if self.socket.read(&mut buffer)? == 0 {
+                    self.stage = Stage::Over;
+                }
+            }
+            Stage::Over => {}
+        }
+        Ok(())
+    }
+}
+
+/// The whole response, if the request is there or never will be. An end without any request needs none.
+fn judge(
+    request: &[u8],
+    is_cut: bool,
+    answer: &mut Option<impl FnOnce(Page) -> Response>,
+) -> Option<Vec<u8>> {
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut head = httparse::Request::new(&mut fields);
+    let refuse = |status, why| Some(render(&Response::line(status, why), true));
+    match head.parse(request) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) if is_cut => return Some(Vec::new()),
+        Ok(httparse::Status::Partial) if request.len() < MOST_REQUEST => return None,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            let status = "431 Request Header Fields Too Large";
+            return refuse(status, "a request has 4 KiB and 32 fields at most");
+        }
+        Err(_) => return refuse("400 Bad Request", "this is no request of HTTP"),
+    }
+    let target = head.path.unwrap_or_default();
+    let page = match target.split('?').next() {
+        Some("/metrics") => Page::Metrics,
+        Some("/health") => Page::Health,
+        _ => return refuse("404 Not Found", "there are /metrics and /health"),
+    };
+    let with_body = match head.method {
+        Some("GET") => true,
+        Some("HEAD") => false,
+        _ => return refuse("405 Method Not Allowed", "GET and HEAD are understood"),
+    };
+    let response = answer.take()?(page);
+    Some(render(&response, with_body))
+}
+
+fn render(response: &Response, with_body: bool) -> Vec<u8> {
+    let Response {
+        status,
+        content_type,
+        body,
+    } = response;
+    let length = body.len();
+    // RFC 9110, section 15.5.6: whoever may not use a method is told which may be.
+    let allow = if status.starts_with("405") {
+        "Allow: GET, HEAD\r\n"
+    } else {
+        ""
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n{allow}\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    );
+    let body = if with_body { body } else { "" };
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(request: &[u8]) -> Option<String> {
+        let mut answer = Some(|page| Response::line("200 OK", &format!("{page:?}")));
+        let response = judge(request, false, &mut answer)?;
+        let text = String::from_utf8(response).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let code = head.split(' ').nth(1).unwrap();
+        Some(format!("{code} {}", body.trim_end()))
+    }
+
+    #[test]
+    fn requests_are_understood_or_told_why_not() {
+        for (request, expected) in [
+            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200 Metrics"),
+            ("GET /metrics?a=b HTTP/1.0\r\n\r\n", "200 Metrics"),
+            ("GET /health HTTP/1.1\r\n\r\nmore", "200 Health"),
+            ("HEAD /health HTTP/1.1\r\n\r\n", "200 "),
+            (
+                "GET / HTTP/1.1\r\n\r\n",
+                "404 there are /metrics and /health",
+            ),
+            (
+                "GET /metric HTTP/1.1\r\n\r\n",
+                "404 there are /metrics and /health",
+            ),
+            (
+                "POST /metrics HTTP/1.1\r\n\r\n",
+                "405 GET and HEAD are understood",
+            ),
+            ("hello\n", "400 this is no request of HTTP"),
+        ] {
+            assert_eq!(
+                status(request.as_bytes()).as_deref(),
+                Some(expected),
+                "{request:?}"
+            );
+        }
+        let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(MOST_REQUEST));
+        let long = &long.as_bytes()[..MOST_REQUEST];
+        assert!(status(long).unwrap().starts_with("431 "));
+        assert_eq!(status(&long[..MOST_REQUEST - 1]), None);
+        let many = format!(
+            "GET /metrics HTTP/1.1\r\n{}\r\n",
+            "a: b\r\n".repeat(MOST_FIELDS + 1)
+        );
+        assert!(status(many.as_bytes()).unwrap().starts_with("431 "));
+    }
+
+    #[test]
+    fn a_request_may_come_in_pieces() {
+        let request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+        for cut in 0..request.len() {
+            assert_eq!(status(&request[..cut]), None, "{cut}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How the server is doing, for those who ask over HTTP.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::Server;
+use crate::backend::{BackEnd, LogSpace};
+use crate::snapshot::{Process, Snapshot};
+
+/// After a write that failed, the log counts as one that cannot be written for so long, even if nobody
+/// tries: who sends messages only to servers that are well would never find out.
+const UNWELL: Duration = Duration::from_secs(10);
+
+/// With less than this the disk is full: a record may still fit, and the next one not.
+const FULL_BYTES: u64 = 4096;
+
+impl<B: BackEnd> Server<B> {
+    /// Goes on with those who ask how the server is doing.
+    pub(super) fn serve_metrics(&mut self) {
+        if let Some(mut metrics) = self.metrics.take() {
+            metrics.serve(self.poll.registry(), self.now, || self.snapshot());
+            self.metrics = Some(metrics);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let log = self.commits.back_end.space();
+        Snapshot {
+            figures: self.figures(),
+            errors: self.work.errors.to_vec(),
+            entry: self.work.entry.counts,
+            connected: self.clients.served(),
+            max_clients: self.clients.most(),
+            commit_seconds: self.commits.seconds.clone(),
+            batch_bytes: self.commits.sizes.clone(),
+            last_commit: self.commits.last.map(unix_time),
+            terminal_skipped: self.terminal.skipped_ever(),
+            started: unix_time(self.figures.started),
+            unhealthy: self.unhealthy(&log),
+            log,
+            process: Process::now(),
+        }
+    }
+
+    /// Why messages are not taken, or not kept.
+    fn unhealthy(&self, log: &LogSpace) -> Option<String> {
+        if self.stop.is_some() {
+            return Some("the server is stopping".to_owned());
+        }
+        let (at, error) = log.failure.as_ref()?;
+        let is_full = log.free.is_some_and(|free| free < FULL_BYTES);
+        let is_recent = self.now.saturating_duration_since(*at) < UNWELL;
+        (is_recent || is_full).then(|| format!("the log cannot be written: {error}"))
+    }
+}
+
+/// In seconds.
+fn unix_time(at: Instant) -> f64 {
+    let at = SystemTime::now().checked_sub(at.elapsed());
+    let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.unwrap_or_default().as_secs_f64()
+}
