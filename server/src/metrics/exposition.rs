@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::distribution::Distribution;
 use crate::snapshot::Snapshot;
 
-/// What [`text`] makes.
+// What the text is, to whoever asked for it.
 pub use prometheus_text::CONTENT_TYPE;
 
 /// All figures as text.
