@@ -33,6 +33,7 @@ pub mod replies;
 pub mod server;
 pub mod snapshot;
 pub mod sock_diag;
+pub mod systemd;
 pub mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "tls_none.rs")]
 pub mod tls;

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use mio::net::TcpListener;
 use signal_hook::consts::SIGTTOU;
 
 use common::process::{self, Tie};
@@ -20,6 +21,7 @@ use server::metrics::{self, Metrics};
 use server::net;
 use server::options::{Answers, COMMAND, Config};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
+use server::systemd::{self, Supervisor};
 use server::terminal::Terminal;
 use server::tls::Acceptor;
 
@@ -72,9 +74,11 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         log::warn!("{warning}");
     }
     let descriptors = process::raise_descriptor_limit();
-    let sockets = net::listen(&config.host, config.port, config.keepalive)
-        .map_err(|error| with_advice(&error, "choose another -host or -port"))?;
-    let metrics = open_metrics(&config)?;
+    let supervisor = Supervisor::from_env()?;
+    let inherited = systemd::Sockets::from_env()?;
+    let leaves_backlog = !inherited.clients.is_empty();
+    let sockets = open_sockets(&config, inherited.clients)?;
+    let metrics = open_metrics(&config, inherited.metrics)?;
     limit_clients(&mut config, descriptors, sockets.len())?;
     let rotation = rotation(&config)?;
     let opened: Opened =
@@ -127,18 +131,47 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     for address in addresses {
         stderr.say(&format!("listening on {address}"));
     }
+    server.serve_under(supervisor, leaves_backlog);
     server
         .run()
         .map_err(|failure| failure.describe(&config.log))
 }
 
+/// Listens for clients, unless somebody has done so already.
+fn open_sockets(
+    config: &Config,
+    inherited: Vec<std::net::TcpListener>,
+) -> Result<Vec<TcpListener>, String> {
+    if !inherited.is_empty() {
+        return adopt(inherited, config.keepalive);
+    }
+    net::listen(&config.host, config.port, config.keepalive)
+        .map_err(|error| with_advice(&error, "choose another -host or -port"))
+}
+
+fn adopt(
+    inherited: Vec<std::net::TcpListener>,
+    keepalive: Option<Duration>,
+) -> Result<Vec<TcpListener>, String> {
+    let adopted = inherited
+        .into_iter()
+        .map(|socket| net::adopt(socket, keepalive));
+    let adopted = adopted.collect::<io::Result<_>>();
+    adopted.map_err(|error| format!("cannot use a socket of LISTEN_FDS: {error}"))
+}
+
 /// Listens for those who ask how the server is doing, and says where.
-fn open_metrics(config: &Config) -> Result<Option<Metrics>, String> {
-    let Some((host, port)) = &config.metrics else {
-        return Ok(None);
+fn open_metrics(
+    config: &Config,
+    inherited: Vec<std::net::TcpListener>,
+) -> Result<Option<Metrics>, String> {
+    let sockets = match &config.metrics {
+        _ if !inherited.is_empty() => adopt(inherited, None)?,
+        None => return Ok(None),
+        Some((host, port)) => net::listen(host, *port, None).map_err(|error| {
+            with_advice(&format!("-metrics: {error}"), "choose another HOST:PORT")
+        })?,
     };
-    let sockets = net::listen(host, *port, None)
-        .map_err(|error| with_advice(&format!("-metrics: {error}"), "choose another HOST:PORT"))?;
     let metrics = Metrics::new(sockets);
     if metrics.is_none() {
         return Err("-metrics: this server was built without metrics".to_owned());

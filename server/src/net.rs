@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use mio::net::TcpListener;
-use socket2::{Domain, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 /// How many connections the kernel may hold before they are accepted. It cuts this down to its own
 /// limit (`net.core.somaxconn`).
@@ -32,6 +32,25 @@ pub fn listen(host: &str, port: u16, keepalive: Option<Duration>) -> io::Result<
         }
     }
     listen_on(&addresses, keepalive)
+}
+
+/// Takes over a socket that listens already, with the same options.
+pub fn adopt(
+    listener: std::net::TcpListener,
+    keepalive: Option<Duration>,
+) -> io::Result<TcpListener> {
+    set_options(&SockRef::from(&listener), keepalive)?;
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener))
+}
+
+/// What accepted sockets inherit.
+fn set_options(socket: &Socket, keepalive: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    if let Some(keepalive) = keepalive {
+        socket.set_tcp_keepalive(&probes(keepalive))?;
+    }
+    Ok(())
 }
 
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -93,10 +112,7 @@ fn listener(
     }
     // A restart need not wait for the last connections to time out.
     socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
-    if let Some(keepalive) = keepalive {
-        socket.set_tcp_keepalive(&probes(keepalive))?;
-    }
+    set_options(&socket, keepalive)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -33,6 +33,7 @@ use crate::framing::Rules;
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::options::{Answers, Config};
+use crate::systemd::{Status, Supervisor};
 use crate::terminal::Terminal;
 use clients::Clients;
 pub use clients::REFUSALS;
@@ -93,6 +94,9 @@ pub struct Server<B: BackEnd = LogFile> {
     work: Workspace,
     reopen_asked: bool,
     stop: Option<Stop>,
+    supervisor: Supervisor,
+    /// The listening sockets outlive the server.
+    leaves_backlog: bool,
 
     terminal: Terminal,
     stderr: Stderr,
@@ -143,6 +147,8 @@ impl<B: BackEnd> Server<B> {
             work: Workspace::new(rules, config.format, config.answers == Answers::All, entry),
             reopen_asked: false,
             stop: None,
+            supervisor: Supervisor::default(),
+            leaves_backlog: false,
             terminal,
             stderr,
             clock: Clock::of(config.format, config.utc),
@@ -161,6 +167,14 @@ impl<B: BackEnd> Server<B> {
         registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
+    }
+
+    /// Tells a supervisor that clients can connect, and what comes then. `leaves_backlog`: the listening
+    /// sockets are the supervisor's, so whoever connects during a stop is for the next server.
+    pub fn serve_under(&mut self, supervisor: Supervisor, leaves_backlog: bool) {
+        supervisor.tell_ready();
+        self.supervisor = supervisor;
+        self.leaves_backlog = leaves_backlog;
     }
 
     /// The addresses it listens on, all on one port.
@@ -199,6 +213,7 @@ impl<B: BackEnd> Server<B> {
         }
         self.watch.go_on(&mut self.clients, &mut self.work.entry);
         self.serve_metrics();
+        self.supervisor.go_on(self.now, self.status());
         self.advance_stop()
     }
 
@@ -252,6 +267,7 @@ impl<B: BackEnd> Server<B> {
                 .filter(|_| self.clients.have_place()),
             self.clients.next_linger_end(),
             self.metrics.as_ref().and_then(Metrics::deadline),
+            self.supervisor.deadline(self.status()),
             self.stop.as_ref().and_then(Stop::next_step),
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -281,6 +297,7 @@ impl<B: BackEnd> Server<B> {
                 }
                 SIGINT | SIGTERM => self.begin_stop(),
                 SIGHUP => {
+                    self.supervisor.tell_reloading();
                     self.reopen_asked = true;
                     self.work.entry.reload();
                 }
@@ -340,6 +357,7 @@ impl<B: BackEnd> Server<B> {
         }
         if std::mem::take(&mut self.reopen_asked) {
             self.commits.back_end.reopen(self.now);
+            self.supervisor.tell_ready();
         }
     }
 
@@ -452,6 +470,14 @@ impl<B: BackEnd> Server<B> {
             .admit(socket, channel, peer, self.stop.is_some());
         self.figures.clients += u64::from(is_served);
         self.figures.refused += u64::from(!is_served);
+    }
+
+    /// The same in a few words.
+    fn status(&self) -> Status {
+        Status {
+            clients: self.clients.served(),
+            messages: self.figures.kept,
+        }
     }
 
     /// What was done so far.

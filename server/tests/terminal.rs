@@ -62,6 +62,15 @@ fn a_full_pipe() {
     check_what_is_shown(server, reader);
 }
 
+/// As systemd's journal has it.
+#[test]
+fn a_full_socket() {
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let server = start_with_stdout(std::os::fd::OwnedFd::from(writer));
+    serve(&server);
+    check_what_is_shown(server, reader);
+}
+
 #[test]
 fn a_stopped_terminal() {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;

@@ -91,6 +91,11 @@ impl<B: BackEnd> Server<B> {
             walk,
             cut_off,
         });
+        self.supervisor.tell_stopping();
+        if self.leaves_backlog {
+            // Whoever connects from now on waits for the next server.
+            self.listeners.close();
+        }
         self.listeners.resume();
         self.listeners.note_all();
     }

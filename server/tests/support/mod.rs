@@ -354,6 +354,16 @@ impl Client {
         line.strip_suffix('\n').unwrap_or(&line).to_owned()
     }
 
+    /// The reply to a line, if the connection holds so long.
+    pub fn try_ask(&mut self, line: &str) -> Option<String> {
+        self.stream()
+            .write_all(format!("{line}\n").as_bytes())
+            .ok()?;
+        let mut reply = String::new();
+        self.reader.read_line(&mut reply).ok()?;
+        reply.strip_suffix('\n').map(str::to_owned)
+    }
+
     /// Everything until the server closes.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();

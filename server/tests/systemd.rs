@@ -1,0 +1,322 @@
+//! Under a supervisor such as systemd: what it is told, and sockets that it holds.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::{Client, DEADLINE, Server, binary, can, received_from, script, wait_until};
+use tempfile::TempDir;
+
+/// The supervisor's end.
+struct Ear(UnixDatagram);
+
+impl Ear {
+    fn in_folder(folder: &TempDir) -> (Self, String) {
+        let path = folder.path().join("notify");
+        let ear = UnixDatagram::bind(&path).unwrap();
+        ear.set_read_timeout(Some(DEADLINE)).unwrap();
+        (Self(ear), path.to_str().unwrap().to_owned())
+    }
+
+    fn abstract_one(folder: &TempDir) -> (Self, String) {
+        let name = folder.path().to_str().unwrap();
+        let address = UnixAddr::from_abstract_name(name).unwrap();
+        let ear = UnixDatagram::bind_addr(&address).unwrap();
+        ear.set_read_timeout(Some(DEADLINE)).unwrap();
+        (Self(ear), format!("@{name}"))
+    }
+
+    fn hear(&self) -> Option<String> {
+        let mut buffer = [0; 1024];
+        let n = self.0.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..n].to_vec()).unwrap())
+    }
+
+    /// The next that begins so; what comes before is passed over.
+    fn hear_of(&self, what: &str) -> String {
+        loop {
+            let said = self.hear().expect("it tells in time");
+            if said.starts_with(what) {
+                return said;
+            }
+        }
+    }
+}
+
+fn supervised(folder: TempDir, name: &str, watchdog_usec: Option<u64>) -> Server {
+    let mut command = binary();
+    command
+        .args(["-quiet", "-port", "0"])
+        .env("NOTIFY_SOCKET", name);
+    if let Some(usec) = watchdog_usec {
+        command.env("WATCHDOG_USEC", usec.to_string());
+    }
+    Server::start_command(folder, command)
+}
+
+#[test]
+fn a_supervisor_is_told_how_far_it_is() {
+    for make in [Ear::in_folder, Ear::abstract_one] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ear, name) = make(&folder);
+        let server = supervised(tempfile::tempdir().unwrap(), &name, None);
+        assert_eq!(ear.hear().as_deref(), Some("READY=1"));
+        let mut client = server.connect();
+        assert_eq!(client.ask("a line"), "ok");
+        ear.hear_of("STATUS=1 client, ");
+        server.signal(Signal::HUP);
+        let said = ear.hear_of("RELOADING=1\nMONOTONIC_USEC=");
+        let usec = said.rsplit('=').next().unwrap();
+        assert!(usec.parse::<u64>().unwrap() > 0);
+        ear.hear_of("READY=1");
+        server.signal(Signal::TERM);
+        ear.hear_of("STOPPING=1");
+        drop(client);
+        assert!(server.wait().status.success());
+    }
+}
+
+/// The loop feeds the watchdog while it merely sleeps, and not while it hangs.
+#[test]
+fn the_watchdog_is_fed_by_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ear, name) = Ear::in_folder(&folder);
+    let server = supervised(tempfile::tempdir().unwrap(), &name, Some(200_000));
+    for _ in 0..5 {
+        ear.hear_of("WATCHDOG=1");
+    }
+    server.signal(Signal::STOP);
+    wait_until("the pause", || server.is_stopped().then_some(()));
+    // What was told before that is heard; then there is nothing for a long time.
+    ear.0
+        .set_read_timeout(Some(Duration::from_millis(600)))
+        .unwrap();
+    while ear.hear().is_some() {}
+    server.signal(Signal::CONT);
+    ear.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    ear.hear_of("WATCHDOG=1");
+}
+
+#[test]
+fn a_supervisor_that_takes_nothing_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ear, name) = Ear::in_folder(&folder);
+    // A kernel holds a few datagrams for who does not read; a millisecond each.
+    let server = supervised(tempfile::tempdir().unwrap(), &name, Some(2000));
+    let mut client = server.connect();
+    for n in 0..2000 {
+        assert_eq!(client.ask(&n.to_string()), "ok");
+    }
+    drop(ear);
+    assert_eq!(client.ask("it has gone"), "ok");
+}
+
+#[test]
+fn a_supervisor_that_is_not_there_is_an_error() {
+    let mut command = binary();
+    command
+        .args(["-port", "0"])
+        .env("NOTIFY_SOCKET", "/nowhere/notify");
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected =
+        "server: NOTIFY_SOCKET=/nowhere/notify: No such file or directory (os error 2)\n";
+    assert_eq!(said, expected);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A server on a socket that somebody else holds, as descriptor 3.
+fn activated(socket: &TcpListener, names: &str, options: &str) -> Command {
+    let mut command = script(&format!(
+        "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={names}; \
+         exec $SERVER -quiet -append {options}"
+    ));
+    command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+    command
+}
+
+/// While the server is started again and again, every client gets in, and what it is told is true.
+#[test]
+fn a_restart_refuses_nobody() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let stop = AtomicBool::new(false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let start = || {
+        let log = format!("-log {}", path.join("lines.log").display());
+        let command = activated(&socket, "line-log", &log);
+        Server::start_command(tempfile::tempdir().unwrap(), command)
+    };
+    let talk = |name: usize| -> (usize, Vec<String>) {
+        let (mut connections, mut kept) = (0, Vec::new());
+        while !stop.load(Ordering::Relaxed) {
+            // This panics if it is refused.
+            let mut client = Client::connect(address);
+            connections += 1;
+            for n in 0..20 {
+                let line = format!("{name} {connections} {n}");
+                // A server on its way out says so, or closes.
+                match client.try_ask(&line).as_deref() {
+                    Some("ok") => kept.push(line),
+                    _ => break,
+                }
+            }
+        }
+        (connections, kept)
+    };
+    let kept = thread::scope(|scope| {
+        let talkers: Vec<_> = (0..4).map(|name| scope.spawn(move || talk(name))).collect();
+        for _ in 0..20 {
+            let server = start();
+            assert_eq!(server.address(), address);
+            let mut client = server.connect();
+            assert_eq!(client.ask("between two restarts"), "ok");
+            drop(client);
+            assert!(server.stop().status.success());
+        }
+        stop.store(true, Ordering::Relaxed);
+        // For those who have just connected.
+        let last = start();
+        let kept: Vec<_> = talkers
+            .into_iter()
+            .flat_map(|talker| talker.join().unwrap().1)
+            .collect();
+        last.stop();
+        kept
+    });
+    assert!(kept.len() > 100, "{}", kept.len());
+    let log = std::fs::read_to_string(path.join("lines.log")).unwrap();
+    let messages: std::collections::HashSet<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(" recieved: "))
+        .map(|(_, text)| text)
+        .collect();
+    let lost: Vec<_> = kept
+        .iter()
+        .filter(|line| !messages.contains(line.as_str()))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
+fn sockets_have_names() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let command = activated(&socket, "metrics", "-port 0");
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    assert_eq!(
+        server.said("metrics at "),
+        format!("metrics at http://{address}/metrics")
+    );
+    assert_ne!(server.address(), address);
+    let output = activated(&socket, "other", "").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("server: the socket 'other' of LISTEN_FDS has a name that means nothing"),
+        "{said}"
+    );
+    // One that does not listen.
+    let stream = std::net::TcpStream::connect(address).unwrap();
+    let mut command = activated(&socket, "line-log", "");
+    let output = command.stdin(OwnedFd::from(stream)).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "server: the socket 'line-log' of LISTEN_FDS does not listen\n"
+    );
+    // What is meant for another process is none of its business.
+    let mut command = binary();
+    command
+        .args(["-quiet", "-port", "0"])
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_PID", "1");
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    assert_eq!(server.connect().ask("a line"), "ok");
+}
+
+#[test]
+fn systemd_socket_activate_starts_it() {
+    if !can(
+        "systemd-socket-activate",
+        "command -v systemd-socket-activate",
+    ) {
+        return;
+    }
+    // It wants a port that is free, and nobody holds one for it: so it is tried again.
+    let folder = tempfile::tempdir().unwrap();
+    wait_until("a port", || {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut command = Command::new("systemd-socket-activate");
+        command
+            .args(["--fdname=line-log", "-l", &address.to_string()])
+            .arg(env!("CARGO_BIN_EXE_server"));
+        let log = folder.path().join("lines.log");
+        command.args(["-quiet", "-append", "-log"]).arg(&log);
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let spoke = speak_through(&mut child, address);
+        let server = rustix::process::Pid::from_child(&child);
+        _ = rustix::process::kill_process(server, Signal::TERM);
+        let status = child.wait().unwrap();
+        let name = spoke?;
+        assert!(status.success());
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(received_from(&log, &name), ["a line"]);
+        Some(())
+    });
+}
+
+/// Asks whoever listens at this address, if the child does in the end; the client's name.
+fn speak_through(child: &mut std::process::Child, address: SocketAddr) -> Option<String> {
+    wait_until("a listening socket, or its end", || {
+        if child.try_wait().unwrap().is_some() {
+            return Some(None);
+        }
+        std::net::TcpStream::connect(address).ok().map(Some)
+    })?;
+    let mut client = Client::connect(address);
+    assert_eq!(client.ask("a line"), "ok");
+    Some(client.name())
+}
+
+#[test]
+fn the_units_are_sound_and_give_little_away() {
+    if !can("systemd-analyze", "command -v systemd-analyze") {
+        return;
+    }
+    let units = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd"));
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["line-log-server.service", "line-log-server.socket"] {
+        let unit = std::fs::read_to_string(units.join(name)).unwrap();
+        let unit = unit.replace("/usr/bin/line-log-server", env!("CARGO_BIN_EXE_server"));
+        std::fs::write(folder.path().join(name), unit).unwrap();
+    }
+    let analyze = |args: &[&str]| {
+        let mut command = Command::new("systemd-analyze");
+        let output = command
+            .args(args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let units = ["./line-log-server.service", "./line-log-server.socket"];
+    let verified = analyze(&[&["verify", "--man=no"], &units[..]].concat());
+    assert_eq!(verified, (true, String::new()));
+    let (is_fine, said) = analyze(&["security", "--offline=true", "--threshold=20", units[0]]);
+    assert!(is_fine, "{said}");
+}
