@@ -12,6 +12,7 @@ use common::args;
 use common::process::{self, Tie};
 
 fn main() -> ExitCode {
+    args::built_from(env!("LINE_LOG_COMMIT"));
     match process::end_with_launcher() {
         Ok(Tie::Sound) => {}
         Ok(Tie::Foreign(pid)) => {

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use crate::options::{COMMAND, Options};
 
 fn main() -> ExitCode {
+    common::args::built_from(env!("LINE_LOG_COMMIT"));
     match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
         Ok(options) => launch::run(&options),
         Err(code) => code,

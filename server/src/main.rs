@@ -31,6 +31,7 @@ use server::tls::Acceptor;
 const RESERVED_DESCRIPTORS: usize = 12;
 
 fn main() -> ExitCode {
+    common::args::built_from(env!("LINE_LOG_COMMIT"));
     let config = match COMMAND.read(Config::default(), std::env::args_os().skip(1)) {
         Ok(config) => config,
         Err(code) => return code,

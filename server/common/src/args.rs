@@ -15,10 +15,20 @@ mod quantity;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 pub use self::given::{Given, UsageError};
 pub use self::help::columns;
 pub use self::quantity::LONGEST_TIME;
+
+/// See [`built_from`].
+static COMMIT: OnceLock<&str> = OnceLock::new();
+
+/// Says which commit the program is built from, for `-version`; empty if that is not known. A library
+/// that knew it would be built anew with every commit, and all that uses it.
+pub fn built_from(commit: &'static str) {
+    _ = COMMIT.set(commit);
+}
 
 /// Exit code for a command line that could not be understood.
 pub const EXIT_USAGE: u8 = 2;
@@ -198,7 +208,11 @@ impl<T> Command<T> {
     }
 
     fn version(&self) -> String {
-        format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION"))
+        let commit = match COMMIT.get() {
+            Some(commit) if !commit.is_empty() => format!(" ({commit})"),
+            _ => String::new(),
+        };
+        format!("{} {}{commit}\n", self.name, env!("CARGO_PKG_VERSION"))
     }
 
     /// Says on stderr what is wrong with the command line; returns the exit code for it.

@@ -146,7 +146,10 @@ impl Snapshot {
 
     fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {
         out.counter("linelog_turns", "Turns of the loop", self.figures.turns)?;
-        let labels = [("version", env!("CARGO_PKG_VERSION"))];
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("commit", env!("LINE_LOG_COMMIT")),
+        ];
         let mut info = out.0.encode_descriptor(
             "linelog_build_info",
             "The program that is running",
