@@ -64,7 +64,11 @@ fn help_and_version_go_to_standard_output() {
         assert!(output.stdout.starts_with(b"Usage: server [options]\n"));
     }
     for option in ["-V", "-version", "--version"] {
-        let expected = format!("server {}\n", env!("CARGO_PKG_VERSION"));
+        let commit = match env!("LINE_LOG_COMMIT") {
+            "" => String::new(),
+            commit => format!(" ({commit})"),
+        };
+        let expected = format!("server {}{commit}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(run(&[option]).stdout, expected.as_bytes());
     }
 }
