@@ -25,7 +25,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::input::{Given, Input};
-use self::options::{COMMAND, Options};
+pub(crate) use self::options::COMMAND;
+use self::options::Options;
 use self::progress::{Figures, Progress};
 
 /// Lines were left unacknowledged when a signal ended it.

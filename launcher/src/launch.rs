@@ -432,7 +432,10 @@ fn client_name(number: usize) -> String {
 fn sibling(name: &str) -> Result<PathBuf, End> {
     let own = env::current_exe();
     let own = own.map_err(|error| End::Failed(format!("cannot find my own path: {error}")))?;
-    let path = own.with_file_name(name);
+    let own_name = own.file_name().unwrap_or_default().to_string_lossy();
+    // Installed as line-log-launcher, it has siblings of such names.
+    let prefix = own_name.strip_suffix("launcher").unwrap_or_default();
+    let path = own.with_file_name(format!("{prefix}{name}"));
     if path.is_file() {
         return Ok(path);
     }

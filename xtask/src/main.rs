@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask COMMAND`. One file per command.
 
 mod bench;
+mod dist;
 mod release;
 mod run_all;
 mod torture;
@@ -26,6 +27,11 @@ const COMMANDS: &[Command] = &[
         "bench [OPTIONS]",
         "measure the server beside its peers; -quick takes a minute",
         bench::main,
+    ),
+    (
+        "dist",
+        "make packages of the programs, with manuals and completions",
+        dist::main,
     ),
     (
         "torture [OPTIONS]",

@@ -39,6 +39,8 @@ pub(crate) fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCod
         .arg(&target)
         .status();
     match build {
+        // One profile has a folder of another name.
+        Ok(status) if status.success() && profile == "dev" => Ok(target.join("debug")),
         Ok(status) if status.success() => Ok(target.join(profile)),
         // Cargo has said why.
         Ok(_) => Err(ExitCode::FAILURE),

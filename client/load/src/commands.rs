@@ -2,6 +2,6 @@
 
 mod exit;
 pub(crate) mod load;
-mod options;
+pub(crate) mod options;
 pub(crate) mod report;
 pub(crate) mod verify;

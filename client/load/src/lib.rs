@@ -41,3 +41,12 @@ pub fn verify_main(args: Vec<OsString>) -> ExitCode {
 pub fn report_main(args: Vec<OsString>) -> ExitCode {
     commands::report::main(args)
 }
+
+/// What can be typed after `client load`, `client verify` and `client report`.
+pub fn pages() -> [common::args::Page; 3] {
+    [
+        commands::options::COMMAND.page(),
+        commands::verify::COMMAND.page(),
+        commands::report::COMMAND.page(),
+    ]
+}

@@ -32,6 +32,11 @@ use crate::select::Selection;
 /// A number of some sender is missing.
 const EXIT_MISSING: u8 = 4;
 
+/// What can be typed after `client read`.
+pub fn page() -> common::args::Page {
+    COMMAND.page()
+}
+
 /// `client read`; `args` is what follows that.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.read(Options::default(), args) {

@@ -11,7 +11,7 @@ use tls::{Connector, Rows};
 /// The longest name that `-id` takes.
 const MAX_ID: usize = 64;
 
-pub(super) const COMMAND: Command<Options> = Command {
+pub(crate) const COMMAND: Command<Options> = Command {
     name: "client send",
     usage: "[options] [FILE...]",
     about: "Sends the lines of standard input, or of files one after another, and ends well only when \
@@ -169,7 +169,7 @@ const FRAMINGS: &[(&str, Framing)] = &[
 /// A command line, understood.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option")]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// With the ports that were said.
     hosts: Vec<(String, Option<u16>)>,
     port: u16,

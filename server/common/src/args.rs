@@ -10,6 +10,7 @@
 
 mod given;
 mod help;
+mod page;
 mod quantity;
 
 use std::ffi::{OsStr, OsString};
@@ -19,6 +20,7 @@ use std::sync::OnceLock;
 
 pub use self::given::{Given, UsageError};
 pub use self::help::columns;
+pub use self::page::{Page, Row};
 pub use self::quantity::LONGEST_TIME;
 
 /// See [`built_from`].

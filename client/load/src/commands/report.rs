@@ -12,7 +12,7 @@ use super::exit::fail;
 use crate::report::Report;
 use crate::show::page::page;
 
-const COMMAND: Command<Draw> = Command {
+pub(crate) const COMMAND: Command<Draw> = Command {
     name: "client report",
     usage: "[options] -o PAGE RUN...",
     about: "Draws what 'client load -json' printed for one run, or for several side by side, as \
@@ -52,7 +52,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 #[derive(Debug, Default)]
-struct Draw {
+pub(crate) struct Draw {
     runs: Vec<PathBuf>,
     page: PathBuf,
 }

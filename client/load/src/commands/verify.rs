@@ -12,7 +12,7 @@ use crate::show::text;
 use crate::verify::logs;
 use crate::verify::runfile::RunFile;
 
-const COMMAND: Command<Verify> = Command {
+pub(crate) const COMMAND: Command<Verify> = Command {
     name: "client verify",
     usage: "[options] RUNFILE LOG...",
     about: "Proves that a server's log holds every message that it acknowledged to a run of \
@@ -78,7 +78,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 #[derive(Debug, Default)]
-struct Verify {
+pub(crate) struct Verify {
     run_file: PathBuf,
     logs: Vec<PathBuf>,
     json: bool,

@@ -1,0 +1,53 @@
+//! An archive of static programs, the same to the byte whenever it is made of the same commit.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::tree::Tree;
+use crate::{STATIC, about, build, run};
+
+/// Makes `line-log-VERSION-TARGET.tar.gz` in a folder. All in it has the commit's time, in seconds.
+pub(crate) fn make(
+    folder: &Path,
+    version: &str,
+    commit: &str,
+    seconds: &str,
+) -> Result<PathBuf, String> {
+    let built = build(Some(STATIC))?;
+    let name = format!("line-log-{version}-{STATIC}");
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let tree = Tree::new(&scratch.path().join(&name))?;
+    tree.add_programs(&built)?;
+    tree.add_documents()?;
+    for file in ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md"] {
+        tree.copy(file, file)?;
+    }
+    tree.copy("docs/operating.md", "docs/operating.md")?;
+    for file in [
+        "logrotate",
+        "systemd/line-log-server.service",
+        "systemd/line-log-server.socket",
+        "Containerfile",
+    ] {
+        tree.copy(&format!("packaging/{file}"), &format!("packaging/{file}"))?;
+    }
+    tree.write("COMMIT", format!("{commit}\n"), 0o644)?;
+    std::fs::create_dir_all(folder).map_err(|error| about(folder, &error))?;
+    let path = folder.join(format!("{name}.tar"));
+    run(Command::new("tar")
+        .args([
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--format=gnu",
+        ])
+        .args(["--mode=u=rwX,go=rX", &format!("--mtime=@{seconds}"), "-cf"])
+        .arg(&path)
+        .arg("-C")
+        .arg(scratch.path())
+        .arg(&name))?;
+    // Without a name and a time of its own in the archive.
+    run(Command::new("gzip").args(["-9", "-n", "-f"]).arg(&path))?;
+    Ok(folder.join(format!("{name}.tar.gz")))
+}

@@ -1,0 +1,62 @@
+//! What can be typed, under the names that the programs have when they are installed: `server` alone
+//! would mean nothing there.
+
+use common::args::Page;
+
+/// What the names of installed programs begin with.
+pub(crate) const PREFIX: &str = "line-log-";
+
+/// Programs as they are built.
+pub(crate) const PROGRAMS: [&str; 3] = ["server", "client", "launcher"];
+
+/// All pages: of the programs, and of the client's commands.
+pub(crate) fn all() -> Vec<Page> {
+    let mut pages = vec![server::options::COMMAND.page(), launcher::page()];
+    pages.extend(client::pages());
+    pages
+}
+
+/// `client load` as it is typed when it is installed.
+pub(crate) fn installed(name: &str) -> String {
+    format!("{PREFIX}{name}")
+}
+
+/// A text in which programs are called by name: where a command begins, or stands in quotes.
+pub(crate) fn with_installed_names(text: &str) -> String {
+    let mut text = text.to_owned();
+    for program in PROGRAMS {
+        for before in ["'", "| "] {
+            text = text.replace(
+                &format!("{before}{program} "),
+                &format!("{before}{PREFIX}{program} "),
+            );
+        }
+        if let Some(rest) = text.strip_prefix(program)
+            && rest.starts_with(' ')
+        {
+            text = format!("{PREFIX}{program}{rest}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_the_names_that_are_typed() {
+        for (text, expected) in [
+            ("client send -port 1", "line-log-client send -port 1"),
+            ("x | client send", "x | line-log-client send"),
+            (
+                "see 'client load -help'",
+                "see 'line-log-client load -help'",
+            ),
+            ("the client is here", "the client is here"),
+            ("clients", "clients"),
+        ] {
+            assert_eq!(with_installed_names(text), expected);
+        }
+    }
+}

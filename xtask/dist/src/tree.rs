@@ -1,0 +1,94 @@
+//! Files as they are installed, below a folder that stands for `/`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::pages::{self, PREFIX, PROGRAMS};
+use crate::{about, completion, manual, root, run};
+
+/// A folder that stands for `/`.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    folder: PathBuf,
+}
+
+impl Tree {
+    pub(crate) fn new(folder: &Path) -> Result<Self, String> {
+        fs::create_dir_all(folder).map_err(|error| about(folder, &error))?;
+        let folder = folder.to_owned();
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a file, that only its owner can change.
+    pub(crate) fn write(
+        &self,
+        path: &str,
+        text: impl AsRef<[u8]>,
+        mode: u32,
+    ) -> Result<(), String> {
+        let path = self.folder.join(path);
+        let write = || {
+            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, Permissions::from_mode(mode))
+        };
+        write().map_err(|error| about(&path, &error))
+    }
+
+    /// Copies a file of the project.
+    pub(crate) fn copy(&self, from: &str, path: &str) -> Result<(), String> {
+        let from = root().join(from);
+        let text = fs::read(&from).map_err(|error| about(&from, &error))?;
+        self.write(path, text, 0o644)
+    }
+
+    /// Manuals, and completions for shells, where Debian has them.
+    pub(crate) fn add_documents(&self) -> Result<(), String> {
+        let pages = pages::all();
+        for page in &pages {
+            let path = format!("usr/share/man/man1/{}", manual::file_name(page));
+            self.write(&path, manual::render(page, &pages), 0o644)?;
+        }
+        let bash = completion::bash(&pages);
+        for program in PROGRAMS {
+            let name = format!("{PREFIX}{program}");
+            // bash looks for a file of the program's name.
+            self.write(
+                &format!("usr/share/bash-completion/completions/{name}"),
+                &bash,
+                0o644,
+            )?;
+            let zsh = completion::zsh(program, &pages);
+            self.write(
+                &format!("usr/share/zsh/vendor-completions/_{name}"),
+                zsh,
+                0o644,
+            )?;
+            let fish = completion::fish(program, &pages);
+            self.write(
+                &format!("usr/share/fish/vendor_completions.d/{name}.fish"),
+                fish,
+                0o644,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The programs that were built in a folder, without what only debuggers need.
+    pub(crate) fn add_programs(&self, built: &Path) -> Result<(), String> {
+        for program in PROGRAMS {
+            let path = built.join(program);
+            let bytes = fs::read(&path).map_err(|error| about(&path, &error))?;
+            let name = format!("usr/bin/{PREFIX}{program}");
+            self.write(&name, bytes, 0o755)?;
+            run(Command::new("strip").arg(self.folder.join(name)))?;
+        }
+        Ok(())
+    }
+}
