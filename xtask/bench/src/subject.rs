@@ -98,6 +98,11 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         "in the log, synced to disk",
         "-port 0 -log {dir}/log -sync",
     ),
+    server(
+        "server-json",
+        "in the log as JSON, page cache",
+        "-port 0 -log {dir}/log -format json",
+    ),
     Subject {
         tls: true,
         // Nobody waits for more handshakes.

@@ -83,7 +83,7 @@ fn changelog(version: &str, seconds: &str) -> Result<Vec<u8>, String> {
     let date = run(Command::new("date").args(["-u", "-R", "-d", &format!("@{seconds}")]))?;
     let text = format!(
         "line-log ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md of the project.\n\n -- The line \
-         log's maintainers <line-log@localhost>  {}\n",
+         log's maintainers <line-log@line-log.invalid>  {}\n",
         date.trim()
     );
     compress(text.as_bytes())
