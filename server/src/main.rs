@@ -80,7 +80,8 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let leaves_backlog = !inherited.clients.is_empty();
     let sockets = open_sockets(&config, inherited.clients)?;
     let metrics = open_metrics(&config, inherited.metrics)?;
-    limit_clients(&mut config, descriptors, sockets.len())?;
+    let for_metrics = metrics.as_ref().map_or(0, |_| metrics::DESCRIPTORS);
+    limit_clients(&mut config, descriptors, sockets.len(), for_metrics)?;
     let rotation = rotation(&config)?;
     let opened: Opened =
         Journal::open(&config.log, config.opening, config.sync).map_err(|error| {
@@ -212,11 +213,15 @@ fn rotation(config: &Config) -> Result<Option<Rotation>, String> {
 }
 
 /// Fits the number of clients to the descriptors there are.
-fn limit_clients(config: &mut Config, descriptors: usize, listeners: usize) -> Result<(), String> {
+fn limit_clients(
+    config: &mut Config,
+    descriptors: usize,
+    listeners: usize,
+    for_metrics: usize,
+) -> Result<(), String> {
     // The listening sockets are open already, and so is whatever was inherited.
-    let metrics = config.metrics.as_ref().map_or(0, |_| metrics::DESCRIPTORS);
     let reserved =
-        process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS + metrics;
+        process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS + for_metrics;
     let possible = descriptors.saturating_sub(reserved);
     if possible == 0 {
         return Err(format!(

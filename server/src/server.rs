@@ -171,7 +171,7 @@ impl<B: BackEnd> Server<B> {
 
     /// Tells a supervisor that clients can connect, and what comes then. `leaves_backlog`: the listening
     /// sockets are the supervisor's, so whoever connects during a stop is for the next server.
-    pub fn serve_under(&mut self, supervisor: Supervisor, leaves_backlog: bool) {
+    pub fn serve_under(&mut self, mut supervisor: Supervisor, leaves_backlog: bool) {
         supervisor.tell_ready();
         self.supervisor = supervisor;
         self.leaves_backlog = leaves_backlog;

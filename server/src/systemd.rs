@@ -16,6 +16,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// How often the line of figures is told anew, at most.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// After so long it is tried again to tell what could not be told.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What of the state the line of figures shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -28,7 +31,10 @@ pub struct Status {
 /// Whoever started the server and wants to hear of it.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    socket: Option<UnixDatagram>,
+    /// Not connected: whoever is begun anew at this address is told, too.
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    /// The newest step that could not be told yet, and when that is tried again.
+    untold: Option<(String, Instant)>,
     /// How often the watchdog is fed: twice as often as it has to be.
     feeding: Option<Duration>,
     feed_at: Option<Instant>,
@@ -45,13 +51,15 @@ impl Supervisor {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
         };
-        let connect = || {
+        let open = || {
+            let address = address(Path::new(&name))?;
+            // Whether somebody is there.
+            UnixDatagram::unbound()?.connect_addr(&address)?;
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
-            socket.connect_addr(&address(Path::new(&name))?)?;
-            Ok(socket)
+            Ok((socket, address))
         };
-        let socket = connect().map_err(|error: io::Error| {
+        let socket = open().map_err(|error: io::Error| {
             format!("NOTIFY_SOCKET={}: {error}", name.to_string_lossy())
         })?;
         let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
@@ -60,6 +68,7 @@ impl Supervisor {
         let now = Instant::now();
         Ok(Self {
             socket: Some(socket),
+            untold: None,
             feeding: timeout.map(|usec| Duration::from_micros(usec) / 2),
             feed_at: timeout.map(|_| now),
             told: Status::default(),
@@ -68,53 +77,77 @@ impl Supervisor {
     }
 
     /// Clients can connect, or the log is open again.
-    pub fn tell_ready(&self) {
-        self.send("READY=1");
+    pub fn tell_ready(&mut self) {
+        self.tell("READY=1".to_owned());
     }
 
     /// The log is being opened anew; [`tell_ready`](Self::tell_ready) says when that is done.
-    pub fn tell_reloading(&self) {
+    pub fn tell_reloading(&mut self) {
         let now = clock_gettime(ClockId::Monotonic);
         let now = Duration::try_from(now).unwrap_or_default();
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        self.tell(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
     /// It is on its way out.
-    pub fn tell_stopping(&self) {
-        self.send("STOPPING=1");
+    pub fn tell_stopping(&mut self) {
+        self.tell("STOPPING=1".to_owned());
     }
 
-    /// Feeds the watchdog, and tells the figures, if it is time. To be called in every turn of the loop:
+    /// Tells a step, which a supervisor would wait for: it is tried until it is told, or another step
+    /// is reached.
+    fn tell(&mut self, step: String) {
+        let is_told = self.send(&step);
+        self.untold = (!is_told).then(|| (step, Instant::now() + RETRY_INTERVAL));
+    }
+
+    /// Feeds the watchdog, and tells the figures and what could not be told, if it is time. To be called in every turn of the loop:
     /// a loop that hangs feeds nobody.
     pub fn go_on(&mut self, now: Instant, status: Status) {
+        if let Some((step, _)) = self.untold.take_if(|(_, at)| now >= *at) {
+            self.tell(step);
+        }
         if let (Some(feeding), Some(at)) = (self.feeding, self.feed_at)
             && now >= at
         {
-            self.send("WATCHDOG=1");
-            self.feed_at = Some(now + feeding);
+            let is_fed = self.send("WATCHDOG=1");
+            let pause = if is_fed {
+                feeding
+            } else {
+                feeding.min(RETRY_INTERVAL)
+            };
+            self.feed_at = Some(now + pause);
         }
         if self.tell_at.is_some_and(|at| now >= at) && self.told != status {
             let Status { clients, messages } = status;
             let clients = common::units::plural(clients as u64, "client");
             let messages = common::units::plural(messages, "message");
-            self.send(&format!("STATUS={clients}, {messages} in the log"));
-            (self.told, self.tell_at) = (status, Some(now + STATUS_INTERVAL));
+            if self.send(&format!("STATUS={clients}, {messages} in the log")) {
+                self.told = status;
+            }
+            self.tell_at = Some(now + STATUS_INTERVAL);
         }
     }
 
     /// When [`go_on`](Self::go_on) has something to do, with this state.
     pub fn deadline(&self, status: Status) -> Option<Instant> {
         let tell_at = self.tell_at.filter(|_| self.told != status);
-        self.feed_at.into_iter().chain(tell_at).min()
+        let retry_at = self.untold.as_ref().map(|(_, at)| *at);
+        [self.feed_at, tell_at, retry_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// What cannot be told now is not told: the watchdog is fed twice as often as it has to be.
-    fn send(&self, state: &str) {
-        if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(state.as_bytes())
-        {
+    /// Whether it was taken, or nobody is to be told; it never waits.
+    fn send(&self, state: &str) -> bool {
+        let Some((socket, address)) = &self.socket else {
+            return true;
+        };
+        let sent = socket.send_to_addr(state.as_bytes(), address);
+        if let Err(error) = &sent {
             log::debug!("cannot tell the supervisor {state}: {error}");
         }
+        sent.is_ok()
     }
 }
 

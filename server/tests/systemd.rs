@@ -121,6 +121,41 @@ fn a_supervisor_that_takes_nothing_holds_nobody_up() {
     assert_eq!(client.ask("it has gone"), "ok");
 }
 
+/// What a supervisor must know is told again when it takes nothing at first, and so is the watchdog.
+#[test]
+fn a_supervisor_that_was_busy_misses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ear, name) = Ear::in_folder(&folder);
+    let others = UnixDatagram::unbound().unwrap();
+    others.set_nonblocking(true).unwrap();
+    while others.send_to(b"of another service", &name).is_ok() {}
+    // By itself the watchdog would be fed again only after half of this.
+    let timeout_usec = 4 * u64::try_from(DEADLINE.as_micros()).unwrap();
+    let server = supervised(tempfile::tempdir().unwrap(), &name, Some(timeout_usec));
+    // Whoever is answered comes after what was told at the start.
+    assert_eq!(server.connect().ask("a line"), "ok");
+    let (mut is_ready, mut is_fed) = (false, false);
+    while !(is_ready && is_fed) {
+        let said = ear.hear().expect("it tells in time");
+        is_ready |= said == "READY=1";
+        is_fed |= said == "WATCHDOG=1";
+    }
+}
+
+#[test]
+fn a_supervisor_that_was_begun_anew_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ear, name) = Ear::in_folder(&folder);
+    let server = supervised(tempfile::tempdir().unwrap(), &name, None);
+    ear.hear_of("READY=1");
+    drop(ear);
+    std::fs::remove_file(&name).unwrap();
+    let (ear, _) = Ear::in_folder(&folder);
+    server.signal(Signal::HUP);
+    ear.hear_of("RELOADING=1");
+    ear.hear_of("READY=1");
+}
+
 #[test]
 fn a_supervisor_that_is_not_there_is_an_error() {
     let mut command = binary();
@@ -137,8 +172,13 @@ fn a_supervisor_that_is_not_there_is_an_error() {
 
 /// A server on a socket that somebody else holds, as descriptor 3.
 fn activated(socket: &TcpListener, names: &str, options: &str) -> Command {
+    activated_after(":", socket, names, options)
+}
+
+/// After a command of the shell.
+fn activated_after(first: &str, socket: &TcpListener, names: &str, options: &str) -> Command {
     let mut command = script(&format!(
-        "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={names}; \
+        "{first}; exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={names}; \
          exec $SERVER -quiet -append {options}"
     ));
     command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
@@ -209,8 +249,9 @@ fn a_restart_refuses_nobody() {
     assert!(lost.is_empty(), "{lost:?}");
 }
 
+#[cfg(feature = "metrics")]
 #[test]
-fn sockets_have_names() {
+fn a_socket_may_be_for_metrics() {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = socket.local_addr().unwrap();
     let command = activated(&socket, "metrics", "-port 0");
@@ -220,6 +261,12 @@ fn sockets_have_names() {
         format!("metrics at http://{address}/metrics")
     );
     assert_ne!(server.address(), address);
+}
+
+#[test]
+fn sockets_have_names() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
     let output = activated(&socket, "other", "").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
@@ -243,6 +290,24 @@ fn sockets_have_names() {
         .env("LISTEN_PID", "1");
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     assert_eq!(server.connect().ask("a line"), "ok");
+}
+
+/// Those who ask for figures have descriptors of their own, whoever has opened the socket.
+#[cfg(feature = "metrics")]
+#[test]
+fn a_socket_for_metrics_takes_no_place_of_clients() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let options = "-port 0 -max-clients 1000";
+    let lowered = |command: Command| {
+        let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+        server.said("-max-clients 1000 is lowered to ").to_owned()
+    };
+    let given = activated_after("ulimit -n 100", &socket, "metrics", options);
+    let mut own = script(&format!(
+        "ulimit -n 100; exec $SERVER -quiet -append {options} -metrics 127.0.0.1:0"
+    ));
+    own.stdin(Stdio::null());
+    assert_eq!(lowered(given), lowered(own));
 }
 
 #[test]
