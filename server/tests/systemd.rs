@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
@@ -237,7 +238,7 @@ fn a_restart_refuses_nobody() {
     });
     assert!(kept.len() > 100, "{}", kept.len());
     let log = std::fs::read_to_string(path.join("lines.log")).unwrap();
-    let messages: std::collections::HashSet<_> = log
+    let messages: HashSet<_> = log
         .lines()
         .filter_map(|line| line.split_once(" recieved: "))
         .map(|(_, text)| text)
@@ -384,4 +385,93 @@ fn the_units_are_sound_and_give_little_away() {
     assert_eq!(verified, (true, String::new()));
     let (is_fine, said) = analyze(&["security", "--offline=true", "--threshold=20", units[0]]);
     assert!(is_fine, "{said}");
+}
+
+/// What the unit lets the server ask of the kernel, by its own lines, which are read in their order.
+fn allowed_calls(unit: &str) -> HashSet<String> {
+    let output = Command::new("systemd-analyze")
+        .arg("syscall-filter")
+        .output();
+    let said = String::from_utf8(output.unwrap().stdout).unwrap();
+    let mut sets = HashMap::<&str, Vec<&str>>::new();
+    let mut set = "";
+    for line in said.lines() {
+        match line.trim() {
+            name if line.starts_with('@') => set = name,
+            call if !call.is_empty() && !call.starts_with('#') => {
+                sets.entry(set).or_default().push(call);
+            }
+            _ => {}
+        }
+    }
+    let lines = unit.lines();
+    let filters = lines.filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    let mut allowed = HashSet::new();
+    for filter in ["@default"].into_iter().chain(filters) {
+        let (forbids, names) = filter
+            .strip_prefix('~')
+            .map_or((false, filter), |names| (true, names));
+        let mut names: Vec<_> = names.split_whitespace().collect();
+        while let Some(name) = names.pop() {
+            if name.starts_with('@') {
+                names.extend(&sets[name]);
+            } else if forbids {
+                allowed.remove(name);
+            } else {
+                allowed.insert(name.to_owned());
+            }
+        }
+    }
+    allowed
+}
+
+#[test]
+fn the_unit_lets_the_server_do_its_work() {
+    let tools = "command -v systemd-analyze && strace -o /dev/null true";
+    if !can("systemd-analyze with strace", tools) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let options = "-quiet -append -sync -port 0 -rotate-size 100K -keep 2";
+    let mut command = script(&format!("exec strace -D -f -o $TRACE $SERVER {options}"));
+    command.env("TRACE", &trace);
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let mut client = server.connect();
+    let long = "x".repeat(10_000);
+    for _ in 0..40 {
+        assert_eq!(client.ask(&long), "ok");
+    }
+    server.signal(Signal::HUP);
+    server.signal(Signal::USR1);
+    assert_eq!(client.ask("a line"), "ok");
+    drop(client);
+    let pid = server.pid().to_string();
+    let is_end = |line: &str| {
+        let rest = line.strip_prefix(&pid);
+        rest.is_some_and(|rest| rest.trim_start() == "+++ exited with 0 +++")
+    };
+    assert!(server.stop().status.success());
+    let trace = wait_until("the trace", || {
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        trace.lines().any(is_end).then_some(trace)
+    });
+    // As in: 1234 openat(AT_FDCWD, ...
+    let calls: HashSet<_> = trace
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
+        .map(|(name, _)| name)
+        .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        .collect();
+    for call in ["accept4", "fdatasync", "rename", "prlimit64"] {
+        assert!(calls.contains(call), "{call} in {calls:?}");
+    }
+    let allowed = allowed_calls(include_str!(
+        "../../packaging/systemd/line-log-server.service"
+    ));
+    let denied: Vec<_> = calls
+        .iter()
+        .filter(|call| !allowed.contains(**call))
+        .collect();
+    assert!(denied.is_empty(), "{denied:?}");
 }
