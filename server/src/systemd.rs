@@ -100,8 +100,8 @@ impl Supervisor {
         self.untold = (!is_told).then(|| (step, Instant::now() + RETRY_INTERVAL));
     }
 
-    /// Feeds the watchdog, and tells the figures and what could not be told, if it is time. To be called in every turn of the loop:
-    /// a loop that hangs feeds nobody.
+    /// Feeds the watchdog, and tells the figures and what could not be told, if it is time. To be called in
+    /// every turn of the loop: a loop that hangs feeds nobody.
     pub fn go_on(&mut self, now: Instant, status: Status) {
         if let Some((step, _)) = self.untold.take_if(|(_, at)| now >= *at) {
             self.tell(step);
