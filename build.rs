@@ -7,24 +7,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What stands in a source archive, where there is no repository.
+/// What says it in a source archive, where there is no repository: `git archive` fills it in.
 const FILE: &str = "COMMIT";
+
+/// As many digits of a commit as are shown.
+const DIGITS: usize = 10;
 
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let root = root.parent().map_or(root.clone(), Path::to_owned);
     let file = root.join(FILE);
-    let commit = match fs::read_to_string(&file) {
-        Ok(commit) => {
-            println!("cargo::rerun-if-changed={}", file.display());
-            commit.trim().to_owned()
-        }
-        Err(_) => of_repository(&root).unwrap_or_default(),
-    };
-    println!("cargo::rustc-env=LINE_LOG_COMMIT={commit}");
+    println!("cargo::rerun-if-changed={}", file.display());
+    let commit = of_archive(&file).or_else(|| of_repository(&root));
+    println!(
+        "cargo::rustc-env=LINE_LOG_COMMIT={}",
+        commit.unwrap_or_default()
+    );
 }
 
-/// Built anew whenever another commit is checked out or made: then `HEAD` changes, or its log.
+fn of_archive(file: &Path) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let (hash, date) = text.trim().split_once(' ')?;
+    let hash = hash.get(..DIGITS)?;
+    // In a repository it is not filled in.
+    let filled = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    filled.then(|| format!("{hash} {date}"))
+}
+
+/// Built anew whenever another commit is checked out or made, and not for those of other branches.
 fn of_repository(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git")
@@ -40,11 +50,19 @@ fn of_repository(root: &Path) -> Option<String> {
     if top != fs::canonicalize(root).ok()? {
         return None;
     }
-    for name in ["HEAD", "logs/HEAD"] {
+    let branch = git(&["rev-parse", "--symbolic-full-name", "HEAD"])?;
+    for name in ["HEAD", &branch, "reftable"] {
         let path = root.join(git(&["rev-parse", "--git-path", name])?);
-        if path.exists() {
-            println!("cargo::rerun-if-changed={}", path.display());
+        // A branch that is packed gets a file of its own with its next commit: then its folder changes.
+        let there = path.ancestors().find(|path| path.exists());
+        if let Some(there) = there.filter(|there| *there == path || name == branch) {
+            println!("cargo::rerun-if-changed={}", there.display());
         }
     }
-    git(&["log", "-1", "--format=%h %cs", "--abbrev=10"])
+    git(&[
+        "log",
+        "-1",
+        "--format=%h %cs",
+        &format!("--abbrev={DIGITS}"),
+    ])
 }
