@@ -70,9 +70,12 @@ fn dist(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Builds the programs for a target, or for this machine; returns the folder in which they are.
+/// Builds the programs for a target, or for this machine; returns the folder in which they are. No path of
+/// this machine is in them: they are the same wherever they are built. Their flags being others than those of
+/// everyday builds, they have a folder of their own, lest each build the other's parts anew.
 fn build(target: Option<&str>) -> Result<PathBuf, String> {
-    let mut folder = root().join("target");
+    let mut folder = root().join("target/dist-build");
+    let own_folder = folder.clone();
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args([
         "build",
@@ -90,8 +93,20 @@ fn build(target: Option<&str>) -> Result<PathBuf, String> {
         cargo.args(["--target", target]);
         folder.push(target);
     }
-    run(cargo.arg("--target-dir").arg(root().join("target")))?;
+    let flags = [(cargo_home()?, "/cargo"), (root(), "/line-log")]
+        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    run(cargo.arg("--target-dir").arg(own_folder))?;
     Ok(folder.join("release"))
+}
+
+/// Where cargo keeps the sources of libraries.
+fn cargo_home() -> Result<PathBuf, String> {
+    let named = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let usual = || env::home_dir().map(|home| home.join(".cargo"));
+    named
+        .or_else(usual)
+        .ok_or_else(|| "where is cargo's home? CARGO_HOME can say it".to_owned())
 }
 
 /// The root of the project.
