@@ -93,8 +93,13 @@ fn build(target: Option<&str>) -> Result<PathBuf, String> {
         cargo.args(["--target", target]);
         folder.push(target);
     }
-    let flags = [(cargo_home()?, "/cargo"), (root(), "/line-log")]
-        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    let mut flags = vec![
+        // The linker's digest covers what is stripped, and in that there are paths of this machine.
+        "-Clink-arg=-Wl,--build-id=none".to_owned(),
+    ];
+    for (path, name) in [(cargo_home()?, "/cargo"), (root(), "/line-log")] {
+        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
+    }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     run(cargo.arg("--target-dir").arg(own_folder))?;
     Ok(folder.join("release"))

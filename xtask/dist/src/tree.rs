@@ -87,10 +87,7 @@ impl Tree {
             let bytes = fs::read(&path).map_err(|error| about(&path, &error))?;
             let name = format!("usr/bin/{PREFIX}{program}");
             self.write(&name, bytes, 0o755)?;
-            // The linker's digest covers what is taken out, and in that there are paths of this machine.
-            run(Command::new("strip")
-                .arg("--remove-section=.note.gnu.build-id")
-                .arg(self.folder.join(name)))?;
+            run(Command::new("strip").arg(self.folder.join(name)))?;
         }
         Ok(())
     }
