@@ -7,6 +7,7 @@
 mod life;
 mod opening;
 mod ready;
+mod records;
 #[cfg(test)]
 mod tests;
 mod workspace;
@@ -16,7 +17,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::ops::ControlFlow;
 
 use common::protocol::Reply;
-use common::record::{self, Format, Level, json};
+use common::record::Format;
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -27,6 +28,7 @@ use crate::framing::{Frame, Framer};
 use crate::replies::Replies;
 pub use life::{LastLine, Life};
 pub use ready::{Place, Ready};
+use records::{begin_record, sent_record};
 use workspace::Share;
 pub use workspace::{Workspace, replies_left};
 
@@ -537,39 +539,4 @@ fn refusal(frame: &Frame<'_>, refusing: bool, max_message: usize) -> Reply {
         Frame::Message(_) | Frame::TooLong => Reply::TooLong(max_message),
         Frame::BadLength => Reply::Length(max_message),
     }
-}
-
-/// What stands before the message in its record.
-fn begin_record(out: &mut Vec<u8>, format: Format, time: &str, peer: &str, client: Option<&str>) {
-    match format {
-        Format::Original => record::begin(out, Level::Info, time, peer, record::RECEIVED),
-        Format::Json => json::begin(out, time, peer, client),
-    }
-}
-
-/// The record of a reply; JSON has none of an `ok`.
-fn sent_record(
-    out: &mut Vec<u8>,
-    format: Format,
-    time: &str,
-    peer: &str,
-    client: Option<&str>,
-    reply: Reply,
-) {
-    let level = match (format, reply) {
-        (Format::Json, Reply::Ok) => return,
-        (Format::Json, reply) => {
-            json::begin(out, time, peer, client);
-            return json::error(out, reply.code());
-        }
-        (Format::Original, Reply::Ok) => Level::Info,
-        (Format::Original, _) => Level::Warning,
-    };
-    record::begin(out, level, time, peer, record::SENT);
-    match reply {
-        Reply::Ok => out.extend_from_slice(common::protocol::OK.as_bytes()),
-        // Writing to a Vec cannot fail.
-        reply => _ = write!(out, "{reply}"),
-    }
-    out.push(b'\n');
 }

@@ -2,11 +2,13 @@
 //!
 //! [`Server::turn`] is the table of contents. ARCHITECTURE.md draws it and names what must hold.
 
+mod chores;
 mod clients;
 mod commits;
 mod failure;
 mod queues;
-mod scrape;
+mod report;
+mod signals;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,6 @@ use std::time::{Duration, Instant};
 use common::protocol::Reply;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::backend::file::LogFile;
@@ -33,12 +34,14 @@ use crate::framing::Rules;
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::options::{Answers, Config};
-use crate::systemd::{Status, Supervisor};
+use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
+use chores::CHORES;
 use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
 pub use failure::Failure;
+pub use signals::HANDLED_SIGNALS;
 use stop::Stop;
 use watch::Watch;
 
@@ -60,10 +63,6 @@ const INTEREST: Interest = Interest::READABLE
 #[cfg(not(target_os = "linux"))]
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// The signals that the server obeys. SIGXFSZ would kill; handled, a log at the file-size limit is an
-/// error like others.
-pub const HANDLED_SIGNALS: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ];
-
 /// How many events one wait brings at most.
 const EVENTS: usize = 1024;
 
@@ -78,9 +77,6 @@ const MORE_LOOKS: usize = 8;
 
 /// How many clients are accepted in one turn.
 const ACCEPT_BUDGET: usize = 256;
-
-/// How often things are looked at that no event reports.
-const CHORES: Duration = Duration::from_secs(1);
 
 /// Server, clients, log and all.
 pub struct Server<B: BackEnd = LogFile> {
@@ -160,15 +156,6 @@ impl<B: BackEnd> Server<B> {
         })
     }
 
-    /// Has signals tell the server to stop, to open its log anew, or to print its figures.
-    pub fn handle_signals(&mut self) -> io::Result<()> {
-        let mut signals = Signals::new(HANDLED_SIGNALS)?;
-        let registry = self.poll.registry();
-        registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
-        self.signals = Some(signals);
-        Ok(())
-    }
-
     /// Tells a supervisor that clients can connect, and what comes then. `leaves_backlog`: the listening
     /// sockets are the supervisor's, so whoever connects during a stop is for the next server.
     pub fn serve_under(&mut self, mut supervisor: Supervisor, leaves_backlog: bool) {
@@ -204,7 +191,7 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// Phase 1: waits for events and takes note of them. Nothing is read, written or removed here.
+    /// Phase 1: waits for events and takes note of them. Of clients, nothing is read, written or removed here.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         self.figures.turns += 1;
         self.look(timeout)?;
@@ -284,28 +271,6 @@ impl<B: BackEnd> Server<B> {
             || self.watch.has_work()
             || self.metrics.as_ref().is_some_and(Metrics::has_work)
             || self.stop.as_ref().is_some_and(Stop::has_work)
-    }
-
-    fn obey_signals(&mut self) -> Result<(), Failure> {
-        let Some(signals) = &mut self.signals else {
-            return Ok(());
-        };
-        for signal in signals.pending().collect::<Vec<_>>() {
-            match signal {
-                SIGINT | SIGTERM if self.stop.is_some() => {
-                    return Err(Failure::Forced(self.clients.len()));
-                }
-                SIGINT | SIGTERM => self.begin_stop(),
-                SIGHUP => {
-                    self.supervisor.tell_reloading();
-                    self.reopen_asked = true;
-                    self.work.entry.reload();
-                }
-                SIGUSR1 => self.stderr.say(&self.figures().line(self.clients.served())),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Phase 2: reads what clients sent, and stages it.
@@ -470,54 +435,5 @@ impl<B: BackEnd> Server<B> {
             .admit(socket, channel, peer, self.stop.is_some());
         self.figures.clients += u64::from(is_served);
         self.figures.refused += u64::from(!is_served);
-    }
-
-    /// The same in a few words.
-    fn status(&self) -> Status {
-        Status {
-            clients: self.clients.served(),
-            messages: self.figures.kept,
-        }
-    }
-
-    /// What was done so far.
-    fn figures(&self) -> Figures {
-        Figures {
-            bytes: self.commits.kept_bytes,
-            longest_commit: self.commits.longest,
-            errors: self.figures.errors + self.work.unsaid_errors,
-            turned_away: self.work.entry.counts.turned_away(),
-            rotations: self.commits.back_end.rotations(),
-            ..self.figures.clone()
-        }
-    }
-
-    /// Things that no event reports, looked at about once a second if there is anything to see.
-    fn do_chores(&mut self) {
-        // So late only after a pause, and then what clients answer to it is still to come.
-        let paused = self.now >= self.next_chores + CHORES;
-        self.next_chores = self.now + CHORES;
-        let time = self.clock.text();
-        self.terminal.retry(time);
-        self.stderr.with_terminal(Terminal::retry);
-        self.commits.back_end.do_chores(self.now);
-        self.work.unread.tell(self.now);
-        if !paused && self.stop.is_none() {
-            self.watch.begin(&self.clients, self.now);
-        }
-    }
-
-    /// When the log wants to be looked after; not more often than anything else is.
-    fn back_end_chores(&self) -> Option<Instant> {
-        let due = self.commits.back_end.chores_due()?;
-        Some(due.max(self.next_chores))
-    }
-
-    fn needs_chores(&self) -> bool {
-        !self.clients.is_empty()
-            || self.terminal.needs_retry()
-            || self.stderr.needs_retry()
-            || self.commits.back_end.needs_chores()
-            || self.work.unread.is_untold()
     }
 }

@@ -1,10 +1,12 @@
-//! How the server is doing, for those who ask over HTTP.
+//! How the server is doing, for whoever asks, or is told.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Server;
 use crate::backend::{BackEnd, LogSpace};
+use crate::figures::Figures;
 use crate::snapshot::{Process, Snapshot};
+use crate::systemd::Status;
 
 /// After a write that failed, the log counts as one that cannot be written for so long, even if nobody
 /// tries: who sends messages only to servers that are well would never find out.
@@ -19,6 +21,26 @@ impl<B: BackEnd> Server<B> {
         if let Some(mut metrics) = self.metrics.take() {
             metrics.serve(self.poll.registry(), self.now, || self.snapshot());
             self.metrics = Some(metrics);
+        }
+    }
+
+    /// What was done so far.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            bytes: self.commits.kept_bytes,
+            longest_commit: self.commits.longest,
+            errors: self.figures.errors + self.work.unsaid_errors,
+            turned_away: self.work.entry.counts.turned_away(),
+            rotations: self.commits.back_end.rotations(),
+            ..self.figures.clone()
+        }
+    }
+
+    /// The same in a few words.
+    pub(super) fn status(&self) -> Status {
+        Status {
+            clients: self.clients.served(),
+            messages: self.figures.kept,
         }
     }
 

@@ -1,0 +1,48 @@
+//! Signals, which come through the poll like everything else.
+
+use std::io;
+
+use mio::Interest;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook_mio::v1_0::Signals;
+
+use super::{Failure, SIGNALS, Server};
+use crate::backend::BackEnd;
+
+/// The signals that the server obeys. SIGXFSZ would kill; handled, a log at the file-size limit is an
+/// error like others.
+pub const HANDLED_SIGNALS: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ];
+
+impl<B: BackEnd> Server<B> {
+    /// Has signals tell the server to stop, to open its log anew, or to print its figures.
+    pub fn handle_signals(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new(HANDLED_SIGNALS)?;
+        let registry = self.poll.registry();
+        registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// Does what the signals ask for that have come.
+    pub(super) fn obey_signals(&mut self) -> Result<(), Failure> {
+        let Some(signals) = &mut self.signals else {
+            return Ok(());
+        };
+        for signal in signals.pending().collect::<Vec<_>>() {
+            match signal {
+                SIGINT | SIGTERM if self.stop.is_some() => {
+                    return Err(Failure::Forced(self.clients.len()));
+                }
+                SIGINT | SIGTERM => self.begin_stop(),
+                SIGHUP => {
+                    self.supervisor.tell_reloading();
+                    self.reopen_asked = true;
+                    self.work.entry.reload();
+                }
+                SIGUSR1 => self.stderr.say(&self.figures().line(self.clients.served())),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
