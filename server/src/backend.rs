@@ -84,6 +84,8 @@ pub struct LogSpace {
     pub length: Option<u64>,
     /// Bytes that are free on its disk, for those who are not root.
     pub free: Option<u64>,
+    /// How often it was opened anew by its name, since the start.
+    pub reopened: u64,
     /// When and why messages could last not be written, if none have been since.
     pub failure: Option<(Instant, String)>,
 }

@@ -86,12 +86,29 @@ impl Metrics {
         deadlines.min()
     }
 
-    /// Goes on with everybody, as far as that goes. `look` tells how the server is doing.
-    pub fn serve(&mut self, registry: &Registry, now: Instant, look: impl Fn() -> Snapshot) {
+    /// Goes on with everybody, as far as that goes. `health` says why messages are not kept, if they are
+    /// not, and `look` tells all.
+    pub fn serve(
+        &mut self,
+        registry: &Registry,
+        now: Instant,
+        health: impl Fn() -> Option<String>,
+        look: impl Fn() -> Snapshot,
+    ) {
         self.close(now);
         self.accept(registry, now);
         for exchange in self.exchanges.iter_mut().flatten() {
-            exchange.go_on(|page| answer(page, look()));
+            exchange.go_on(|page| match page {
+                Page::Metrics => Response {
+                    status: "200 OK",
+                    content_type: exposition::CONTENT_TYPE,
+                    body: exposition::text(look()),
+                },
+                Page::Health => match health() {
+                    None => Response::line("200 OK", "ok"),
+                    Some(why) => Response::line("503 Service Unavailable", &why),
+                },
+            });
         }
         self.close(now);
     }
@@ -110,9 +127,7 @@ impl Metrics {
             if place.is_some() || !self.can_accept {
                 continue;
             }
-            // Whatever goes wrong concerns one who asks; he may do so again.
-            let accepted = self.listeners.iter().find_map(|it| it.accept().ok());
-            let Some((mut socket, _)) = accepted else {
+            let Some(mut socket) = self.listeners.iter().find_map(next) else {
                 self.can_accept = false;
                 return;
             };
@@ -125,14 +140,15 @@ impl Metrics {
     }
 }
 
-fn answer(page: Page, snapshot: Snapshot) -> Response {
-    match (page, &snapshot.unhealthy) {
-        (Page::Metrics, _) => Response {
-            status: "200 OK",
-            content_type: exposition::CONTENT_TYPE,
-            body: exposition::text(snapshot),
-        },
-        (Page::Health, None) => Response::line("200 OK", "ok"),
-        (Page::Health, Some(why)) => Response::line("503 Service Unavailable", why),
+/// The next who waits. Whatever goes wrong with one who does not any more concerns nobody else.
+fn next(listener: &TcpListener) -> Option<TcpStream> {
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => return Some(socket),
+            Err(error) => match error.kind() {
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                _ => return None,
+            },
+        }
     }
 }

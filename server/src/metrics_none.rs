@@ -43,7 +43,13 @@ impl Metrics {
         match self.0 {}
     }
 
-    pub fn serve(&mut self, _: &Registry, _: Instant, _look: impl Fn() -> Snapshot) {
+    pub fn serve(
+        &mut self,
+        _: &Registry,
+        _: Instant,
+        _health: impl Fn() -> Option<String>,
+        _look: impl Fn() -> Snapshot,
+    ) {
         match self.0 {}
     }
 }

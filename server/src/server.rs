@@ -18,6 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::process::open_descriptors;
 use common::protocol::Reply;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -93,6 +94,8 @@ pub struct Server<B: BackEnd = LogFile> {
     supervisor: Supervisor,
     /// The listening sockets outlive the server.
     leaves_backlog: bool,
+    /// Descriptors beside those of clients.
+    idle_descriptors: usize,
 
     terminal: Terminal,
     stderr: Stderr,
@@ -145,6 +148,7 @@ impl<B: BackEnd> Server<B> {
             stop: None,
             supervisor: Supervisor::default(),
             leaves_backlog: false,
+            idle_descriptors: open_descriptors(),
             terminal,
             stderr,
             clock: Clock::of(config.format, config.utc),

@@ -176,6 +176,10 @@ fn it_is_well_while_messages_are_kept() {
         )
     );
     assert!(samples(address)["linelog_healthy"] < 1.0);
+    server.signal(Signal::HUP);
+    wait_until("a log that is opened anew", || {
+        (samples(address)["linelog_reopenings_total"] > 0.0).then_some(())
+    });
     assert!(samples(address)["linelog_errors_total{code=\"log\"}"] > 0.0);
     let unlimited = Rlimit {
         current: None,

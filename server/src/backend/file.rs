@@ -32,6 +32,8 @@ pub struct LogFile<F: Storage = File> {
     displaced: bool,
     /// The path could not be opened anew; tried again until it can.
     reopen_failed: bool,
+    /// How often it was opened anew, since the start.
+    reopened: u64,
     rotating: Option<Rotating>,
     /// A sync failed while nobody waited for a commit: the next one says so.
     unsure: Option<io::Error>,
@@ -49,6 +51,7 @@ impl<F: Storage> LogFile<F> {
             complaint: Throttle::default(),
             displaced: false,
             reopen_failed: false,
+            reopened: 0,
             rotating: None,
             unsure: None,
         }
@@ -164,6 +167,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
             Ok(damage) => {
                 self.displaced = false;
                 self.reopen_failed = false;
+                self.reopened += 1;
                 if let Some(rotating) = &mut self.rotating {
                     rotating.look_anew(&self.journal, now);
                 }
@@ -216,6 +220,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
         LogSpace {
             length: self.journal.length().ok(),
             free: self.journal.free_bytes(),
+            reopened: self.reopened,
             failure: self.failure.clone(),
         }
     }

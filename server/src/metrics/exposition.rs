@@ -137,9 +137,11 @@ impl Snapshot {
             let help = "What is free on the log's disk for those who are not root";
             out.gauge("linelog_log_free_bytes", help, bytes as f64)?;
         }
+        let help = "How often the log was opened anew by its name, as after SIGHUP";
+        out.counter("linelog_reopenings", help, self.log.reopened)?;
         out.counter(
             "linelog_rotations",
-            "Rotations of the log",
+            "Rotations of the log by the server itself",
             self.figures.rotations,
         )
     }

@@ -95,10 +95,13 @@ impl<S: Socket> Exchange<S> {
         self.stage == Stage::Over || now >= self.deadline
     }
 
-    /// Goes on as far as it can. `answer` makes the response, once the request is there.
+    /// Goes on as far as it can, but reads what comes after the request only once: who sends without an
+    /// end would keep the turn for himself. `answer` makes the response, once the request is there.
     pub fn go_on(&mut self, answer: impl FnOnce(Page) -> Response) {
         let mut answer = Some(answer);
-        while self.is_ready && self.stage != Stage::Over {
+        let mut has_drained = false;
+        while self.is_ready && self.stage != Stage::Over && !has_drained {
+            has_drained = self.stage == Stage::End;
             if let Err(error) = self.step(&mut answer) {
                 match error.kind() {
                     io::ErrorKind::WouldBlock => self.is_ready = false,
@@ -245,6 +248,53 @@ mod tests {
             "a: b\r\n".repeat(MOST_FIELDS + 1)
         );
         assert!(status(many.as_bytes()).unwrap().starts_with("431 "));
+    }
+
+    /// A request, and then more than will ever be read.
+    struct Flood {
+        request: &'static [u8],
+        reads: usize,
+    }
+
+    impl io::Read for Flood {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.reads += 1;
+            assert!(self.reads < 100, "a turn has an end");
+            let n = self.request.len();
+            buffer[..n].copy_from_slice(self.request);
+            buffer[n..].fill(b'x');
+            self.request = b"";
+            Ok(buffer.len())
+        }
+    }
+
+    impl io::Write for Flood {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Socket for Flood {
+        fn end(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_sends_without_an_end_has_his_share_of_a_turn() {
+        let now = Instant::now();
+        let request = b"GET /health HTTP/1.1\r\n\r\n";
+        let mut exchange = Exchange::new(Flood { request, reads: 0 }, now);
+        for reads in 2..5 {
+            exchange.go_on(|_| Response::line("200 OK", "ok"));
+            assert_eq!(exchange.socket.reads, reads);
+            assert!(exchange.has_work() && !exchange.is_over(now));
+        }
+        assert!(exchange.is_over(now + PATIENCE));
     }
 
     #[test]

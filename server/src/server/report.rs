@@ -19,7 +19,8 @@ impl<B: BackEnd> Server<B> {
     /// Goes on with those who ask how the server is doing.
     pub(super) fn serve_metrics(&mut self) {
         if let Some(mut metrics) = self.metrics.take() {
-            metrics.serve(self.poll.registry(), self.now, || self.snapshot());
+            let health = || self.unhealthy(&self.commits.back_end.space());
+            metrics.serve(self.poll.registry(), self.now, health, || self.snapshot());
             self.metrics = Some(metrics);
         }
     }
@@ -59,7 +60,7 @@ impl<B: BackEnd> Server<B> {
             started: unix_time(self.figures.started),
             unhealthy: self.unhealthy(&log),
             log,
-            process: Process::now(),
+            process: Process::now(self.idle_descriptors + self.clients.len()),
         }
     }
 
