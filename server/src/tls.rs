@@ -5,7 +5,6 @@ mod files;
 mod session;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -44,11 +43,6 @@ impl Acceptor {
     pub fn reload(&mut self) -> Result<(), String> {
         self.config = self.files.read()?;
         Ok(())
-    }
-
-    /// The file of the server's certificate.
-    pub fn cert(&self) -> &PathBuf {
-        &self.files.cert
     }
 
     /// What is to be said of the files, though they can be used.

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::path::PathBuf;
 
 use crate::channel::Taken;
 use crate::connection::Socket;
@@ -29,10 +28,6 @@ impl Acceptor {
     }
 
     pub fn reload(&mut self) -> Result<(), String> {
-        match self.0 {}
-    }
-
-    pub fn cert(&self) -> &PathBuf {
         match self.0 {}
     }
 

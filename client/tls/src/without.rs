@@ -39,10 +39,6 @@ pub mod session {
             match self.0 {}
         }
 
-        pub fn advance(&mut self, _socket: &mut (impl Read + Write)) -> io::Result<()> {
-            match self.0 {}
-        }
-
         pub fn read(&mut self, _: &mut (impl Read + Write), _: &mut [u8]) -> io::Result<usize> {
             match self.0 {}
         }
@@ -56,10 +52,6 @@ pub mod session {
         }
 
         pub fn end(&mut self, _socket: &mut (impl Read + Write)) -> io::Result<()> {
-            match self.0 {}
-        }
-
-        pub fn is_handshaking(&self) -> bool {
             match self.0 {}
         }
 

@@ -69,11 +69,16 @@ impl<B: BackEnd> Server<B> {
         if self.stop.is_some() {
             return Some("the server is stopping".to_owned());
         }
-        let (at, error) = log.failure.as_ref()?;
-        let is_full = log.free.is_some_and(|free| free < FULL_BYTES);
-        let is_recent = self.now.saturating_duration_since(*at) < UNWELL;
-        (is_recent || is_full).then(|| format!("the log cannot be written: {error}"))
+        why_not_kept(log, self.now)
     }
+}
+
+/// Why messages are not kept, as far as the log shows.
+fn why_not_kept(log: &LogSpace, now: Instant) -> Option<String> {
+    let (at, error) = log.failure.as_ref()?;
+    let is_full = log.free.is_some_and(|free| free < FULL_BYTES);
+    let is_recent = now.saturating_duration_since(*at) < UNWELL;
+    (is_recent || is_full).then(|| format!("the log cannot be written: {error}"))
 }
 
 /// In seconds.
@@ -81,4 +86,27 @@ fn unix_time(at: Instant) -> f64 {
     let at = SystemTime::now().checked_sub(at.elapsed());
     let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     since.unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_failed_is_tried_again_unless_its_disk_is_full() {
+        let failed = Instant::now();
+        let mut log = LogSpace {
+            free: Some(FULL_BYTES),
+            failure: Some((failed, "no space".to_owned())),
+            ..LogSpace::default()
+        };
+        let expected = Some("the log cannot be written: no space".to_owned());
+        assert_eq!(why_not_kept(&log, failed), expected);
+        // Whoever sends only to servers that are well may try it now.
+        assert_eq!(why_not_kept(&log, failed + UNWELL), None);
+        log.free = Some(FULL_BYTES - 1);
+        assert_eq!(why_not_kept(&log, failed + UNWELL), expected);
+        log.failure = None;
+        assert_eq!(why_not_kept(&log, failed), None);
+    }
 }

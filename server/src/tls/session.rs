@@ -202,6 +202,7 @@ impl Session {
             let len = self.encrypt(plaintext, scratch)?;
             let taken = send(socket, &scratch[..len])?;
             self.output.extend_from_slice(&scratch[taken..len]);
+            debug_assert!(self.output.capacity() <= MOST_OUTPUT);
             self.unsent_bytes = plaintext.len() as u16;
         }
     }

@@ -33,7 +33,7 @@ impl Session {
     }
 
     /// Sends what waits, reads what there is, once, and takes it in.
-    pub fn advance(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
+    fn advance(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         match self.flush(socket) {
             // Reading goes on: the server may take nothing until something is taken of it.
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
@@ -104,11 +104,6 @@ impl Session {
     pub fn end(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         self.tls.send_close_notify();
         self.flush(socket)
-    }
-
-    /// Nothing can be sent or received yet.
-    pub fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
     }
 
     /// Something was taken that the socket has not.

@@ -246,3 +246,34 @@ proptest! {
         World::new(is_13, fragment, &pieces).run(&messages, room)?;
     }
 }
+
+/// A handshake message that claims to be long is not gathered without an end.
+#[test]
+fn a_handshake_that_is_too_long_is_broken_off() {
+    let mut world = World::new(true, None, &[4096]);
+    // A ClientHello of 60 KiB, in records of 1 KiB each (RFC 8446, sections 4 and 5.1).
+    let mut hello = vec![1, 0, 240, 0, 3, 3];
+    hello.resize(60 << 10, 0);
+    for piece in hello.chunks(1024) {
+        let length = (piece.len() as u16).to_be_bytes();
+        world
+            .wire
+            .to_server
+            .extend([22, 3, 1, length[0], length[1]]);
+        world.wire.to_server.extend(piece);
+    }
+    let failure = loop {
+        let (input, scratch) = (&mut world.input, &mut world.scratch);
+        match world.session.read(&mut world.wire, input, scratch) {
+            Ok(_) => assert!(world.session.held_bytes() <= super::MOST_HELD_BYTES),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(failure.kind(), io::ErrorKind::InvalidData);
+    assert_eq!(failure.to_string(), "its handshake is too long");
+    assert!(
+        !world.wire.to_server.is_empty(),
+        "it was not read to its end"
+    );
+    assert_eq!(world.session.held_bytes(), 0);
+}
