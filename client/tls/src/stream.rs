@@ -1,4 +1,4 @@
-//! A socket that does not wait, with TLS or without.
+//! A socket, with TLS or without.
 
 use std::io::{self, Read, Write};
 
@@ -18,15 +18,21 @@ impl<S: Read + Write> Stream<S> {
         Self { socket, session }
     }
 
+    /// Has what follows encrypted, on a connection that began without.
+    pub fn secure(&mut self, session: Session) {
+        debug_assert!(self.session.is_none(), "it is encrypted already");
+        self.session = Some(session);
+    }
+
     /// Reads as much as there is and fits: less than that means that there is no more now. At the end
     /// of the input it is 0.
     pub fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(session) = &mut self.session else {
+        if self.session.is_none() {
             return self.socket.read(buffer);
-        };
+        }
         let mut filled = 0;
         while filled < buffer.len() {
-            match session.read(&mut self.socket, &mut buffer[filled..]) {
+            match self.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 // It comes again, when what is there has been looked at.
@@ -55,6 +61,16 @@ impl<S: Read + Write> Stream<S> {
     /// Something was taken that the kernel does not have yet: [`Write::flush`] goes on with it.
     pub fn has_unsent(&self) -> bool {
         self.session.as_ref().is_some_and(Session::has_unsent)
+    }
+}
+
+/// What comes first, at least a byte: for a socket that waits.
+impl<S: Read + Write> Read for Stream<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.session {
+            None => self.socket.read(buffer),
+            Some(session) => session.read(&mut self.socket, buffer),
+        }
     }
 }
 

@@ -1,0 +1,204 @@
+//! Where servers are: `nats://user:password@host:4222`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+/// The port of a server that names none.
+pub const DEFAULT_PORT: u16 = 4222;
+
+/// One server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// It is spoken to over TLS, whatever it says itself.
+    pub tls: bool,
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who we are there.
+    pub login: Option<Login>,
+}
+
+/// What stands before the `@`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A name and its password.
+    User(String, String),
+    /// One word for both.
+    Token(String),
+}
+
+impl Address {
+    /// Another server of the same cluster, as servers tell of each other: `HOST:PORT`. It is spoken
+    /// to in the same way.
+    pub fn sibling(&self, place: &str) -> Option<Self> {
+        let (host, port) = host_and_port(place).ok()?;
+        let (tls, login) = (self.tls, self.login.clone());
+        Some(Self {
+            tls,
+            host,
+            port,
+            login,
+        })
+    }
+}
+
+/// Without what is secret.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "tls" } else { "nats" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let login = self.login.as_ref().map_or("", |_| " with a login");
+        write!(f, "{self}{login}")
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// The scheme may be left out.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unexpected = |why: &str| {
+            // A password is not for a terminal.
+            let shown = text.rsplit_once('@').map_or(Cow::from(text), |(_, place)| {
+                let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+                Cow::from(format!("{scheme}://…@{place}"))
+            });
+            format!("expected servers such as nats://host:{DEFAULT_PORT}, got '{shown}'{why}")
+        };
+        let (scheme, rest) = text.split_once("://").unwrap_or(("nats", text));
+        let tls = match scheme {
+            "nats" => false,
+            "tls" => true,
+            _ => return Err(unexpected(": nats:// and tls:// are known")),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (login, place) = match rest.rsplit_once('@') {
+            None => (None, rest),
+            Some((login, place)) => {
+                let login =
+                    Login::parse(login).ok_or_else(|| unexpected(": its login is no text"))?;
+                (Some(login), place)
+            }
+        };
+        let (host, port) = host_and_port(place).map_err(unexpected)?;
+        Ok(Self {
+            tls,
+            host,
+            port,
+            login,
+        })
+    }
+}
+
+impl Login {
+    fn parse(text: &str) -> Option<Self> {
+        let decoded = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8().ok()?;
+            Some(text.into_owned())
+        };
+        Some(match text.split_once(':') {
+            Some((user, password)) => Self::User(decoded(user)?, decoded(password)?),
+            None => Self::Token(decoded(text)?),
+        })
+    }
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), &'static str> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or(": its ']' is missing")?;
+            (host, port.strip_prefix(':').unwrap_or(port))
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let port = match port {
+        "" => Some(DEFAULT_PORT),
+        port => port.parse().ok().filter(|port| *port > 0),
+    };
+    let port = port.ok_or(": that is no port")?;
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/?#".contains(c)) {
+        return Err(": that is no host");
+    }
+    Ok((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_what_is_shown_of_them() {
+        let user =
+            |name: &str, password: &str| Some(Login::User(name.to_owned(), password.to_owned()));
+        for (text, shown, login) in [
+            ("nats://a:1", "nats://a:1", None),
+            ("a", "nats://a:4222", None),
+            ("a:77/", "nats://a:77", None),
+            ("tls://[::1]:9", "tls://[::1]:9", None),
+            ("tls://[::1]", "tls://[::1]:4222", None),
+            ("nats://u:p@h", "nats://h:4222", user("u", "p")),
+            ("nats://u%40x:p%3a@h:1", "nats://h:1", user("u@x", "p:")),
+            ("nats://u:a@b@h:1", "nats://h:1", user("u", "a@b")),
+            (
+                "nats://s3cret@h:1",
+                "nats://h:1",
+                Some(Login::Token("s3cret".to_owned())),
+            ),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), shown);
+            assert!(address.login == login, "{text}");
+            assert!(!format!("{address:?}").contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_said_without_its_password() {
+        for bad in [
+            "",
+            "http://a",
+            "nats://",
+            "a:0",
+            "a:x",
+            "a b",
+            "nats://[::1",
+            "x:y@h:99999",
+            "a/b",
+        ] {
+            let error = bad.parse::<Address>().unwrap_err();
+            assert!(
+                error.starts_with("expected servers such as nats://host:4222, got '"),
+                "{error}"
+            );
+            assert!(!error.contains("x:y"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sibling_is_spoken_to_in_the_same_way() {
+        let address: Address = "tls://u:p@a:1".parse().unwrap();
+        let sibling = address.sibling("10.0.0.2:4223").unwrap();
+        assert_eq!(sibling.to_string(), "tls://10.0.0.2:4223");
+        assert!(sibling.login == address.login);
+        assert!(address.sibling("").is_none());
+    }
+}

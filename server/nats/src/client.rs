@@ -1,0 +1,292 @@
+//! A connection that waits, for those who have a thread for it.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use common::connect::connect;
+use serde::de::DeserializeOwned;
+use tls::Stream;
+
+use crate::address::Address;
+use crate::handshake::{Handshake, Progress, State};
+use crate::headers::Headers;
+use crate::info::Info;
+use crate::jetstream::Answer;
+use crate::options::Options;
+use crate::protocol::{self, Decoder, Op};
+
+/// How long connecting to one server may take, and writing to it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A message of our own subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Where it was published.
+    pub subject: String,
+    /// The subscription it is for.
+    pub subscription: u64,
+    /// Where an answer is awaited: of a message of a stream, its place in it.
+    pub reply: Option<String>,
+    /// The block of headers.
+    pub headers: Vec<u8>,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+impl Received {
+    /// What stands before the payload.
+    pub fn headers(&self) -> Headers<'_> {
+        Headers(&self.headers)
+    }
+}
+
+/// A connection to one server.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream<TcpStream>,
+    decoder: Decoder,
+    out: Vec<u8>,
+    info: Info,
+    address: Address,
+    /// Where answers are awaited: `PREFIX.N`.
+    inbox: String,
+    subscriptions: u64,
+    requests: u64,
+    /// What the server complained of last.
+    complaint: Option<String>,
+}
+
+/// The subscription of answers.
+const ANSWERS: u64 = 1;
+
+impl Client {
+    /// Connects to the first server that can be used; `name` is who we are, for its lists.
+    ///
+    /// # Errors
+    /// A line that says of each server what is wrong with it.
+    pub fn connect(options: &Options, name: &str) -> Result<Self, String> {
+        let mut failures = Vec::new();
+        for address in options.servers()? {
+            match Self::connect_to(&address, options, name) {
+                Ok(client) => return Ok(client),
+                Err(why) => failures.push(format!("{address}: {why}")),
+            }
+        }
+        Err(format!("cannot use NATS: {}", failures.join("; ")))
+    }
+
+    fn connect_to(address: &Address, options: &Options, name: &str) -> Result<Self, String> {
+        let socket = connect(&address.host, address.port, PATIENCE)?;
+        let prepared = socket
+            .set_nodelay(true)
+            .and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
+        prepared.map_err(|error| error.to_string())?;
+        let mut client = Self {
+            stream: Stream::new(socket, None),
+            decoder: Decoder::default(),
+            out: Vec::new(),
+            info: Info::default(),
+            address: address.clone(),
+            inbox: format!("_INBOX.{:016x}", fastrand::u64(..)),
+            subscriptions: ANSWERS,
+            requests: 0,
+            complaint: None,
+        };
+        client.shake_hands(options, name)?;
+        protocol::subscribe(&mut client.out, &format!("{}.*", client.inbox), ANSWERS);
+        Ok(client)
+    }
+
+    fn shake_hands(&mut self, options: &Options, name: &str) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        let address = self.address.clone();
+        let mut state = State::default();
+        let mut handshake =
+            Handshake::of(&address, options.credentials.as_deref(), name, &mut state);
+        loop {
+            while let Some(op) = self.decoder.next_op().map_err(|error| error.to_string())? {
+                match handshake.take(&op, &mut self.out)? {
+                    Progress::Waits => {}
+                    Progress::Done(info) => {
+                        self.info = info;
+                        return Ok(());
+                    }
+                    Progress::StartTls => {
+                        self.start_tls(options)?;
+                        handshake.secured(&mut self.out)?;
+                    }
+                }
+            }
+            self.flush().map_err(|error| error.to_string())?;
+            self.fill(deadline).map_err(|error| match error.kind() {
+                ErrorKind::TimedOut => "it says nothing".to_owned(),
+                ErrorKind::UnexpectedEof => "it ended the connection".to_owned(),
+                _ => error.to_string(),
+            })?;
+        }
+    }
+
+    fn start_tls(&mut self, options: &Options) -> Result<(), String> {
+        if !self.decoder.is_empty() {
+            return Err("it spoke on where TLS should begin".to_owned());
+        }
+        let session = options.connector()?.begin(&self.address.host)?;
+        let socket = self
+            .stream
+            .socket
+            .try_clone()
+            .map_err(|error| error.to_string())?;
+        self.stream = Stream::new(socket, Some(session));
+        let set = self.stream.socket.set_read_timeout(Some(PATIENCE));
+        let done = set
+            .and_then(|()| self.stream.handshake())
+            .map_err(|error| error.to_string())?;
+        done.then_some(())
+            .ok_or_else(|| "it does not answer in TLS".to_owned())
+    }
+
+    /// What the server says of itself.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Has messages of a subject come; the number tells them from others.
+    pub fn subscribe(&mut self, subject: &str) -> u64 {
+        self.subscriptions += 1;
+        protocol::subscribe(&mut self.out, subject, self.subscriptions);
+        self.subscriptions
+    }
+
+    /// Has no more of them come.
+    pub fn unsubscribe(&mut self, subscription: u64) {
+        protocol::unsubscribe(&mut self.out, subscription);
+    }
+
+    /// Publishes; it is sent when something is waited for, or by [`flush`](Self::flush).
+    pub fn publish(&mut self, subject: &str, reply: Option<&str>, headers: &[u8], payload: &[u8]) {
+        protocol::publish(&mut self.out, subject, reply, headers, payload);
+    }
+
+    /// Publishes what is to be answered, and says where the answer will come: [`next`](Self::next)
+    /// brings it, with that as its subject.
+    pub fn ask(&mut self, subject: &str, headers: &[u8], payload: &[u8]) -> String {
+        self.requests += 1;
+        let reply = format!("{}.{}", self.inbox, self.requests);
+        self.publish(subject, Some(&reply), headers, payload);
+        reply
+    }
+
+    /// Asks, and waits for the answer. Other messages that come meanwhile are dropped.
+    ///
+    /// # Errors
+    /// `TimedOut` if there is none in time.
+    pub fn request(
+        &mut self,
+        subject: &str,
+        headers: &[u8],
+        payload: &[u8],
+        timeout: Duration,
+    ) -> io::Result<Received> {
+        let deadline = Instant::now() + timeout;
+        let reply = self.ask(subject, headers, payload);
+        loop {
+            match self.next(deadline)? {
+                Some(message) if message.subject == reply => return Ok(message),
+                Some(_) => {}
+                None => {
+                    let why = self.complaint.take();
+                    let why = why.unwrap_or_else(|| format!("no answer to {subject}"));
+                    return Err(io::Error::new(ErrorKind::TimedOut, why));
+                }
+            }
+        }
+    }
+
+    /// Asks the `JetStream` API.
+    ///
+    /// # Errors
+    /// As of [`request`](Self::request).
+    pub fn call<T: DeserializeOwned>(
+        &mut self,
+        subject: &str,
+        json: &[u8],
+        timeout: Duration,
+    ) -> io::Result<Answer<T>> {
+        let answer = self.request(subject, b"", json, timeout)?;
+        Ok(Answer::parse(answer.headers(), &answer.payload))
+    }
+
+    /// The next message of a subscription, or none until the deadline.
+    ///
+    /// # Errors
+    /// The connection cannot be used any more.
+    pub fn next(&mut self, deadline: Instant) -> io::Result<Option<Received>> {
+        loop {
+            while let Some(op) = self.decoder.next_op().map_err(io::Error::other)? {
+                match op {
+                    Op::Message(message) => {
+                        return Ok(Some(Received {
+                            subject: message.subject.to_owned(),
+                            subscription: message.subscription,
+                            reply: message.reply.map(str::to_owned),
+                            headers: message.headers.0.to_vec(),
+                            payload: message.payload.to_vec(),
+                        }));
+                    }
+                    Op::Ping => protocol::pong(&mut self.out),
+                    Op::Err(why) => self.complaint = Some(format!("the NATS server says: {why}")),
+                    Op::Info(json) => self.info = Info::parse(json).map_err(io::Error::other)?,
+                    Op::Pong | Op::Ok => {}
+                }
+            }
+            self.flush()?;
+            match self.fill(deadline) {
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(None),
+                filled => filled?,
+            }
+        }
+    }
+
+    /// What the server complained of since this was asked last: nobody is answered when something is
+    /// not allowed.
+    pub fn complaint(&mut self) -> Option<String> {
+        self.complaint.take()
+    }
+
+    /// Sends what was published.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stream.write_all(&self.out)?;
+        self.out.clear();
+        self.stream.flush()
+    }
+
+    /// Waits for bytes, at least one. `TimedOut` at the deadline.
+    fn fill(&mut self, deadline: Instant) -> io::Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.stream.socket.set_read_timeout(Some(left))?;
+        match self.stream.read(self.decoder.space()) {
+            Ok(0) => Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                self.complaint
+                    .take()
+                    .unwrap_or_else(|| "the NATS server ended the connection".to_owned()),
+            )),
+            Ok(n) => {
+                self.decoder.filled(n);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(ErrorKind::TimedOut.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

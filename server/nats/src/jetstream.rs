@@ -1,0 +1,304 @@
+//! What is asked of a stream, and what it answers: the JSON of the `JetStream` API
+//! (<https://docs.nats.io/reference/reference-protocols/nats_api_reference>).
+
+use std::fmt;
+
+use data_encoding::BASE64;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::headers::Headers;
+use crate::protocol::Message;
+
+/// Names of headers that a stream looks at.
+pub mod header {
+    /// Who has been stored once is not stored again within a while.
+    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+    /// The stream that is meant.
+    pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+    /// The sequence of the last message on the same subject; 0 if there is none.
+    pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+}
+
+/// Where the configuration and state of a stream are asked for.
+pub fn info_subject(stream: &str) -> String {
+    format!("$JS.API.STREAM.INFO.{stream}")
+}
+
+/// Where a stored message is asked for: the stream's leader answers.
+pub fn message_subject(stream: &str) -> String {
+    format!("$JS.API.STREAM.MSG.GET.{stream}")
+}
+
+/// Asks for the last message of a subject.
+pub fn last_message_of(subject: &str) -> Vec<u8> {
+    serde_json::json!({ "last_by_subj": subject })
+        .to_string()
+        .into_bytes()
+}
+
+/// What the API says when it does not do something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ApiError {
+    /// As in HTTP.
+    pub code: u16,
+    /// What exactly.
+    pub err_code: u16,
+    /// In words.
+    pub description: String,
+}
+
+impl ApiError {
+    /// There is no such stream.
+    pub const STREAM_NOT_FOUND: u16 = 10059;
+    /// There is no such message.
+    pub const NO_MESSAGE_FOUND: u16 = 10037;
+
+    /// Nobody was there to answer: status 503 without a word.
+    pub fn no_responders() -> Self {
+        Self {
+            code: 503,
+            err_code: 0,
+            description: "nobody is there to answer".to_owned(),
+        }
+    }
+
+    /// Nobody was there to answer.
+    pub fn is_no_responders(&self) -> bool {
+        (self.code, self.err_code) == (503, 0)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = if self.err_code == 0 {
+            self.code
+        } else {
+            self.err_code
+        };
+        write!(f, "{} ({code})", self.description)
+    }
+}
+
+/// What came in answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// What was asked for.
+    Yes(T),
+    /// Why not.
+    No(ApiError),
+    /// Something that is no answer.
+    Nonsense(String),
+}
+
+impl<T: DeserializeOwned> Answer<T> {
+    /// Reads an answer.
+    pub fn read(message: &Message<'_>) -> Self {
+        Self::parse(message.headers, message.payload)
+    }
+
+    /// The same, of its parts.
+    pub fn parse(headers: Headers<'_>, payload: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Refused {
+            error: Option<ApiError>,
+        }
+        if let Some(code @ 300..) = headers.status() {
+            let description = headers.description().unwrap_or_default().to_owned();
+            return Self::No(match (code, payload.is_empty() && description.is_empty()) {
+                (503, true) => ApiError::no_responders(),
+                _ => ApiError {
+                    code,
+                    err_code: 0,
+                    description,
+                },
+            });
+        }
+        match serde_json::from_slice(payload) {
+            Ok(Refused { error: Some(error) }) => return Self::No(error),
+            Ok(Refused { error: None }) => {}
+            Err(error) => return Self::Nonsense(error.to_string()),
+        }
+        serde_json::from_slice(payload)
+            .map_or_else(|error| Self::Nonsense(error.to_string()), Self::Yes)
+    }
+}
+
+/// A message is in the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PubAck {
+    /// In which.
+    pub stream: String,
+    /// At which place.
+    pub seq: u64,
+    /// It was there before.
+    #[serde(default)]
+    pub duplicate: bool,
+}
+
+/// A stream.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct StreamInfo {
+    /// How it was made.
+    pub config: StreamConfig,
+    /// What is in it.
+    pub state: StreamState,
+    /// Who keeps it; not told by a server that is alone.
+    #[serde(default)]
+    pub cluster: Option<StreamCluster>,
+}
+
+/// How a stream was made, as far as it matters here. Limits are -1 or 0 where there are none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StreamConfig {
+    /// Its name.
+    pub name: String,
+    /// The subjects whose messages it stores, perhaps with wildcards.
+    pub subjects: Vec<String>,
+    /// `file` or `memory`.
+    pub storage: String,
+    /// `limits`, `interest` or `workqueue`.
+    pub retention: String,
+    /// What happens when it is full: `old` or `new` messages are dropped.
+    pub discard: String,
+    /// On how many servers.
+    pub num_replicas: usize,
+    /// The most messages.
+    pub max_msgs: i64,
+    /// The most messages of one subject.
+    pub max_msgs_per_subject: i64,
+    /// The most bytes.
+    pub max_bytes: i64,
+    /// How old a message can become, in nanoseconds.
+    pub max_age: i64,
+    /// The largest message in bytes.
+    pub max_msg_size: i64,
+    /// Nothing is acknowledged.
+    pub no_ack: bool,
+    /// Nothing is taken any more.
+    pub sealed: bool,
+    /// It copies another stream, and takes nothing from anybody else.
+    pub mirror: Option<serde_json::Value>,
+}
+
+/// What is in a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StreamState {
+    /// How many messages.
+    pub messages: u64,
+    /// And bytes.
+    pub bytes: u64,
+    /// The place of the first.
+    pub first_seq: u64,
+    /// The place of the last that was ever stored.
+    pub last_seq: u64,
+}
+
+/// Who keeps a stream.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StreamCluster {
+    /// Who decides, if anybody does.
+    pub leader: Option<String>,
+}
+
+/// A message that is stored, as it is given on request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StoredMessage {
+    /// The message.
+    pub message: Stored,
+}
+
+/// Its place and what stands before it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Stored {
+    /// Its place.
+    pub seq: u64,
+    /// Its subject.
+    pub subject: String,
+    /// Its headers, in base64.
+    #[serde(default)]
+    hdrs: String,
+}
+
+impl Stored {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let block = BASE64.decode(self.hdrs.as_bytes()).ok()?;
+        Headers(&block).get(name).map(str::to_owned)
+    }
+
+    /// As if it were given by a stream.
+    pub fn new(seq: u64, subject: &str, headers: &[u8]) -> Self {
+        let (subject, hdrs) = (subject.to_owned(), BASE64.encode(headers));
+        Self { seq, subject, hdrs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<T: DeserializeOwned>(headers: &str, payload: &str) -> Answer<T> {
+        Answer::parse(Headers(headers.as_bytes()), payload.as_bytes())
+    }
+
+    #[test]
+    fn a_message_is_acknowledged_or_not() {
+        let yes = answer("", r#"{"stream":"LOG","seq":7,"domain":"x"}"#);
+        let expected = PubAck {
+            stream: "LOG".to_owned(),
+            seq: 7,
+            duplicate: false,
+        };
+        assert_eq!(yes, Answer::Yes(expected));
+        let full = r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"LOG","seq":0}"#;
+        let Answer::No(error) = answer::<PubAck>("", full) else {
+            panic!("an error is none")
+        };
+        assert_eq!(error.to_string(), "maximum bytes exceeded (10077)");
+        assert!(!error.is_no_responders());
+        let nobody = answer::<PubAck>("NATS/1.0 503\r\n\r\n", "");
+        assert_eq!(nobody, Answer::No(ApiError::no_responders()));
+        for nonsense in ["", "{}", "[]", "+OK", r#"{"stream":"LOG"}"#] {
+            let read = answer::<PubAck>("", nonsense);
+            assert!(matches!(read, Answer::Nonsense(_)), "{nonsense}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_message_has_headers() {
+        let json = r#"{"type":"x","message":{"subject":"LOG.a","seq":3,
+            "hdrs":"TkFUUy8xLjANCk5hdHMtTXNnLUlkOiBhLjEuMg0KDQo=","data":"eA==","time":"t"}}"#;
+        let Answer::Yes(StoredMessage { message }) = answer("", json) else {
+            panic!("not read")
+        };
+        assert_eq!((message.seq, message.subject.as_str()), (3, "LOG.a"));
+        assert_eq!(message.header(header::MESSAGE_ID).as_deref(), Some("a.1.2"));
+        let mut block = Vec::new();
+        crate::headers::write(&mut block, &[(header::MESSAGE_ID, "a.1.2")]);
+        assert_eq!(message, Stored::new(3, "LOG.a", &block));
+        assert_eq!(Stored::new(1, "x", b"").header("y"), None);
+    }
+
+    #[test]
+    fn a_stream_is_described() {
+        let json = r#"{"config":{"name":"LOG","subjects":["LOG.>"],"retention":"limits","max_msgs":-1,
+            "max_bytes":-1,"discard":"new","storage":"file","num_replicas":3,"no_ack":false},
+            "state":{"messages":2,"bytes":9,"first_seq":1,"last_seq":2},"cluster":{"leader":"n1"}}"#;
+        let Answer::Yes(StreamInfo {
+            config,
+            state,
+            cluster,
+        }) = answer("", json)
+        else {
+            panic!("not read")
+        };
+        assert_eq!((config.num_replicas, config.storage.as_str()), (3, "file"));
+        assert_eq!(state.last_seq, 2);
+        assert_eq!(cluster.unwrap().leader.as_deref(), Some("n1"));
+    }
+}

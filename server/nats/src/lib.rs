@@ -1,0 +1,21 @@
+//! What server and client need of NATS and its `JetStream`, by hand and without a runtime.
+//!
+//! - [`protocol`]: bytes in, operations out, and back; [`headers`]: what stands before a payload
+//! - [`handshake`]: from a new connection to one that can be used; [`info`]: what a server says of itself
+//! - [`jetstream`]: what is asked of a stream, and what it answers
+//! - [`address`], [`credentials`], [`options`]: where the servers are, and who we are
+//! - [`client`]: a connection that waits, for those who have a thread for it
+//!
+//! All but `client` do no I/O: the server's loop lends them its bytes.
+//! The protocol is <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+
+pub mod address;
+pub mod client;
+#[cfg_attr(not(feature = "tls"), path = "credentials_none.rs")]
+pub mod credentials;
+pub mod handshake;
+pub mod headers;
+pub mod info;
+pub mod jetstream;
+pub mod options;
+pub mod protocol;

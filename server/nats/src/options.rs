@@ -1,0 +1,145 @@
+//! What can be typed about NATS: the same rows in the tables of all programs.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use common::args::{Opt, UsageError};
+use tls::Connector;
+
+use crate::address::{Address, DEFAULT_PORT};
+
+/// Names the servers where no option does.
+pub const NATS_URL: &str = "NATS_URL";
+
+/// What was typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Servers of one cluster.
+    pub urls: Vec<Address>,
+    /// Who we are, and what proves it.
+    pub credentials: Option<PathBuf>,
+    /// Authorities, and a certificate of ours.
+    pub tls: tls::Options,
+}
+
+impl Options {
+    /// The servers: those that were typed, or else those of the environment, or else the one of
+    /// this machine.
+    ///
+    /// # Errors
+    /// The environment names none that can be.
+    pub fn servers(&self) -> Result<Vec<Address>, String> {
+        if !self.urls.is_empty() {
+            return Ok(self.urls.clone());
+        }
+        match std::env::var(NATS_URL) {
+            Ok(urls) => parse(&urls).map_err(|why| format!("{NATS_URL}: {why}")),
+            Err(_) => Ok(vec![Address {
+                tls: false,
+                host: "127.0.0.1".to_owned(),
+                port: DEFAULT_PORT,
+                login: None,
+            }]),
+        }
+    }
+
+    /// What begins TLS, when it is wanted: only then are the authorities looked for.
+    ///
+    /// # Errors
+    /// The text says which file is wrong, and how.
+    pub fn connector(&self) -> Result<Connector, String> {
+        let options = tls::Options {
+            wanted: true,
+            ..self.tls.clone()
+        };
+        let connector = Connector::open(&options)?;
+        connector.ok_or_else(|| "TLS is not asked for".to_owned())
+    }
+
+    /// What no option says alone.
+    pub fn check(&self) -> Result<(), UsageError> {
+        if self.tls.cert.is_some() == self.tls.key.is_some() {
+            return Ok(());
+        }
+        Err(UsageError::new("-nats-cert and -nats-key need each other"))
+    }
+
+    /// Whether anything was typed.
+    pub fn are_given(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+fn parse(urls: &str) -> Result<Vec<Address>, String> {
+    urls.split(',').map(|url| url.trim().parse()).collect()
+}
+
+/// The rows for the table of a program whose options, `O`, hold these.
+#[derive(Debug)]
+pub struct Rows<O>(PhantomData<O>);
+
+impl<O: AsMut<Options> + 'static> Rows<O> {
+    /// `-nats URLS`
+    pub const NATS: Opt<O> = Opt::new(
+        &["nats"],
+        "URLS",
+        "NATS servers of one cluster, with commas between them: nats://HOST:PORT or tls://…, with USER:PASSWORD@ \
+         or TOKEN@ before the host (default: $NATS_URL, or nats://127.0.0.1:4222)",
+        |o, v| {
+            let urls = parse(&v.text()?).map_err(|why| v.wrong(&why))?;
+            o.as_mut().urls = urls;
+            Ok(())
+        },
+    );
+    /// `-nats-creds FILE`
+    pub const CREDENTIALS: Opt<O> = Opt::new(
+        &["nats-creds"],
+        "FILE",
+        "who we are to NATS, and the key that proves it, as nsc writes them (default: nobody)",
+        |o, v| v.path().map(|it| o.as_mut().credentials = Some(it)),
+    );
+    /// `-nats-ca FILE`
+    pub const CA: Opt<O> = Opt::new(
+        &["nats-ca"],
+        "FILE",
+        "authorities (PEM) that vouch for tls:// servers (default: the system's)",
+        |o, v| v.path().map(|it| o.as_mut().tls.ca = Some(it)),
+    );
+    /// `-nats-cert FILE`
+    pub const CERT: Opt<O> = Opt::new(
+        &["nats-cert"],
+        "FILE",
+        "the certificate (PEM) to show to them if they demand one (default: none)",
+        |o, v| v.path().map(|it| o.as_mut().tls.cert = Some(it)),
+    );
+    /// `-nats-key FILE`
+    pub const KEY: Opt<O> = Opt::new(
+        &["nats-key"],
+        "FILE",
+        "the key of that certificate (PEM)",
+        |o, v| v.path().map(|it| o.as_mut().tls.key = Some(it)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_servers() {
+        let servers = parse("nats://a:1, tls://b").unwrap();
+        let shown: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["nats://a:1", "tls://b:4222"]);
+        assert!(parse("a,,b").is_err());
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let mut options = Options::default();
+        assert!(options.check().is_ok() && !options.are_given());
+        options.tls.cert = Some("c".into());
+        assert!(options.check().is_err());
+        options.tls.key = Some("k".into());
+        assert!(options.check().is_ok() && options.are_given());
+    }
+}
