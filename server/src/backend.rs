@@ -6,6 +6,7 @@ pub mod file;
 use std::io;
 use std::time::Instant;
 
+use common::protocol::Reply;
 use mio::{Registry, Token};
 
 use crate::batch::Batch;
@@ -20,9 +21,8 @@ pub const BATCH_BYTES: usize = 2 << 20;
 /// Nothing here may block for longer than the log itself takes. A back end that finishes batches in
 /// a later turn has that told through the poll.
 pub trait BackEnd {
-    /// After an [unknown](Verdict::Unknown) verdict, no later one can be trusted: the server ends
-    /// and sends nothing more. Where this is false, only the clients of that batch are closed.
-    const ENDS_WHEN_UNSURE: bool;
+    /// Whether the log has records of replies, too, beside those of messages.
+    const RECORDS_REPLIES: bool = true;
 
     /// The most bytes that a batch is to hold.
     fn batch_bytes(&self) -> usize {
@@ -37,6 +37,16 @@ pub trait BackEnd {
 
     /// The poll has told of the token.
     fn note(&mut self) {}
+
+    /// Goes on with what the poll has told of, or what is due by now.
+    fn go_on(&mut self, now: Instant) {
+        _ = now;
+    }
+
+    /// When it wants to go on, if nothing is told of before.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// Whether another batch may be submitted.
     fn has_room(&self) -> bool;
@@ -104,8 +114,11 @@ pub struct Finished {
 pub enum Verdict {
     /// All of it is.
     Kept,
-    /// None of it is, or will be; the next one may fare better.
-    Refused(io::Error),
-    /// Nobody knows.
-    Unknown(io::Error),
+    /// None of it is, or will be, and its messages are answered so; the next one may fare better.
+    Refused(Reply),
+    /// Nobody knows: its clients are closed without a word about it.
+    Unknown,
+    /// Nobody knows, and no later verdict could be trusted: the server ends for this reason, and
+    /// sends nothing more.
+    Ended(String),
 }

@@ -392,6 +392,7 @@ impl<S: Socket> Connection<S> {
         debug_assert!(self.life.sends(), "{:?} has nothing to send", self.life);
         let mut sent = Sent::default();
         let (framing, format) = (work.rules.framing, work.format);
+        let records_replies = work.records_replies;
         let bytes = self.replies.next(framing, &mut work.text);
         let (channel, scratch) = (&mut self.channel, &mut work.scratch);
         let n = match channel.write(&mut self.socket, bytes, scratch) {
@@ -415,7 +416,9 @@ impl<S: Socket> Connection<S> {
                 workspace::count(errors, reply.code(), count);
             }
             record.clear();
-            sent_record(record, format, time, peer, client, reply);
+            if records_replies {
+                sent_record(record, format, time, peer, client, reply);
+            }
             // Of what is a matter of course, JSON has no record.
             if !record.is_empty() {
                 batch.sent(record, count);

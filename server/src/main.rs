@@ -136,7 +136,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     server.serve_under(supervisor, leaves_backlog);
     server
         .run()
-        .map_err(|failure| failure.describe(&config.log))
+        .map_err(|failure| failure.describe(&config.log.display()))
 }
 
 /// Listens for clients, unless somebody has done so already.

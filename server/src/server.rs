@@ -135,6 +135,8 @@ impl<B: BackEnd> Server<B> {
             max_message: config.max_message,
         };
         let now = Instant::now();
+        let mut work = Workspace::new(rules, config.format, config.answers == Answers::All, entry);
+        work.records_replies = B::RECORDS_REPLIES;
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -143,7 +145,7 @@ impl<B: BackEnd> Server<B> {
             metrics,
             clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
-            work: Workspace::new(rules, config.format, config.answers == Answers::All, entry),
+            work,
             reopen_asked: false,
             stop: None,
             supervisor: Supervisor::default(),
@@ -202,6 +204,7 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_chores {
             self.do_chores();
         }
+        self.commits.back_end.go_on(self.now);
         self.watch.go_on(&mut self.clients, &mut self.work.entry);
         self.serve_metrics();
         self.supervisor.go_on(self.now, self.status());
@@ -251,6 +254,7 @@ impl<B: BackEnd> Server<B> {
         }
         let deadlines = [
             self.commits.deadline(),
+            self.commits.back_end.deadline(),
             self.needs_chores().then_some(self.next_chores),
             self.back_end_chores(),
             self.listeners
@@ -338,13 +342,13 @@ impl<B: BackEnd> Server<B> {
                     self.figures.kept += batch.messages();
                     None
                 }
-                Verdict::Refused(error) => {
+                Verdict::Refused(refusal) => {
                     let unsaid = batch.messages() * u64::from(!self.work.answers);
                     self.work.unsaid_errors += unsaid;
-                    Some(Reply::log(&error))
+                    Some(refusal)
                 }
-                Verdict::Unknown(error) if B::ENDS_WHEN_UNSURE => return Err(Failure::Sync(error)),
-                Verdict::Unknown(_) => {
+                Verdict::Ended(why) => return Err(Failure::Log(why)),
+                Verdict::Unknown => {
                     for run in batch.replies() {
                         self.clients.close_unanswered(run);
                     }

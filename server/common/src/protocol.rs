@@ -95,6 +95,9 @@ pub enum Reply {
     Length(usize),
     /// The log could not be written; the operating system's error number.
     Log(i32),
+    /// The log is a stream that refuses the message; the error number of `JetStream`, or 503 where
+    /// nobody takes it.
+    Stream(u16),
     /// Sent unasked, once: this many clients are connected already, the limit.
     TooManyClients(usize),
     /// The server is stopping.
@@ -135,7 +138,7 @@ impl Reply {
             Self::Ok => OK,
             Self::TooLong(_) => "too-long",
             Self::Length(_) => "length",
-            Self::Log(_) => "log",
+            Self::Log(_) | Self::Stream(_) => "log",
             Self::TooManyClients(_) => "too-many-clients",
             Self::ShuttingDown => "shutting-down",
             Self::TlsRequired => "tls-required",
@@ -165,6 +168,10 @@ impl fmt::Display for Reply {
                 let error = io::Error::from_raw_os_error(*errno);
                 write!(f, "error log: {error}")
             }
+            Self::Stream(code) => {
+                let why = stream_refusal(*code);
+                write!(f, "error log: {why} ({code})")
+            }
             Self::TooManyClients(limit) => {
                 write!(
                     f,
@@ -183,9 +190,37 @@ impl fmt::Display for Reply {
     }
 }
 
+/// Why a stream refuses a message for good, in words; the numbers are those of nats-server's
+/// `errors.json`.
+const fn stream_refusal(code: u16) -> &'static str {
+    match code {
+        503 => "no stream takes it",
+        10054 => "it is larger than the stream takes",
+        10060 => "another stream has its subject",
+        10077 => "the stream is full",
+        10109 => "the stream is sealed",
+        _ => "the stream refuses it",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_says_why_it_refuses() {
+        for (code, expected) in [
+            (503, "error log: no stream takes it (503)"),
+            (10077, "error log: the stream is full (10077)"),
+            (10174, "error log: the stream refuses it (10174)"),
+        ] {
+            let reply = Reply::Stream(code);
+            assert_eq!(
+                (reply.to_string().as_str(), reply.code()),
+                (expected, "log")
+            );
+        }
+    }
 
     #[test]
     fn a_message_is_framed_where_it_stands() {

@@ -13,6 +13,7 @@ use crate::batch::Batch;
 use crate::diagnostics::Throttle;
 use crate::journal::rotation::Rotation;
 use crate::journal::{CommitError, Journal, Storage};
+use common::protocol::Reply;
 use common::units::plural;
 pub use rotating::Limits;
 use rotating::{Outcome, Rotating};
@@ -67,7 +68,7 @@ impl<F: Storage> LogFile<F> {
     /// Writes the records of `batch`, and says what is to be said about that.
     fn commit(&mut self, batch: &Batch, now: Instant) -> Verdict {
         if let Some(error) = self.unsure.take() {
-            return Verdict::Unknown(error);
+            return self.unsure_of(&error);
         }
         let path = self.path.display();
         // Losing the record of a reply in a power cut breaks no promise.
@@ -90,10 +91,19 @@ impl<F: Storage> LogFile<F> {
                     let messages = plural(batch.messages(), "message");
                     log::error!("cannot write {path}: {error}; {messages} not kept{ending}");
                 }
-                Verdict::Refused(error)
+                Verdict::Refused(Reply::log(&error))
             }
-            Err(CommitError::Unknown(error)) => Verdict::Unknown(error),
+            Err(CommitError::Unknown(error)) => self.unsure_of(&error),
         }
+    }
+
+    /// After a failed sync the kernel may drop the pages, and the next sync succeed without them.
+    fn unsure_of(&self, error: &io::Error) -> Verdict {
+        let path = self.path.display();
+        Verdict::Ended(format!(
+            "cannot sync {path}: {error}; what was not answered may be lost, so nothing more is; \
+             check the disk before starting again"
+        ))
     }
 
     /// Rotates the log if it is time, now that it ends with a whole batch. An error is one of a sync.
@@ -137,9 +147,6 @@ impl<F: Storage> LogFile<F> {
 }
 
 impl<F: Storage> BackEnd for LogFile<F> {
-    /// After a failed sync the kernel may drop the pages, and the next sync succeed without them.
-    const ENDS_WHEN_UNSURE: bool = true;
-
     fn has_room(&self) -> bool {
         self.finished.is_none()
     }
@@ -150,7 +157,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
         if let (Verdict::Kept, Some(rotating)) = (&verdict, &mut self.rotating) {
             rotating.look(&self.journal, batch.records().len() as u64, now);
             if let Err(error) = self.rotate_if_due(now) {
-                verdict = Verdict::Unknown(error);
+                verdict = self.unsure_of(&error);
             }
         }
         self.finished = Some(Finished { batch, verdict });

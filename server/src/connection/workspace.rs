@@ -21,6 +21,8 @@ pub struct Workspace {
     pub format: Format,
     /// Messages are answered.
     pub answers: bool,
+    /// Replies that were sent have records, too.
+    pub records_replies: bool,
     /// Error replies that nobody gets, since nothing is answered.
     pub unsaid_errors: u64,
     /// Error replies that were sent, by their code.
@@ -63,6 +65,7 @@ impl Workspace {
             rules,
             format,
             answers,
+            records_replies: true,
             unsaid_errors: 0,
             errors: Reply::ERROR_CODES.map(|code| (code, 0)),
             unread: Unread::default(),

@@ -128,7 +128,9 @@ impl<B: BackEnd> Commits<B> {
                 self.last = begun.map(|begun| begun + took);
             }
             // Dropped, not tried again: the messages are answered so.
-            Verdict::Refused(_) | Verdict::Unknown(_) => finished.batch.forget_records(),
+            Verdict::Refused(_) | Verdict::Unknown | Verdict::Ended(_) => {
+                finished.batch.forget_records();
+            }
         }
         Some(finished)
     }

@@ -1,7 +1,7 @@
 //! How the loop can end badly.
 
+use std::fmt::Display;
 use std::io;
-use std::path::Path;
 
 use common::units::plural;
 
@@ -12,16 +12,15 @@ pub enum Failure {
     Forced(usize),
     /// The time for the stop was over before the log had decided about this many messages.
     Unanswered(u64),
-    /// The disk did not take a batch: what of it is kept, nobody knows.
-    Sync(io::Error),
+    /// The log cannot be trusted any more, and why.
+    Log(String),
     /// The operating system refused something that the loop cannot do without.
     Loop(io::Error),
 }
 
 impl Failure {
-    /// What happened and what to do, in a line. `log` is the log's path.
-    pub fn describe(&self, log: &Path) -> String {
-        let log = log.display();
+    /// What happened and what to do, in a line. `log` is what the log is called.
+    pub fn describe(&self, log: &dyn Display) -> String {
         match self {
             Self::Forced(n) => {
                 let clients = plural(*n as u64, "client");
@@ -32,10 +31,7 @@ impl Failure {
                  {log} or not",
                 plural(*n, "message")
             ),
-            Self::Sync(error) => format!(
-                "cannot sync {log}: {error}; what was not answered may be lost, so nothing more is; \
-                 check the disk before starting again"
-            ),
+            Self::Log(why) => why.clone(),
             Self::Loop(error) => format!("cannot wait for clients: {error}"),
         }
     }

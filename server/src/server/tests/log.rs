@@ -81,8 +81,6 @@ impl Delayed {
 }
 
 impl BackEnd for Delayed {
-    const ENDS_WHEN_UNSURE: bool = false;
-
     fn batch_bytes(&self) -> usize {
         self.batch_bytes
     }
@@ -127,7 +125,7 @@ impl BackEnd for Delayed {
                 } else {
                     batch
                 };
-                let verdict = Verdict::Unknown(io::ErrorKind::TimedOut.into());
+                let verdict = Verdict::Unknown;
                 Some(Finished { batch, verdict })
             }
         }
