@@ -2,6 +2,8 @@
 //! that takes its time.
 
 pub mod file;
+#[cfg(feature = "stream")]
+pub mod stream;
 
 use std::io;
 use std::time::Instant;

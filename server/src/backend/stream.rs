@@ -1,0 +1,4 @@
+//! The log as a replicated stream of NATS `JetStream`.
+
+pub mod identity;
+pub mod publisher;
