@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
@@ -20,6 +21,8 @@ pub struct Address {
     pub port: u16,
     /// Who we are there.
     pub login: Option<Login>,
+    /// The name in its certificate, where that is not the host.
+    tls_name: Option<String>,
 }
 
 /// What stands before the `@`.
@@ -32,16 +35,36 @@ pub enum Login {
 }
 
 impl Address {
+    /// A server without a login, to which TLS is spoken only if it demands it.
+    pub fn new(host: &str, port: u16) -> Self {
+        Self {
+            tls: false,
+            host: host.to_owned(),
+            port,
+            login: None,
+            tls_name: None,
+        }
+    }
+
+    /// The name that has to be in its certificate.
+    pub fn tls_name(&self) -> &str {
+        self.tls_name.as_deref().unwrap_or(&self.host)
+    }
+
     /// Another server of the same cluster, as servers tell of each other: `HOST:PORT`. It is spoken
-    /// to in the same way.
+    /// to in the same way; of an address, which is in few certificates, the name counts that was
+    /// typed.
     pub fn sibling(&self, place: &str) -> Option<Self> {
         let (host, port) = host_and_port(place).ok()?;
         let (tls, login) = (self.tls, self.login.clone());
+        let is_address = host.parse::<IpAddr>().is_ok();
+        let tls_name = is_address.then(|| self.tls_name().to_owned());
         Some(Self {
             tls,
             host,
             port,
             login,
+            tls_name,
         })
     }
 }
@@ -105,6 +128,7 @@ impl FromStr for Address {
             host,
             port,
             login,
+            tls_name: None,
         })
     }
 }
@@ -199,6 +223,9 @@ mod tests {
         let sibling = address.sibling("10.0.0.2:4223").unwrap();
         assert_eq!(sibling.to_string(), "tls://10.0.0.2:4223");
         assert!(sibling.login == address.login);
+        assert_eq!((address.tls_name(), sibling.tls_name()), ("a", "a"));
+        assert_eq!(sibling.sibling("[::1]:1").unwrap().tls_name(), "a");
+        assert_eq!(address.sibling("b:1").unwrap().tls_name(), "b");
         assert!(address.sibling("").is_none());
     }
 }

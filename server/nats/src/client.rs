@@ -131,7 +131,7 @@ impl Client {
         if !self.decoder.is_empty() {
             return Err("it spoke on where TLS should begin".to_owned());
         }
-        let session = options.connector()?.begin(&self.address.host)?;
+        let session = options.connector()?.begin(self.address.tls_name())?;
         let socket = self
             .stream
             .socket

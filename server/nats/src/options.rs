@@ -34,12 +34,7 @@ impl Options {
         }
         match std::env::var(NATS_URL) {
             Ok(urls) => parse(&urls).map_err(|why| format!("{NATS_URL}: {why}")),
-            Err(_) => Ok(vec![Address {
-                tls: false,
-                host: "127.0.0.1".to_owned(),
-                port: DEFAULT_PORT,
-                login: None,
-            }]),
+            Err(_) => Ok(vec![Address::new("127.0.0.1", DEFAULT_PORT)]),
         }
     }
 
