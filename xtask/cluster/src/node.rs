@@ -1,0 +1,237 @@
+//! A node: one process of `nats-server`.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ports::Ports;
+use crate::setup::Store;
+use crate::{DEADLINE, process};
+
+/// How long a node may take to say whether it is healthy, and to accept a connection.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How often is looked at what nobody tells.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A `nats-server` that is or was running, always at the same addresses. It is killed when dropped.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    folder: PathBuf,
+    ports: Ports,
+    program: PathBuf,
+    store: Store,
+    process: Option<Child>,
+    is_paused: bool,
+}
+
+impl Node {
+    /// One that does not run yet. Its folder has a file of configuration in it.
+    pub(crate) fn new(
+        name: String,
+        folder: PathBuf,
+        ports: Ports,
+        program: PathBuf,
+        store: Store,
+    ) -> Self {
+        Self {
+            name,
+            folder,
+            ports,
+            program,
+            store,
+            process: None,
+            is_paused: false,
+        }
+    }
+
+    /// Its name in the cluster: `n1`, `n2` and so on.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where clients find it, on loopback.
+    pub fn address(&self) -> SocketAddr {
+        self.ports.clients.address
+    }
+
+    /// The same as clients of NATS want to be told: `nats://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+
+    /// Where it answers HTTP: `/healthz`, `/varz`, `/jsz` and what else nats-server has.
+    pub fn monitoring(&self) -> SocketAddr {
+        self.ports.monitoring.address
+    }
+
+    /// What it has logged since the first start.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The folder of its streams as this process sees it; that of a [`Store::Memory`] is there only while
+    /// the node runs.
+    pub fn store(&self) -> PathBuf {
+        let folder = self.folder.join("store");
+        match (&self.store, &self.process) {
+            (Store::At(folder), _) => folder.clone(),
+            (Store::Memory(_), Some(process)) => {
+                let inside = format!("/proc/{}/root{}", process.id(), folder.display());
+                PathBuf::from(inside)
+            }
+            _ => folder,
+        }
+    }
+
+    /// Its process, if it was started and neither killed nor terminated since.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Whether it was started, and is neither paused nor has been ended.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some() && !self.is_paused
+    }
+
+    /// Starts it, and waits for nothing. It knows what it stored before.
+    ///
+    /// # Errors
+    /// It runs already, or its process cannot be started.
+    pub fn start(&mut self) -> Result<(), String> {
+        if self.process.is_some() {
+            return Err(format!("{} was started already", self.name));
+        }
+        let process = self.command().and_then(process::spawn);
+        let process = process.map_err(|error| format!("cannot start {}: {error}", self.name))?;
+        self.process = Some(process);
+        self.is_paused = false;
+        Ok(())
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let log = self.folder.join("log");
+        let log = File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(process::BECOME).arg("sh");
+        if let Store::Memory(bytes) = self.store {
+            let options = format!("size={bytes}");
+            let mount = "mount -t tmpfs -o \"$1\" tmpfs store && shift || exit";
+            let script = format!("{mount}\n{}", process::BECOME);
+            command = Command::new("unshare");
+            command.args(["-rm", "sh", "-c", &script, "sh", &options]);
+        }
+        command
+            .arg(&self.program)
+            .args(["-c", "nats.conf"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(command)
+    }
+
+    /// Waits until it says that it is healthy: it accepts clients, and its streams are as far as those
+    /// of the others.
+    ///
+    /// # Errors
+    /// It does not run, has ended, or is not healthy when the [`DEADLINE`] is over.
+    pub fn wait_until_healthy(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.ask_for_health();
+            if answer
+                .as_ref()
+                .is_ok_and(|answer| answer.contains(" 200 OK\r\n"))
+            {
+                return Ok(());
+            }
+            let ended = match &mut self.process {
+                Some(process) => process.try_wait().map_err(|error| error.to_string())?,
+                None => return Err(format!("{} does not run", self.name)),
+            };
+            if ended.is_some() || Instant::now() > deadline {
+                let (name, log) = (&self.name, self.log());
+                return Err(format!(
+                    "{name} is not healthy: {ended:?}, {answer:?}\n{log}"
+                ));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn ask_for_health(&self) -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.monitoring(), ANSWER)?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Kills it at once (SIGKILL), paused or not, and waits until it is gone. Nothing happens to one that
+    /// does not run.
+    pub fn kill(&mut self) -> Result<(), String> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        let killed = process.kill().and_then(|()| process.wait());
+        killed.map_err(|error| format!("cannot kill {}: {error}", self.name))?;
+        Ok(())
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has, which a paused one does not.
+    ///
+    /// # Errors
+    /// It does not run, or still does when the [`DEADLINE`] is over.
+    pub fn terminate(&mut self) -> Result<ExitStatus, String> {
+        self.signal(Signal::TERM)?;
+        let deadline = Instant::now() + DEADLINE;
+        while let Some(process) = &mut self.process {
+            if let Some(status) = process.try_wait().map_err(|error| error.to_string())? {
+                self.process = None;
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        Err(format!("{} does not end\n{}", self.name, self.log()))
+    }
+
+    /// Stops it as it is (SIGSTOP): its connections stay, and nobody answers.
+    pub fn pause(&mut self) -> Result<(), String> {
+        self.signal(Signal::STOP)?;
+        self.is_paused = true;
+        Ok(())
+    }
+
+    /// Has it go on (SIGCONT).
+    pub fn resume(&mut self) -> Result<(), String> {
+        self.signal(Signal::CONT)?;
+        self.is_paused = false;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), String> {
+        let process = self.process.as_ref();
+        let process = process.ok_or_else(|| format!("{} does not run", self.name))?;
+        kill_process(Pid::from_child(process), signal)
+            .map_err(|error| format!("{} is gone: {error}", self.name))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // What cannot be killed is not there any more.
+        _ = self.kill();
+    }
+}
