@@ -103,7 +103,10 @@ fn run(command: &mut Command) -> Result<(), String> {
     // Python says on stdout what its `venv` lacks. The reason is in the first paragraph.
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let lines = said.lines().filter(|line| !line.starts_with("WARNING: "));
+    let lines = said
+        .trim_start()
+        .lines()
+        .filter(|line| !line.starts_with("WARNING: "));
     let paragraph: Vec<_> = lines
         .map(str::trim)
         .take_while(|it| !it.is_empty())

@@ -12,10 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ports::Ports;
 use crate::setup::Store;
-use crate::{DEADLINE, process};
+use crate::{ANSWER, DEADLINE, process};
 
-/// How long a node may take to say whether it is healthy, and to accept a connection.
-const ANSWER: Duration = Duration::from_secs(1);
 /// How often is looked at what nobody tells.
 const LOOK: Duration = Duration::from_millis(5);
 

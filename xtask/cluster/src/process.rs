@@ -25,10 +25,8 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
         });
         orders
     });
-    let (reply, child) = mpsc::channel();
-    let gone = |_| io::Error::other("the thread that starts processes is gone");
-    STARTER
-        .send((command, reply))
-        .map_err(|_| gone(mpsc::RecvError))?;
-    child.recv().map_err(gone)?
+    let (reply, answer) = mpsc::channel();
+    // The thread ends with the process.
+    _ = STARTER.send((command, reply));
+    answer.recv().map_err(io::Error::other)?
 }

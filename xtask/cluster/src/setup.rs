@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nats::address::Login;
+use nats::options::Options;
 use tempfile::TempDir;
 
 use crate::Cluster;
@@ -26,6 +28,10 @@ pub struct Setup {
     pub config: String,
     /// Where the nodes keep their streams, in order; [`Store::Folder`] for those that are not named.
     pub stores: Vec<Store>,
+    /// Who manages the streams, where the configuration knows users.
+    pub login: Option<Login>,
+    /// With which credentials, and how over TLS. The URLs are those of the nodes.
+    pub admin: Options,
 }
 
 /// When a node has the disk write what it stored.
@@ -60,6 +66,8 @@ impl Setup {
             sync: SyncInterval::Always,
             config: String::new(),
             stores: Vec::new(),
+            login: None,
+            admin: Options::default(),
         }
     }
 
@@ -105,6 +113,8 @@ impl Setup {
         });
         Ok(Cluster {
             nodes: nodes.collect::<io::Result<_>>()?,
+            login: self.login,
+            admin: self.admin,
             _folder: folder,
         })
     }

@@ -1,0 +1,122 @@
+//! What is in a stream.
+
+use std::time::Instant;
+
+use nats::client::{Client, Received};
+use nats::headers::Headers;
+use nats::jetstream::StreamState;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::ANSWER;
+use crate::stream::{Stream, call, persist};
+
+/// How many messages are asked for at once. A node closes the connection of a client for whom it has
+/// to keep 64 MiB, and a message may have 1 MiB.
+const AT_ONCE: u32 = 32;
+
+/// A message of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the stream, from 1 on.
+    pub sequence: u64,
+    /// Where it was published.
+    pub subject: String,
+    /// The block of headers as it was published; empty if there was none.
+    pub headers: Vec<u8>,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Consumer {
+    name: String,
+}
+
+impl Message {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        Headers(&self.headers).get(name)
+    }
+
+    fn of(received: Received) -> Result<Self, String> {
+        // $JS.ACK.STREAM.CONSUMER.DELIVERED.SEQUENCE.…
+        let reply = received.reply.unwrap_or_default();
+        let sequence = reply.split('.').nth(5).and_then(|it| it.parse().ok());
+        Ok(Self {
+            sequence: sequence.ok_or_else(|| format!("no place in a stream: '{reply}'"))?,
+            subject: received.subject,
+            headers: received.headers,
+            payload: received.payload,
+        })
+    }
+}
+
+impl Stream<'_> {
+    /// All messages that are in it now, in its order.
+    pub fn messages(&self) -> Result<Vec<Message>, String> {
+        let state = self.info()?.state;
+        let mut messages = Vec::new();
+        while !is_all(&messages, state) {
+            // As patient after every progress as in the beginning.
+            persist(|| self.read_some(&mut messages, state))?;
+        }
+        Ok(messages)
+    }
+
+    /// Reads on through a consumer of its own, until all is read or something is wrong; it is an error
+    /// if nothing was read. One that was just made may deliver nothing, be behind, or get lost.
+    fn read_some(&self, messages: &mut Vec<Message>, state: StreamState) -> Result<(), String> {
+        let before = messages.len();
+        let read = self.read_on(messages, state);
+        if messages.len() > before {
+            Ok(())
+        } else {
+            read
+        }
+    }
+
+    fn read_on(&self, messages: &mut Vec<Message>, state: StreamState) -> Result<(), String> {
+        let mut client = self.cluster().client()?;
+        let next = messages.last().map_or(1, |last| last.sequence + 1);
+        let consumer = self.consume(&mut client, next)?;
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", self.name());
+        let pull = json!({"batch": AT_ONCE, "expires": ANSWER.as_nanos()}).to_string();
+        while !is_all(messages, state) {
+            client.ask(&subject, b"", pull.as_bytes());
+            for _ in 0..AT_ONCE {
+                let received = client.next(Instant::now() + 2 * ANSWER);
+                let received = received.map_err(|error| error.to_string())?;
+                let received = received.ok_or_else(|| format!("{subject} is not answered"))?;
+                if let Some(status) = received.headers().status() {
+                    return Err(format!("{subject} ends with status {status}"));
+                }
+                messages.push(Message::of(received)?);
+                if is_all(messages, state) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a consumer that begins at a place, and is forgotten when it is not used; returns its name.
+    fn consume(&self, client: &mut Client, from: u64) -> Result<String, String> {
+        let subject = format!("$JS.API.CONSUMER.CREATE.{}", self.name());
+        let config = json!({
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": from,
+            "ack_policy": "none",
+            "mem_storage": true,
+        });
+        let body = json!({"stream_name": self.name(), "config": config});
+        let consumer: Consumer =
+            call(client, &subject, &body)?.map_err(|error| format!("{subject}: {error}"))?;
+        Ok(consumer.name)
+    }
+}
+
+fn is_all(messages: &[Message], state: StreamState) -> bool {
+    let last = messages.last().map_or(0, |last| last.sequence);
+    messages.len() as u64 >= state.messages || last >= state.last_seq
+}
