@@ -2,7 +2,7 @@
 //! that takes its time.
 
 pub mod file;
-#[cfg(feature = "stream")]
+#[cfg_attr(not(feature = "stream"), path = "backend/stream_none.rs")]
 pub mod stream;
 
 use std::io;
@@ -100,6 +100,21 @@ pub struct LogSpace {
     pub reopened: u64,
     /// When and why messages could last not be written, if none have been since.
     pub failure: Option<(Instant, String)>,
+    /// Of a stream: how it is reached.
+    pub stream: Option<StreamFigures>,
+}
+
+/// What was counted on the way to a stream, since the start.
+#[derive(Clone, Debug, Default)]
+pub struct StreamFigures {
+    /// There is a connection to one of its servers.
+    pub connected: bool,
+    /// Connections that could be used.
+    pub connections: u64,
+    /// Attempts to have a batch stored; more than batches if some had to be repeated.
+    pub attempts: u64,
+    /// Messages of which nobody knows whether they are stored.
+    pub unknown: u64,
 }
 
 /// A batch that the log has decided about.

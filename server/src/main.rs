@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ use signal_hook::consts::SIGTTOU;
 
 use common::process::{self, Tie};
 use common::units::plural;
+use server::backend::BackEnd;
 use server::backend::file::LogFile;
+use server::backend::stream::StreamLog;
 use server::diagnostics::Stderr;
 use server::entry::Entry;
 use server::figures::Figures;
@@ -82,13 +85,35 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let metrics = open_metrics(&config, inherited.metrics)?;
     let for_metrics = metrics.as_ref().map_or(0, |_| metrics::DESCRIPTORS);
     limit_clients(&mut config, descriptors, sockets.len(), for_metrics)?;
-    let rotation = rotation(&config)?;
-    let opened: Opened =
-        Journal::open(&config.log, config.opening, config.sync).map_err(|error| {
-            let what = format!("cannot open the log {}: {error}", config.log.display());
-            with_advice(&what, advice(&error, config.opening))
-        })?;
-    let path = config.log.display();
+    let start = Start {
+        entry: Entry::new(&config, tls),
+        sockets,
+        metrics,
+        supervisor,
+        leaves_backlog,
+        stderr,
+    };
+    match config.stream.settings() {
+        None => {
+            let log = open_file(&config, stderr)?;
+            start.serve(&config, log, &config.log().display())
+        }
+        Some(settings) => {
+            let log = StreamLog::open(settings, config.format, config.max_message)?;
+            start.serve(&config, log, &"the stream")
+        }
+    }
+}
+
+/// Opens the log, and says what it found.
+fn open_file(config: &Config, stderr: &Stderr) -> Result<LogFile, String> {
+    let log = config.log();
+    let rotation = rotation(config, &log)?;
+    let path = log.display();
+    let opened: Opened = Journal::open(&log, config.opening, config.sync).map_err(|error| {
+        let what = format!("cannot open the log {path}: {error}");
+        with_advice(&what, advice(&error, config.opening))
+    })?;
     if opened.emptied_bytes > 0 {
         let bytes = plural(opened.emptied_bytes, "byte");
         stderr.say(&format!("emptied {path}: {bytes}; -append keeps them"));
@@ -96,47 +121,67 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     if !opened.damage.is_none() {
         log::warn!("{path}: {}", opened.damage);
     }
-    let terminal = if config.quiet {
-        Terminal::closed()
-    } else {
-        Terminal::open(io::stdout())
-    };
-    let cannot_start = |error: io::Error| format!("cannot start: {error}");
-    let mut log = LogFile::new(opened.journal, config.log.clone());
+    let mut file = LogFile::new(opened.journal, log);
     if let Some(rotation) = rotation {
-        log.rotate_at(config.rotation, rotation, Instant::now());
+        file.rotate_at(config.rotation, rotation, Instant::now());
     }
-    let entry = Entry::new(&config, tls);
-    let metrics_at = metrics.iter().flat_map(Metrics::addresses);
-    let metrics_at: Vec<_> = metrics_at
-        .collect::<io::Result<_>>()
-        .map_err(cannot_start)?;
-    let server = Server::new(
-        &config,
-        entry,
-        sockets,
-        metrics,
-        log,
-        terminal,
-        stderr.clone(),
-    );
-    let mut server = server.map_err(cannot_start)?;
-    server.handle_signals().map_err(cannot_start)?;
-    if config.answers == Answers::None {
-        stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
+    Ok(file)
+}
+
+/// All that was opened before the log.
+struct Start<'a> {
+    entry: Entry,
+    sockets: Vec<TcpListener>,
+    metrics: Option<Metrics>,
+    supervisor: Supervisor,
+    leaves_backlog: bool,
+    stderr: &'a Stderr,
+}
+
+impl Start<'_> {
+    /// Serves until it is told to stop; `name` is what the log is called.
+    fn serve<B: BackEnd>(
+        self,
+        config: &Config,
+        log: B,
+        name: &dyn Display,
+    ) -> Result<Figures, String> {
+        let stderr = self.stderr;
+        let terminal = if config.quiet {
+            Terminal::closed()
+        } else {
+            Terminal::open(io::stdout())
+        };
+        let cannot_start = |error: io::Error| format!("cannot start: {error}");
+        let metrics_at = self.metrics.iter().flat_map(Metrics::addresses);
+        let metrics_at: Vec<_> = metrics_at
+            .collect::<io::Result<_>>()
+            .map_err(cannot_start)?;
+        let server = Server::new(
+            config,
+            self.entry,
+            self.sockets,
+            self.metrics,
+            log,
+            terminal,
+            stderr.clone(),
+        );
+        let mut server = server.map_err(cannot_start)?;
+        server.handle_signals().map_err(cannot_start)?;
+        if config.answers == Answers::None {
+            stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
+        }
+        for address in metrics_at {
+            stderr.say(&format!("metrics at http://{address}/metrics"));
+        }
+        let addresses = server.addresses().map_err(cannot_start)?;
+        warn_of_openness(config, &addresses);
+        for address in addresses {
+            stderr.say(&format!("listening on {address}"));
+        }
+        server.serve_under(self.supervisor, self.leaves_backlog);
+        server.run().map_err(|failure| failure.describe(name))
     }
-    for address in metrics_at {
-        stderr.say(&format!("metrics at http://{address}/metrics"));
-    }
-    let addresses = server.addresses().map_err(cannot_start)?;
-    warn_of_openness(&config, &addresses);
-    for address in addresses {
-        stderr.say(&format!("listening on {address}"));
-    }
-    server.serve_under(supervisor, leaves_backlog);
-    server
-        .run()
-        .map_err(|failure| failure.describe(&config.log.display()))
 }
 
 /// Listens for clients, unless somebody has done so already.
@@ -198,12 +243,12 @@ fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
 }
 
 /// What would keep the log from being rotated is an error before the log is emptied.
-fn rotation(config: &Config) -> Result<Option<Rotation>, String> {
+fn rotation(config: &Config, log: &Path) -> Result<Option<Rotation>, String> {
     if !config.rotation.rotates() {
         return Ok(None);
     }
-    let rotation = Rotation::new(&config.log, config.utc).map_err(|error| {
-        let what = format!("cannot rotate the log {}: {error}", config.log.display());
+    let rotation = Rotation::new(log, config.utc).map_err(|error| {
+        let what = format!("cannot rotate the log {}: {error}", log.display());
         with_advice(
             &what,
             "choose another -log, or leave -rotate-size and -rotate-every out",

@@ -9,6 +9,7 @@ use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use common::record::Format;
 
 use crate::backend::file::Limits;
+use crate::backend::stream::settings as stream;
 use crate::entry::networks::Networks;
 use crate::journal::Opening;
 
@@ -37,7 +38,7 @@ pub const COMMAND: Command<Config> = Command {
             value: "FILE",
             help: "the log, a regular file; an old log is emptied at start, any other file refused (default \
                    logging.log)",
-            take: |o, v| v.path().map(|it| o.log = it),
+            take: |o, v| v.path().map(|it| o.log = Some(it)),
         },
         Opt {
             names: &["append"],
@@ -92,6 +93,15 @@ pub const COMMAND: Command<Config> = Command {
                     .map(|it| o.rotation.keep = Some(it))
             },
         },
+        stream::STREAM,
+        stream::Nats::NATS,
+        stream::Nats::CREDENTIALS,
+        stream::Nats::CA,
+        stream::Nats::CERT,
+        stream::Nats::KEY,
+        stream::SUBJECT,
+        stream::ID,
+        stream::ACK_WAIT,
         Opt {
             names: &["quiet"],
             value: "",
@@ -264,8 +274,8 @@ pub struct Config {
     pub host: String,
     /// Port to listen on; 0 is any.
     pub port: u16,
-    /// Where the log is.
-    pub log: PathBuf,
+    /// Where the log is, if not where it is by default.
+    pub log: Option<PathBuf>,
     /// What happens to what is in the log.
     pub opening: Opening,
     /// How records are written.
@@ -274,6 +284,8 @@ pub struct Config {
     pub sync: bool,
     /// When the log is renamed and a new one begun.
     pub rotation: Limits,
+    /// The log is a stream instead.
+    pub stream: stream::Options,
     /// Do not show records on standard output.
     pub quiet: bool,
     /// How messages are told apart.
@@ -307,6 +319,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where the log is, if it is a file.
+    pub fn log(&self) -> PathBuf {
+        let log = self.log.clone();
+        log.unwrap_or_else(|| PathBuf::from(DEFAULT_LOG))
+    }
+
+    /// What was given that is about a log in a file.
+    fn about_a_file(&self) -> Option<&'static str> {
+        let given = [
+            ("-log", self.log.is_some()),
+            ("-append", self.opening == Opening::Append),
+            ("-sync", self.sync),
+            ("-rotate-size", self.rotation.size.is_some()),
+            ("-rotate-every", self.rotation.age.is_some()),
+        ];
+        let given = given.into_iter().find(|(_, given)| *given);
+        given.map(|(option, _)| option)
+    }
+
     /// Looks at options that belong together.
     fn check(&self) -> Result<(), UsageError> {
         let (cert, key) = (self.tls_cert.is_some(), self.tls_key.is_some());
@@ -323,7 +354,7 @@ impl Config {
         } else if cert && self.framing == Framing::None {
             "-framing none: the programs that speak so know no TLS (-tls-cert)"
         } else {
-            return Ok(());
+            return self.stream.check(self.about_a_file());
         };
         Err(UsageError::new(what))
     }
@@ -334,11 +365,12 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".to_owned(),
             port: DEFAULT_PORT,
-            log: PathBuf::from(DEFAULT_LOG),
+            log: None,
             opening: Opening::Overwrite,
             format: Format::Original,
             sync: false,
             rotation: Limits::default(),
+            stream: stream::Options::default(),
             quiet: false,
             framing: Framing::Line,
             answers: Answers::All,
@@ -360,11 +392,13 @@ impl Default for Config {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "stream")]
     use common::args::Asked;
 
     use super::*;
 
     /// Reads the options without looking at what belongs together.
+    #[cfg(feature = "stream")]
     fn config(args: &[String]) -> Config {
         let unchecked = Command {
             check: |_| Ok(()),
@@ -376,13 +410,14 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "stream")]
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 24] = [
+        let table: [(&str, &str, Set); 33] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
-            ("log", "a b.log", |c| c.log = "a b.log".into()),
+            ("log", "a b.log", |c| c.log = Some("a b.log".into())),
             ("append", "", |c| c.opening = Opening::Append),
             ("format", "json", |c| c.format = Format::Json),
             ("sync", "", |c| c.sync = true),
@@ -391,6 +426,27 @@ mod tests {
                 c.rotation.age = Some(Duration::from_secs(86_400));
             }),
             ("keep", "3", |c| c.rotation.keep = Some(3)),
+            ("stream", "LOG", |c| c.stream.name = Some("LOG".to_owned())),
+            ("nats", "tls://h", |c| {
+                c.stream.nats.urls = vec!["tls://h".parse().unwrap()];
+            }),
+            ("nats-creds", "c", |c| {
+                c.stream.nats.credentials = Some("c".into());
+            }),
+            ("nats-ca", "a", |c| c.stream.nats.tls.ca = Some("a".into())),
+            ("nats-cert", "c", |c| {
+                c.stream.nats.tls.cert = Some("c".into());
+            }),
+            ("nats-key", "k", |c| {
+                c.stream.nats.tls.key = Some("k".into());
+            }),
+            ("subject", "a.b", |c| {
+                c.stream.subject = Some("a.b".to_owned());
+            }),
+            ("id", "web-1", |c| c.stream.id = Some("web-1".to_owned())),
+            ("ack-wait", "5", |c| {
+                c.stream.ack_wait = Duration::from_secs(5);
+            }),
             ("quiet", "", |c| c.quiet = true),
             ("framing", "none", |c| c.framing = Framing::None),
             ("replies", "none", |c| c.answers = Answers::None),

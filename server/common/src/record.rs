@@ -26,6 +26,23 @@ pub enum Format {
 impl Format {
     /// The spellings of `-format`.
     pub const CHOICES: &[(&str, Self)] = &[("original", Self::Original), ("json", Self::Json)];
+
+    /// Its spelling.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Json => "json",
+        }
+    }
+
+    /// How often longer a message can become in a record: `\xNN` and `\u{ad}`, of two bytes, in the
+    /// original's, `\u00NN` in JSON.
+    pub const fn growth(self) -> usize {
+        match self {
+            Self::Original => 4,
+            Self::Json => 6,
+        }
+    }
 }
 
 /// What stands in a record between the peer and the message. The spelling is the original's.
@@ -464,6 +481,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_message_grows_more_than_is_said(text: String, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for message in [text.as_bytes(), &bytes] {
+                prop_assert!(escaped(message).len() <= Format::Original.growth() * message.len());
+                let (mut nothing, mut out) = (Vec::new(), Vec::new());
+                json::message(&mut nothing, b"");
+                json::message(&mut out, message);
+                let most = nothing.len() + Format::Json.growth() * message.len() + 4;
+                prop_assert!(out.len() <= most, "{} of {}", out.len(), message.len());
+            }
+        }
+
         #[test]
         fn any_bytes_become_one_safe_line_and_come_back(
             message in prop_oneof![

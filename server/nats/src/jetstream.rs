@@ -64,6 +64,23 @@ impl ApiError {
         }
     }
 
+    /// What a stream says of a message that it finds too large.
+    pub fn too_large() -> Self {
+        Self {
+            code: 400,
+            err_code: 10054,
+            description: "message size exceeds maximum allowed".to_owned(),
+        }
+    }
+
+    /// What exactly, or else the code as in HTTP.
+    pub fn number(&self) -> u16 {
+        match self.err_code {
+            0 => self.code,
+            exact => exact,
+        }
+    }
+
     /// Nobody was there to answer.
     pub fn is_no_responders(&self) -> bool {
         (self.code, self.err_code) == (503, 0)
@@ -72,12 +89,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = if self.err_code == 0 {
-            self.code
-        } else {
-            self.err_code
-        };
-        write!(f, "{} ({code})", self.description)
+        write!(f, "{} ({})", self.description, self.number())
     }
 }
 

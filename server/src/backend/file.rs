@@ -229,6 +229,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
             free: self.journal.free_bytes(),
             reopened: self.reopened,
             failure: self.failure.clone(),
+            stream: None,
         }
     }
 
