@@ -100,6 +100,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         }
         Some(settings) => {
             let log = StreamLog::open(settings, config.format, config.max_message)?;
+            stderr.say(&log.promise());
             start.serve(&config, log, &"the stream")
         }
     }

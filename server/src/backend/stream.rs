@@ -53,6 +53,7 @@ const PRESENCE: u64 = 2;
 pub struct StreamLog {
     settings: Settings,
     format: Format,
+    replicas: usize,
     link: Link,
     publisher: Publisher,
     /// What answers come to: `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
@@ -79,6 +80,23 @@ impl StreamLog {
         Self::new(settings, &found, format, max_message, Instant::now())
     }
 
+    /// What an `ok` means, in a line for whoever starts the server: how often servers sync cannot be
+    /// asked.
+    pub fn promise(&self) -> String {
+        let (stream, replicas) = (&self.settings.stream, self.replicas);
+        let have_it = match replicas {
+            ..=1 => "the one server that keeps it has the line".to_owned(),
+            n => format!(
+                "{} of the {n} servers that keep it have the line",
+                n / 2 + 1
+            ),
+        };
+        format!(
+            "stream {stream}: 'ok' means that {have_it}, on disk only if their configuration says \
+             'sync_interval: always'"
+        )
+    }
+
     /// A back end for a stream that was found to be good. Messages have up to `max_message` bytes.
     ///
     /// # Errors
@@ -101,6 +119,7 @@ impl StreamLog {
             trouble: Trouble::new(&settings.stream, now),
             settings,
             format,
+            replicas: found.config.num_replicas,
             link,
             publisher,
             inbox: format!("_INBOX.{:016x}", fastrand::u64(..)),

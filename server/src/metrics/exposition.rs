@@ -33,6 +33,7 @@ impl Collector for Snapshot {
         self.encode_messages(&mut out)?;
         self.encode_clients(&mut out)?;
         self.encode_log(&mut out)?;
+        self.encode_stream(&mut out)?;
         self.encode_process(&mut out)
     }
 }
@@ -144,6 +145,24 @@ impl Snapshot {
             "Rotations of the log by the server itself",
             self.figures.rotations,
         )
+    }
+
+    fn encode_stream(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let Some(stream) = &self.log.stream else {
+            return Ok(());
+        };
+        out.gauge(
+            "linelog_stream_connected",
+            "Whether there is a connection to a NATS server",
+            f64::from(u8::from(stream.connected)),
+        )?;
+        let help = "Connections to NATS servers that could be used";
+        out.counter("linelog_stream_connections", help, stream.connections)?;
+        let help = "Attempts to have a batch stored; more than batches where some were repeated";
+        out.counter("linelog_stream_attempts", help, stream.attempts)?;
+        let help =
+            "Messages of which nobody knows whether they are stored: their clients were closed";
+        out.counter("linelog_unknown_messages", help, stream.unknown)
     }
 
     fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {

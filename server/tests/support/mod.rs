@@ -9,6 +9,8 @@
 pub mod numbered;
 #[cfg(feature = "tls")]
 pub mod secure;
+#[cfg(feature = "stream")]
+pub mod stream;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -237,6 +239,22 @@ impl Server {
         names
             .map(|name| name.to_str().unwrap().parse().unwrap())
             .collect()
+    }
+
+    /// The ports of all to whom it is connected over IPv4.
+    pub fn remote_ports(&self) -> Vec<u16> {
+        let links = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let links = links.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let own: Vec<_> = links.map(|link| link.display().to_string()).collect();
+        let table = self.proc("net/tcp");
+        let fields = table
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let own = fields.filter(|fields| own.contains(&format!("socket:[{}]", fields[9])));
+        let port =
+            |fields: Vec<&str>| u16::from_str_radix(fields[2].split_once(':').unwrap().1, 16);
+        own.map(|fields| port(fields).unwrap()).collect()
     }
 
     /// SIGSTOP has taken effect.

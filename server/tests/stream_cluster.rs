@@ -1,0 +1,142 @@
+//! The log as a stream of three nodes: whatever happens to them, what was answered `ok` is in it once.
+#![cfg(feature = "stream")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use cluster::Cluster;
+use support::numbered::Load;
+use support::stream::{judge, nodes, serve, serve_as};
+use support::{Server, wait_until};
+
+/// Load on a server while `fault` does something to the nodes: afterwards it goes on, and every line that
+/// was acknowledged is in the stream once, in order.
+fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)) {
+    let mut server = serve(cluster, &[]);
+    let load = Load::start(server.address(), 20, 20).unwrap();
+    wait_until("some load", || (load.acknowledged() > 2000).then_some(()));
+    fault(cluster, &mut server);
+    let reached = load.acknowledged();
+    wait_until("it to go on", || {
+        (load.acknowledged() > reached + 2000).then_some(())
+    });
+    let accounts = load.finish().unwrap();
+    assert!(server.stop().status.success());
+    cluster.wait_until_healthy().unwrap();
+    let verdict = judge(cluster, &accounts);
+    assert_eq!((verdict.errors, verdict.unanswered), (0, 0), "{verdict:?}");
+}
+
+/// The node that the server uses, by its connections.
+fn connected_node(cluster: &Cluster, server: &Server) -> usize {
+    let used = server.remote_ports();
+    let is_used = |node: &cluster::Node| used.contains(&node.address().port());
+    cluster.nodes.iter().position(is_used).expect("it uses one")
+}
+
+#[test]
+fn a_leader_is_killed() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, _| {
+        let leader = cluster.stream("LOG").leader().unwrap();
+        cluster.nodes[leader].kill().unwrap();
+        assert_ne!(cluster.stream("LOG").leader().unwrap(), leader);
+        cluster.nodes[leader].start().unwrap();
+    });
+}
+
+#[test]
+fn the_node_that_is_used_is_killed() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, server| {
+        let used = connected_node(cluster, server);
+        cluster.nodes[used].kill().unwrap();
+        server.wait_for_line("stream LOG: lost nats://");
+        server.wait_for_line("stream LOG: messages are kept again");
+        cluster.nodes[used].start().unwrap();
+    });
+}
+
+#[test]
+fn the_node_that_is_used_is_stopped_and_wakes_up() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, server| {
+        let used = connected_node(cluster, server);
+        cluster.nodes[used].pause().unwrap();
+        server.wait_for_line("it does not answer; others are tried");
+        server.wait_for_line("stream LOG: messages are kept again");
+        cluster.nodes[used].resume().unwrap();
+    });
+}
+
+#[test]
+fn a_leader_is_stopped_and_wakes_up() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, _| {
+        let leader = cluster.stream("LOG").leader().unwrap();
+        cluster.nodes[leader].pause().unwrap();
+        wait_until("another leader", || {
+            cluster
+                .stream("LOG")
+                .leader()
+                .ok()
+                .filter(|it| *it != leader)
+        });
+        cluster.nodes[leader].resume().unwrap();
+    });
+}
+
+#[test]
+fn all_nodes_are_killed() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, _| {
+        cluster
+            .nodes
+            .iter_mut()
+            .for_each(|node| node.kill().unwrap());
+        cluster
+            .nodes
+            .iter_mut()
+            .for_each(|node| node.start().unwrap());
+    });
+}
+
+#[test]
+fn the_leader_changes_again_and_again() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, _| {
+        for _ in 0..5 {
+            cluster.stream("LOG").step_down(None).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_server_is_killed_under_load_and_another_goes_on() {
+    let Some(cluster) = nodes(3) else { return };
+    let mut accounts = Vec::new();
+    for round in 1..=3 {
+        let server = serve(&cluster, &[]);
+        let load = Load::start(server.address(), 20, 20).unwrap();
+        wait_until("some load", || {
+            (load.acknowledged() > 1000 * round).then_some(())
+        });
+        server.kill();
+        accounts.extend(load.wait().unwrap());
+    }
+    judge(&cluster, &accounts);
+}
+
+#[test]
+fn two_servers_side_by_side() {
+    let Some(cluster) = nodes(3) else { return };
+    let servers = [serve_as("a", &cluster, &[]), serve_as("b", &cluster, &[])];
+    let loads = servers
+        .each_ref()
+        .map(|server| Load::start(server.address(), 10, 10).unwrap());
+    for load in &loads {
+        wait_until("some load", || (load.acknowledged() > 1000).then_some(()));
+    }
+    let accounts = loads.into_iter().flat_map(|load| load.finish().unwrap());
+    judge(&cluster, &accounts.collect::<Vec<_>>());
+}

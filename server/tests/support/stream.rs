@@ -1,0 +1,67 @@
+//! Servers whose log is a stream, on real nodes of NATS.
+
+use std::io::Cursor;
+use std::thread;
+
+use cluster::{CURRENT, Cluster, Message, Setup, json};
+
+use super::Server;
+use super::numbered::{Account, Verdict, verify};
+
+/// What nodes are to be like, or none, saying so, where the program cannot be had.
+pub fn setup(nodes: usize) -> Option<Setup> {
+    match cluster::install(CURRENT) {
+        Ok(program) => Some(Setup {
+            nodes,
+            ..Setup::of(program)
+        }),
+        Err(why) => {
+            let name = thread::current().name().unwrap_or("a test").to_owned();
+            eprintln!("skipped {name}: {why}");
+            None
+        }
+    }
+}
+
+/// Nodes with a stream LOG that refuses what is new when it is full.
+pub fn nodes(nodes: usize) -> Option<Cluster> {
+    let cluster = setup(nodes)?.start().unwrap();
+    cluster
+        .stream("LOG")
+        .create(&json!({"discard": "new"}))
+        .unwrap();
+    Some(cluster)
+}
+
+/// A server whose log is the stream LOG; it is called `me`.
+pub fn serve(cluster: &Cluster, options: &[&str]) -> Server {
+    serve_as("me", cluster, options)
+}
+
+/// The same by another name.
+pub fn serve_as(id: &str, cluster: &Cluster, options: &[&str]) -> Server {
+    let urls = cluster.urls();
+    let mut all = vec!["-stream", "LOG", "-nats", &urls, "-id", id];
+    all.extend(options);
+    Server::start(&all)
+}
+
+/// What is in the stream LOG.
+pub fn messages(cluster: &Cluster) -> Vec<Message> {
+    cluster.stream("LOG").messages().unwrap()
+}
+
+/// All payloads, laid end to end: the log.
+pub fn log(cluster: &Cluster) -> String {
+    let messages = messages(cluster);
+    let payloads = messages.iter().map(|message| message.payload.as_slice());
+    String::from_utf8(payloads.collect::<Vec<_>>().concat()).unwrap()
+}
+
+/// What became of all messages of a load, by the stream's own account.
+pub fn judge(cluster: &Cluster, accounts: &[Account]) -> Verdict {
+    let verdict = verify(accounts, Cursor::new(log(cluster))).unwrap();
+    assert!(verdict.is_good(), "{verdict:?}");
+    assert_eq!(verdict.torn, 0, "{verdict:?}");
+    verdict
+}
