@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cluster::{Cluster, json};
 use rustix::process::Signal;
 use support::numbered::Load;
-use support::stream::{judge, log, messages, nodes, serve, serve_as, setup};
+use support::stream::{judge, log, messages, nodes, refused, serve, serve_as, setup};
 use support::{DEADLINE, Server, binary, wait_until};
 
 #[test]
@@ -77,16 +77,6 @@ fn json_is_in_it_as_in_a_file_and_a_subject_can_be_chosen() {
         (first.subject.as_str(), first.header("line-log-format")),
         ("logs.web.me", Some("json"))
     );
-}
-
-/// The line with which a server ends that cannot start.
-fn refused(options: &[&str]) -> String {
-    let mut command = binary();
-    command.args(["-quiet", "-port", "0"]).args(options);
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    said.lines().last().unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -7,6 +7,8 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 pub mod numbered;
+#[cfg(all(feature = "stream", feature = "tls"))]
+pub mod operator;
 #[cfg(feature = "tls")]
 pub mod secure;
 #[cfg(feature = "stream")]

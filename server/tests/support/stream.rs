@@ -5,8 +5,8 @@ use std::thread;
 
 use cluster::{CURRENT, Cluster, Message, Setup, json};
 
-use super::Server;
 use super::numbered::{Account, Verdict, verify};
+use super::{Server, binary};
 
 /// What nodes are to be like, or none, saying so, where the program cannot be had.
 pub fn setup(nodes: usize) -> Option<Setup> {
@@ -44,6 +44,16 @@ pub fn serve_as(id: &str, cluster: &Cluster, options: &[&str]) -> Server {
     let mut all = vec!["-stream", "LOG", "-nats", &urls, "-id", id];
     all.extend(options);
     Server::start(&all)
+}
+
+/// The line with which a server ends that cannot start.
+pub fn refused(options: &[&str]) -> String {
+    let mut command = binary();
+    command.args(["-quiet", "-port", "0"]).args(options);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said.lines().last().unwrap_or_default().to_owned()
 }
 
 /// What is in the stream LOG.
