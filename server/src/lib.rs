@@ -7,8 +7,8 @@
 //!   owed; neither does any I/O.
 //! - [`entry`]: who may come in; [`channel`] and [`tls`]: what lies between a socket and its messages.
 //! - [`batch`]: what a turn stages; [`common::record`] is the shape of it, [`clock`] the time in it.
-//! - [`backend`]: where records are kept, as the loop sees it; [`journal`]: the log file. A commit
-//!   is all or nothing.
+//! - [`backend`]: where records are kept, as the loop sees it: in a [file](backend::file), whose
+//!   [`journal`] commits all or nothing, or in a replicated [stream](backend::stream).
 //! - [`terminal`] shows records, [`diagnostics`] what goes wrong; neither delays anybody.
 //! - [`net`] and [`listeners`]: sockets, and who comes; [`sock_diag`]: what the kernel knows of them.
 //! - [`options`], [`figures`]: what it is told to do, and what it has done.

@@ -28,7 +28,7 @@ use nats::protocol::{self, Message, Op};
 
 use super::{BackEnd, Finished, LogSpace, StreamFigures, Verdict};
 use crate::batch::Batch;
-use check::{Found, check};
+use check::Found;
 use link::{Link, Notice};
 use publisher::{Do, Event, Outcome, Publisher};
 use settings::Settings;
@@ -73,7 +73,7 @@ impl StreamLog {
     /// # Errors
     /// A line that says what will not do, and what would.
     pub fn open(settings: Settings, format: Format, max_message: usize) -> Result<Self, String> {
-        let found = check(&settings)?;
+        let found = check::check(&settings)?;
         for warning in &found.warnings {
             log::warn!("{warning}");
         }
