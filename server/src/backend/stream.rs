@@ -3,11 +3,14 @@
 //!
 //! - [`publisher`]: the rule by which a reply is truthful; [`identity`]: what batches are called
 //! - [`link`]: the connection to whichever server can be used; [`servers`], [`outgoing`]: its parts
+//! - [`heard`]: what came by it; [`limits`]: how large batches may be
 //! - [`check`]: what is looked at before the first line is taken; [`settings`]: what can be typed
 //! - [`trouble`]: what people are told
 
 pub mod check;
+pub mod heard;
 pub mod identity;
+pub mod limits;
 pub mod link;
 pub mod outgoing;
 pub mod publisher;
@@ -15,6 +18,7 @@ pub mod servers;
 pub mod settings;
 pub mod trouble;
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
@@ -24,29 +28,17 @@ use mio::{Registry, Token};
 use nats::headers;
 use nats::info::Info;
 use nats::jetstream::{Answer, ApiError, last_message_of, message_subject};
-use nats::protocol::{self, Message, Op};
+use nats::protocol;
 
 use super::{BackEnd, Finished, LogSpace, StreamFigures, Verdict};
 use crate::batch::Batch;
 use check::Found;
+use heard::{ANSWERS, Heard, PRESENCE};
+use limits::{AROUND_BYTES, batch_bytes, most_record};
 use link::{Link, Notice};
 use publisher::{Do, Event, Outcome, Publisher};
 use settings::Settings;
 use trouble::Trouble;
-
-/// The most bytes of a batch, however much the servers take at once: replicas copy it whole.
-const BATCH_BYTES: usize = 512 << 10;
-
-/// What stands around the records of a batch, at most: headers and the words of the protocol.
-const AROUND_BYTES: usize = 4 << 10;
-
-/// What a record has beside its message, at most: its time, its peer, and a client's name.
-const AROUND_MESSAGE_BYTES: usize = 2 << 10;
-
-/// The subscription of all that is answered to us.
-const ANSWERS: u64 = 1;
-/// And the one of those who ask whether somebody has our name.
-const PRESENCE: u64 = 2;
 
 /// The stream as the back end of the loop.
 #[derive(Debug)]
@@ -59,10 +51,13 @@ pub struct StreamLog {
     /// What answers come to: `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
     inbox: String,
     batch_bytes: usize,
+    /// The most bytes of one record.
+    most_record: usize,
     /// The most bytes of a message that the present server takes.
     max_payload: usize,
     batch: Option<Batch>,
-    finished: Option<Finished>,
+    /// At most two: one that was answered, and one of errors alone behind it.
+    finished: VecDeque<Finished>,
     trouble: Trouble,
     figures: StreamFigures,
 }
@@ -124,9 +119,10 @@ impl StreamLog {
             publisher,
             inbox: format!("_INBOX.{:016x}", fastrand::u64(..)),
             batch_bytes,
+            most_record: most_record(format, max_message),
             max_payload: found.max_payload,
             batch: None,
-            finished: None,
+            finished: VecDeque::new(),
             figures: StreamFigures::default(),
         })
     }
@@ -174,13 +170,11 @@ impl StreamLog {
     fn hear(&mut self, now: Instant) {
         while let Some(op) = self.link.next_op() {
             let heard = match op {
-                Ok(Op::Message(message)) => heard_of(&message, &self.inbox),
-                Ok(Op::Ping) => Heard::Ping,
-                Ok(Op::Pong) => Heard::Event(Event::Pong),
-                Ok(Op::Err(why)) => Heard::Complaint(why.to_owned()),
-                Ok(Op::Info(json)) => Heard::Info(json.to_vec()),
-                Ok(Op::Ok) => Heard::Nothing,
-                Err(malformed) => Heard::Malformed(malformed),
+                Ok(op) => Heard::of(&op, &self.inbox),
+                Err(malformed) => {
+                    self.leave(&malformed, now);
+                    return;
+                }
             };
             match heard {
                 Heard::Event(event) => self.happen(event, now),
@@ -188,7 +182,6 @@ impl StreamLog {
                 Heard::Complaint(why) => self.trouble.complain(&why, now),
                 Heard::Asked(reply) => self.answer_for_our_name(&reply),
                 Heard::Info(json) => self.take_info(&json, now),
-                Heard::Malformed(why) => self.leave(&why, now),
                 Heard::Nothing => {}
             }
         }
@@ -261,32 +254,14 @@ impl StreamLog {
         if payload.len() + AROUND_BYTES > self.max_payload {
             // The server would end the connection for it.
             let answer = Answer::No(ApiError::too_large());
-            return self.happen(
-                Event::Answered {
-                    number,
-                    attempt,
-                    answer,
-                },
-                now,
-            );
+            let refused = Event::Answered {
+                number,
+                attempt,
+                answer,
+            };
+            return self.happen(refused, now);
         }
-        let mut block = Vec::new();
-        let fields = self.publisher.headers();
-        let count = batch.messages().to_string();
-        let [a, b, c] = fields
-            .each_ref()
-            .map(|(name, value)| (*name, value.as_str()));
-        let format = self.format.name();
-        headers::write(
-            &mut block,
-            &[
-                a,
-                b,
-                c,
-                ("Line-Log-Format", format),
-                ("Line-Log-Count", &count),
-            ],
-        );
+        let block = self.headers_of(batch);
         debug_assert!(block.len() < AROUND_BYTES);
         let reply = format!("{}.{number}.{attempt}", self.inbox);
         let subject = self.publisher.subject();
@@ -294,6 +269,24 @@ impl StreamLog {
             protocol::publish_head(out, subject, Some(&reply), &block, payload.len());
         };
         self.link.publish(head, payload);
+    }
+
+    /// What stands before the records: for the stream, and for whoever reads it.
+    fn headers_of(&self, batch: &Batch) -> Vec<u8> {
+        let [id, stream, sequence] = self.publisher.headers();
+        let count = batch.messages().to_string();
+        let mut block = Vec::new();
+        headers::write(
+            &mut block,
+            &[
+                (id.0, &id.1),
+                (stream.0, &stream.1),
+                (sequence.0, &sequence.1),
+                ("Line-Log-Format", self.format.name()),
+                ("Line-Log-Count", &count),
+            ],
+        );
+        block
     }
 
     fn finish(&mut self, outcome: Outcome, now: Instant) {
@@ -326,63 +319,9 @@ impl StreamLog {
                 self.settings.id
             )),
         };
-        debug_assert!(self.finished.is_none(), "one batch at a time");
-        self.finished = Some(Finished { batch, verdict });
+        debug_assert!(self.finished.is_empty(), "one batch at a time");
+        self.finished.push_back(Finished { batch, verdict });
     }
-}
-
-/// How much a batch may hold before one more message begins.
-fn batch_bytes(max_payload: usize, format: Format, max_message: usize) -> Result<usize, String> {
-    let most_record = max_message.saturating_mul(format.growth()) + AROUND_MESSAGE_BYTES;
-    let left = max_payload.checked_sub(most_record + AROUND_BYTES);
-    left.filter(|left| *left > 0)
-        .map(|left| left.min(BATCH_BYTES))
-        .ok_or_else(|| {
-            let possible = max_payload.saturating_sub(AROUND_MESSAGE_BYTES + AROUND_BYTES) / format.growth();
-            format!(
-                "a message of -max-message {max_message} can take {most_record} bytes, and the stream \
-                 takes {max_payload} at once: -max-message {possible} fits, or a larger max_payload of \
-                 nats-server"
-            )
-        })
-}
-
-/// What was heard, without what it was heard from.
-enum Heard {
-    Event(Event),
-    Ping,
-    Complaint(String),
-    Asked(String),
-    Info(Vec<u8>),
-    Malformed(String),
-    Nothing,
-}
-
-fn heard_of(message: &Message<'_>, inbox: &str) -> Heard {
-    if message.subscription == PRESENCE {
-        let reply = message.reply.map(str::to_owned);
-        return reply.map_or(Heard::Nothing, Heard::Asked);
-    }
-    let to = message
-        .subject
-        .strip_prefix(inbox)
-        .and_then(|to| to.strip_prefix('.'));
-    let Some((what, number)) = to.and_then(|to| to.split_once('.')) else {
-        return Heard::Nothing;
-    };
-    let event = match (what.parse(), number.parse()) {
-        (Err(_), Ok(question)) if what == "look" => Event::Seen {
-            question,
-            answer: Answer::read(message),
-        },
-        (Ok(batch), Ok(attempt)) => Event::Answered {
-            number: batch,
-            attempt: attempt as u32,
-            answer: Answer::read(message),
-        },
-        _ => return Heard::Nothing,
-    };
-    Heard::Event(event)
 }
 
 impl BackEnd for StreamLog {
@@ -424,13 +363,12 @@ impl BackEnd for StreamLog {
 
     fn submit(&mut self, batch: Batch, now: Instant) {
         debug_assert!(self.has_room());
-        debug_assert!(
-            batch.records().len() <= self.batch_bytes + AROUND_BYTES || batch.messages() > 0
-        );
-        // A batch of errors alone has nothing to be stored.
+        debug_assert!(batch.records().len() <= self.batch_bytes + self.most_record);
+        // Errors alone are nothing to be stored; they stand behind what was answered before.
         if batch.messages() == 0 {
+            debug_assert!(batch.records().is_empty() && self.finished.len() < 2);
             let verdict = Verdict::Kept;
-            self.finished = Some(Finished { batch, verdict });
+            self.finished.push_back(Finished { batch, verdict });
             return;
         }
         self.trouble.waits(now);
@@ -440,7 +378,7 @@ impl BackEnd for StreamLog {
     }
 
     fn finished(&mut self) -> Option<Finished> {
-        self.finished.take()
+        self.finished.pop_front()
     }
 
     /// A stream has no name that could come to mean another.
@@ -462,5 +400,57 @@ impl BackEnd for StreamLog {
             stream: Some(self.figures.clone()),
             ..LogSpace::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nats::jetstream::StreamConfig;
+
+    use super::*;
+    use crate::batch::ClientId;
+    use identity::Identity;
+
+    fn found(max_payload: usize) -> Found {
+        Found {
+            config: StreamConfig::default(),
+            max_payload,
+            identity: Identity::of_run("me", 1),
+            sequence: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn stream() -> StreamLog {
+        let (settings, found) = (Settings::default(), found(1 << 20));
+        StreamLog::new(settings, &found, Format::Original, 65_536, Instant::now()).unwrap()
+    }
+
+    const CLIENT: ClientId = ClientId { key: 1, serial: 1 };
+
+    #[test]
+    fn errors_alone_stand_behind_what_was_answered_before() {
+        let (mut stream, now) = (stream(), Instant::now());
+        let mut lines = Batch::default();
+        lines.receive(CLIENT, b"> ", b"a line");
+        stream.submit(lines, now);
+        assert!(!stream.has_room());
+        stream.obey(Do::Finish(Outcome::Kept), now);
+        assert!(stream.has_room());
+        let mut errors = Batch::default();
+        errors.owe(CLIENT, Reply::TooLong(8));
+        stream.submit(errors, now);
+        assert!(stream.has_room(), "nothing has to be stored");
+        let finished: Vec<_> = std::iter::from_fn(|| stream.finished()).collect();
+        let replies: Vec<_> = finished
+            .iter()
+            .map(|it| it.batch.replies()[0].reply)
+            .collect();
+        assert_eq!(replies, [Reply::Ok, Reply::TooLong(8)]);
+        assert!(
+            finished
+                .iter()
+                .all(|it| matches!(it.verdict, Verdict::Kept))
+        );
     }
 }

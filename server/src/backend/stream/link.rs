@@ -131,9 +131,7 @@ impl Link {
     /// The server that is used.
     pub fn server(&self) -> Option<&Address> {
         match &self.state {
-            Way::Open(connection) if matches!(connection.stage, Stage::Usable) => {
-                Some(&connection.server)
-            }
+            Way::Open(connection) if !connection.stage.is_on_the_way() => Some(&connection.server),
             _ => None,
         }
     }
@@ -173,8 +171,12 @@ impl Link {
 
     /// Where to put something small, if there is anybody to send it to.
     pub fn small(&mut self) -> Option<&mut Vec<u8>> {
+        Some(self.usable()?.out.small())
+    }
+
+    fn usable(&mut self) -> Option<&mut Connection> {
         match &mut self.state {
-            Way::Open(connection) => Some(connection.out.small()),
+            Way::Open(connection) if !connection.stage.is_on_the_way() => Some(connection),
             _ => None,
         }
     }
@@ -182,7 +184,7 @@ impl Link {
     /// Publishes what `head` begins. The payload is to be lent to [`go_on`](Self::go_on) until it is
     /// out or [taken back](Self::take_back).
     pub fn publish(&mut self, head: impl FnOnce(&mut Vec<u8>), payload: &[u8]) {
-        if let Way::Open(connection) = &mut self.state {
+        if let Some(connection) = self.usable() {
             head(connection.out.small());
             connection.out.payload(payload);
         }

@@ -1,0 +1,117 @@
+//! What a server has sent, taken off the connection that it came by.
+
+use nats::jetstream::Answer;
+use nats::protocol::{Message, Op};
+
+use super::publisher::Event;
+
+/// The subscription of all that is answered to us.
+pub const ANSWERS: u64 = 1;
+/// And the one of those who ask whether somebody has our name.
+pub const PRESENCE: u64 = 2;
+
+/// What was heard, without what it was heard from.
+#[derive(Debug)]
+pub enum Heard {
+    /// Something for the publisher.
+    Event(Event),
+    /// The server wants to know whether we are there.
+    Ping,
+    /// The server complains.
+    Complaint(String),
+    /// Somebody wants to know, at this subject, who has our name.
+    Asked(String),
+    /// The server says what has changed, in JSON.
+    Info(Vec<u8>),
+    /// Nothing that matters.
+    Nothing,
+}
+
+impl Heard {
+    /// What this operation comes to. `inbox` is where answers are awaited.
+    pub fn of(op: &Op<'_>, inbox: &str) -> Self {
+        match op {
+            Op::Message(message) => heard_of(message, inbox),
+            Op::Ping => Self::Ping,
+            Op::Pong => Self::Event(Event::Pong),
+            Op::Err(why) => Self::Complaint((*why).to_owned()),
+            Op::Info(json) => Self::Info(json.to_vec()),
+            Op::Ok => Self::Nothing,
+        }
+    }
+}
+
+/// A message, by the subscription that it is for. `inbox` is where answers come to:
+/// `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
+fn heard_of(message: &Message<'_>, inbox: &str) -> Heard {
+    if message.subscription == PRESENCE {
+        let reply = message.reply.map(str::to_owned);
+        return reply.map_or(Heard::Nothing, Heard::Asked);
+    }
+    let to = message
+        .subject
+        .strip_prefix(inbox)
+        .and_then(|to| to.strip_prefix('.'));
+    let Some((what, number)) = to.and_then(|to| to.split_once('.')) else {
+        return Heard::Nothing;
+    };
+    let event = match (what.parse(), number.parse()) {
+        (Err(_), Ok(question)) if what == "look" => Event::Seen {
+            question,
+            answer: Answer::read(message),
+        },
+        (Ok(batch), Ok(attempt)) => Event::Answered {
+            number: batch,
+            attempt: attempt as u32,
+            answer: Answer::read(message),
+        },
+        _ => return Heard::Nothing,
+    };
+    Heard::Event(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use nats::headers;
+
+    use super::*;
+
+    #[test]
+    fn what_is_heard_is_told_from_what_it_answers() {
+        let message = |subject, subscription, reply| Message {
+            subject,
+            subscription,
+            reply,
+            headers: headers::Headers(b""),
+            payload: br#"{"stream":"LOG","seq":7}"#,
+        };
+        let heard = |subject, subscription| {
+            heard_of(&message(subject, subscription, Some("r")), "_INBOX.x")
+        };
+        let Heard::Event(Event::Answered {
+            number: 3,
+            attempt: 2,
+            answer: Answer::Yes(ack),
+        }) = heard("_INBOX.x.3.2", ANSWERS)
+        else {
+            panic!("not an answer")
+        };
+        assert_eq!(ack.seq, 7);
+        assert!(matches!(
+            heard("_INBOX.x.look.9", ANSWERS),
+            Heard::Event(Event::Seen { question: 9, .. })
+        ));
+        assert!(
+            matches!(heard("_INBOX.line-log.LOG.me", PRESENCE), Heard::Asked(reply) if reply == "r")
+        );
+        for other in [
+            "_INBOX.y.3.2",
+            "_INBOX.x.3",
+            "_INBOX.x.a.b",
+            "_INBOX.x.-1.2",
+            "x",
+        ] {
+            assert!(matches!(heard(other, ANSWERS), Heard::Nothing), "{other}");
+        }
+    }
+}
