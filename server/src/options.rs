@@ -238,6 +238,10 @@ pub const COMMAND: Command<Config> = Command {
             "server -tls-cert my.pem -tls-key my.key -tls-client-ca ca.pem",
             "encrypted, and only for those with a certificate of one's own authority",
         ),
+        (
+            "server -stream LOG -nats nats://n1,nats://n2,nats://n3 -id web-1",
+            "in a replicated stream, beside other servers of other ids",
+        ),
     ],
     notes: "Signals: INT and TERM stop gracefully within 5 seconds, a second one at once.\n\
             HUP opens the log anew by its name and reads certificates anew, USR1 prints a line of \

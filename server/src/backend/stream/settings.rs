@@ -138,8 +138,8 @@ pub type Nats = options::Rows<Config>;
 pub const STREAM: Opt<Config> = Opt::new(
     &["stream"],
     "NAME",
-    "the log is this stream of NATS JetStream instead of a file: 'ok' then means that the line is in the \
-     stream, on as many servers as that has replicas; the stream has to be there",
+    "the log is this stream of NATS JetStream instead of a file: 'ok' then means that the line is in it, on most \
+     of its replicas; it has to be there (the server says what would make it)",
     |o, v| {
         let name = v.text()?;
         if !is_word(&name) {
@@ -154,7 +154,7 @@ pub const STREAM: Opt<Config> = Opt::new(
 pub const SUBJECT: Opt<Config> = Opt::new(
     &["subject"],
     "PREFIX",
-    "publish to PREFIX.ID (default: the stream's name)",
+    "with -stream: publish to PREFIX.ID (default: the stream's name)",
     |o, v| {
         let prefix = v.text()?;
         if !is_subject(&prefix) || prefix.contains(['*', '>']) {
@@ -169,7 +169,7 @@ pub const SUBJECT: Opt<Config> = Opt::new(
 pub const ID: Opt<Config> = Opt::new(
     &["id"],
     "NAME",
-    "the name of this server among those of the stream; no two may have the same (default: the host's name)",
+    "with -stream: the name of this server among those of the stream; no two may have the same (default: the host's name)",
     |o, v| {
         let id = v.text()?;
         if !is_word(&id) {
@@ -184,7 +184,7 @@ pub const ID: Opt<Config> = Opt::new(
 pub const ACK_WAIT: Opt<Config> = Opt::new(
     &["ack-wait"],
     "TIME",
-    "how long lines may wait for the stream; then their clients are closed without a reply, since nobody \
+    "with -stream: how long lines may wait for it; then their clients are closed without a reply, since nobody \
      knows what became of them (default 30s)",
     |o, v| {
         v.time(Duration::from_secs(1)..=LONGEST_TIME)
