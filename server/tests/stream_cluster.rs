@@ -5,6 +5,7 @@
 mod support;
 
 use cluster::Cluster;
+use rustix::process::{Pid, Signal, kill_process};
 use support::numbered::Load;
 use support::stream::{judge, nodes, serve, serve_as};
 use support::{Server, wait_until};
@@ -29,9 +30,11 @@ fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)
 
 /// The node that the server uses, by its connections.
 fn connected_node(cluster: &Cluster, server: &Server) -> usize {
-    let used = server.remote_ports();
-    let is_used = |node: &cluster::Node| used.contains(&node.address().port());
-    cluster.nodes.iter().position(is_used).expect("it uses one")
+    wait_until("the node that is used", || {
+        let used = server.remote_ports();
+        let is_used = |node: &cluster::Node| used.contains(&node.address().port());
+        cluster.nodes.iter().position(is_used)
+    })
 }
 
 #[test]
@@ -67,6 +70,36 @@ fn the_node_that_is_used_is_stopped_and_wakes_up() {
         server.wait_for_line("stream LOG: messages are kept again");
         cluster.nodes[used].resume().unwrap();
     });
+}
+
+#[test]
+fn a_node_that_is_about_to_stop_is_left_before_it_does() {
+    let Some(mut cluster) = nodes(3) else { return };
+    survives(&mut cluster, |cluster, server| {
+        let used = connected_node(cluster, server);
+        let pid = Pid::from_raw(cluster.nodes[used].pid().unwrap() as i32).unwrap();
+        // Its lame duck mode.
+        kill_process(pid, Signal::USR2).unwrap();
+        server.wait_for_line("it is about to stop; others are tried");
+        wait_until("another node", || {
+            (connected_node(cluster, server) != used).then_some(())
+        });
+        cluster.nodes[used].kill().unwrap();
+        cluster.nodes[used].start().unwrap();
+    });
+}
+
+#[test]
+fn nodes_that_nobody_named_are_learned_of() {
+    let Some(mut cluster) = nodes(3) else { return };
+    let url = cluster.nodes[0].url();
+    let mut server = Server::start(&["-stream", "LOG", "-nats", &url, "-id", "me"]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("by the one that was named"), "ok");
+    cluster.nodes[0].kill().unwrap();
+    server.wait_for_line("stream LOG: lost nats://");
+    assert_eq!(client.ask("by another"), "ok");
+    assert_ne!(connected_node(&cluster, &server), 0);
 }
 
 #[test]
