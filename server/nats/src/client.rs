@@ -185,7 +185,8 @@ impl Client {
     /// Asks, and waits for the answer. Other messages that come meanwhile are dropped.
     ///
     /// # Errors
-    /// `TimedOut` if there is none in time.
+    /// `TimedOut` if there is none in time, `PermissionDenied` if the server has said that it will not
+    /// be.
     pub fn request(
         &mut self,
         subject: &str,
@@ -200,6 +201,9 @@ impl Client {
                 Some(message) if message.subject == reply => return Ok(message),
                 Some(_) => {}
                 None => {
+                    if let Some(why) = self.denial() {
+                        return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+                    }
                     let why = self.complaint.take();
                     let why = why.unwrap_or_else(|| format!("no answer to {subject}"));
                     return Err(io::Error::new(ErrorKind::TimedOut, why));
@@ -257,6 +261,12 @@ impl Client {
     /// not allowed.
     pub fn complaint(&mut self) -> Option<String> {
         self.complaint.take()
+    }
+
+    /// The same if something is not allowed: it will not be later, either.
+    pub fn denial(&mut self) -> Option<String> {
+        let is_denial = |complaint: &mut String| complaint.contains("Permissions Violation");
+        self.complaint.take_if(is_denial)
     }
 
     /// Sends what was published.

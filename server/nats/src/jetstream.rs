@@ -55,6 +55,9 @@ impl ApiError {
     /// There is no such message.
     pub const NO_MESSAGE_FOUND: u16 = 10037;
 
+    /// No server can take it just now.
+    const NO_SUITABLE_PEERS: u16 = 10005;
+
     /// Nobody was there to answer: status 503 without a word.
     pub fn no_responders() -> Self {
         Self {
@@ -79,6 +82,11 @@ impl ApiError {
             0 => self.code,
             exact => exact,
         }
+    }
+
+    /// The same may be done later, when there is a leader again, or another server.
+    pub fn is_passing(&self) -> bool {
+        self.code >= 500 || self.err_code == Self::NO_SUITABLE_PEERS
     }
 
     /// Nobody was there to answer.
@@ -156,6 +164,9 @@ pub struct StreamInfo {
     pub config: StreamConfig,
     /// What is in it.
     pub state: StreamState,
+    /// When: another of the same name, made later, has another time.
+    #[serde(default)]
+    pub created: String,
     /// Who keeps it; not told by a server that is alone.
     #[serde(default)]
     pub cluster: Option<StreamCluster>,
@@ -300,17 +311,21 @@ mod tests {
     fn a_stream_is_described() {
         let json = r#"{"config":{"name":"LOG","subjects":["LOG.>"],"retention":"limits","max_msgs":-1,
             "max_bytes":-1,"discard":"new","storage":"file","num_replicas":3,"no_ack":false},
-            "state":{"messages":2,"bytes":9,"first_seq":1,"last_seq":2},"cluster":{"leader":"n1"}}"#;
+            "state":{"messages":2,"bytes":9,"first_seq":1,"last_seq":2},"created":"2026-11-25T21:50:04Z","cluster":{"leader":"n1"}}"#;
         let Answer::Yes(StreamInfo {
             config,
             state,
+            created,
             cluster,
         }) = answer("", json)
         else {
             panic!("not read")
         };
         assert_eq!((config.num_replicas, config.storage.as_str()), (3, "file"));
-        assert_eq!(state.last_seq, 2);
+        assert_eq!(
+            (state.last_seq, created.as_str()),
+            (2, "2026-11-25T21:50:04Z")
+        );
         assert_eq!(cluster.unwrap().leader.as_deref(), Some("n1"));
     }
 }

@@ -1,0 +1,223 @@
+//! What one consumer sends: messages, which are counted, and signs of life.
+
+use crate::client::Received;
+use crate::consumer::{Metadata, Status};
+
+/// So many messages are asked for at once, of so many bytes: what can be on the way to us. A server gives
+/// up a connection that is behind by 64 MiB.
+const BATCH: u32 = 256;
+const MAX_BYTES: usize = 8 << 20;
+
+/// One consumer, and what was asked of it.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) consumer: String,
+    /// How many messages it has delivered.
+    count: u64,
+    asked: Option<Asked>,
+    /// The next message has more bytes than are asked for.
+    is_next_large: bool,
+}
+
+/// What was asked for and is not over.
+#[derive(Debug)]
+struct Asked {
+    /// Where it is answered.
+    reply: String,
+    left: u32,
+}
+
+/// What something that came says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News<'a> {
+    /// It is the next message.
+    Message(Metadata<'a>),
+    /// Nothing is there after this place in the stream.
+    Idle(u64),
+    /// The consumer cannot be used any more, for this reason.
+    Broken(String),
+    /// It is of no interest.
+    Nothing,
+}
+
+impl Feed {
+    pub(super) fn of(consumer: String) -> Self {
+        Self {
+            consumer,
+            count: 0,
+            asked: None,
+            is_next_large: false,
+        }
+    }
+
+    /// How many messages and bytes are to be asked for, if it is time for that; 0 bytes are no bound.
+    pub(super) fn wants(&self) -> Option<(u32, usize)> {
+        match self.asked {
+            Some(_) => None,
+            None if self.is_next_large => Some((1, 0)),
+            None => Some((BATCH, MAX_BYTES)),
+        }
+    }
+
+    /// So many were asked for, to be answered there.
+    pub(super) fn asked(&mut self, reply: String, messages: u32) {
+        let left = messages;
+        self.asked = Some(Asked { reply, left });
+    }
+
+    /// Looks at what came. Late words, of what is over or of another consumer, are of no interest.
+    pub(super) fn take<'a>(&mut self, received: &'a Received) -> News<'a> {
+        if let Some(metadata) = received.reply.as_deref().and_then(Metadata::parse) {
+            return match metadata.consumer == self.consumer {
+                true if self.counts(metadata.consumer_sequence) => News::Message(metadata),
+                true => lost(),
+                false => News::Nothing,
+            };
+        }
+        let Some(asked) = &self.asked else {
+            return News::Nothing;
+        };
+        if asked.reply != received.subject {
+            return News::Nothing;
+        }
+        match Status::read(received.headers()) {
+            Some(Status::Idle {
+                stream_sequence,
+                consumer_sequence,
+            }) if consumer_sequence == self.count => return News::Idle(stream_sequence),
+            Some(Status::Idle { .. }) => return lost(),
+            Some(Status::Over) => self.asked = None,
+            Some(Status::TooLarge) => {
+                // Of a whole request, none fitted.
+                self.is_next_large = asked.left == BATCH;
+                self.asked = None;
+            }
+            Some(Status::Unusable(why)) => return News::Broken(why),
+            None => {}
+        }
+        News::Nothing
+    }
+
+    /// A message came, which says the how many-th it is. Whether that is true.
+    fn counts(&mut self, sequence: u64) -> bool {
+        if sequence != self.count + 1 {
+            return false;
+        }
+        self.count = sequence;
+        self.is_next_large = false;
+        if let Some(asked) = &mut self.asked {
+            asked.left -= 1;
+            if asked.left == 0 {
+                self.asked = None;
+            }
+        }
+        true
+    }
+}
+
+fn lost<'a>() -> News<'a> {
+    News::Broken("messages were lost on the way".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(consumer: &str, sequence: u64) -> Received {
+        received(
+            "LOG.a",
+            Some(&format!(
+                "$JS.ACK.LOG.{consumer}.1.7{sequence}.{sequence}.9.0"
+            )),
+            "",
+        )
+    }
+
+    fn status(reply: &str, line: &str) -> Received {
+        received(reply, None, &format!("NATS/1.0 {line}\r\n\r\n"))
+    }
+
+    fn received(subject: &str, reply: Option<&str>, headers: &str) -> Received {
+        Received {
+            subject: subject.to_owned(),
+            subscription: 1,
+            reply: reply.map(str::to_owned),
+            headers: headers.as_bytes().to_vec(),
+            payload: Vec::new(),
+        }
+    }
+
+    fn asked(messages: u32) -> Feed {
+        let mut feed = Feed::of("c".to_owned());
+        feed.asked("reply".to_owned(), messages);
+        feed
+    }
+
+    fn place(news: &News<'_>) -> Option<u64> {
+        match news {
+            News::Message(metadata) => Some(metadata.stream_sequence),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn messages_are_counted() {
+        let mut feed = asked(2);
+        assert_eq!(place(&feed.take(&message("c", 1))), Some(71));
+        assert_eq!(feed.take(&message("before", 2)), News::Nothing);
+        assert_eq!(feed.wants(), None, "one is still to come");
+        assert_eq!(place(&feed.take(&message("c", 2))), Some(72));
+        assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)));
+        feed.asked("reply".to_owned(), BATCH);
+        assert_eq!(feed.take(&message("c", 4)), lost(), "3 is missing");
+        assert_eq!(feed.take(&message("c", 2)), lost(), "it was there already");
+    }
+
+    #[test]
+    fn a_sign_of_life_tells_what_was_lost_before_it() {
+        let idle = |count| {
+            let line = format!(
+                "100 Idle Heartbeat\r\nNats-Last-Consumer: {count}\r\nNats-Last-Stream: 99"
+            );
+            status("reply", &line)
+        };
+        let mut feed = asked(5);
+        assert_eq!(feed.take(&idle(0)), News::Idle(99));
+        assert_eq!(place(&feed.take(&message("c", 1))), Some(71));
+        assert_eq!(feed.take(&idle(1)), News::Idle(99));
+        assert_eq!(feed.take(&idle(2)), lost());
+        assert_eq!(feed.wants(), None, "it goes on");
+    }
+
+    #[test]
+    fn what_is_over_is_asked_for_again() {
+        let over = status("reply", "408 Request Timeout");
+        let mut feed = asked(5);
+        assert_eq!(
+            feed.take(&status("earlier", "408 Request Timeout")),
+            News::Nothing
+        );
+        assert_eq!(feed.wants(), None);
+        assert_eq!(feed.take(&over), News::Nothing);
+        assert!(feed.wants().is_some());
+        let deleted = status("reply", "409 Consumer Deleted");
+        assert_eq!(feed.take(&deleted), News::Nothing, "nothing was asked for");
+        let gone = News::Broken("Consumer Deleted (409)".to_owned());
+        assert_eq!(asked(5).take(&deleted), gone);
+    }
+
+    #[test]
+    fn a_message_of_any_size_is_asked_for_in_the_end() {
+        let too_large = status("reply", "409 Message Size Exceeds MaxBytes");
+        let mut feed = asked(BATCH);
+        assert!(place(&feed.take(&message("c", 1))).is_some());
+        feed.take(&too_large);
+        assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)), "it may fit alone");
+        feed.asked("reply".to_owned(), BATCH);
+        feed.take(&too_large);
+        assert_eq!(feed.wants(), Some((1, 0)));
+        feed.asked("reply".to_owned(), 1);
+        assert!(place(&feed.take(&message("c", 2))).is_some());
+        assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)));
+    }
+}

@@ -1,0 +1,89 @@
+//! When to try again what went wrong, and for how long.
+
+use std::time::{Duration, Instant};
+
+/// The pause before the second attempt; each after that is twice as long as the one before.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// And the longest.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The time since something was last delivered, while there is something wrong.
+#[derive(Debug)]
+pub(super) struct Outage {
+    since: Instant,
+    failures: u32,
+    /// When to try again: after the first failure at once.
+    pub(super) next: Instant,
+    /// What went wrong last.
+    pub(super) why: String,
+    /// Somebody was told of it.
+    pub(super) is_told: bool,
+}
+
+impl Outage {
+    pub(super) fn begin(now: Instant) -> Self {
+        Self {
+            since: now,
+            failures: 0,
+            next: now,
+            why: String::new(),
+            is_told: false,
+        }
+    }
+
+    /// Something has failed. `jitter`, from 0 to 1, keeps many readers from coming back together.
+    pub(super) fn postpone(&mut self, now: Instant, jitter: f64, why: &str) {
+        if self.failures > 0 {
+            let longest = SHORTEST * 2_u32.saturating_pow(self.failures - 1);
+            let pause = longest.min(LONGEST);
+            self.next = now + pause.mul_f64(0.5 + jitter / 2.0);
+        }
+        self.failures = (self.failures + 1).min(16);
+        why.clone_into(&mut self.why);
+    }
+
+    /// Whether trying is over after `patience`; none: never.
+    pub(super) fn is_over(&self, now: Instant, patience: Option<Duration>) -> bool {
+        patience.is_some_and(|patience| now.duration_since(self.since) >= patience)
+    }
+
+    /// Whether somebody should be told of it, once: what the first attempt mends is not worth a word.
+    pub(super) fn is_to_be_told(&mut self) -> bool {
+        self.failures > 1 && !std::mem::replace(&mut self.is_told, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_attempt_is_made_at_once() {
+        let now = Instant::now();
+        let mut outage = Outage::begin(now);
+        let mut pauses = Vec::new();
+        let mut told = Vec::new();
+        for _ in 0..9 {
+            outage.postpone(now, 1.0, "x");
+            pauses.push((outage.next - now).as_millis());
+            told.push(outage.is_to_be_told());
+        }
+        assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(told[..4], [false, true, false, false]);
+        for _ in 0..100 {
+            outage.postpone(now, 0.0, "x");
+        }
+        assert_eq!(outage.next - now, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn patience_ends_or_does_not() {
+        let now = Instant::now();
+        let outage = Outage::begin(now);
+        let later = now + Duration::from_secs(60);
+        assert!(outage.is_over(later, Some(Duration::from_secs(60))));
+        assert!(!outage.is_over(later, Some(Duration::from_secs(61))));
+        assert!(!outage.is_over(later, None));
+    }
+}

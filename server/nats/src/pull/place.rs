@@ -1,0 +1,172 @@
+//! How far a stream was read, and whether it is still the same.
+
+use std::ops::RangeInclusive;
+
+use super::Start;
+use crate::jetstream::{StreamInfo, StreamState};
+
+/// How far a stream was read.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// When the stream was made.
+    created: String,
+    /// Every message before this one was given, or is not there any more.
+    next: u64,
+    /// The last one that was there when this was looked up.
+    end: u64,
+}
+
+/// What is wrong with a stream that was read before.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is another one.
+    Remade,
+    /// It ends here, before the end of what was read of it.
+    Shorter(u64),
+}
+
+impl Place {
+    pub(super) fn new(info: &StreamInfo, start: &Start) -> Self {
+        let mut place = Self {
+            created: info.created.clone(),
+            next: 1,
+            end: 0,
+        };
+        place.extend(&info.state);
+        place.next = first(&info.state, start);
+        place
+    }
+
+    /// What is there by now belongs to it as well.
+    pub(super) fn extend(&mut self, state: &StreamState) {
+        self.end = state.last_seq;
+    }
+
+    /// Whether what was read so far was read of this stream.
+    pub(super) fn check(&self, info: &StreamInfo) -> Result<(), Wrong> {
+        if info.created != self.created {
+            return Err(Wrong::Remade);
+        }
+        match info.state.last_seq {
+            last if last < self.next - 1 => Err(Wrong::Shorter(last)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first message that is still to be given.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Nothing before this one is asked for.
+    pub(super) fn begin_at(&mut self, sequence: u64) {
+        self.next = self.next.max(sequence);
+    }
+
+    /// This one comes next. Returns those before it that were not given, and will not be.
+    pub(super) fn arrive_at(&mut self, sequence: u64) -> Option<RangeInclusive<u64>> {
+        let removed = self.next..=sequence.checked_sub(1)?;
+        self.next = self.next.max(sequence);
+        (!removed.is_empty()).then_some(removed)
+    }
+
+    /// This one was given.
+    pub(super) fn pass(&mut self, sequence: u64) {
+        debug_assert!(sequence >= self.next, "no message is given twice");
+        self.next = sequence.saturating_add(1);
+    }
+
+    /// Everything was given that was there when that was looked up.
+    pub(super) fn is_done(&self) -> bool {
+        self.next > self.end
+    }
+}
+
+fn first(state: &StreamState, start: &Start) -> u64 {
+    // What was stored first has number 1, also in a stream that was always empty.
+    let first = state.first_seq.max(1);
+    let end = state.last_seq.saturating_add(1);
+    // Where some were removed from the middle, nobody knows where so many begin.
+    let is_dense = end == state.first_seq.saturating_add(state.messages);
+    match start {
+        Start::Last(0) => end,
+        Start::Last(n) if is_dense => first.max(end.saturating_sub(*n)),
+        Start::First | Start::Last(_) | Start::Time(_) => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(created: &str, first_seq: u64, last_seq: u64, messages: u64) -> StreamInfo {
+        StreamInfo {
+            created: created.to_owned(),
+            state: StreamState {
+                messages,
+                first_seq,
+                last_seq,
+                ..StreamState::default()
+            },
+            ..StreamInfo::default()
+        }
+    }
+
+    #[test]
+    fn it_begins_where_it_is_told_to() {
+        let (all, empty, purged) = (info("", 3, 9, 7), info("", 0, 0, 0), info("", 10, 9, 0));
+        let holes = info("", 3, 9, 5);
+        for (stream, start, next, is_done) in [
+            (&all, Start::First, 3, false),
+            (&all, Start::Last(2), 8, false),
+            (&all, Start::Last(100), 3, false),
+            (&all, Start::Last(0), 10, true),
+            (&holes, Start::Last(2), 3, false),
+            (&holes, Start::Last(0), 10, true),
+            (&empty, Start::First, 1, true),
+            (&empty, Start::Last(2), 1, true),
+            (&purged, Start::First, 10, true),
+            (&purged, Start::Last(1), 10, true),
+        ] {
+            let place = Place::new(stream, &start);
+            assert_eq!(
+                (place.next(), place.is_done()),
+                (next, is_done),
+                "{start:?}"
+            );
+        }
+        let mut later = Place::new(&all, &Start::Time(String::new()));
+        later.begin_at(6);
+        assert_eq!((later.next(), later.arrive_at(6)), (6, None));
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_once() {
+        let mut place = Place::new(&info("", 1, 9, 9), &Start::First);
+        assert_eq!(place.arrive_at(1), None);
+        place.pass(1);
+        assert_eq!(place.arrive_at(5), Some(2..=4));
+        assert_eq!(place.arrive_at(5), None, "told already");
+        place.pass(5);
+        assert!(!place.is_done());
+        assert_eq!(place.arrive_at(10), Some(6..=9));
+        assert!(place.is_done());
+        place.extend(&info("", 1, 12, 9).state);
+        assert!(!place.is_done());
+    }
+
+    #[test]
+    fn another_stream_is_told_from_this() {
+        let mut place = Place::new(&info("monday", 1, 3, 3), &Start::First);
+        place.pass(1);
+        place.pass(2);
+        assert_eq!(place.check(&info("monday", 1, 2, 2)), Ok(()));
+        assert_eq!(
+            place.check(&info("monday", 1, 1, 1)),
+            Err(Wrong::Shorter(1))
+        );
+        assert_eq!(place.check(&info("friday", 1, 9, 9)), Err(Wrong::Remade));
+        let new = Place::new(&info("monday", 0, 0, 0), &Start::First);
+        assert_eq!(new.check(&info("monday", 0, 0, 0)), Ok(()));
+    }
+}
