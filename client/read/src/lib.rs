@@ -89,6 +89,9 @@ impl Reading {
         let mut logs = Logs::open(&self.options)?;
         loop {
             let step = logs.next(|line| self.take_line(line))?;
+            for notice in logs.notices() {
+                say(&notice);
+            }
             if self.done {
                 break;
             }
@@ -98,9 +101,6 @@ impl Reading {
                 logs::Step::CaughtUp => {
                     self.show_last()?;
                     self.flush()?;
-                    for notice in logs.notices() {
-                        say(&notice);
-                    }
                     if logs.wait()?.is_break() {
                         break;
                     }

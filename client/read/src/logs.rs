@@ -1,5 +1,7 @@
 //! The lines of the logs, in order; or of one log, as they are written.
 
+mod streamed;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,6 +17,8 @@ use send::follow::{Follow, Watch};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::options::Options;
+
+use self::streamed::Streamed;
 
 /// Read at once, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -42,6 +46,7 @@ pub(crate) enum Logs {
     /// At the same time, if there are several, by the times of their records.
     Chains(Vec<Chain>),
     Followed(Box<Followed>),
+    Streamed(Box<Streamed>),
 }
 
 pub(crate) struct Followed {
@@ -75,6 +80,9 @@ pub(crate) struct Lines {
 
 impl Logs {
     pub(crate) fn open(options: &Options) -> Result<Self, String> {
+        if let Some(streamed) = Streamed::open(options)? {
+            return Ok(Self::Streamed(Box::new(streamed)));
+        }
         if options.follow {
             let path = options.files[0].clone();
             return Followed::open(path).map(|followed| Self::Followed(Box::new(followed)));
@@ -94,57 +102,56 @@ impl Logs {
         match self {
             Self::Chains(logs) => merge(logs, take),
             Self::Followed(followed) => followed.next(take),
+            Self::Streamed(streamed) => streamed.next(take),
         }
     }
 
-    /// The files that end within a line.
-    pub(crate) fn torn(&self) -> impl Iterator<Item = &String> {
-        let chains = match self {
-            Self::Chains(chains) => chains.as_slice(),
-            Self::Followed(_) => &[],
-        };
-        chains.iter().flat_map(|chain| &chain.torn)
+    /// The files, or messages of a stream, that end within a line.
+    pub(crate) fn torn(&self) -> Vec<&String> {
+        match self {
+            Self::Chains(chains) => chains.iter().flat_map(|chain| &chain.torn).collect(),
+            Self::Followed(_) => Vec::new(),
+            Self::Streamed(streamed) => streamed.torn.iter().collect(),
+        }
     }
 
-    /// What is to be told of a followed log.
+    /// What is to be told of a log that is followed, or a stream.
     pub(crate) fn notices(&mut self) -> Vec<String> {
         match self {
             Self::Followed(followed) => followed.follow.notices(),
             Self::Chains(_) => Vec::new(),
+            Self::Streamed(streamed) => streamed.notices(),
         }
     }
 
     /// Waits until more may be written; breaks off when a signal asks it to.
     pub(crate) fn wait(&mut self) -> Result<ControlFlow<()>, String> {
-        let Self::Followed(followed) = self else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        if followed.stop.load(Ordering::Relaxed) {
-            return Ok(ControlFlow::Break(()));
-        }
-        match followed.poll.poll(&mut followed.events, Some(LOOK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                Err(format!("cannot wait for the log: {error}"))
-            }
+        match self {
+            Self::Followed(followed) => followed.wait(),
             _ => Ok(ControlFlow::Continue(())),
         }
     }
+}
+
+/// Set by the signals that end following.
+fn stop() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
 }
 
 impl Followed {
     fn open(path: PathBuf) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot follow {}: {error}", path.display());
         let poll = Poll::new().map_err(failed)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
-        }
         Ok(Self {
             follow: Follow::new(&path, None).map_err(failed)?,
             watch: Watch::new(&path, poll.registry(), Token(0)).map_err(failed)?,
             poll,
             events: Events::with_capacity(8),
-            stop,
+            stop: stop().map_err(failed)?,
             path,
         })
     }
@@ -160,6 +167,18 @@ impl Followed {
             }
         }
         Ok(if more { Step::More } else { Step::CaughtUp })
+    }
+
+    fn wait(&mut self) -> Result<ControlFlow<()>, String> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(ControlFlow::Break(()));
+        }
+        match self.poll.poll(&mut self.events, Some(LOOK)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(format!("cannot wait for the log: {error}"))
+            }
+            _ => Ok(ControlFlow::Continue(())),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use common::args::{Command, Given, Opt, UsageError};
+use stream::{Rows, Servers};
 
 use crate::output::{Form, Show};
 
@@ -12,7 +13,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
     usage: "[options] [FILE...]",
     about: "Prints the messages in logs of the server: the exact bytes of each, and an LF. Several files \
             are read in their order, but those of a log that the server has rotated in the log's order; \
-            '-' is standard input.",
+            '-' is standard input. The log may be a stream of NATS instead.",
     commands: &[],
     options: &[
         Opt {
@@ -132,6 +133,18 @@ pub(crate) const COMMAND: Command<Options> = Command {
                 Ok(())
             },
         },
+        Opt {
+            names: &["stream"],
+            value: "NAME",
+            help: "read this stream of NATS, where servers log to one, whatever happens to its nodes meanwhile \
+                   (default: files)",
+            take: |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
+        },
+        Rows::NATS,
+        Rows::CREDENTIALS,
+        Rows::CA,
+        Rows::CERT,
+        Rows::KEY,
     ],
     operand: Some(|o, v| v.path().map(|it| o.files.push(it))),
     check: Options::check,
@@ -148,8 +161,12 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "client read -once a/logging.log b/logging.log > lines",
             "every line of every sender, once, whichever of two servers has it",
         ),
+        (
+            "client read -stream LOG -last 10 -follow -nats nats://a,nats://b",
+            "the end of a log that is a stream, and what comes from now on",
+        ),
     ],
-    notes: "Exit codes: 0 all was read, 1 a file could not be read (-strict: or a line is no record), 2 bad \
+    notes: "Exit codes: 0 all was read, 1 a log could not be read (-strict: or a line is no record), 2 bad \
             options, 4 a number is missing (-once).",
 };
 
@@ -173,6 +190,7 @@ pub(crate) struct Options {
     pub(crate) hold: usize,
     pub(crate) strict: bool,
     pub(crate) files: Vec<PathBuf>,
+    pub(crate) stream: stream::Options,
     now: time::OffsetDateTime,
 }
 
@@ -191,13 +209,27 @@ impl Default for Options {
             hold: 65_536,
             strict: false,
             files: Vec::new(),
+            stream: stream::Options::default(),
             now: time::OffsetDateTime::now_utc(),
         }
     }
 }
 
+impl AsMut<Servers> for Options {
+    fn as_mut(&mut self) -> &mut Servers {
+        &mut self.stream.servers
+    }
+}
+
 impl Options {
     fn check(&mut self) -> Result<(), UsageError> {
+        self.stream.check()?;
+        if self.stream.name.is_some() {
+            return match self.files.as_slice() {
+                [] => Ok(()),
+                _ => Err(UsageError::new("-stream and FILE are two logs: give one")),
+            };
+        }
         if self.files.is_empty() {
             if io::stdin().is_terminal() {
                 return Err(UsageError::new("expected FILE, the server's log"));
