@@ -3,6 +3,7 @@
 pub(crate) mod logs;
 pub(crate) mod runfile;
 mod seen;
+pub(crate) mod streamed;
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -14,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::ledger::Ledger;
 use crate::message::pattern::{Pattern, Text, escape};
-use crate::verify::logs::LogFile;
+use crate::verify::logs::{Log, LogFile};
 use crate::verify::seen::Seen;
+use crate::verify::streamed::StreamLog;
 use common::record::printable;
 
 /// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
@@ -66,24 +68,18 @@ pub(crate) struct Sent<'a> {
     pub(crate) ledgers: &'a [Ledger],
 }
 
-/// Verifies a run against the files of its log, in their order. None if it was interrupted.
+/// Verifies a run against its log. None if it was interrupted.
 pub(crate) fn verify(
     sent: &Sent<'_>,
-    logs: Vec<LogFile>,
+    log: Log,
     interrupt: &AtomicBool,
 ) -> Result<Option<Verification>, String> {
     let mut verifier = Verifier::new(sent);
-    for log in logs {
-        let path = log.path.clone();
-        let file = log.open();
-        let read = file.and_then(|mut file| verifier.read(&mut file, interrupt));
-        let whole = read.map_err(|error| logs::cannot_read(&path, &error))?;
-        if !whole {
-            return Ok(None);
-        }
-        verifier.found.logs.push(path.display().to_string());
-    }
-    Ok(Some(verifier.finish()))
+    let whole = match log {
+        Log::Files(files) => verifier.read_files(files, interrupt)?,
+        Log::Stream(mut stream) => verifier.read_stream(&mut stream, interrupt)?,
+    };
+    Ok(whole.then(|| verifier.finish()))
 }
 
 struct Verifier<'a> {
@@ -101,6 +97,40 @@ impl<'a> Verifier<'a> {
             seen: vec![Seen::default(); sent.ledgers.len()],
             found: Verification::default(),
         }
+    }
+
+    /// Reads files in their order, each to its end; false if it was interrupted.
+    fn read_files(&mut self, files: Vec<LogFile>, interrupt: &AtomicBool) -> Result<bool, String> {
+        for log in files {
+            let path = log.path.clone();
+            let file = log.open();
+            let read = file.and_then(|mut file| self.read(&mut file, interrupt));
+            if !read.map_err(|error| logs::cannot_read(&path, &error))? {
+                return Ok(false);
+            }
+            self.found.logs.push(path.display().to_string());
+        }
+        Ok(true)
+    }
+
+    /// The same for a stream, of which each message holds whole lines.
+    fn read_stream(
+        &mut self,
+        stream: &mut StreamLog,
+        interrupt: &AtomicBool,
+    ) -> Result<bool, String> {
+        while stream.has_more() {
+            if interrupt.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let batch = stream.next()?.unwrap_or_default();
+            let end = memrchr(b'\n', &batch).map_or(0, |at| at + 1);
+            self.found.bytes += batch.len() as u64;
+            self.found.torn += u64::from(end < batch.len());
+            self.lines(&batch[..end]);
+        }
+        self.found.logs.push(format!("stream {}", stream.name));
+        Ok(true)
     }
 
     /// Reads a log to its end; false if it was interrupted.

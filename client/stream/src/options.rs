@@ -42,3 +42,80 @@ impl Options {
         Pull::open(self.servers.clone(), who, name, start, patience).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::args::{Asked, Command, Opt};
+
+    use super::*;
+    use crate::Rows;
+
+    const COMMAND: Command<Options> = Command {
+        name: "demo",
+        usage: "[options]",
+        about: "Shows how a stream is typed.",
+        commands: &[],
+        options: &[
+            Opt::new(&["stream"], "NAME", "the stream", |o, v| {
+                crate::name(v).map(|it| o.name = Some(it))
+            }),
+            Rows::NATS,
+            Rows::CREDENTIALS,
+            Rows::CA,
+            Rows::CERT,
+            Rows::KEY,
+        ],
+        operand: None,
+        check: |options| options.check(),
+        examples: &[],
+        notes: "",
+    };
+
+    impl AsMut<Servers> for Options {
+        fn as_mut(&mut self) -> &mut Servers {
+            &mut self.servers
+        }
+    }
+
+    fn typed(args: &str) -> Result<Options, String> {
+        match COMMAND.parse(Options::default(), args.split_whitespace()) {
+            Ok(Asked::Run(options)) => Ok(options),
+            Ok(Asked::Print(text)) => panic!("{text}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn no_stream_is_no_log() {
+        assert_eq!(typed(""), Ok(Options::default()));
+        let opened = Options::default().open("demo", Start::First, None);
+        assert!(opened.is_ok_and(|pull| pull.is_none()));
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn a_stream_and_where_it_is() {
+        let options = typed("-stream LOG-1 -nats nats://a,b -nats-creds c").unwrap();
+        assert_eq!(options.name.as_deref(), Some("LOG-1"));
+        assert!(options.servers.are_given());
+        for (args, expected) in [
+            ("-stream a.b", "-stream: expected the name of a stream"),
+            ("-nats a", "options about NATS say where a stream is"),
+            ("-stream a -nats-cert c", "-nats-cert and -nats-key need"),
+        ] {
+            let error = typed(args).unwrap_err();
+            assert!(error.starts_with(expected), "{args}: {error}");
+        }
+    }
+
+    #[cfg(not(feature = "nats"))]
+    #[test]
+    fn what_was_left_out_is_said() {
+        for row in COMMAND.options {
+            let option = format!("-{}", row.names[0]);
+            let error = typed(&format!("{option} x")).unwrap_err();
+            let expected = format!("{option}: this program was built without NATS");
+            assert_eq!(error, expected);
+        }
+    }
+}

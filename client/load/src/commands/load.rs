@@ -26,7 +26,7 @@ use crate::report::threshold::Threshold;
 use crate::report::warning::Warning;
 use crate::report::{EndedBy, Loop, Report, Settings, machine, summary};
 use crate::show::{page, text};
-use crate::verify::logs::RunLogs;
+use crate::verify::logs::RunLog;
 use crate::verify::runfile::RunFile;
 
 /// `client load`.
@@ -82,7 +82,7 @@ impl Signals {
 
 fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let outputs = Outputs::create(options)?;
-    let logs = RunLogs::note(&options.verify)?;
+    let log = RunLog::note(&options.verify, &options.stream)?;
     let run = random_name();
     let started = machine::utc_now();
     let mut outcome = drive::run(plan(options, &run)?, &signals.interrupt)?;
@@ -93,7 +93,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let settings = settings(options, outcome.control.address);
     let mut report = summary::report(outcome, settings, &run.run, &run.started);
     report.label.clone_from(&options.label);
-    conclude(options, signals, &run, &logs, &mut report, outputs)
+    conclude(options, signals, &run, log, &mut report, outputs)
 }
 
 /// The files that are written after the run.
@@ -123,7 +123,7 @@ fn conclude(
     options: &Options,
     signals: &Signals,
     run: &RunFile,
-    logs: &RunLogs,
+    log: RunLog,
     report: &mut Report,
     outputs: Outputs,
 ) -> Result<u8, String> {
@@ -132,13 +132,13 @@ fn conclude(
         trouble = trouble.or(save.fill(|out| run.write(out)).err());
     }
     let mut after = After::default();
-    if !options.verify.is_empty() {
+    if options.verifies() {
         // The next Ctrl-C ends the verification, the one after that the process.
         if report.ended_by == EndedBy::Interrupt {
             signals.rearm();
         }
-        let found = logs.find();
-        match found.and_then(|logs| run.verify(logs, &signals.interrupt)) {
+        let found = log.find();
+        match found.and_then(|log| run.verify(log, &signals.interrupt)) {
             Ok(Some(found)) => report.verification = Some(found),
             Ok(None) => {
                 after.interrupted = true;

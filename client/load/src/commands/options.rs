@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
-
+use stream::Servers;
 use tls::Rows;
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
@@ -176,9 +176,21 @@ pub(crate) const COMMAND: Command<Options> = Command {
             |o, v| v.path().map(|it| o.verify.push(it)),
         ),
         Opt::new(
+            &["stream"],
+            "NAME",
+            "the server's log is this stream of NATS: verify against what comes into it during the run, \
+             instead of a LOG (default: none)",
+            |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
+        ),
+        stream::Rows::NATS,
+        stream::Rows::CREDENTIALS,
+        stream::Rows::CA,
+        stream::Rows::CERT,
+        stream::Rows::KEY,
+        Opt::new(
             &["save"],
             "FILE",
-            "write what 'client verify FILE LOG' needs to verify later (default: none)",
+            "write what 'client verify FILE' needs to verify later (default: none)",
             |o, v| v.path().map(|it| o.save = Some(it)),
         ),
         Opt::new(
@@ -280,6 +292,7 @@ pub(crate) struct Options {
     pub(crate) hello_lines: Option<u32>,
     pub(crate) stop_on_error: bool,
     pub(crate) verify: Vec<PathBuf>,
+    pub(crate) stream: stream::Options,
     pub(crate) save: Option<PathBuf>,
     pub(crate) fail_if: Vec<Threshold>,
     pub(crate) report: Option<PathBuf>,
@@ -299,6 +312,12 @@ pub(crate) struct Text {
 impl AsMut<tls::Options> for Options {
     fn as_mut(&mut self) -> &mut tls::Options {
         &mut self.tls
+    }
+}
+
+impl AsMut<Servers> for Options {
+    fn as_mut(&mut self) -> &mut Servers {
+        &mut self.stream.servers
     }
 }
 
@@ -326,6 +345,7 @@ impl Default for Options {
             hello_lines: None,
             stop_on_error: false,
             verify: Vec::new(),
+            stream: stream::Options::default(),
             save: None,
             fail_if: Vec::new(),
             report: None,
@@ -350,6 +370,12 @@ impl Options {
     /// What no option says alone.
     fn check(&mut self) -> Result<(), UsageError> {
         self.tls.check()?;
+        self.stream.check()?;
+        if self.stream.name.is_some() && !self.verify.is_empty() {
+            return Err(UsageError::new(
+                "-stream and -verify are two logs: give one",
+            ));
+        }
         self.threads = self.threads.min(self.connections);
         let texts = [Some(&mut self.message), self.hello.as_mut()];
         for text in texts.into_iter().flatten() {
@@ -358,16 +384,21 @@ impl Options {
         if self.duration.is_none() && self.messages.is_none() {
             self.duration = Some(Duration::from_secs(10));
         }
-        if !self.verify.is_empty() || self.save.is_some() {
+        if self.keeps_ledgers() {
             let pattern = crate::message::pattern::Pattern::new(&self.message.template, "");
             pattern.map_err(|error| UsageError::new(format!("-message: {error}")))?;
         }
         Ok(())
     }
 
+    /// Whether the log is to be read after the run.
+    pub(crate) fn verifies(&self) -> bool {
+        !self.verify.is_empty() || self.stream.name.is_some()
+    }
+
     /// Whether messages have to be accounted for one by one.
     pub(crate) fn keeps_ledgers(&self) -> bool {
-        !self.verify.is_empty() || self.save.is_some()
+        self.verifies() || self.save.is_some()
     }
 
     /// Lines that the server says before the first message.
@@ -483,8 +514,9 @@ mod tests {
         assert!(options(&["-json"]).json && options(&["--json"]).json);
         assert!(options(&["-reconnect"]).reconnect && !options(&[]).reconnect);
         let all = COMMAND.options.iter().flat_map(|option| option.names);
-        // Those of TLS are tested where they are made.
-        let mine = all.filter(|name| !name.starts_with("tls"));
+        // Those of TLS and of streams are tested where they are made.
+        let others = ["tls", "nats", "stream"];
+        let mine = all.filter(|name| !others.iter().any(|other| name.starts_with(other)));
         for name in mine.filter(|name| !["json", "reconnect"].contains(name)) {
             assert!(
                 SPELLINGS.iter().any(|spelling| spelling.0 == *name),

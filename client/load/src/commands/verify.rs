@@ -6,29 +6,44 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use common::args::{Command, Opt, UsageError};
+use stream::{Rows, Servers, Start};
 
 use super::exit::{EXIT_VERIFICATION, fail, print};
 use crate::show::text;
-use crate::verify::logs;
+use crate::verify::logs::{self, Log};
 use crate::verify::runfile::RunFile;
+use crate::verify::streamed::StreamLog;
 
 pub(crate) const COMMAND: Command<Verify> = Command {
     name: "client verify",
-    usage: "[options] RUNFILE LOG...",
+    usage: "[options] RUNFILE [LOG...]",
     about: "Proves that a server's log holds every message that it acknowledged to a run of \
             'client load -save RUNFILE': once, whole, and in order per connection. Of a \
             log that the server has rotated itself, the files may come in any order, of any other \
-            the oldest comes first.",
+            the oldest comes first. The log may be a stream of NATS instead.",
     commands: &[],
-    options: &[Opt {
-        names: &["json"],
-        value: "",
-        help: "print what was found as one JSON object (default text)",
-        take: |asked, _| {
-            asked.json = true;
-            Ok(())
+    options: &[
+        Opt {
+            names: &["json"],
+            value: "",
+            help: "print what was found as one JSON object (default text)",
+            take: |asked, _| {
+                asked.json = true;
+                Ok(())
+            },
         },
-    }],
+        Opt {
+            names: &["stream"],
+            value: "NAME",
+            help: "the server's log is this stream of NATS (default: LOG)",
+            take: |asked, given| stream::name(given).map(|it| asked.stream.name = Some(it)),
+        },
+        Rows::NATS,
+        Rows::CREDENTIALS,
+        Rows::CA,
+        Rows::CERT,
+        Rows::KEY,
+    ],
     operand: Some(|asked, path| path.path().map(|path| asked.take(path))),
     check: Verify::check,
     examples: &[
@@ -44,8 +59,12 @@ pub(crate) const COMMAND: Command<Verify> = Command {
             "client verify run.json logging*.log",
             "a log that the server has rotated itself",
         ),
+        (
+            "client verify -stream LOG -nats nats://a,nats://b run.json",
+            "a log that is a stream",
+        ),
     ],
-    notes: "Exit codes: 0 every acknowledged message is there, 1 a file could not be read, 2 usage, \
+    notes: "Exit codes: 0 every acknowledged message is there, 1 a log could not be read, 2 usage, \
             4 verification failed.",
 };
 
@@ -58,7 +77,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let run = RunFile::read(&asked.run_file)
         .map_err(|error| format!("cannot use {}: {error}", asked.run_file.display()));
     let verified = run
-        .and_then(|run| run.verify(logs::named(&asked.logs), &AtomicBool::new(false)))
+        .and_then(|run| run.verify(asked.log()?, &AtomicBool::new(false)))
         .and_then(|found| {
             // Nobody interrupts it: Ctrl-C ends the process.
             let found = found.unwrap_or_default();
@@ -81,7 +100,14 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 pub(crate) struct Verify {
     run_file: PathBuf,
     logs: Vec<PathBuf>,
+    stream: stream::Options,
     json: bool,
+}
+
+impl AsMut<Servers> for Verify {
+    fn as_mut(&mut self) -> &mut Servers {
+        &mut self.stream.servers
+    }
 }
 
 impl Verify {
@@ -98,10 +124,21 @@ impl Verify {
         if self.run_file.as_os_str().is_empty() {
             return Err(UsageError::new("expected RUNFILE and LOG"));
         }
-        if self.logs.is_empty() {
-            return Err(UsageError::new("expected the server's LOG after RUNFILE"));
+        self.stream.check()?;
+        match (self.stream.name.is_some(), self.logs.is_empty()) {
+            (false, true) => Err(UsageError::new("expected the server's LOG after RUNFILE")),
+            (true, false) => Err(UsageError::new("-stream and LOG are two logs: give one")),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn log(&self) -> Result<Log, String> {
+        Ok(
+            match StreamLog::open(&self.stream, COMMAND.name, Start::First)? {
+                Some(stream) => Log::Stream(Box::new(stream)),
+                None => Log::Files(logs::named(&self.logs)),
+            },
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! The files of which a server's log consists: those that were named, and the pieces that a rotation made of it.
+//! What a server's log consists of: the files that were named, and the pieces that a rotation made of them; or a stream.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -9,11 +9,22 @@ use std::thread;
 use std::time::Duration;
 
 use common::pieces::{self, Pieces};
+use stream::Start;
+
+use crate::verify::streamed::StreamLog;
 
 /// A server that rotates its log leaves none of its name for some microseconds: so often, and after so long, it is
 /// looked for again.
 const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a run is held against.
+#[derive(Debug)]
+pub(crate) enum Log {
+    /// Files, in their order.
+    Files(Vec<LogFile>),
+    Stream(Box<StreamLog>),
+}
 
 /// A file of a log. Only the log itself is open already: pieces are not renamed any more, and may be many.
 #[derive(Debug)]
@@ -34,17 +45,44 @@ pub(crate) fn named(logs: &[PathBuf]) -> Vec<LogFile> {
     files.map(|path| LogFile { path, file: None }).collect()
 }
 
-/// The logs that a run fills, noted before it begins.
+/// The log that a run fills, noted before it begins.
 #[derive(Debug)]
-pub(crate) struct RunLogs {
+pub(crate) enum RunLog {
+    Files(RunFiles),
+    Stream(Box<StreamLog>),
+}
+
+impl RunLog {
+    /// Notes what is there. The log has to be.
+    pub(crate) fn note(files: &[PathBuf], stream: &stream::Options) -> Result<Self, String> {
+        match StreamLog::open(stream, "client load", Start::Last(0))? {
+            Some(stream) => Ok(Self::Stream(Box::new(stream))),
+            None => RunFiles::note(files).map(Self::Files),
+        }
+    }
+
+    /// What may hold something of the run, which is over.
+    pub(crate) fn find(self) -> Result<Log, String> {
+        match self {
+            Self::Files(files) => files.find().map(Log::Files),
+            Self::Stream(mut stream) => {
+                stream.extend();
+                Ok(Log::Stream(stream))
+            }
+        }
+    }
+}
+
+/// Log files that a run fills.
+#[derive(Debug)]
+pub(crate) struct RunFiles {
     named: Vec<PathBuf>,
     /// Pieces that were there before: nothing of the run is in them.
     before: HashSet<PathBuf>,
 }
 
-impl RunLogs {
-    /// Notes what is there. The logs have to be.
-    pub(crate) fn note(logs: &[PathBuf]) -> Result<Self, String> {
+impl RunFiles {
+    fn note(logs: &[PathBuf]) -> Result<Self, String> {
         let mut before = HashSet::new();
         for log in logs {
             open(log).map_err(|error| cannot_read(log, &error))?;
@@ -58,7 +96,7 @@ impl RunLogs {
 
     /// What was named, each log after the pieces that were made of it during the run. The server may be
     /// rotating even now.
-    pub(crate) fn find(&self) -> Result<Vec<LogFile>, String> {
+    fn find(&self) -> Result<Vec<LogFile>, String> {
         let mut files = Vec::new();
         for log in named(&self.named) {
             // Opened first, so whatever becomes of it, a message of the run is in it or in a piece that is found now.
@@ -135,10 +173,10 @@ mod tests {
         let pieces = Pieces::of(&log).unwrap();
         let piece = |number| pieces.path("20261125T033512Z", number);
         let named = [log.clone()];
-        RunLogs::note(&named).unwrap_err();
+        RunFiles::note(&named).unwrap_err();
         fs::write(&log, "").unwrap();
         fs::write(piece(1), "").unwrap();
-        let logs = RunLogs::note(&named).unwrap();
+        let logs = RunFiles::note(&named).unwrap();
         assert_eq!(paths(&logs.find().unwrap()), [&log]);
         for number in [10, 2] {
             fs::write(piece(number), "").unwrap();
@@ -157,7 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
         fs::write(&log, "").unwrap();
-        let logs = RunLogs::note(std::slice::from_ref(&log)).unwrap();
+        let logs = RunFiles::note(std::slice::from_ref(&log)).unwrap();
         fs::remove_file(&log).unwrap();
         thread::scope(|scope| {
             let found = scope.spawn(|| logs.find().unwrap().len());

@@ -13,7 +13,7 @@ use common::protocol::Framing;
 use crate::message::ledger::Ledger;
 use crate::message::pattern::Pattern;
 use crate::message::template::Template;
-use crate::verify::logs::LogFile;
+use crate::verify::logs::Log;
 use crate::verify::{Sent, Verification, verify};
 
 const FORMAT: &str = "client-load-run";
@@ -65,13 +65,13 @@ impl RunFile {
         out.flush()
     }
 
-    /// Holds the run against the files of its log, in their order. None if it was interrupted.
+    /// Holds the run against its log. None if it was interrupted.
     pub(crate) fn verify(
         &self,
-        logs: Vec<LogFile>,
+        log: Log,
         interrupt: &AtomicBool,
     ) -> Result<Option<Verification>, String> {
-        verify(&self.sent()?, logs, interrupt)
+        verify(&self.sent()?, log, interrupt)
     }
 
     fn sent(&self) -> Result<Sent<'_>, String> {
