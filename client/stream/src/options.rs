@@ -19,7 +19,7 @@ impl Options {
     /// What no option says alone.
     pub fn check(&self) -> Result<(), UsageError> {
         if self.name.is_none() && self.servers.are_given() {
-            let why = "options about NATS say where a stream is: -stream NAME asks for one";
+            let why = "-nats and its kind are about a stream: -stream names it";
             return Err(UsageError::new(why));
         }
         self.servers.check()
@@ -100,7 +100,7 @@ mod tests {
         assert!(options.servers.are_given());
         for (args, expected) in [
             ("-stream a.b", "-stream: expected the name of a stream"),
-            ("-nats a", "options about NATS say where a stream is"),
+            ("-nats a", "-nats and its kind are about a stream"),
             ("-stream a -nats-cert c", "-nats-cert and -nats-key need"),
         ] {
             let error = typed(args).unwrap_err();
@@ -114,7 +114,7 @@ mod tests {
         for row in COMMAND.options {
             let option = format!("-{}", row.names[0]);
             let error = typed(&format!("{option} x")).unwrap_err();
-            let expected = format!("{option}: this program was built without NATS");
+            let expected = format!("{option}: this program was built without streams");
             assert_eq!(error, expected);
         }
     }

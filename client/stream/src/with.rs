@@ -11,5 +11,5 @@ pub fn name(given: &Given) -> Result<String, UsageError> {
     if nats::protocol::is_word(&name) {
         return Ok(name);
     }
-    Err(given.unexpected("the name of a stream (letters, digits, '-' and '_')"))
+    Err(given.unexpected("the name of a stream (letters, digits, - and _)"))
 }

@@ -13,7 +13,7 @@ pub fn name(given: &Given) -> Result<String, UsageError> {
 }
 
 fn absent(given: &Given) -> UsageError {
-    given.wrong("this program was built without NATS")
+    given.wrong("this program was built without streams")
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,9 @@ impl<O: AsMut<Servers> + 'static> Rows<O> {
 }
 
 const fn row<O>(names: &'static [&'static str], value: &'static str) -> Opt<O> {
-    let help = "not in this program: it was built without NATS";
-    Opt::new(names, value, help, |_, given| Err(absent(given)))
+    Opt::new(names, value, "left out of this program", |_, given| {
+        Err(absent(given))
+    })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Pull {
         _patience: Option<Duration>,
     ) -> Result<Self, String> {
         Err(format!(
-            "cannot read stream {stream}: this program was built without NATS"
+            "cannot read stream {stream}: this program was built without streams"
         ))
     }
 
