@@ -4,7 +4,10 @@
 
 mod figures;
 mod misbehaviour;
+#[path = "../support/nodes.rs"]
+mod nodes;
 mod open_loop;
 mod reports;
+mod streams;
 mod support;
 mod verification;

@@ -21,6 +21,11 @@ pub fn create_subject(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}")
 }
 
+/// Where it is removed.
+pub fn delete_subject(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}")
+}
+
 /// Where messages are asked for.
 pub fn next_subject(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")

@@ -57,6 +57,8 @@ impl ApiError {
 
     /// No server can take it just now.
     const NO_SUITABLE_PEERS: u16 = 10005;
+    /// Who we are may have no streams.
+    const NOT_FOR_ACCOUNT: u16 = 10039;
 
     /// Nobody was there to answer: status 503 without a word.
     pub fn no_responders() -> Self {
@@ -86,7 +88,11 @@ impl ApiError {
 
     /// The same may be done later, when there is a leader again, or another server.
     pub fn is_passing(&self) -> bool {
-        self.code >= 500 || self.err_code == Self::NO_SUITABLE_PEERS
+        match self.err_code {
+            Self::NO_SUITABLE_PEERS => true,
+            Self::NOT_FOR_ACCOUNT => false,
+            _ => self.code >= 500,
+        }
     }
 
     /// Nobody was there to answer.

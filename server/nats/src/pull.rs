@@ -36,7 +36,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What nobody asks for so long is removed.
 const UNUSED: Duration = Duration::from_secs(30);
@@ -406,6 +406,18 @@ impl Pull {
             }
             Some(_) if is_missing => Trouble::Lasting(format!("stream {stream} was deleted")),
             _ => Trouble::Lasting(format!("stream {stream} cannot be read: {error}")),
+        }
+    }
+}
+
+/// Nobody has to look after the consumer until it is removed by itself.
+impl Drop for Pull {
+    fn drop(&mut self) {
+        if let (Some(client), Some(feed)) = (&mut self.client, &self.feed) {
+            let subject = consumer::delete_subject(&self.stream, &feed.consumer);
+            client.publish(&subject, None, b"", b"");
+            // Where this does not arrive, it takes a little longer.
+            _ = client.flush();
         }
     }
 }
