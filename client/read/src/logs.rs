@@ -15,6 +15,7 @@ use common::pieces::by_log;
 use mio::{Events, Poll, Token};
 use send::follow::{Follow, Watch};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::options::Options;
 
@@ -28,6 +29,9 @@ const LONGEST: usize = 1 << 32;
 
 /// How often a followed log is looked at if nothing tells of a change.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// A second Ctrl-C.
+const EXIT_INTERRUPTED: i32 = 130;
 
 /// Takes a line, without its end; breaks off when it wants no more.
 pub(crate) type Taken = Result<ControlFlow<()>, String>;
@@ -133,11 +137,13 @@ impl Logs {
     }
 }
 
-/// Set by the signals that end following.
+/// Set by the first signal that asks to end following. The second does not ask: what is waited for may
+/// take long.
 fn stop() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone())?;
+        flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, stop.clone())?;
+        flag::register(signal, stop.clone())?;
     }
     Ok(stop)
 }
