@@ -155,7 +155,7 @@ pub(crate) fn call<T: DeserializeOwned>(
 ) -> Result<Result<T, ApiError>, String> {
     match client.call(subject, body.to_string().as_bytes(), ANSWER) {
         Ok(Answer::Yes(answer)) => Ok(Ok(answer)),
-        Ok(Answer::No(error)) if error.code < 500 => Ok(Err(error)),
+        Ok(Answer::No(error)) if !error.is_passing() => Ok(Err(error)),
         Ok(Answer::No(error)) => Err(format!("{subject}: {error}")),
         Ok(Answer::Nonsense(why)) => Err(format!("{subject}: {why}")),
         Err(error) => Err(error.to_string()),
