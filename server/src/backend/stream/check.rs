@@ -1,6 +1,6 @@
 //! What is looked at before the first line is taken: can this stream keep what it acknowledges?
 
-use std::io;
+use std::io::ErrorKind::{PermissionDenied, TimedOut};
 use std::time::{Duration, Instant};
 
 use nats::client::Client;
@@ -129,12 +129,12 @@ impl Asking<'_> {
         loop {
             let asked = Instant::now();
             let said = match self.client.call(subject, json, ANSWER_WITHIN) {
-                Ok(Answer::No(error)) if error.code == 503 => error.to_string(),
+                Ok(Answer::No(error)) if error.is_passing() => error.to_string(),
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => error.to_string(),
+                Err(error) if error.kind() == TimedOut => error.to_string(),
                 Err(error) => return Err(format!("cannot ask {subject}: {error}")),
             };
-            if said.contains("Permissions Violation") || Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 return Err(format!("cannot ask {subject}: {said}"));
             }
             // Nobody is there yet; whoever says so at once is not to be asked at once again.
@@ -158,7 +158,7 @@ impl Asking<'_> {
                 ))
             }
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(error) if matches!(error.kind(), TimedOut | PermissionDenied) => {
                 log::info!("nobody says whether another server has our id: {error}");
                 Ok(())
             }
