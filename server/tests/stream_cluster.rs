@@ -77,7 +77,7 @@ fn a_node_that_is_about_to_stop_is_left_before_it_does() {
     let Some(mut cluster) = nodes(3) else { return };
     survives(&mut cluster, |cluster, server| {
         let used = connected_node(cluster, server);
-        let pid = Pid::from_raw(cluster.nodes[used].pid().unwrap() as i32).unwrap();
+        let pid = Pid::from_raw(cluster.nodes[used].pid().unwrap().cast_signed()).unwrap();
         // Its lame duck mode.
         kill_process(pid, Signal::USR2).unwrap();
         server.wait_for_line("it is about to stop; others are tried");
