@@ -204,7 +204,6 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_chores {
             self.do_chores();
         }
-        self.commits.back_end.go_on(self.now);
         self.watch.go_on(&mut self.clients, &mut self.work.entry);
         self.serve_metrics();
         self.supervisor.go_on(self.now, self.status());
@@ -241,6 +240,8 @@ impl<B: BackEnd> Server<B> {
                 Token(key) => self.clients.with(key as u32, |client| client.note(event)),
             }
         }
+        // Whatever is told of once is not told of again: the log goes on with it now.
+        self.commits.back_end.go_on(self.now);
         if signalled {
             self.obey_signals()?;
         }

@@ -71,6 +71,22 @@ fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered()
     );
 }
 
+/// The poll tells of it once, be it while the next batch gathers.
+#[test]
+fn what_is_decided_while_others_are_looked_for_is_answered_in_the_same_turn() {
+    let mut world = World::with_one_under_way();
+    world.connect();
+    world.rest();
+    world.send(1, "1 0 .\n");
+    world.phase().unwrap();
+    world.finish(Outcome::Decided);
+    while world.next_phase > 0 {
+        world.phase().unwrap();
+    }
+    assert_eq!(world.server.commits.staged.messages(), 1);
+    assert_eq!(world.replies(0), ["ok"]);
+}
+
 #[test]
 fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
     let mut world = World::new(Setting {

@@ -20,7 +20,9 @@ pub(super) struct Delayed {
     file: LogFile<Disk>,
     batch_bytes: usize,
     held: VecDeque<Batch>,
-    /// What the schedule has said, and the poll has told of.
+    /// The poll has told of something.
+    noted: bool,
+    /// What the schedule has said, and was gone on with.
     told: VecDeque<Outcome>,
     pub(super) control: Rc<RefCell<Control>>,
 }
@@ -69,6 +71,7 @@ impl Delayed {
             file: LogFile::new(Journal::new(disk, false), "log".into()),
             batch_bytes,
             held: VecDeque::new(),
+            noted: false,
             told: VecDeque::new(),
             control: Rc::new(RefCell::new(control)),
         }
@@ -91,8 +94,18 @@ impl BackEnd for Delayed {
     }
 
     fn note(&mut self) {
-        self.told
-            .extend(self.control.borrow_mut().outcomes.drain(..));
+        self.noted = true;
+    }
+
+    fn go_on(&mut self, _: Instant) {
+        if std::mem::take(&mut self.noted) {
+            self.told
+                .extend(self.control.borrow_mut().outcomes.drain(..));
+        }
+    }
+
+    fn is_worth_sharing(&self) -> bool {
+        self.control.borrow().room > 0
     }
 
     fn has_room(&self) -> bool {
