@@ -48,8 +48,8 @@ fn option_errors_exit_2_and_name_the_option() {
         ),
         (&["-quiet=1"], "server: -quiet takes no value, got '1'"),
         (
-            &["stray"],
-            "server: unexpected argument 'stray': 'server -help' tells what can be typed",
+            &["extra"],
+            "server: unexpected argument 'extra': 'server -help' tells what can be typed",
         ),
     ] {
         assert_eq!(complaint(&run(options), 2), expected);
