@@ -189,13 +189,13 @@ mod tests {
     use std::net::TcpStream as Client;
 
     use super::*;
+    use crate::net;
 
     /// Whoever waits at one address does not keep those waiting who wait at another.
     #[test]
     fn addresses_are_served_in_turns() {
-        let mut sockets = crate::net::listen("127.0.0.1", 0, None).unwrap();
-        sockets.append(&mut crate::net::listen("127.0.0.1", 0, None).unwrap());
-        let mut listeners = Listeners::new(sockets);
+        let listen = || net::listen("127.0.0.1", 0, net::Options::default()).unwrap();
+        let mut listeners = Listeners::new(listen().into_iter().chain(listen()).collect());
         let addresses: Vec<_> = listeners.addresses().map(Result::unwrap).collect();
         let connect = |address| (0..3).map(move |_| Client::connect(address).unwrap());
         let clients: Vec<Client> = addresses.iter().flat_map(connect).collect();

@@ -191,9 +191,9 @@ fn open_sockets(
     inherited: Vec<std::net::TcpListener>,
 ) -> Result<Vec<TcpListener>, String> {
     if !inherited.is_empty() {
-        return adopt(inherited, config.keepalive);
+        return adopt(inherited, config.sockets.keepalive);
     }
-    net::listen(&config.host, config.port, config.keepalive)
+    net::listen(&config.host, config.port, config.sockets)
         .map_err(|error| with_advice(&error, "choose another -host or -port"))
 }
 
@@ -216,9 +216,12 @@ fn open_metrics(
     let sockets = match &config.metrics {
         _ if !inherited.is_empty() => adopt(inherited, None)?,
         None => return Ok(None),
-        Some((host, port)) => net::listen(host, *port, None).map_err(|error| {
-            with_advice(&format!("-metrics: {error}"), "choose another HOST:PORT")
-        })?,
+        Some((host, port)) => {
+            let listening = net::listen(host, *port, net::Options::default());
+            listening.map_err(|error| {
+                with_advice(&format!("-metrics: {error}"), "choose another HOST:PORT")
+            })?
+        }
     };
     let metrics = Metrics::new(sockets);
     if metrics.is_none() {

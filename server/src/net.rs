@@ -14,24 +14,31 @@ const BACKLOG: i32 = 4096;
 /// How often another port is tried when port 0 gave one that is taken on another address.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Listens on every address of `host`, all on one port; 0 stands for any.
-///
-/// With a `keepalive`, the kernel probes a client that has been silent for so long, and ends the
-/// connection when nothing has come of that for as long again. It does not probe while data is in
-/// flight; that is watched by the loop. TCP's user timeout would do both, but it also ends a
-/// connection whose client takes its replies slowly: a closed window counts as no answer, whatever
-/// its machine says. On Linux accepted sockets inherit these options and `TCP_NODELAY`.
+/// What is asked of listening sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// With one, the kernel probes a client that has been silent for so long, and ends the connection
+    /// when nothing has come of that for as long again. It does not probe while data is in flight; that
+    /// is watched by the loop. TCP's user timeout would do both, but it also ends a connection whose
+    /// client takes its replies slowly: a closed window counts as no answer, whatever its machine says.
+    pub keepalive: Option<Duration>,
+    /// Others of the same user who say so, too, may listen at the same address.
+    pub reuse_port: bool,
+}
+
+/// Listens on every address of `host`, all on one port; 0 stands for any. On Linux accepted sockets
+/// inherit `keepalive` and `TCP_NODELAY`.
 ///
 /// Addresses of a family that this machine lacks are skipped, unless no other is left.
-pub fn listen(host: &str, port: u16, keepalive: Option<Duration>) -> io::Result<Vec<TcpListener>> {
+pub fn listen(host: &str, port: u16, options: Options) -> io::Result<Vec<TcpListener>> {
     let addresses = resolve(host, port)?;
     for _ in 1..PORT_ATTEMPTS {
-        match listen_on(&addresses, keepalive) {
+        match listen_on(&addresses, options) {
             Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {}
             result => return result,
         }
     }
-    listen_on(&addresses, keepalive)
+    listen_on(&addresses, options)
 }
 
 /// Takes over a socket that listens already, with the same options.
@@ -63,10 +70,7 @@ fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-fn listen_on(
-    addresses: &[SocketAddr],
-    keepalive: Option<Duration>,
-) -> io::Result<Vec<TcpListener>> {
+fn listen_on(addresses: &[SocketAddr], options: Options) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     let mut skipped = None;
     let mut port = 0;
@@ -80,7 +84,7 @@ fn listen_on(
         };
         // Beside IPv4 addresses an IPv6 wildcard must keep to its own family.
         let only_v6 = addresses.iter().any(SocketAddr::is_ipv4);
-        match listener(address, only_v6, keepalive) {
+        match listener(address, only_v6, options) {
             Ok(listener) => {
                 port = listener.local_addr()?.port();
                 listeners.push(listener);
@@ -101,18 +105,15 @@ fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-fn listener(
-    address: SocketAddr,
-    only_v6: bool,
-    keepalive: Option<Duration>,
-) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr, only_v6: bool, options: Options) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
     // A restart need not wait for the last connections to time out.
     socket.set_reuse_address(true)?;
-    set_options(&socket, keepalive)?;
+    socket.set_reuse_port(options.reuse_port)?;
+    set_options(&socket, options.keepalive)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -12,6 +12,7 @@ use crate::backend::file::Limits;
 use crate::backend::stream::settings as stream;
 use crate::entry::networks::Networks;
 use crate::journal::Opening;
+use crate::net;
 
 /// What `server` takes.
 pub const COMMAND: Command<Config> = Command {
@@ -32,6 +33,16 @@ pub const COMMAND: Command<Config> = Command {
             value: "PORT",
             help: "port to listen on; 0 takes any that is free (default 2005)",
             take: |o, v| v.number("a port number", 0..=65_535).map(|it| o.port = it),
+        },
+        Opt {
+            names: &["reuse-port"],
+            value: "",
+            help: "share the port with other servers of the same user that are told so, too, each with a \
+                   log or an -id of its own; Linux deals the connections out to them",
+            take: |o, _| {
+                o.sockets.reuse_port = true;
+                Ok(())
+            },
         },
         Opt {
             names: &["log"],
@@ -159,7 +170,7 @@ pub const COMMAND: Command<Config> = Command {
                    never)",
             take: |o, v| {
                 v.time_or_never(SECOND..=LONGEST_KEEPALIVE)
-                    .map(|it| o.keepalive = it)
+                    .map(|it| o.sockets.keepalive = it)
             },
         },
         Opt {
@@ -278,6 +289,8 @@ pub struct Config {
     pub host: String,
     /// Port to listen on; 0 is any.
     pub port: u16,
+    /// What is asked of the sockets that listen there.
+    pub sockets: net::Options,
     /// Where the log is, if not where it is by default.
     pub log: Option<PathBuf>,
     /// What happens to what is in the log.
@@ -302,8 +315,6 @@ pub struct Config {
     pub max_clients: Option<usize>,
     /// Close connections on which nothing moves for so long.
     pub idle_timeout: Option<Duration>,
-    /// Probe silent clients after so long.
-    pub keepalive: Option<Duration>,
     /// The server's certificate; TLS is spoken if there is one.
     pub tls_cert: Option<PathBuf>,
     /// Its key.
@@ -369,6 +380,10 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".to_owned(),
             port: DEFAULT_PORT,
+            sockets: net::Options {
+                keepalive: Some(Duration::from_secs(60)),
+                reuse_port: false,
+            },
             log: None,
             opening: Opening::Overwrite,
             format: Format::Original,
@@ -381,7 +396,6 @@ impl Default for Config {
             max_message: DEFAULT_MAX_MESSAGE,
             max_clients: None,
             idle_timeout: None,
-            keepalive: Some(Duration::from_secs(60)),
             tls_cert: None,
             tls_key: None,
             tls_client_ca: None,
@@ -418,9 +432,10 @@ mod tests {
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);
-        let table: [(&str, &str, Set); 33] = [
+        let table: [(&str, &str, Set); 34] = [
             ("host", "[::1]", |c| c.host = "::1".to_owned()),
             ("port", "0", |c| c.port = 0),
+            ("reuse-port", "", |c| c.sockets.reuse_port = true),
             ("log", "a b.log", |c| c.log = Some("a b.log".into())),
             ("append", "", |c| c.opening = Opening::Append),
             ("format", "json", |c| c.format = Format::Json),
@@ -459,7 +474,7 @@ mod tests {
             ("idle-timeout", "9", |c| {
                 c.idle_timeout = Some(Duration::from_secs(9));
             }),
-            ("keepalive", "0", |c| c.keepalive = None),
+            ("keepalive", "0", |c| c.sockets.keepalive = None),
             ("tls-cert", "c", |c| c.tls_cert = Some("c".into())),
             ("tls-key", "k", |c| c.tls_key = Some("k".into())),
             ("tls-client-ca", "a", |c| c.tls_client_ca = Some("a".into())),

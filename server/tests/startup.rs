@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::process::{Output, Stdio};
 
-use support::{Server, binary, received_from};
+use support::{Server, binary, received_from, wait_until};
 use tempfile::TempDir;
 
 /// Runs a server that is expected to end by itself, in `folder`.
@@ -86,6 +86,41 @@ fn a_second_server_on_the_port_leaves_the_log_alone() {
     assert!(line.starts_with(&start), "{line}");
     assert_eq!(server.log(), log);
     assert_eq!(server.connect().ask("still served"), "ok");
+}
+
+#[test]
+fn servers_that_agree_share_a_port() {
+    let one = Server::start(&["-reuse-port"]);
+    let address = one.address();
+    let port = address.port().to_string();
+    let two = Server::start(&["-reuse-port", "-port", &port]);
+    assert_eq!(two.address(), address);
+    let mut sent = 0;
+    let logs = wait_until("both to be reached", || {
+        assert_eq!(one.connect().ask("a line"), "ok");
+        sent += 1;
+        let logs = [one.log(), two.log()];
+        logs.iter().all(|log| !log.is_empty()).then_some(logs)
+    });
+    assert_eq!(logs.concat().matches("recieved: a line").count(), sent);
+    // Sharing the port is not sharing the log.
+    let log = two.log_path();
+    let options = ["-reuse-port", "-port", &port, "-log", log.to_str().unwrap()];
+    let line = complaint(&run(&options), 1);
+    assert!(line.contains("another server is writing it"), "{line}");
+    // Whoever stops leaves the port to the other.
+    assert!(one.stop().status.success());
+    assert_eq!(two.connect().ask("another"), "ok");
+}
+
+#[test]
+fn a_port_is_shared_by_those_only_who_both_say_so() {
+    for (first, second) in [(&["-reuse-port"][..], &[][..]), (&[], &["-reuse-port"])] {
+        let server = Server::start(first);
+        let port = server.address().port().to_string();
+        let line = complaint(&run(&[&["-port", &port], second].concat()), 1);
+        assert!(line.contains(": Address already in use"), "{line}");
+    }
 }
 
 #[test]

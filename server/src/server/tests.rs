@@ -245,7 +245,7 @@ const PHASES: [Phase; 7] = [
 
 impl World {
     fn new(setting: Setting) -> Self {
-        let sockets = net::listen("127.0.0.1", 0, None).unwrap();
+        let sockets = net::listen("127.0.0.1", 0, net::Options::default()).unwrap();
         let listener = socket2::SockRef::from(&sockets[0]);
         listener.set_send_buffer_size(BUFFER).unwrap();
         let config = Config {

@@ -53,7 +53,7 @@ impl Watch {
     pub(super) fn new(config: &Config) -> Self {
         let idle_timeout = config.idle_timeout;
         // Twice, as for an idle client, whom the kernel's keepalive finds out.
-        let silence = config.keepalive.map(|keepalive| 2 * keepalive);
+        let silence = config.sockets.keepalive.map(|keepalive| 2 * keepalive);
         let silence = [silence, idle_timeout].into_iter().flatten().min();
         let quarter_s = silence.map_or(1, |silence| silence.as_secs() / 4);
         Self {
