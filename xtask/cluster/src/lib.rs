@@ -28,7 +28,7 @@ mod install;
 mod messages;
 mod node;
 mod ports;
-mod process;
+pub mod process;
 mod setup;
 mod stream;
 
@@ -42,6 +42,7 @@ use tempfile::TempDir;
 pub use install::{CURRENT, OLDER, Release, install};
 pub use messages::Message;
 pub use node::Node;
+pub use ports::Reserved;
 pub use serde_json::json;
 pub use setup::{Setup, Store, SyncInterval};
 pub use stream::Stream;
@@ -59,8 +60,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     login: Option<Login>,
     admin: Options,
-    /// Their files; dropped after them.
-    _folder: TempDir,
+    /// Their files, if these are nobody else's; dropped after them.
+    _folder: Option<TempDir>,
 }
 
 impl Cluster {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,6 +69,11 @@ impl Node {
         self.ports.monitoring.address
     }
 
+    /// The folder of its files: `nats.conf`, `log`, and `store` if its [`Store`] is that.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What it has logged since the first start.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.join("log")).unwrap_or_default();
@@ -117,17 +122,19 @@ impl Node {
     fn command(&self) -> io::Result<Command> {
         let log = self.folder.join("log");
         let log = File::options().create(true).append(true).open(log)?;
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(process::BECOME).arg("sh");
-        if let Store::Memory(bytes) = self.store {
-            let options = format!("size={bytes}");
-            let mount = "mount -t tmpfs -o \"$1\" tmpfs store && shift || exit";
-            let script = format!("{mount}\n{}", process::BECOME);
-            command = Command::new("unshare");
-            command.args(["-rm", "sh", "-c", &script, "sh", &options]);
-        }
+        let mut command = match self.store {
+            Store::Memory(bytes) => {
+                let options = format!("size={bytes}");
+                let mount = "mount -t tmpfs -o \"$1\" tmpfs store && shift || exit";
+                let script = format!("{mount}\n{}", process::BECOME);
+                let mut command = Command::new("unshare");
+                command.args(["-rm", "sh", "-c", &script, "sh", &options]);
+                command.arg(&self.program);
+                command
+            }
+            Store::Folder | Store::At(_) => process::tied(&self.program),
+        };
         command
-            .arg(&self.program)
             .args(["-c", "nats.conf"])
             .current_dir(&self.folder)
             .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! Where a node listens.
+//! Where nodes, and what stands beside them, listen.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,14 +13,15 @@ pub(crate) struct Ports {
     pub(crate) routes: Reserved,
 }
 
-/// A port that the kernel gives to nobody who lets it choose, as long as this lives; a node that is
-/// told of it can listen there as often as it is started.
+/// A port of loopback that the kernel gives to nobody who lets it choose, as long as this lives; a
+/// program that is told of it can listen there as often as it is started.
 ///
 /// It is a socket that is bound and never listens: with `SO_REUSEADDR` on both sides, another may be
-/// bound to the same address and listen, as those of Go's programs are.
+/// bound to the same address and listen, as those of servers are.
 #[derive(Debug)]
-pub(crate) struct Reserved {
-    pub(crate) address: SocketAddr,
+pub struct Reserved {
+    /// Where to listen.
+    pub address: SocketAddr,
     _socket: Socket,
 }
 
@@ -35,7 +36,11 @@ impl Ports {
 }
 
 impl Reserved {
-    fn new() -> io::Result<Self> {
+    /// A port that was free.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;

@@ -22,6 +22,8 @@ pub struct Setup {
     pub program: PathBuf,
     /// How many: one that stands alone, or a cluster of as many.
     pub nodes: usize,
+    /// Where their files are to stay, a folder for each node; if not there, in a temporary one.
+    pub folder: Option<PathBuf>,
     /// When a node has the disk write what it acknowledged.
     pub sync: SyncInterval,
     /// What else every node's configuration says: users and what they may do, tokens, TLS.
@@ -46,7 +48,7 @@ pub enum SyncInterval {
 /// Where a node keeps its streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Store {
-    /// In the temporary folder of the cluster.
+    /// In the folder of the cluster.
     #[default]
     Folder,
     /// In a folder of the caller's.
@@ -63,6 +65,7 @@ impl Setup {
         Self {
             program,
             nodes: 1,
+            folder: None,
             sync: SyncInterval::Always,
             config: String::new(),
             stores: Vec::new(),
@@ -85,7 +88,12 @@ impl Setup {
     }
 
     fn prepare(mut self) -> io::Result<Cluster> {
-        let folder = TempDir::new()?;
+        let (folder, temporary) = if let Some(folder) = self.folder.take() {
+            (folder, None)
+        } else {
+            let folder = TempDir::new()?;
+            (folder.path().to_owned(), Some(folder))
+        };
         let ports: Vec<_> = (0..self.nodes)
             .map(|_| Ports::reserve())
             .collect::<io::Result<_>>()?;
@@ -94,7 +102,7 @@ impl Setup {
         let nodes = ports.into_iter().zip(&self.stores).enumerate();
         let nodes = nodes.map(|(index, (ports, store))| {
             let name = format!("n{}", index + 1);
-            let folder = folder.path().join(&name);
+            let folder = folder.join(&name);
             let store_folder = match store {
                 Store::At(folder) => folder.clone(),
                 Store::Folder | Store::Memory(_) => folder.join("store"),
@@ -115,7 +123,7 @@ impl Setup {
             nodes: nodes.collect::<io::Result<_>>()?,
             login: self.login,
             admin: self.admin,
-            _folder: folder,
+            _folder: temporary,
         })
     }
 
