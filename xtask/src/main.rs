@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask COMMAND`. One file per command.
 
 mod bench;
+mod cluster;
 mod dist;
 mod release;
 mod run_all;
@@ -27,6 +28,11 @@ const COMMANDS: &[Command] = &[
         "bench [OPTIONS]",
         "measure the server beside its peers; -quick takes a minute",
         bench::main,
+    ),
+    (
+        "cluster [OPTIONS]",
+        "run two servers behind HAProxy that share a stream; -keep leaves them up",
+        cluster::main,
     ),
     (
         "dist",

@@ -1,6 +1,7 @@
 //! What `cargo xtask` says about itself.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::process::Command;
 
 fn xtask(args: &[&str]) -> (String, String, Option<i32>) {
@@ -42,25 +43,49 @@ fn without_a_known_command_help_goes_to_stderr() {
     }
 }
 
-#[test]
-fn what_is_built_is_what_is_run() {
-    // Stands for cargo: shows what it is asked for, builds nothing, and fails.
+/// What cargo is asked for by a chore. It is played by a script that shows this, builds nothing, and
+/// fails.
+fn asked_for(chore: &[&str]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let cargo = folder.path().join("cargo");
-    std::fs::write(&cargo, "#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 1\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&cargo, mode).unwrap();
-    let own = std::path::Path::new(env!("CARGO_BIN_EXE_xtask"));
-    let output = Command::new(own)
+    // Another process writes it: while a file is open for writing, if only in the child of another
+    // thread, it cannot be executed.
+    let write = "printf '#!/bin/sh\nprintf \"%%s\\n\" \"$@\"\nexit 1\n' >cargo && chmod +x cargo";
+    let written = Command::new("sh")
+        .args(["-c", write])
+        .current_dir(&folder)
+        .status();
+    assert!(written.unwrap().success());
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .env("CARGO", &cargo)
-        .args(["run-all", "-cl", "1"])
+        .args(chore)
         .output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let asked = String::from_utf8(output.stdout).unwrap();
-    let asked: Vec<_> = asked.lines().collect();
+    asked.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_built_is_what_is_run() {
+    let asked = asked_for(&["run-all", "-cl", "1"]);
     let at = asked.iter().position(|arg| *arg == "--target-dir").unwrap();
     // Where it will look for what was built.
+    let own = Path::new(env!("CARGO_BIN_EXE_xtask"));
     let target = own.ancestors().nth(2).unwrap();
-    assert_eq!(std::path::Path::new(asked[at + 1]), target, "{asked:?}");
+    assert_eq!(Path::new(&asked[at + 1]), target, "{asked:?}");
+}
+
+#[test]
+fn a_chore_is_built_with_what_it_starts() {
+    for (chore, packages) in [
+        ("run-all", &["server", "client", "launcher"][..]),
+        ("cluster", &["server", "client", "cluster"]),
+        ("torture", &["server", "client", "torture"]),
+    ] {
+        let asked = asked_for(&[chore]);
+        let pairs = asked.windows(2).filter(|pair| pair[0] == "-p");
+        let built: Vec<_> = pairs.map(|pair| pair[1].as_str()).collect();
+        assert_eq!(built, packages, "{asked:?}");
+    }
 }

@@ -22,7 +22,9 @@
 //! - `node`: one of them, and what can be done to it
 //! - `stream`, `messages`: a stream, and what is in it
 //! - `ports`: where they listen
-//! - `process`: children that never outlive this process
+//! - [`process`]: children that never outlive this process
+//!
+//! The program in `bin/cluster` starts all that a line log on several machines consists of.
 
 mod install;
 mod messages;

@@ -1,0 +1,120 @@
+//! `HAProxy` in front of the servers.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use cluster::{DEADLINE, Reserved, process};
+use rustix::process::Signal;
+
+use crate::files::{Folder, filled};
+use crate::process::{LOOK, Process};
+use crate::servers::Server;
+
+const CONFIG: &str = include_str!("../../../../../packaging/cluster/haproxy.cfg");
+
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) process: Process,
+    clients: Reserved,
+    statistics: Reserved,
+}
+
+/// Whether there is one here.
+pub(crate) fn is_installed() -> bool {
+    let mut version = Command::new("haproxy");
+    let found = version.arg("-v").stdout(Stdio::null()).status();
+    found.is_ok()
+}
+
+impl Front {
+    /// Starts it, and waits until it has found all servers to be well.
+    pub(crate) fn start(servers: &[Server; 2], folder: &Folder) -> Result<Self, String> {
+        let reserve = || Reserved::new().map_err(|error| format!("no port for haproxy: {error}"));
+        let (clients, statistics) = (reserve()?, reserve()?);
+        let config = config(&clients, &statistics, servers)?;
+        folder.write("haproxy.cfg", &config)?;
+        let words = ["haproxy", "-db", "-f", "haproxy.cfg"];
+        let script = folder.write_script("start-haproxy", folder.path(), &words)?;
+        let mut command = process::tied("sh");
+        command.arg(script);
+        let mut front = Self {
+            process: Process::start("haproxy", command)?,
+            clients,
+            statistics,
+        };
+        front.wait_until_well(servers)?;
+        Ok(front)
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.clients.address
+    }
+
+    /// Where it shows how all of it is, to browsers.
+    pub(crate) fn statistics(&self) -> SocketAddr {
+        self.statistics.address
+    }
+
+    fn wait_until_well(&mut self, servers: &[Server; 2]) -> Result<(), String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let states = self.states();
+            let is_well = |server: &Server| {
+                let row = format!("servers,{},", server.id);
+                let mut rows = states.iter().flat_map(|states| states.lines());
+                rows.any(|line| line.starts_with(&row) && line.contains(",L7OK,"))
+            };
+            if servers.iter().all(is_well) {
+                return Ok(());
+            }
+            if let Some(status) = self.process.ended()? {
+                return Err(format!("haproxy has ended: {status}"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "haproxy does not find the servers well: {states:?}"
+                ));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// How all of it is, as lines of values with commas between them.
+    fn states(&self) -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.statistics(), DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.write_all(b"GET /;csv HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Ends it, and with it all of its connections.
+    pub(crate) fn stop(self) -> Result<(), String> {
+        self.process.end(Signal::TERM).map(|_| ())
+    }
+}
+
+/// The packaged configuration, for this machine.
+fn config(
+    clients: &Reserved,
+    statistics: &Reserved,
+    [a, b]: &[Server; 2],
+) -> Result<String, String> {
+    let server = |server: &Server| {
+        let port = server.metrics().port();
+        format!("{} port {port}", server.address())
+    };
+    let words = [
+        ("/run/haproxy/admin.sock", "unix@haproxy.sock"),
+        ("0.0.0.0:2005", &clients.address.to_string()),
+        ("127.0.0.1:8404", &statistics.address.to_string()),
+        ("192.0.2.21:2005 port 9185", &server(a)),
+        ("192.0.2.22:2005 port 9185", &server(b)),
+    ];
+    filled(CONFIG, &words)
+}
