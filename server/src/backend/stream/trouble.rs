@@ -28,6 +28,8 @@ pub struct Trouble {
     said: bool,
     /// When and why messages could last not be kept, if none have been since.
     failure: Option<(Instant, String)>,
+    /// And since when none could be.
+    failing_since: Option<Instant>,
     refusals: Throttle,
     losses: Throttle,
     complaints: Throttle,
@@ -44,6 +46,7 @@ impl Trouble {
             why: "not connected yet".to_owned(),
             said: false,
             failure: None,
+            failing_since: None,
             refusals: Throttle::default(),
             losses: Throttle::default(),
             complaints: Throttle::default(),
@@ -100,7 +103,15 @@ impl Trouble {
     pub fn acknowledged(&mut self, now: Instant) {
         let waited_since = self.waits_since.take();
         self.failure = None;
-        self.say_over(waited_since, now, "messages are kept again");
+        let since = self.failing_since.take().or(waited_since);
+        self.say_over(since, now, "messages are kept again");
+    }
+
+    /// A batch could not be kept; `why` is what was wrong.
+    fn fail(&mut self, why: String, now: Instant) {
+        let waited_since = self.waits_since.take().unwrap_or(now);
+        self.failing_since.get_or_insert(waited_since);
+        self.failure = Some((now, why));
     }
 
     fn say_over(&mut self, since: Option<Instant>, now: Instant, what: &str) {
@@ -113,8 +124,7 @@ impl Trouble {
 
     /// A batch is not in, and never will be.
     pub fn refused(&mut self, error: &ApiError, messages: u64, now: Instant) {
-        self.waits_since = None;
-        self.failure = Some((now, error.to_string()));
+        self.fail(error.to_string(), now);
         if let Some(ending) = self.refusals.pass(now) {
             self.said = true;
             let messages = plural(messages, "message");
@@ -127,8 +137,7 @@ impl Trouble {
 
     /// Nobody knows what became of a batch.
     pub fn unknown(&mut self, messages: u64, waited: Duration, now: Instant) {
-        self.waits_since = None;
-        self.failure = Some((now, self.why.clone()));
+        self.fail(self.why.clone(), now);
         self.said = true;
         let (stream, why, seconds) = (&self.stream, &self.why, waited.as_secs());
         let messages = plural(messages, "message");
@@ -239,7 +248,9 @@ mod tests {
             trouble.failure(at(start, 20)),
             Some((at(start, 3), "silence".to_owned()))
         );
+        assert_eq!(trouble.failing_since, Some(start));
         trouble.acknowledged(at(start, 21));
         assert_eq!(trouble.failure(at(start, 22)), None);
+        assert_eq!(trouble.failing_since, None);
     }
 }
