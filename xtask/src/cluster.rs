@@ -6,7 +6,11 @@ use std::process::ExitCode;
 
 use crate::release;
 
-/// `args` are the cluster's.
+/// `args` are the cluster's. The product is built on its own, as it is for other chores: what else is
+/// built with it can change how its dependencies are, and then all of it would be built anew.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become("release", &["server", "client", "cluster"], "cluster", args)
+    match release::build("release", &["server", "client"]) {
+        Ok(_) => release::build_and_become("release", &["cluster"], "cluster", args),
+        Err(code) => code,
+    }
 }
