@@ -1,5 +1,6 @@
 //! A connection that waits, for those who have a thread for it.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -66,13 +67,16 @@ impl Client {
     /// # Errors
     /// A line that says of each server what is wrong with it.
     pub fn connect(options: &Options, name: &str) -> Result<Self, String> {
-        let mut failures = Vec::new();
+        let mut failures = BTreeMap::<String, Vec<String>>::new();
         for address in options.servers()? {
             match Self::connect_to(&address, options, name) {
                 Ok(client) => return Ok(client),
-                Err(why) => failures.push(format!("{address}: {why}")),
+                Err(why) => failures.entry(why).or_default().push(address.to_string()),
             }
         }
+        let failures = failures.iter();
+        let failures = failures.map(|(why, places)| format!("{}: {why}", places.join(", ")));
+        let failures: Vec<_> = failures.collect();
         Err(format!("cannot use NATS: {}", failures.join("; ")))
     }
 

@@ -304,7 +304,8 @@ impl StreamLog {
                 Verdict::Kept
             }
             Outcome::Refused(error) => {
-                self.trouble.refused(&error, messages, now);
+                let subject = self.publisher.subject();
+                self.trouble.refused(&error, subject, messages, now);
                 Verdict::Refused(Reply::Stream(error.number()))
             }
             Outcome::Unknown => {

@@ -58,6 +58,7 @@ pub fn check(settings: &Settings) -> Result<Found, String> {
     let mut asking = Asking {
         client: &mut client,
         settings,
+        deadline: Instant::now() + PATIENCE,
     };
     let stream = asking.stream()?;
     judge(&stream.config, settings)?;
@@ -81,6 +82,8 @@ fn limit(max_payload: usize, max_msg_size: i64) -> usize {
 struct Asking<'a> {
     client: &'a mut Client,
     settings: &'a Settings,
+    /// Of all that is asked.
+    deadline: Instant,
 }
 
 impl Asking<'_> {
@@ -125,7 +128,6 @@ impl Asking<'_> {
         subject: &str,
         json: &[u8],
     ) -> Result<Answer<T>, String> {
-        let deadline = Instant::now() + PATIENCE;
         loop {
             let asked = Instant::now();
             let said = match self.client.call(subject, json, ANSWER_WITHIN) {
@@ -134,7 +136,7 @@ impl Asking<'_> {
                 Err(error) if error.kind() == TimedOut => error.to_string(),
                 Err(error) => return Err(format!("cannot ask {subject}: {error}")),
             };
-            if Instant::now() >= deadline {
+            if Instant::now() >= self.deadline {
                 return Err(format!("cannot ask {subject}: {said}"));
             }
             // Nobody is there yet; whoever says so at once is not to be asked at once again.

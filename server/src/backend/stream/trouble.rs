@@ -11,8 +11,14 @@ use crate::diagnostics::Throttle;
 /// Without an acknowledgement, or without a connection, for so long, the server is not well.
 const UNWELL_AFTER: Duration = Duration::from_secs(10);
 
-/// An election that is over so soon is not worth a line.
-const WORTH_A_LINE: Duration = Duration::from_secs(2);
+/// What is over sooner is told of in one line, if at all.
+const WORTH_A_LINE: Duration = Duration::from_secs(3);
+
+/// In this time another server can be used, if any can.
+const OTHERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What goes on for long is told of again after so long.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// How the stream is, and what was said about it.
 #[derive(Debug)]
@@ -20,10 +26,14 @@ pub struct Trouble {
     stream: String,
     /// Since when there is no connection.
     lost_since: Option<Instant>,
+    /// How the connection was lost that was not told of yet.
+    loss: Option<String>,
     /// Since when something waits without an acknowledgement.
     waits_since: Option<Instant>,
     /// What was wrong last.
     why: String,
+    /// What is not allowed: nothing else matters until something is acknowledged.
+    denial: Option<String>,
     /// It was said that something is wrong, and not yet that it is over.
     said: bool,
     /// When and why messages could last not be kept, if none have been since.
@@ -42,29 +52,25 @@ impl Trouble {
         Self {
             stream: stream.to_owned(),
             lost_since: Some(now),
+            loss: None,
             waits_since: None,
             why: "not connected yet".to_owned(),
+            denial: None,
             said: false,
             failure: None,
             failing_since: None,
             refusals: Throttle::default(),
             losses: Throttle::default(),
-            complaints: Throttle::default(),
-            disturbances: Throttle::new(Duration::from_secs(60)),
+            complaints: Throttle::new(REMINDER),
+            disturbances: Throttle::new(REMINDER),
         }
     }
 
-    /// The connection is lost.
+    /// The connection is lost. Most often another one is there at once.
     pub fn lost(&mut self, why: &str, now: Instant) {
         why.clone_into(&mut self.why);
         self.lost_since.get_or_insert(now);
-        if let Some(ending) = self.losses.pass(now) {
-            self.said = true;
-            log::warn!(
-                "stream {}: lost {why}; others are tried{ending}",
-                self.stream
-            );
-        }
+        self.loss = Some(why.to_owned());
     }
 
     /// It goes on: what was wrong last. A node that has died, or an election, shows only by the time
@@ -73,16 +79,30 @@ impl Trouble {
         if self.why != why {
             why.clone_into(&mut self.why);
         }
-        let since = self.waits_since.or(self.lost_since);
-        let lasts = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if !self.said && lasts >= WORTH_A_LINE {
-            self.said = true;
-            let seconds = lasts.as_secs_f64();
-            log::warn!(
-                "stream {}: nothing acknowledged for {seconds:.1} s: {why}",
-                self.stream
-            );
+        let stream = &self.stream;
+        if self.said {
+            return;
         }
+        if let Some(loss) = &self.loss {
+            if elapsed(self.lost_since, now) >= OTHERS_WITHIN {
+                log::warn!("stream {stream}: lost {loss}; no other can be used: {why}");
+                (self.said, self.loss) = (true, None);
+            }
+        } else if self.lasts(now) >= WORTH_A_LINE {
+            let (seconds, why) = (self.lasts(now).as_secs_f64(), self.why());
+            log::warn!("stream {stream}: nothing acknowledged for {seconds:.1} s: {why}");
+            self.said = true;
+        }
+    }
+
+    /// How long it has lasted by now.
+    fn lasts(&self, now: Instant) -> Duration {
+        let since = [self.waits_since, self.lost_since];
+        elapsed(since.into_iter().flatten().min(), now)
+    }
+
+    fn why(&self) -> &str {
+        self.denial.as_deref().unwrap_or(&self.why)
     }
 
     /// A batch is on its way.
@@ -94,6 +114,14 @@ impl Trouble {
     /// awaited.
     pub fn connected(&mut self, server: &Address, now: Instant) {
         let lost_since = self.lost_since.take();
+        if let Some(loss) = self.loss.take()
+            && let Some(ending) = self.losses.pass(now)
+        {
+            log::warn!(
+                "stream {}: lost {loss}; uses {server} now{ending}",
+                self.stream
+            );
+        }
         if self.waits_since.is_none() && self.failure.is_none() {
             self.say_over(lost_since, now, &format!("connected again, to {server}"));
         }
@@ -102,9 +130,18 @@ impl Trouble {
     /// A batch was acknowledged.
     pub fn acknowledged(&mut self, now: Instant) {
         let waited_since = self.waits_since.take();
-        self.failure = None;
+        (self.failure, self.denial) = (None, None);
         let since = self.failing_since.take().or(waited_since);
         self.say_over(since, now, "messages are kept again");
+    }
+
+    fn say_over(&mut self, since: Option<Instant>, now: Instant, what: &str) {
+        if std::mem::take(&mut self.said) {
+            // What comes next is told of at once, and counted anew.
+            self.refusals = Throttle::default();
+            let (stream, seconds) = (&self.stream, elapsed(since, now).as_secs_f64());
+            log::warn!("stream {stream}: {what}, after {seconds:.1} s");
+        }
     }
 
     /// A batch could not be kept; `why` is what was wrong.
@@ -114,42 +151,46 @@ impl Trouble {
         self.failure = Some((now, why));
     }
 
-    fn say_over(&mut self, since: Option<Instant>, now: Instant, what: &str) {
-        if std::mem::take(&mut self.said) {
-            let lasted = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-            let (stream, seconds) = (&self.stream, lasted.as_secs_f64());
-            log::warn!("stream {stream}: {what}, after {seconds:.1} s");
-        }
-    }
-
-    /// A batch is not in, and never will be.
-    pub fn refused(&mut self, error: &ApiError, messages: u64, now: Instant) {
-        self.fail(error.to_string(), now);
+    /// A batch is not in, and never will be; `subject` is where it was published.
+    pub fn refused(&mut self, error: &ApiError, subject: &str, messages: u64, now: Instant) {
+        let stream = &self.stream;
+        let why = if error.is_no_responders() {
+            format!(
+                "no stream takes {subject} (503): was {stream} deleted, or does it store other subjects?"
+            )
+        } else {
+            error.to_string()
+        };
         if let Some(ending) = self.refusals.pass(now) {
             self.said = true;
             let messages = plural(messages, "message");
-            log::error!(
-                "stream {} takes nothing: {error}; {messages} not kept{ending}",
-                self.stream
-            );
+            log::error!("stream {stream} takes nothing: {why}; {messages} not kept{ending}");
         }
+        self.fail(why, now);
     }
 
     /// Nobody knows what became of a batch.
     pub fn unknown(&mut self, messages: u64, waited: Duration, now: Instant) {
-        self.fail(self.why.clone(), now);
         self.said = true;
-        let (stream, why, seconds) = (&self.stream, &self.why, waited.as_secs());
-        let messages = plural(messages, "message");
+        let (stream, why, seconds) = (&self.stream, self.why(), waited.as_secs());
+        let (messages, senders) = match messages {
+            1 => ("1 message".to_owned(), "its sender is"),
+            n => (plural(n, "message"), "their senders are"),
+        };
         log::error!(
             "stream {stream}: no answer that says anything for {seconds} s ({why}): {messages} may be in it \
-             or not, and whoever sent them is closed without a reply"
+             or not, and {senders} closed without a reply"
         );
+        self.fail(self.why().to_owned(), now);
     }
 
     /// A server complains. Nobody answers what is not allowed, so this is all that is heard of it.
     pub fn complain(&mut self, why: &str, now: Instant) {
+        if why.contains("Permissions Violation") {
+            self.denial = Some(why.to_owned());
+        }
         if let Some(ending) = self.complaints.pass(now) {
+            self.said = true;
             log::error!(
                 "stream {}: the NATS server says: {why}{ending}",
                 self.stream
@@ -171,15 +212,17 @@ impl Trouble {
 
     /// When and why messages are not kept, as far as is known.
     pub fn failure(&self, now: Instant) -> Option<(Instant, String)> {
-        let since = [self.waits_since, self.lost_since];
-        let since = since.into_iter().flatten().min();
-        let lasts = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let lasts = self.lasts(now);
         if lasts < UNWELL_AFTER {
             return self.failure.clone();
         }
-        let (seconds, why) = (lasts.as_secs(), &self.why);
+        let (seconds, why) = (lasts.as_secs(), self.why());
         Some((now, format!("nothing acknowledged for {seconds} s: {why}")))
     }
+}
+
+fn elapsed(since: Option<Instant>, now: Instant) -> Duration {
+    since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
 }
 
 #[cfg(test)]
@@ -236,7 +279,7 @@ mod tests {
             err_code: 10077,
             description: "full".to_owned(),
         };
-        trouble.refused(&full, 3, at(start, 1));
+        trouble.refused(&full, "LOG.a", 3, at(start, 1));
         assert_eq!(
             trouble.failure(at(start, 20)),
             Some((at(start, 1), "full (10077)".to_owned()))
@@ -252,5 +295,25 @@ mod tests {
         trouble.acknowledged(at(start, 21));
         assert_eq!(trouble.failure(at(start, 22)), None);
         assert_eq!(trouble.failing_since, None);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_the_reason_until_it_is() {
+        let start = Instant::now();
+        let mut trouble = Trouble::new("LOG", start);
+        trouble.connected(&Address::new("a", 1), start);
+        trouble.waits(start);
+        trouble.complain("Permissions Violation for Publish to \"LOG.a\"", start);
+        trouble.still("no answer", at(start, 2));
+        let (_, why) = trouble.failure(at(start, 10)).unwrap();
+        assert!(
+            why.ends_with("10 s: Permissions Violation for Publish to \"LOG.a\""),
+            "{why}"
+        );
+        trouble.acknowledged(at(start, 11));
+        trouble.waits(at(start, 12));
+        trouble.still("no answer", at(start, 14));
+        let (_, why) = trouble.failure(at(start, 22)).unwrap();
+        assert!(why.ends_with(": no answer"), "{why}");
     }
 }
