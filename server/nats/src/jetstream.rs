@@ -95,9 +95,10 @@ impl ApiError {
         }
     }
 
-    /// Nobody was there to answer.
+    /// Nobody was there to answer. A leader that could not do something, and says why, was there, though
+    /// it may have no number for it.
     pub fn is_no_responders(&self) -> bool {
-        (self.code, self.err_code) == (503, 0)
+        *self == Self::no_responders()
     }
 }
 
@@ -292,6 +293,18 @@ mod tests {
         assert!(!error.is_no_responders());
         let nobody = answer::<PubAck>("NATS/1.0 503\r\n\r\n", "");
         assert_eq!(nobody, Answer::No(ApiError::no_responders()));
+        let deposed =
+            r#"{"error":{"code":503,"description":"raft: not leader"},"stream":"LOG","seq":0}"#;
+        let worded = [
+            answer::<PubAck>("", deposed),
+            answer("NATS/1.0 503 Shutdown\r\n\r\n", ""),
+        ];
+        for answer in worded {
+            let Answer::No(error) = answer else {
+                panic!("an error is none")
+            };
+            assert!(!error.is_no_responders(), "{error}");
+        }
         for nonsense in ["", "{}", "[]", "+OK", r#"{"stream":"LOG"}"#] {
             let read = answer::<PubAck>("", nonsense);
             assert!(matches!(read, Answer::Nonsense(_)), "{nonsense}: {read:?}");
