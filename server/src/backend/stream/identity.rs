@@ -19,11 +19,13 @@ pub struct BatchId {
 }
 
 impl Identity {
-    /// A new run of the server: later than the one that left `last`, whatever the clock says.
+    /// A new run of the server: later than the one that left `last`, whatever the clock says. Where that
+    /// is behind, two that follow the same run, one in vain, are still not the same.
     pub fn new(name: &str, last: Option<BatchId>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_nanos() as u64);
-        let run = now.max(last.map_or(0, |last| last.run.saturating_add(1)));
+        let ahead = fastrand::u64(1..=1 << 32);
+        let run = now.max(last.map_or(0, |last| last.run.saturating_add(ahead)));
         Self::of_run(name, run)
     }
 
@@ -97,6 +99,14 @@ mod tests {
             number: 9,
         };
         assert_eq!(Identity::new("a", Some(last)).run(), u64::MAX);
+        let last = BatchId {
+            run: u64::MAX / 2,
+            number: 9,
+        };
+        assert_ne!(
+            Identity::new("a", Some(last)),
+            Identity::new("a", Some(last))
+        );
         let last = BatchId {
             run: first.run(),
             number: 1,
