@@ -114,8 +114,8 @@ pub struct Publisher {
     questions: u64,
     connected: bool,
     batch: Option<UnderWay>,
-    /// What another run of this server left last.
-    predecessor: Option<BatchId>,
+    /// A batch of an earlier run has come since this one began.
+    was_preceded: bool,
     /// Somebody else's message was found on the subject.
     disturbed: bool,
     jitter: Rng,
@@ -164,14 +164,21 @@ enum Meaning {
 impl Meaning {
     fn of(error: &ApiError) -> Self {
         match error.err_code {
-            // Wrong last sequence, the same by another name, and the same while others are decided.
+            // Wrong last sequence, the same while another message is decided, an identity that is known.
             10071 | 10164 | 10201 => Self::Moved,
-            // Too large, another stream's subject, full, sealed, not allowed by the stream.
-            10054 | 10060 | 10077 | 10109 | 10174 => Self::Refused,
+            // Too large, another stream's subject, sealed.
+            10054 | 10060 | 10109 => Self::Refused,
+            10077 if is_limit(&error.description) => Self::Refused,
             _ if error.is_no_responders() => Self::Refused,
             _ => Self::Nothing,
         }
     }
+}
+
+/// The stream could not store it because it is full. Up to 2.12, a leader says so as well, in other words,
+/// when its disk has failed under a message that the others have stored.
+fn is_limit(description: &str) -> bool {
+    description.starts_with("maximum ")
 }
 
 impl Publisher {
@@ -187,7 +194,7 @@ impl Publisher {
             questions: 0,
             connected: false,
             batch: None,
-            predecessor: None,
+            was_preceded: false,
             disturbed: false,
             jitter: Rng::new(),
         }
@@ -350,23 +357,26 @@ impl Publisher {
         let is_last = attempt as usize == batch.refused.len();
         let awaited =
             is_last && matches!(batch.step, Step::Published { .. } | Step::Doubted { .. });
-        let error = match answer {
-            Answer::Yes(ack) if ack.stream == self.stream => {
+        let (meaning, complaint) = match &answer {
+            Answer::Yes(ack) if ack.stream != self.stream => (
+                Meaning::Nothing,
+                format!("the stream {} took it", ack.stream),
+            ),
+            // So 2.10 acknowledges what is known to it, but not decided.
+            Answer::Yes(PubAck { seq: 0, .. }) => {
+                (Meaning::Nothing, "it has no place yet".to_owned())
+            }
+            Answer::Yes(ack) => {
                 self.sequence = ack.seq;
                 return Some(self.finish(Outcome::Kept));
             }
-            Answer::Yes(ack) => {
-                batch.complaint = Some(format!("the stream {} took it", ack.stream));
-                return awaited.then(|| self.pause(now)).flatten();
-            }
-            Answer::Nonsense(what) => {
-                batch.complaint = Some(format!("the answer is not understood: {what}"));
-                return awaited.then(|| self.pause(now)).flatten();
-            }
-            Answer::No(error) => error,
+            Answer::No(error) => (Meaning::of(error), error.to_string()),
+            Answer::Nonsense(what) => (
+                Meaning::Nothing,
+                format!("the answer is not understood: {what}"),
+            ),
         };
-        batch.complaint = Some(error.to_string());
-        let meaning = Meaning::of(&error);
+        batch.complaint = Some(complaint);
         if meaning == Meaning::Refused {
             *batch.refused.get_mut(index)? = true;
         }
@@ -374,10 +384,12 @@ impl Publisher {
             return None;
         }
         let all_refused = batch.refused.iter().all(|refused| *refused);
-        match meaning {
-            Meaning::Moved => Some(self.look(None, now)),
-            Meaning::Refused if all_refused => Some(self.look(Some(error), now)),
-            Meaning::Refused | Meaning::Nothing => self.pause(now),
+        match (meaning, answer) {
+            (Meaning::Moved, _) => Some(self.look(None, now)),
+            (Meaning::Refused, Answer::No(error)) if all_refused => {
+                Some(self.look(Some(error), now))
+            }
+            _ => self.pause(now),
         }
     }
 
@@ -414,7 +426,9 @@ impl Publisher {
                 self.sequence = stored.seq;
                 Some(self.finish(Outcome::Kept))
             }
-            Some(id) if id > own || self.is_alive(id) => Some(self.finish(Outcome::Usurped(id))),
+            Some(id) if id > own || self.is_alive(id, stored.seq) => {
+                Some(self.finish(Outcome::Usurped(id)))
+            }
             Some(_) => {
                 self.sequence = stored.seq;
                 self.take_absence(refusal, now)
@@ -430,12 +444,9 @@ impl Publisher {
 
     /// An earlier run may have left one attempt on its way, which arrives late. If it leaves two, it
     /// has not ended.
-    fn is_alive(&mut self, id: BatchId) -> bool {
-        if id.run == self.identity.run() {
-            return false;
-        }
-        let before = self.predecessor.replace(id);
-        before.is_some_and(|before| before != id)
+    fn is_alive(&mut self, id: BatchId, sequence: u64) -> bool {
+        let is_new = id.run != self.identity.run() && sequence > self.sequence;
+        is_new && std::mem::replace(&mut self.was_preceded, true)
     }
 
     /// The batch is not in.
@@ -476,3 +487,6 @@ impl Publisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

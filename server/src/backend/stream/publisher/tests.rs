@@ -1,0 +1,397 @@
+//! Each event in each state, as a table, and what takes more than one event.
+
+use nats::headers;
+use nats::jetstream::Stored;
+
+use super::*;
+
+/// What is done when something happens, by the state in which it happens:
+///
+/// - `P`ublish, `L`ook (`L!`: every attempt was refused), pin`G`, `R`econnect
+/// - it is `K`ept, `N`ot kept, `U`nknown, or the identity is `X` somebody else's
+/// - nothing, and `.` nothing changes, `p`: there is a pause, `s`: the silence begins anew
+/// - `-`: it cannot happen
+///
+/// `=9`: from then on that is the sequence of the last message, and not 7.
+const TABLE: &str = "
+                      | idle | lost | paused | sent | resent | looking | refused | doubted
+submitted             | P    | -    | -      | -    | -      | -       | -       | -
+connected             | .    | P    | -      | -    | -      | -       | -       | -
+disconnected          | .    | p    | p      | p    | p      | p       | p       | p
+progress              | .    | .    | .      | s    | s      | .       | .       | .
+pong                  | .    | .    | .      | .    | .      | .       | .       | P
+tick                  | .    | .    | .      | .    | .      | .       | .       | .
+tick, it is time      | -    | U    | P      | G    | G      | G       | G       | R
+tick, time is over    | .    | U    | U      | U    | U      | U       | U       | U
+
+stored                | .    | K=9  | K=9    | K=9  | K=9    | K=9     | K=9     | K=9
+stored before         | .    | K=9  | K=9    | K=9  | K=9    | K=9     | K=9     | K=9
+stored, without place | .    | .    | .      | p    | p      | .       | .       | p
+stored by OTHER       | .    | .    | .      | p    | p      | .       | .       | p
+nonsense              | .    | .    | .      | p    | p      | .       | .       | p
+10071 wrong last      | .    | .    | .      | L    | L      | .       | .       | L
+10164 wrong last      | .    | .    | .      | L    | L      | .       | .       | L
+10201 known           | .    | .    | .      | L    | L      | .       | .       | L
+10054 too large       | .    | .    | .      | L!   | p      | .       | .       | L!
+10060 not the stream  | .    | .    | .      | L!   | p      | .       | .       | L!
+10077 maximum bytes   | .    | .    | .      | L!   | p      | .       | .       | L!
+10109 sealed          | .    | .    | .      | L!   | p      | .       | .       | L!
+503                   | .    | .    | .      | L!   | p      | .       | .       | L!
+503 raft: not leader  | .    | .    | .      | p    | p      | .       | .       | p
+10077 no space left   | .    | .    | .      | p    | p      | .       | .       | p
+10158 in process      | .    | .    | .      | p    | p      | .       | .       | p
+10167 too many        | .    | .    | .      | p    | p      | .       | .       | p
+10008 unavailable     | .    | .    | .      | p    | p      | .       | .       | p
+1: stored             | .    | K=9  | K=9    | K=9  | K=9    | K=9     | K=9     | K=9
+1: 10071 wrong last   | .    | .    | .      | L    | .      | .       | .       | L
+1: 10109 sealed       | .    | .    | .      | L!   | .      | .       | .       | L!
+1: 10008 unavailable  | .    | .    | .      | p    | .      | .       | .       | p
+0: stored             | .    | .    | .      | .    | .      | .       | .       | .
+before: stored        | .    | .    | .      | .    | .      | .       | .       | .
+before: 10109 sealed  | .    | .    | .      | .    | .      | .       | .       | .
+
+last a.5.2            | .    | .    | .      | .    | .      | K=9     | K=9     | .
+last a.5.1            | .    | .    | .      | .    | .      | P=9     | N=9     | .
+last a.4.8            | .    | .    | .      | .    | .      | P=9     | N=9     | .
+last a.5.3            | .    | .    | .      | .    | .      | X       | X       | .
+last a.6.1            | .    | .    | .      | .    | .      | X       | X       | .
+last b.5.2            | .    | .    | .      | .    | .      | p=9     | p=9     | .
+last                  | .    | .    | .      | .    | .      | p=9     | p=9     | .
+last? 10037 no message| .    | .    | .      | .    | .      | P=0     | N=0     | .
+last? 10059 no stream | .    | .    | .      | .    | .      | P=0     | N=0     | .
+last? 10008 no leader | .    | .    | .      | .    | .      | p       | p       | .
+last? 503             | .    | .    | .      | .    | .      | p       | p       | .
+last? nonsense        | .    | .    | .      | .    | .      | p       | p       | .
+before: last a.5.2    | .    | .    | .      | .    | .      | .       | .       | .
+";
+
+/// So long a publisher has been in its state: less than the shortest pause.
+const SINCE_ENTERED: Duration = Duration::from_millis(10);
+
+#[test]
+fn each_event_in_each_state() {
+    let mut lines = TABLE.lines().filter(|line| !line.is_empty());
+    let heads = lines.next().expect("a table has a head").split('|');
+    let states: Vec<_> = heads.skip(1).map(str::trim).collect();
+    for line in lines {
+        let mut cells = line.split('|').map(str::trim);
+        let name = cells.next().expect("a line has a name");
+        for (state, cell) in states.iter().zip(cells).filter(|(_, cell)| *cell != "-") {
+            let mut case = Case::in_state(state);
+            assert_eq!(case.outcome_of(name), cell, "{name}, while {state}");
+        }
+    }
+}
+
+/// What several events come to, the outcomes as in the table.
+#[test]
+fn one_after_another() {
+    let stories: [(&str, &[(&str, &str)]); 6] = [
+        // A batch is refused only if no attempt at it can be stored any more.
+        (
+            "resent",
+            &[
+                ("10109 sealed", "p"),
+                ("1: 10109 sealed", "."),
+                ("tick, it is time", "P"),
+                ("10109 sealed", "L!"),
+                ("last a.5.1", "N=9"),
+            ],
+        ),
+        // A look that tells nothing is as if there had been none, and one that is late does not count.
+        (
+            "refused",
+            &[
+                ("last? 10008 no leader", "p"),
+                ("tick, it is time", "P"),
+                ("10109 sealed", "L!"),
+                ("tick, it is time", "G"),
+                ("last a.5.2", "."),
+                ("pong", "P"),
+                ("10071 wrong last", "L"),
+                ("last a.5.1", "P=9"),
+            ],
+        ),
+        // An earlier run may have left one attempt, but not two.
+        (
+            "looking",
+            &[
+                ("last a.4.8", "P=9"),
+                ("10071 wrong last", "L=9"),
+                ("last a.4.8", "P=9"),
+                ("10071 wrong last", "L=9"),
+                ("at 11: last a.4.9", "X=9"),
+            ],
+        ),
+        // What it had left when this one began is not one of them.
+        (
+            "looking",
+            &[
+                ("at 7: last a.4.7", "P"),
+                ("10071 wrong last", "L"),
+                ("last a.4.8", "P=9"),
+            ],
+        ),
+        // Whoever finds the sequence moved again and again does so in peace.
+        (
+            "looking",
+            &[
+                ("last a.5.1", "P=9"),
+                ("10071 wrong last", "L=9"),
+                ("last a.5.1", "P=9"),
+                ("10071 wrong last", "L=9"),
+                ("last a.5.1", "P=9"),
+                ("10071 wrong last", "L=9"),
+                ("last a.5.1", "p=9"),
+            ],
+        ),
+        // Who is silent is left, and asked anew elsewhere. What was sent there is still on its way.
+        (
+            "sent",
+            &[
+                ("tick, it is time", "G"),
+                ("tick, it is time", "R"),
+                ("disconnected", "p"),
+                ("connected", "P"),
+                ("10109 sealed", "p"),
+                ("1: stored", "K=9"),
+                ("2: stored", ".=9"),
+                ("submitted", "P=9"),
+            ],
+        ),
+    ];
+    for (state, story) in stories {
+        let mut case = Case::in_state(state);
+        for (i, (name, outcome)) in story.iter().enumerate() {
+            let found = case.outcome_of(name);
+            assert_eq!(found, *outcome, "{name}, event {i} of {story:?}");
+        }
+    }
+}
+
+#[test]
+fn something_is_due_as_long_as_a_batch_is_on_its_way() {
+    let states = [
+        ("idle", None),
+        ("lost", Some(Duration::from_secs(30))),
+        ("sent", Some(ANSWER_WITHIN)),
+        ("resent", Some(ANSWER_WITHIN)),
+        ("looking", Some(ANSWER_WITHIN)),
+        ("refused", Some(ANSWER_WITHIN)),
+        ("doubted", Some(PONG_WITHIN)),
+    ];
+    for (state, expected) in states {
+        let case = Case::in_state(state);
+        let due = case.publisher.deadline();
+        let due = due.map(|due| due - case.now + SINCE_ENTERED);
+        assert_eq!(due, expected, "{state}");
+    }
+    let ack_wait = Duration::from_millis(300);
+    let mut case = Case::in_state("idle");
+    case.publisher.give_up_after(ack_wait);
+    case.happen(Event::Submitted);
+    assert_eq!(case.publisher.deadline(), Some(case.now + ack_wait));
+}
+
+#[test]
+fn pauses_grow_and_end() {
+    let mut case = Case::in_state("sent");
+    for expected in [20, 40, 80, 160, 320, 640, 640] {
+        assert_eq!(case.happen_by_name("10008 unavailable"), None);
+        let due = case.publisher.deadline().expect("a pause ends");
+        let share = (due - case.now).as_secs_f64() * 1000.0 / f64::from(expected);
+        assert!((0.75..=1.25).contains(&share), "{share} of {expected} ms");
+        assert_eq!(case.happen_by_name("tick, it is time"), Some(Do::Publish));
+    }
+}
+
+#[test]
+fn an_attempt_says_who_it_is_and_what_it_expects() {
+    let mut case = Case::in_state("looking");
+    let publisher = &case.publisher;
+    assert_eq!(publisher.attempt(), (2, 1));
+    let fields = [
+        (header::MESSAGE_ID, "a.5.2".to_owned()),
+        (header::EXPECTED_STREAM, "LOG".to_owned()),
+        (header::EXPECTED_LAST_SUBJECT_SEQUENCE, "7".to_owned()),
+    ];
+    assert_eq!(publisher.headers(), fields);
+    assert_eq!(publisher.complaint(), Some("wrong last (10071)"));
+    assert!(!case.publisher.was_disturbed());
+    assert_eq!(case.happen_by_name("last b.1.1"), None);
+    assert!(case.publisher.was_disturbed());
+    assert!(!case.publisher.was_disturbed());
+    let again = case.happen_by_name("tick, it is time");
+    assert_eq!(
+        (again, case.publisher.attempt()),
+        (Some(Do::Publish), (2, 2))
+    );
+}
+
+/// A publisher whose second batch is on its way.
+struct Case {
+    publisher: Publisher,
+    now: Instant,
+}
+
+impl Case {
+    /// The first batch of run 5 is the last message of the subject, at place 7.
+    fn in_state(state: &str) -> Self {
+        let publisher = Publisher::new("LOG", "LOG.a", Identity::of_run("a", 5), 3);
+        let now = Instant::now();
+        let mut case = Self { publisher, now };
+        case.happen(Event::Connected);
+        case.happen(Event::Submitted);
+        case.happen(case.event("at 7"));
+        if state != "idle" {
+            assert_eq!(case.happen(Event::Submitted), Some(Do::Publish));
+        }
+        let (way, last): (&[_], _) = match state {
+            "idle" | "sent" => (&[], None),
+            "lost" => (&["disconnected"], None),
+            "paused" => (&["10158 in process"], None),
+            "resent" => (&["tick, it is time", "pong"], Some(Do::Publish)),
+            "looking" => (&["10071 wrong last"], Some(Do::Look)),
+            "refused" => (&["10109 sealed"], Some(Do::Look)),
+            "doubted" => (&["tick, it is time"], Some(Do::Ping)),
+            _ => panic!("{state}"),
+        };
+        let done = way.iter().map(|name| case.happen_by_name(name));
+        assert_eq!(done.last().flatten(), last, "{state}");
+        case.now += SINCE_ENTERED;
+        case
+    }
+
+    fn happen(&mut self, event: Event) -> Option<Do> {
+        self.publisher.on(event, self.now)
+    }
+
+    fn happen_by_name(&mut self, name: &str) -> Option<Do> {
+        match name {
+            "tick, it is time" => self.now = self.publisher.deadline().expect("something is due"),
+            "tick, time is over" => self.now += Duration::from_secs(60),
+            _ => {}
+        }
+        self.happen(self.event(name))
+    }
+
+    /// What stands in the table for what comes of it.
+    fn outcome_of(&mut self, name: &str) -> String {
+        let before = format!("{:?}", self.step());
+        let done = self.happen_by_name(name);
+        let after = self.step();
+        let done = match (done, after) {
+            (None, after) if format!("{after:?}") == before => ".",
+            (None, Some(Step::Paused { until })) if *until >= self.now => "p",
+            (None, Some(Step::Published { since })) if *since == self.now => "s",
+            (Some(Do::Publish), Some(Step::Published { .. })) => "P",
+            (Some(Do::Look), Some(Step::Looking { refusal: None, .. })) => "L",
+            (Some(Do::Look), Some(Step::Looking { .. })) => "L!",
+            (Some(Do::Ping), Some(Step::Doubted { .. })) => "G",
+            (Some(Do::Reconnect), Some(Step::Doubted { .. })) => "R",
+            (Some(Do::Finish(Outcome::Kept)), None) => "K",
+            (Some(Do::Finish(Outcome::Refused(_))), None) => "N",
+            (Some(Do::Finish(Outcome::Unknown)), None) => "U",
+            (Some(Do::Finish(Outcome::Usurped(_))), None) => "X",
+            (done, after) => panic!("{name}: {done:?}, then {after:?}"),
+        };
+        let [_, _, (_, sequence)] = self.publisher.headers();
+        match sequence.as_str() {
+            "7" => done.to_owned(),
+            moved => format!("{done}={moved}"),
+        }
+    }
+
+    fn step(&self) -> Option<&Step> {
+        self.publisher.batch.as_ref().map(|batch| &batch.step)
+    }
+
+    /// The event that has this name in the table.
+    fn event(&self, name: &str) -> Event {
+        let (mut number, mut attempt) = self.publisher.attempt();
+        let mut question = self.publisher.question();
+        let mut place = 9;
+        let name = match name.split_once(": ") {
+            Some((at, what)) if at.starts_with("at ") => {
+                place = at["at ".len()..].parse().expect("a place is a number");
+                what
+            }
+            Some(("before", what)) => {
+                number -= 1;
+                question = question.wrapping_sub(1);
+                what
+            }
+            Some((which, what)) if which.parse::<u32>().is_ok() => {
+                attempt = which.parse().expect("it is a number");
+                what
+            }
+            _ => name,
+        };
+        match name {
+            "submitted" => Event::Submitted,
+            "connected" => Event::Connected,
+            "disconnected" => Event::Disconnected,
+            "progress" => Event::Progress,
+            "pong" => Event::Pong,
+            _ if name.starts_with("tick") => Event::Tick,
+            _ if name.starts_with("last") => Event::Seen {
+                question,
+                answer: seen(&name["last".len()..], place),
+            },
+            _ => Event::Answered {
+                number,
+                attempt,
+                answer: said(name),
+            },
+        }
+    }
+}
+
+/// What a leader says to an attempt.
+fn said(name: &str) -> Answer<PubAck> {
+    let (stream, seq, duplicate) = match name {
+        "at 7" => ("LOG", 7, false),
+        "stored" => ("LOG", 9, false),
+        "stored before" => ("LOG", 9, true),
+        "stored, without place" => ("LOG", 0, true),
+        "stored by OTHER" => ("OTHER", 9, false),
+        _ => return denied(name),
+    };
+    Answer::Yes(PubAck {
+        stream: stream.to_owned(),
+        seq,
+        duplicate,
+    })
+}
+
+/// What it says to a look: the last message is of a batch or of nobody; or there is none.
+fn seen(what: &str, place: u64) -> Answer<StoredMessage> {
+    if let Some(error) = what.strip_prefix("? ") {
+        return denied(error);
+    }
+    let mut block = Vec::new();
+    headers::write(&mut block, &[(header::MESSAGE_ID, what.trim())]);
+    let message = Stored::new(place, "LOG.a", &block);
+    Answer::Yes(StoredMessage { message })
+}
+
+fn denied<T>(error: &str) -> Answer<T> {
+    if error == "nonsense" {
+        return Answer::Nonsense(error.to_owned());
+    }
+    let (number, description) = error.split_once(' ').unwrap_or((error, ""));
+    let number = number.parse().expect("an error has a number");
+    Answer::No(match (number, description) {
+        (503, "") => ApiError::no_responders(),
+        (503, _) => ApiError {
+            code: 503,
+            err_code: 0,
+            description: description.to_owned(),
+        },
+        (err_code, _) => ApiError {
+            code: 400,
+            err_code,
+            description: description.to_owned(),
+        },
+    })
+}
