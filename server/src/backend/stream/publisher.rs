@@ -489,4 +489,6 @@ impl Publisher {
 }
 
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,171 @@
+//! What goes wrong, and how all is well again.
+
+use std::time::Duration;
+
+use super::stream::Refusal;
+use super::{Event, Happening, World};
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    StopLeader,
+    StopNode,
+    KillLeader,
+    KillNode,
+    /// Another node leads.
+    StepDown,
+    /// The leader's disk fails.
+    Break,
+    Disconnect,
+    /// The stream refuses everything for a while.
+    Refuse,
+    /// The stream is deleted, and made again later.
+    Delete,
+    /// Its limits take the messages of the subject.
+    Evict,
+    /// A stranger publishes to the subject.
+    Intrude,
+    /// A process is killed, and another begins.
+    Restart,
+    /// A process begins while another has the same identity.
+    Rival,
+    /// Processes are told something that makes no difference.
+    Chatter,
+}
+
+impl Fault {
+    pub(super) const ALL: [Self; 14] = [
+        Self::StopLeader,
+        Self::StopNode,
+        Self::KillLeader,
+        Self::KillNode,
+        Self::StepDown,
+        Self::Break,
+        Self::Disconnect,
+        Self::Refuse,
+        Self::Delete,
+        Self::Evict,
+        Self::Intrude,
+        Self::Restart,
+        Self::Rival,
+        Self::Chatter,
+    ];
+
+    /// No sequence keeps a batch from being stored twice then.
+    pub(super) fn needs_identities(self, has_rivals: bool) -> bool {
+        matches!(self, Self::Evict | Self::Intrude) || (self == Self::Delete && has_rivals)
+    }
+}
+
+impl World<'_> {
+    pub(super) fn fault(&mut self) {
+        let fault = self.rng.choice(&self.setting.faults).copied();
+        if let Some(fault) = fault.filter(|_| self.well.is_none()) {
+            self.commit(fault);
+        }
+    }
+
+    fn commit(&mut self, fault: Fault) {
+        self.tell(|_| format!("{fault:?}"));
+        let any = self.rng.usize(..self.nodes.len());
+        let leader = self.leader.unwrap_or(any);
+        match fault {
+            Fault::StopLeader | Fault::StopNode => {
+                let node = [any, leader][usize::from(fault == Fault::StopLeader)];
+                let wait = self.some(30_000);
+                self.stop(node, Some(wait));
+            }
+            Fault::KillLeader => self.kill(leader),
+            Fault::KillNode => self.kill(any),
+            Fault::StepDown => self.step_down(any),
+            Fault::Break => self.break_disk(leader),
+            Fault::Disconnect => {
+                let ended = self.processes.iter().enumerate();
+                let ended = ended.filter_map(|(i, process)| Some((i, process.connection()?)));
+                for (process, connection) in ended.collect::<Vec<_>>() {
+                    self.disconnect(process, connection);
+                }
+            }
+            Fault::Refuse => {
+                let refusal = self.rng.choice(Refusal::ALL);
+                if let Some(stream) = &mut self.stream {
+                    stream.refusal = refusal.filter(|_| stream.refusal.is_none());
+                }
+            }
+            Fault::Delete => {
+                self.stream = None;
+                self.proposed = None;
+                self.nodes.iter_mut().for_each(|node| node.broken = None);
+                self.is_another = self.rng.bool();
+                let wait = self.some(10_000);
+                self.after(wait, Happening::Created);
+            }
+            Fault::Evict => {
+                if let Some(stream) = &mut self.stream {
+                    stream.evict(self.now);
+                }
+            }
+            Fault::Intrude => self.intrude(),
+            Fault::Restart => {
+                if let Some(process) = self.processes.iter_mut().find(|it| it.is_alive()) {
+                    process.end();
+                    self.after_a_while(Happening::Started);
+                }
+            }
+            Fault::Rival => self.after_a_while(Happening::Started),
+            Fault::Chatter => {
+                for process in 0..self.processes.len() {
+                    self.drive(process, Event::Tick);
+                    self.drive(process, Event::Progress);
+                }
+            }
+        }
+    }
+
+    pub(super) fn after_a_while(&mut self, happening: Happening) {
+        let wait = self.some(2000);
+        self.after(wait, happening);
+    }
+
+    fn step_down(&mut self, next: usize) {
+        if self.leader.is_some() && self.nodes[next].can_lead() {
+            self.succeed(next);
+        }
+    }
+
+    fn break_disk(&mut self, leader: usize) {
+        let last = self.stream.as_ref().map(|stream| stream.last);
+        let node = &mut self.nodes[leader];
+        node.broken = node.broken.or(last);
+        self.miss(leader);
+    }
+
+    fn intrude(&mut self) {
+        // While something is proposed for the subject, nothing else is taken.
+        if let (Some(stream), None) = (&mut self.stream, &self.proposed) {
+            let stored = stream.store(None, 0, self.now);
+            stored.expect("who is a stranger has no order");
+        }
+    }
+
+    /// All is well from now on; only that one node may be asleep, and what is on its way arrives late.
+    pub(super) fn heal(&mut self) {
+        self.tell(|_| "all is well".to_owned());
+        self.well = Some(self.now);
+        for node in 0..self.nodes.len() {
+            self.wake(node);
+            self.restart(node);
+            self.nodes[node].broken = None;
+        }
+        let asleep = self.rng.usize(..self.nodes.len());
+        if self.rng.bool() {
+            self.stop(asleep, None);
+        }
+        self.create();
+        self.stream.iter_mut().for_each(|it| it.refusal = None);
+        self.after(Duration::from_millis(500), Happening::Elected);
+        if self.alive() == 0 {
+            self.after(Duration::ZERO, Happening::Started);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The nodes: who is there, and who leads.
+
+use std::time::Duration;
+
+use super::stream::{Last, Stream};
+use super::{Happening, World};
+
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) health: Health,
+    /// It was the leader when it was stopped, and has been succeeded; what is meant for the leader comes
+    /// to it as well.
+    pub(super) is_deposed: bool,
+    /// Its disk failed when this was the last message: the others store what it proposes.
+    pub(super) broken: Option<Last>,
+    /// What comes while it is stopped.
+    inbox: Vec<Happening>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Health {
+    #[default]
+    Up,
+    Stopped,
+    Dead,
+}
+
+impl Node {
+    pub(super) fn can_lead(&self) -> bool {
+        self.health == Health::Up && self.broken.is_none()
+    }
+}
+
+impl World<'_> {
+    /// Hands back what happens, unless it happens to a node that is not there to take it.
+    pub(super) fn taken(&mut self, happening: Happening) -> Option<Happening> {
+        let node = match &happening {
+            Happening::Arrives(request) => Some(request.node),
+            Happening::Judged(node, _) => Some(*node),
+            Happening::Agreed(_) => self.leader,
+            Happening::Heard(process, ..) => self.processes[*process].node(),
+            _ => None,
+        };
+        let Some(node) = node.map(|node| &mut self.nodes[node]) else {
+            return Some(happening);
+        };
+        match node.health {
+            Health::Up => return Some(happening),
+            Health::Stopped => node.inbox.push(happening),
+            Health::Dead => {}
+        }
+        None
+    }
+
+    pub(super) fn has_majority(&self) -> bool {
+        let up = self.nodes.iter().filter(|node| node.health == Health::Up);
+        up.count() > self.nodes.len() / 2
+    }
+
+    /// There is a leader, and it can do what it should.
+    pub(super) fn leads_well(&self) -> bool {
+        let leader = self.leader.map(|leader| &self.nodes[leader]);
+        leader.is_some_and(Node::can_lead)
+    }
+
+    /// Somebody who can leads, if nobody does. What the last one has proposed may or may not have come
+    /// to the next.
+    pub(super) fn elect(&mut self) {
+        if self.leads_well() {
+            return;
+        }
+        let able = (0..self.nodes.len()).filter(|&node| self.nodes[node].can_lead());
+        let next = self.rng.choice(able.collect::<Vec<_>>());
+        let Some(next) = next.filter(|_| self.has_majority()) else {
+            return self.after(Duration::from_secs(1), Happening::Elected);
+        };
+        self.succeed(next);
+    }
+
+    pub(super) fn succeed(&mut self, next: usize) {
+        self.tell(|_| format!("node {next} leads"));
+        let last = self.leader.replace(next);
+        self.term += 1;
+        let proposed = self.proposed.take();
+        if let Some(last) = last {
+            self.nodes[last].is_deposed = self.nodes[last].health == Health::Stopped;
+            if let Some(request) = proposed.clone() {
+                self.after(Duration::ZERO, Happening::Judged(last, request));
+            }
+        }
+        if let Some(request) = proposed
+            && self.rng.bool()
+        {
+            let ack = self.store(&request);
+            if self.rng.u32(..4) == 0 {
+                self.say(&request, ack);
+            }
+        }
+    }
+
+    pub(super) fn stop(&mut self, node: usize, wait: Option<Duration>) {
+        if self.nodes[node].health != Health::Up {
+            return;
+        }
+        self.tell(|_| format!("node {node} is stopped"));
+        self.nodes[node].health = Health::Stopped;
+        if let Some(wait) = wait {
+            self.after(wait, Happening::Woken(node));
+        }
+        self.miss(node);
+    }
+
+    pub(super) fn kill(&mut self, node: usize) {
+        if self.nodes[node].health == Health::Dead {
+            return;
+        }
+        self.tell(|_| format!("node {node} is killed"));
+        self.nodes[node] = Node {
+            health: Health::Dead,
+            ..Node::default()
+        };
+        self.miss(node);
+        self.leader = self.leader.filter(|leader| *leader != node);
+        let wait = self.some(30_000);
+        self.after(wait, Happening::Restarted(node));
+        for process in 0..self.processes.len() {
+            let at = &self.processes[process];
+            if let Some(connection) = at.connection().filter(|_| at.node() == Some(node)) {
+                self.after(Duration::ZERO, Happening::Disconnected(process, connection));
+            }
+        }
+    }
+
+    /// If it was the leader, there is an election in a while.
+    pub(super) fn miss(&mut self, node: usize) {
+        if self.leader == Some(node) {
+            let wait = Duration::from_millis(self.rng.u64(1000..9000));
+            self.after(wait, Happening::Elected);
+        }
+    }
+
+    pub(super) fn wake(&mut self, node: usize) {
+        if self.nodes[node].health != Health::Stopped {
+            return;
+        }
+        self.tell(|_| format!("node {node} wakes up"));
+        self.nodes[node].health = Health::Up;
+        self.nodes[node].is_deposed = false;
+        for happening in std::mem::take(&mut self.nodes[node].inbox) {
+            self.after(Duration::ZERO, happening);
+        }
+    }
+
+    pub(super) fn restart(&mut self, node: usize) {
+        if self.nodes[node].health == Health::Dead {
+            self.nodes[node].health = Health::Up;
+        }
+    }
+
+    pub(super) fn create(&mut self) {
+        if self.stream.is_none() {
+            let stream = Stream::new(self.setting.rules, self.setting.window, self.now);
+            self.stream = Some(stream);
+        }
+    }
+}
