@@ -454,6 +454,7 @@ fn a_stop_waits_for_the_batch_under_way_but_not_for_ever() {
 
     let mut server = serve(&cluster, &[]);
     let mut client = server.connect();
+    assert_eq!(client.ask("first"), "ok");
     cluster.nodes[0].pause().unwrap();
     client.send(b"in time\n");
     server.wait_for_line("stream LOG: lost nats://");

@@ -36,6 +36,7 @@ nonsense              | .    | .    | .      | p    | p      | .       | .      
 10060 not the stream  | .    | .    | .      | L!   | p      | .       | .       | L!
 10077 maximum bytes   | .    | .    | .      | L!   | p      | .       | .       | L!
 10109 sealed          | .    | .    | .      | L!   | p      | .       | .       | L!
+10174 not allowed     | .    | .    | .      | L!   | p      | .       | .       | L!
 503                   | .    | .    | .      | L!   | p      | .       | .       | L!
 503 raft: not leader  | .    | .    | .      | p    | p      | .       | .       | p
 10077 no space left   | .    | .    | .      | p    | p      | .       | .       | p
@@ -167,6 +168,20 @@ fn one_after_another() {
             assert_eq!(found, *outcome, "{name}, event {i} of {story:?}");
         }
     }
+}
+
+#[test]
+fn who_finds_nobody_waits_for_a_leader_but_not_for_that_of_a_stream_that_is_gone() {
+    let mut case = Case::in_state("sent");
+    assert_eq!(case.outcome_of("503"), "L!");
+    assert_eq!(case.outcome_of("last a.5.1"), "p=9");
+    case.now += BETWEEN_LEADERS;
+    assert_eq!(case.outcome_of("tick"), "P=9");
+    assert_eq!(case.outcome_of("503"), "L!=9");
+    assert_eq!(case.outcome_of("last a.5.1"), "N=9");
+    let mut case = Case::in_state("sent");
+    assert_eq!(case.outcome_of("503"), "L!");
+    assert_eq!(case.outcome_of("last? 10059 no stream"), "N=0");
 }
 
 #[test]
