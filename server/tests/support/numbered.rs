@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that send numbered messages until they are told to finish or are cut off.
 pub struct Load {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<io::Result<Account>>>,
+    threads: Vec<JoinHandle<Account>>,
 }
 
 #[derive(Default)]
@@ -42,17 +42,15 @@ impl Load {
     /// Connects `connections` times. Each sends `pipeline` messages at once, waits for their
     /// replies, and begins again.
     pub fn start(address: SocketAddr, connections: usize, pipeline: usize) -> io::Result<Self> {
-        static IDS: AtomicU64 = AtomicU64::new(0);
         let shared = Arc::new(Shared::default());
-        let streams: Vec<_> = (0..connections)
-            .map(|_| connect(address))
+        let connections: Vec<_> = (0..connections)
+            .map(|_| Connection::open(address))
             .collect::<io::Result<_>>()?;
-        let spawn = |stream| {
+        let spawn = |connection| {
             let shared = Arc::clone(&shared);
-            let id = IDS.fetch_add(1, Ordering::Relaxed);
-            thread::spawn(move || send_until_told(stream, id, pipeline, &shared))
+            thread::spawn(move || send_until_told(connection, pipeline, &shared))
         };
-        let threads = streams.into_iter().map(spawn).collect();
+        let threads = connections.into_iter().map(spawn).collect();
         Ok(Self { shared, threads })
     }
 
@@ -76,69 +74,103 @@ impl Load {
     pub fn wait(self) -> io::Result<Vec<Account>> {
         let lost = |_| io::Error::other("a connection's thread panicked");
         let results = self.threads.into_iter().map(JoinHandle::join);
-        results.map(|result| result.map_err(lost)?).collect()
+        results.map(|result| result.map_err(lost)).collect()
     }
 }
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-fn send_until_told(
-    stream: TcpStream,
-    id: u64,
-    pipeline: usize,
-    shared: &Shared,
-) -> io::Result<Account> {
-    let mut account = Account {
-        id,
-        sent: 0,
-        replies: Vec::new(),
-        complaint: None,
-    };
-    let (mut reader, mut line, mut burst) = (BufReader::new(stream), Vec::new(), Vec::new());
-    while !shared.finish.load(Ordering::Relaxed) {
-        burst.clear();
-        for n in account.sent..account.sent + pipeline {
-            // The full stop tells a whole record from one that a crash has cut.
-            writeln!(burst, "load {id} {n}.")?;
-        }
-        account.sent += pipeline;
-        // Cut off in the middle: the replies that came before are still to be read.
-        let whole = reader.get_mut().write_all(&burst).is_ok();
-        while account.replies.len() < account.sent {
-            line.clear();
-            match reader.read_until(b'\n', &mut line) {
-                Ok(_) if line.ends_with(b"\n") => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    account.complaint = Some(format!("no reply within {PATIENCE:?}"));
-                    return Ok(account);
-                }
-                // Closed, reset, or the rest of a reply that died with the server.
-                _ => return Ok(account),
-            }
-            match line.as_slice() {
-                b"ok\n" => shared.acknowledged.fetch_add(1, Ordering::Relaxed),
-                line if line.starts_with(b"error ") => {
-                    shared.errors.fetch_add(1, Ordering::Relaxed)
-                }
-                line => {
-                    let line = String::from_utf8_lossy(line);
-                    account.complaint = Some(format!("not a reply: {line:?}"));
-                    return Ok(account);
-                }
+fn send_until_told(mut connection: Connection, pipeline: usize, shared: &Shared) -> Account {
+    let mut goes_on = true;
+    while goes_on && !shared.finish.load(Ordering::Relaxed) {
+        goes_on = connection.exchange(pipeline, |ok| {
+            let counter = if ok {
+                &shared.acknowledged
+            } else {
+                &shared.errors
             };
-            account.replies.push(line == b"ok\n");
-        }
-        if !whole {
-            break;
-        }
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
     }
-    Ok(account)
+    connection.close()
+}
+
+/// A connection that sends numbered messages, and keeps account of what they are answered.
+pub struct Connection {
+    reader: BufReader<TcpStream>,
+    account: Account,
+    burst: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let account = Account {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            sent: 0,
+            replies: Vec::new(),
+            complaint: None,
+        };
+        Ok(Self {
+            reader: BufReader::new(stream),
+            account,
+            burst: Vec::new(),
+            line: Vec::new(),
+        })
+    }
+
+    /// Sends so many messages at once and waits for their replies; of each, `heard` is told whether it
+    /// is `ok`. Returns whether the connection can go on.
+    pub fn exchange(&mut self, messages: usize, mut heard: impl FnMut(bool)) -> bool {
+        self.burst.clear();
+        let Account { id, sent, .. } = self.account;
+        for n in sent..sent + messages {
+            // The full stop tells a whole record from one that a crash has cut. Writing to a Vec
+            // cannot fail.
+            _ = writeln!(self.burst, "load {id} {n}.");
+        }
+        self.account.sent += messages;
+        // Cut off in the middle: the replies that came before are still to be read.
+        let whole = self.reader.get_mut().write_all(&self.burst).is_ok();
+        while self.account.replies.len() < self.account.sent {
+            let Some(ok) = self.reply() else {
+                return false;
+            };
+            self.account.replies.push(ok);
+            heard(ok);
+        }
+        whole
+    }
+
+    /// Whether the next reply is `ok`; none if there is none, be it that something is wrong.
+    fn reply(&mut self) -> Option<bool> {
+        self.line.clear();
+        match self.reader.read_until(b'\n', &mut self.line) {
+            Ok(_) if self.line.ends_with(b"\n") => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.account.complaint = Some(format!("no reply within {PATIENCE:?}"));
+                return None;
+            }
+            // Closed, reset, or the rest of a reply that died with the server.
+            _ => return None,
+        }
+        let ok = self.line == b"ok\n";
+        if !ok && !self.line.starts_with(b"error ") {
+            let line = String::from_utf8_lossy(&self.line);
+            self.account.complaint = Some(format!("not a reply: {line:?}"));
+            return None;
+        }
+        Some(ok)
+    }
+
+    /// Closes it.
+    pub fn close(self) -> Account {
+        self.account
+    }
 }
 
 /// What became of all messages.
@@ -159,6 +191,8 @@ pub struct Verdict {
     pub invented: u64,
     /// Records of messages that end before the message does.
     pub torn: u64,
+    /// The first messages of which something of this is true, and what.
+    pub wrong: Vec<String>,
     pub complaints: Vec<String>,
 }
 
@@ -172,43 +206,85 @@ impl Verdict {
 /// Compares the accounts with the log; several logs are to be chained, the oldest first.
 pub fn verify(accounts: &[Account], mut log: impl BufRead) -> io::Result<Verdict> {
     let mut verdict = Verdict::default();
-    // Per connection which messages were seen, and the number that may come next.
-    let mut seen: HashMap<u64, (Vec<bool>, usize)> = HashMap::new();
+    let mut seen = HashMap::new();
     for account in accounts {
-        seen.insert(account.id, (vec![false; account.sent], 0));
+        seen.insert(account.id, Seen::of(account));
     }
     let mut record = Vec::new();
     while log.read_until(b'\n', &mut record)? > 0 {
         if let Some(message) = received(&record) {
             match number(message) {
                 None => verdict.torn += 1,
-                Some((id, n)) => match seen.get_mut(&id) {
-                    Some((seen, next)) if n < seen.len() => {
-                        verdict.disordered += u64::from(n < *next);
-                        (seen[n], *next) = (true, n + 1);
-                    }
-                    _ => verdict.invented += 1,
-                },
+                Some(message) => verdict.find(message, seen.get_mut(&message.0)),
             }
         }
         record.clear();
     }
     for account in accounts {
-        let (seen, _) = &seen[&account.id];
-        verdict.sent += account.sent as u64;
-        verdict.unanswered += (account.sent - account.replies.len()) as u64;
-        for (&ok, &seen) in account.replies.iter().zip(seen) {
-            verdict.acknowledged += u64::from(ok);
-            verdict.errors += u64::from(!ok);
-            verdict.lost += u64::from(ok && !seen);
-            verdict.denied += u64::from(!ok && seen);
-        }
-        let complaint = account.complaint.iter();
-        let complaint =
-            complaint.map(|complaint| format!("connection {}: {complaint}", account.id));
-        verdict.complaints.extend(complaint);
+        verdict.settle(account, &seen[&account.id].messages);
     }
     Ok(verdict)
+}
+
+/// What of a connection's messages was seen in the log.
+struct Seen {
+    messages: Vec<bool>,
+    /// The number that may come next.
+    next: usize,
+}
+
+impl Seen {
+    fn of(account: &Account) -> Self {
+        Self {
+            messages: vec![false; account.sent],
+            next: 0,
+        }
+    }
+}
+
+impl Verdict {
+    /// A message is in the log; `seen` is what was seen of its connection before, if there is one.
+    fn find(&mut self, (id, n): (u64, usize), seen: Option<&mut Seen>) {
+        let Some(seen) = seen.filter(|seen| n < seen.messages.len()) else {
+            self.invented += 1;
+            return self.note((id, n), "never sent");
+        };
+        if n < seen.next {
+            self.disordered += 1;
+            let what = if seen.messages[n] { "repeated" } else { "late" };
+            self.note((id, n), what);
+        }
+        seen.messages[n] = true;
+        seen.next = n + 1;
+    }
+
+    /// The whole log was read.
+    fn settle(&mut self, account: &Account, seen: &[bool]) {
+        self.sent += account.sent as u64;
+        self.unanswered += (account.sent - account.replies.len()) as u64;
+        for (n, (&ok, &seen)) in account.replies.iter().zip(seen).enumerate() {
+            self.acknowledged += u64::from(ok);
+            self.errors += u64::from(!ok);
+            if ok && !seen {
+                self.lost += 1;
+                self.note((account.id, n), "lost");
+            } else if !ok && seen {
+                self.denied += 1;
+                self.note((account.id, n), "in the log, but answered with an error");
+            }
+        }
+        if let Some(complaint) = &account.complaint {
+            let complaint = format!("connection {}: {complaint}", account.id);
+            self.complaints.push(complaint);
+        }
+    }
+
+    fn note(&mut self, (id, n): (u64, usize), what: &str) {
+        const FEW: usize = 10;
+        if self.wrong.len() < FEW {
+            self.wrong.push(format!("load {id} {n}: {what}"));
+        }
+    }
 }
 
 /// The load's own message in a record; `None` for records of other kinds and other clients.
