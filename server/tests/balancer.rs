@@ -3,72 +3,12 @@
 
 mod support;
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
 
+use support::balancer::Balancer;
 use support::numbered::{Load, verify};
 use support::{Client, Server, can, received_from, wait_until};
-use tempfile::TempDir;
-
-/// A proxy, killed when dropped.
-struct Proxy {
-    child: Child,
-    address: SocketAddr,
-    _folder: TempDir,
-}
-
-impl Proxy {
-    /// `HAProxy` before these servers. It gets its listening socket as standard input, so that no port
-    /// has to be guessed.
-    fn start(servers: &[&Server], how: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut text = "\
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    option redispatch
-listen front
-    bind fd@0
-    balance roundrobin
-"
-        .to_owned();
-        for (n, server) in servers.iter().enumerate() {
-            let address = server.address();
-            writeln!(text, "    server s{n} {address} {how} check inter 100ms").unwrap();
-        }
-        let path = folder.path().join("haproxy.cfg");
-        fs::write(&path, text).unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let child = Command::new("haproxy")
-            // Were it told to be quiet, it would close its standard input.
-            .args(["-db", "-f"])
-            .arg(&path)
-            .stdin(OwnedFd::from(listener))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            address,
-            _folder: folder,
-        }
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
 
 /// How many clients it has served, by its own account.
 fn served(server: &mut Server) -> u64 {
@@ -85,7 +25,7 @@ fn lose_nothing(how: &str, start: impl Fn() -> Server) {
         return;
     }
     let (mut one, mut two) = (start(), start());
-    let proxy = Proxy::start(&[&one, &two], how);
+    let proxy = Balancer::start(&[one.address(), two.address()], how).unwrap();
     wait_until("health checks", || {
         (served(&mut one) > 3 && served(&mut two) > 3).then_some(())
     });
@@ -145,6 +85,9 @@ fn nor_do_they_where_the_balancer_speaks_tls_to_them() {
 #[cfg(feature = "tls")]
 #[test]
 fn tls_may_be_left_to_stunnel() {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
     if !can("stunnel4", "command -v stunnel4") {
         return;
     }
@@ -159,10 +102,10 @@ fn tls_may_be_left_to_stunnel() {
     let text = format!(
         "connect = {address}\nprotocol = proxy\ncert = {cert}\nkey = {key}\nforeground = quiet\n"
     );
-    fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).unwrap();
     // As inetd does it: its client is its standard input.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     let mut stunnel = Command::new("stunnel4")
         .arg(&path)

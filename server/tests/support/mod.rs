@@ -6,6 +6,7 @@
 // Each test binary uses a part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
+pub mod balancer;
 pub mod numbered;
 #[cfg(all(feature = "stream", feature = "tls"))]
 pub mod operator;
