@@ -4,15 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::pieces::Pieces;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::numbered::{Account, Load, verify};
-use crate::running::{self, Server, folder, log, script};
+use crate::running::{self, MOUNT, Server, can, folder, log, wait_until};
 use fastrand::Rng;
 
 use crate::outcome::Outcome;
@@ -24,9 +24,6 @@ const ROTATIONS: u32 = 5;
 /// What the contract allows a stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long something may take to show an effect.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -34,17 +31,6 @@ fn text(error: impl std::fmt::Display) -> String {
 /// Up to so many milliseconds, to the microsecond.
 fn pause_below(random: &mut Rng, millis: u64) {
     thread::sleep(Duration::from_micros(random.u64(..1000 * millis)));
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        if Instant::now() > deadline {
-            return Err(format!("waited too long for {what}"));
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
 }
 
 fn check(accounts: &[Account], path: &Path) -> Result<Outcome, String> {
@@ -68,7 +54,7 @@ fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<Outcome, Stri
     let mut torn_before = false;
     let (mut broken, mut torn) = (Vec::new(), 0);
     for _ in 0..KILLS {
-        let server = Server::start(folder.path(), options)?;
+        let mut server = Server::start(folder.path(), options)?;
         let mended = server
             .said
             .iter()
@@ -171,9 +157,7 @@ fn fill_and_free(
 }
 
 pub(crate) fn full_disk(random: &mut Rng) -> Result<Outcome, String> {
-    let mount = "unshare -rm mount -t tmpfs -o size=64k tmpfs /mnt";
-    let possible = script(mount)?.stderr(Stdio::null()).status();
-    if !possible.is_ok_and(|status| status.success()) {
+    if !can(MOUNT) {
         return Ok(Outcome::skipped("a tmpfs cannot be mounted"));
     }
     let folder = folder()?;

@@ -13,8 +13,11 @@ use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long anything may take.
+/// How long a server may take to say or to do something.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long anything else may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Killed when dropped.
 pub(crate) struct Server {
@@ -23,6 +26,24 @@ pub(crate) struct Server {
     stderr: Receiver<String>,
     /// Lines on standard error.
     pub(crate) said: Vec<String>,
+}
+
+/// Tries again and again until something comes of it, or it takes too long; then it is said what was
+/// wrong last.
+pub(crate) fn persist<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
+    }
+}
+
+/// Waits for something that nobody tells of.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
+    let too_long = || format!("waited too long for {what}");
+    persist(|| is_so().then_some(()).ok_or_else(too_long))
 }
 
 /// A folder for a log.
@@ -34,6 +55,15 @@ pub(crate) fn folder() -> Result<TempDir, String> {
 /// every write wait, and nothing else would be seen.
 pub(crate) fn folder_in_memory() -> Result<TempDir, String> {
     tempfile::tempdir_in("/dev/shm").or_else(|_| folder())
+}
+
+/// For [`can`]: whether a file system of one's own may be mounted.
+pub(crate) const MOUNT: &str = "unshare -rm mount -t tmpfs -o size=64k tmpfs /mnt";
+
+/// Whether a shell script succeeds.
+pub(crate) fn can(text: &str) -> bool {
+    let output = script(text).and_then(|mut command| command.output().map_err(|e| e.to_string()));
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// A shell script in which `$SERVER` is the server's executable; it has to `exec` it.
@@ -139,7 +169,8 @@ impl Server {
         Process::new(self.pid().as_raw_nonzero().get()).ok()
     }
 
-    pub(crate) fn kill(mut self) -> Result<(), String> {
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
         self.signal(Signal::KILL)?;
         self.wait().map(|_| ())
     }
@@ -154,16 +185,21 @@ impl Server {
     fn wait(&mut self) -> Result<ExitStatus, String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => {
-                    self.said.extend(self.stderr.iter());
-                    return Ok(status);
-                }
-                Err(error) => return Err(error.to_string()),
-                Ok(None) if Instant::now() > deadline => return Err("it does not end".to_owned()),
-                Ok(None) => thread::sleep(Duration::from_millis(1)),
+            match self.ended()? {
+                Some(status) => return Ok(status),
+                None if Instant::now() > deadline => return Err("it does not end".to_owned()),
+                None => thread::sleep(Duration::from_millis(1)),
             }
         }
+    }
+
+    /// How it ended, if it has; then all is known of what it said.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, String> {
+        let status = self.child.try_wait().map_err(|error| error.to_string())?;
+        if status.is_some() {
+            self.said.extend(self.stderr.iter());
+        }
+        Ok(status)
     }
 }
 

@@ -6,14 +6,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::outcome::Outcome;
-use crate::running::{Server, folder};
+use crate::running::{Server, folder, persist, wait_until};
 
 /// How often something happens in one run.
 const BLOWS: usize = 12;
@@ -23,9 +23,6 @@ const LINES: u64 = 60_000;
 
 /// What the sender takes for a broken connection. A stopped server is stopped for longer.
 const TIMEOUT: Duration = Duration::from_millis(300);
-
-/// How long all lines may take to arrive once nothing happens any more.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What is done to them.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +127,7 @@ impl Scene {
                 rename(&log, &piece)?;
                 self.pieces.push(piece);
                 self.server.signal(Signal::HUP)?;
-                wait_for("the log to be there again", || log.exists())
+                wait_until("the log to be there again", || log.exists())
             }
             Blow::RotateSource => {
                 let source = self.path("app.log");
@@ -149,20 +146,11 @@ impl Scene {
 
     fn restart_server(&mut self) -> Result<(), String> {
         let port = self.server.address.port();
-        self.server.signal(Signal::KILL)?;
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            // The port may not be free at once.
-            let script = format!("exec $SERVER -port {port} -quiet -append");
-            match Server::start_script(self.folder.path(), &script) {
-                Ok(server) => {
-                    self.server = server;
-                    return Ok(());
-                }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => thread::sleep(Duration::from_millis(5)),
-            }
-        }
+        self.server.kill()?;
+        let script = format!("exec $SERVER -port {port} -quiet -append");
+        // The port may not be free at once.
+        self.server = persist(|| Server::start_script(self.folder.path(), &script))?;
+        Ok(())
     }
 
     fn restart_sender(&mut self) -> Result<(), String> {
@@ -195,7 +183,7 @@ impl Scene {
         let mut logs = std::mem::take(&mut self.pieces);
         logs.push(self.path("logging.log"));
         let last = format!("@torture:{} ", self.lines);
-        wait_for("the last line", || {
+        wait_until("the last line", || {
             // It may have come before the last rotation.
             logs.iter().any(|log| {
                 let log = fs::read(log).unwrap_or_default();
@@ -265,15 +253,4 @@ fn create(path: &Path) -> Result<File, String> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), String> {
     fs::rename(from, to).map_err(|error| format!("cannot rename {}: {error}", from.display()))
-}
-
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        if Instant::now() > deadline {
-            return Err(format!("waited too long for {what}"));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
