@@ -41,7 +41,7 @@ const COMMANDS: &[Command] = &[
     ),
     (
         "torture [OPTIONS]",
-        "break things around the server again and again; -seconds N, -seed N",
+        "break things around the server again and again; -stream: nodes of NATS",
         torture::main,
     ),
 ];

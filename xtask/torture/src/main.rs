@@ -8,9 +8,14 @@
 //! - `senders`: a sender that follows a file, and everything around it killed
 //! - `storms`: those that many clients cause together
 //! - `outcome`: what came of a fault
+//! - `stream`: the same where the log is a stream of several machines
 //! - `running`: a server that was started
-//! - `numbered`: the load and the check of the log, which the tests use as well
+//! - `numbered`, `balancer`: the load and the check of the log, and what stands before servers; the tests
+//!   use them as well
 
+#[path = "../../../server/tests/support/balancer.rs"]
+#[allow(clippy::missing_docs_in_private_items)]
+mod balancer;
 mod clients;
 mod faults;
 #[path = "../../../server/tests/support/numbered.rs"]
@@ -20,6 +25,7 @@ mod outcome;
 mod running;
 mod senders;
 mod storms;
+mod stream;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -39,10 +45,10 @@ const COMMAND: Command<Options> = Command {
         Opt {
             names: &["seconds"],
             value: "TIME",
-            help: "begin nothing new after so long (default 2m)",
+            help: "begin nothing new after so long (default 2m, with -stream 10m)",
             take: |o, v| {
                 let possible = Duration::from_secs(1)..=LONGEST_TIME;
-                v.time(possible).map(|it| o.time = it)
+                v.time(possible).map(|it| o.time = Some(it))
             },
         },
         Opt {
@@ -57,6 +63,24 @@ const COMMAND: Command<Options> = Command {
             help: "where the random moments come from (default: another one each time, printed)",
             take: |o, v| v.number("a number", 0..=u64::MAX).map(|it| o.seed = it),
         },
+        Opt {
+            names: &["stream"],
+            value: "",
+            help: "the log is a stream of NATS JetStream, of which nodes are killed and stopped, too",
+            take: |o, _| {
+                o.stream = true;
+                Ok(())
+            },
+        },
+        Opt {
+            names: &["short"],
+            value: "",
+            help: "each fault once, and with -stream short outages and no full disk: a minute",
+            take: |o, _| {
+                o.short = true;
+                Ok(())
+            },
+        },
     ],
     commands: &[],
     operand: None,
@@ -66,6 +90,10 @@ const COMMAND: Command<Options> = Command {
         (
             "cargo xtask torture -seconds 600 -seed 7",
             "ten minutes, the same moments each time",
+        ),
+        (
+            "cargo xtask torture -stream",
+            "ten minutes of everything that can happen to a log on three machines",
         ),
     ],
     notes: "Exit codes: 0 every promise was kept, 1 one was not, 2 bad options, 5 none was broken, but \
@@ -77,17 +105,28 @@ const EXIT_INCOMPLETE: u8 = 5;
 
 struct Options {
     only: String,
-    time: Duration,
+    time: Option<Duration>,
     seed: u64,
+    stream: bool,
+    short: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             only: String::new(),
-            time: Duration::from_secs(120),
+            time: None,
             seed: fastrand::u64(..) >> 32,
+            stream: false,
+            short: false,
         }
+    }
+}
+
+impl Options {
+    fn time(&self) -> Duration {
+        let minutes = if self.stream { 10 } else { 2 };
+        self.time.unwrap_or(Duration::from_secs(60 * minutes))
     }
 }
 
@@ -161,26 +200,29 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let Options { only, time, seed } =
-        match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
-            Ok(options) => options,
-            Err(code) => return code,
-        };
+    let options = match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
     // Many clients, and the fuzzer replays by the seed as well.
     common::process::raise_descriptor_limit();
-    let length = seconds(time.as_secs_f64());
-    say(&format!("torture: {length}, -seed {seed}\n"));
-    let mut random = Rng::with_seed(seed);
-    let deadline = Instant::now() + time;
+    let length = seconds(options.time().as_secs_f64());
+    say(&format!("torture: {length}, -seed {}\n", options.seed));
+    let mut random = Rng::with_seed(options.seed);
+    let deadline = Instant::now() + options.time();
+    if options.stream {
+        return stream::torture(&options, &mut random, deadline);
+    }
     let row = |fault: &Fault| Row {
-        left_out: !fault.name.contains(&only),
+        left_out: !fault.name.contains(&options.only),
         ..Row::default()
     };
     let mut rows: Vec<Row> = FAULTS.iter().map(row).collect();
     loop {
         let mut again = false;
         for (fault, row) in FAULTS.iter().zip(&mut rows) {
-            let done = row.times >= fault.at_most || row.total.skipped || row.left_out;
+            let at_most = if options.short { 1 } else { fault.at_most };
+            let done = row.times >= at_most || row.total.skipped || row.left_out;
             if done || Instant::now() >= deadline {
                 continue;
             }
@@ -227,32 +269,48 @@ fn report(rows: &[Row]) -> ExitCode {
     conclude(rows)
 }
 
-/// The last line, and the exit code that goes with it.
 fn conclude(rows: &[Row]) -> ExitCode {
     let names = |is_meant: fn(&Row) -> bool| {
         let meant = FAULTS.iter().zip(rows).filter(|(_, row)| is_meant(row));
-        let names: Vec<_> = meant.map(|(fault, _)| fault.name).collect();
-        names.join(", ")
+        meant.map(|(fault, _)| fault.name.to_owned()).collect()
     };
-    let broken = names(|row| !row.total.broken.is_empty());
-    let left = names(|row| row.times == 0 && !row.total.skipped && !row.left_out);
-    let lost: u64 = rows.iter().map(|row| row.total.lost).sum();
-    let acknowledged: u64 = rows.iter().map(|row| row.total.acknowledged).sum();
-    let sums = format!(
-        "{} acknowledged, {} lost",
-        plural(acknowledged, "message"),
-        count(lost)
-    );
-    let (text, code) = if !broken.is_empty() {
-        (format!("BROKEN: {broken}; {sums}"), ExitCode::FAILURE)
-    } else if !left.is_empty() {
-        let why = format!("none broken, but the time was too short for: {left}; {sums}");
-        (why, ExitCode::from(EXIT_INCOMPLETE))
-    } else {
-        (format!("every promise was kept; {sums}"), ExitCode::SUCCESS)
-    };
-    _ = writeln!(io::stdout(), "torture: {text}");
-    code
+    Conclusion {
+        broken: names(|row| !row.total.broken.is_empty()),
+        left: names(|row| row.times == 0 && !row.total.skipped && !row.left_out),
+        acknowledged: rows.iter().map(|row| row.total.acknowledged).sum(),
+        lost: rows.iter().map(|row| row.total.lost).sum(),
+    }
+    .say()
+}
+
+/// What all of it comes to.
+struct Conclusion {
+    /// Where a promise was broken.
+    broken: Vec<String>,
+    /// What there was no time for.
+    left: Vec<String>,
+    acknowledged: u64,
+    lost: u64,
+}
+
+impl Conclusion {
+    /// Writes the last line; returns the exit code that goes with it.
+    fn say(&self) -> ExitCode {
+        let acknowledged = plural(self.acknowledged, "message");
+        let sums = format!("{acknowledged} acknowledged, {} lost", count(self.lost));
+        let (text, code) = if !self.broken.is_empty() {
+            let broken = self.broken.join(", ");
+            (format!("BROKEN: {broken}; {sums}"), ExitCode::FAILURE)
+        } else if !self.left.is_empty() {
+            let left = self.left.join(", ");
+            let why = format!("none broken, but the time was too short for: {left}; {sums}");
+            (why, ExitCode::from(EXIT_INCOMPLETE))
+        } else {
+            (format!("every promise was kept; {sums}"), ExitCode::SUCCESS)
+        };
+        _ = writeln!(io::stdout(), "torture: {text}");
+        code
+    }
 }
 
 fn line([fault, times, sent, acknowledged, lost]: [&str; 5], verdict: &str) -> String {

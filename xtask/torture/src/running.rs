@@ -9,7 +9,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procfs::process::Process;
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -167,6 +168,22 @@ impl Server {
 
     fn proc(&self) -> Option<Process> {
         Process::new(self.pid().as_raw_nonzero().get()).ok()
+    }
+
+    /// Which of these places it is connected to.
+    pub(crate) fn connected_to(&self, places: &[SocketAddr]) -> Option<usize> {
+        let process = self.proc()?;
+        let files = process.fd().ok()?.flatten();
+        let sockets: Vec<_> = files
+            .filter_map(|file| match file.target {
+                FDTarget::Socket(inode) => Some(inode),
+                _ => None,
+            })
+            .collect();
+        let connections = process.tcp().ok()?.into_iter();
+        let mut own = connections
+            .filter(|it| it.state == TcpState::Established && sockets.contains(&it.inode));
+        own.find_map(|it| places.iter().position(|place| *place == it.remote_address))
     }
 
     /// Kills it, and waits until it is gone.

@@ -1,0 +1,191 @@
+//! A setting that is played again and again, and what came of it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use common::units::{count, latency, plural};
+use fastrand::Rng;
+
+use super::blows::Blow;
+use super::scene::Scene;
+use super::{Means, Setting};
+use crate::numbered::Verdict;
+use crate::say;
+
+/// A setting, and what came of it so far.
+pub(crate) struct Act {
+    setting: &'static Setting,
+    rows: Vec<Row>,
+    /// All accounts together.
+    sums: Verdict,
+    /// Broken promises.
+    broken: Vec<String>,
+}
+
+/// A kind of blow: for how long some client heard no `ok`, each time.
+struct Row {
+    blow: &'static Blow,
+    silences: Vec<Duration>,
+}
+
+impl Act {
+    /// One in which only what `only` is part of is done.
+    pub(crate) fn of(setting: &'static Setting, only: &str) -> Self {
+        let is_wanted = |blow: &&Blow| format!("{}: {}", setting.name, blow.name).contains(only);
+        let row = |blow| Row {
+            blow,
+            silences: Vec::new(),
+        };
+        Self {
+            setting,
+            rows: setting.blows.iter().filter(is_wanted).map(row).collect(),
+            sums: Verdict::default(),
+            broken: Vec::new(),
+        }
+    }
+
+    /// Something is done in it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// Whether it can be played here; says what is missing.
+    pub(crate) fn is_possible(&self, means: &Means) -> bool {
+        let Setting {
+            name,
+            disk,
+            servers,
+            ..
+        } = self.setting;
+        if disk.is_some() && !means.mount {
+            say(&format!("skipped {name}: a tmpfs cannot be mounted\n"));
+            return false;
+        }
+        if *servers > 1 && !means.balancer {
+            say(&format!(
+                "skipped {name} with {servers} servers: HAProxy is not installed; there is one\n"
+            ));
+        }
+        true
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.setting.name.to_owned()
+    }
+
+    /// What was never done.
+    pub(crate) fn left(&self) -> impl Iterator<Item = String> {
+        let left = self.rows.iter().filter(|row| row.silences.is_empty());
+        left.map(|row| format!("{}: {}", self.setting.name, row.blow.name))
+    }
+
+    /// The sums of all accounts.
+    pub(crate) fn sums(&self) -> &Verdict {
+        &self.sums
+    }
+
+    /// Plays it once, if there is time.
+    pub(crate) fn play(&mut self, means: &Means, random: &mut Rng) {
+        if !means.has_time() {
+            return;
+        }
+        say(&format!("{}\n", self.setting.name));
+        match Scene::set(self.setting, means, random) {
+            Ok(mut scene) => {
+                if let Err(why) = self.strike(&mut scene, means, random) {
+                    self.broken.push(why);
+                }
+                self.close(scene);
+            }
+            Err(why) => self.broken.push(why),
+        }
+    }
+
+    /// Every blow some times, in an order that is another one each time.
+    fn strike(&mut self, scene: &mut Scene, means: &Means, random: &mut Rng) -> Result<(), String> {
+        let rounds = if means.short { 1 } else { self.setting.rounds };
+        let mut order: Vec<_> = (0..self.rows.len()).collect();
+        for _ in 0..rounds {
+            random.shuffle(&mut order);
+            for index in &order {
+                if !means.has_time() {
+                    return Ok(());
+                }
+                let Row { blow, silences } = &mut self.rows[*index];
+                let name = blow.name;
+                let silence = scene.suffer(blow, random);
+                let silence = silence.map_err(|why| format!("{name}: {why}"))?;
+                silences.push(silence);
+                let (seconds, silence) = (means.begun.elapsed().as_secs(), time(silence));
+                let acknowledged = plural(scene.clients.acknowledged(), "message");
+                say(&format!(
+                    "{seconds:>5} s  {name:<32} {silence:>7} of silence, {acknowledged} acknowledged\n"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, scene: Scene) {
+        match scene.account(&mut self.broken) {
+            Ok(verdict) => {
+                self.sums.sent += verdict.sent;
+                self.sums.acknowledged += verdict.acknowledged;
+                self.sums.errors += verdict.errors;
+                self.sums.unanswered += verdict.unanswered;
+                self.sums.lost += verdict.lost;
+            }
+            Err(why) => self.broken.push(why),
+        }
+    }
+
+    /// Writes what came of it.
+    pub(crate) fn report(&self) {
+        let name = self.setting.name;
+        let mut text = line(name, "times", ["without an ok: median", "longest"]);
+        for Row { blow, silences } in &self.rows {
+            let mut silences = silences.clone();
+            silences.sort_unstable();
+            let shown = |at: usize| silences.get(at).map_or("-".to_owned(), |it| time(*it));
+            let (median, longest) = (
+                shown(silences.len() / 2),
+                shown(silences.len().wrapping_sub(1)),
+            );
+            let times = count(silences.len() as u64);
+            text += &line(&format!("  {}", blow.name), &times, [&median, &longest]);
+        }
+        let Verdict {
+            sent,
+            acknowledged,
+            errors,
+            unanswered,
+            lost,
+            ..
+        } = &self.sums;
+        let verdict = if self.is_broken() { "BROKEN" } else { "kept" };
+        let [sent, acknowledged, errors, unanswered, lost] =
+            [sent, acknowledged, errors, unanswered, lost].map(|it| count(*it));
+        // Writing to a String cannot fail.
+        _ = writeln!(
+            text,
+            "  {sent} sent, {acknowledged} acknowledged, {errors} refused, {unanswered} unanswered; {lost} lost: {verdict}"
+        );
+        for broken in &self.broken {
+            _ = writeln!(text, "    {broken}");
+        }
+        _ = io::stdout().write_all(text.as_bytes());
+    }
+}
+
+fn line(fault: &str, times: &str, [median, longest]: [&str; 2]) -> String {
+    format!("{fault:<36} {times:>6} {median:>22} {longest:>8}\n")
+}
+
+fn time(time: Duration) -> String {
+    latency(time.as_nanos() as f64)
+}

@@ -1,0 +1,143 @@
+//! What is struck: nodes, servers that keep their lines in a stream of theirs, and clients.
+
+use std::thread;
+use std::time::Duration;
+
+use cluster::{Cluster, Message, Node, Setup, Store, Stream, json};
+use fastrand::Rng;
+
+use super::blows::Blow;
+use super::clients::Clients;
+use super::servers::LogServer;
+use super::{Means, SHORT, STREAM, Setting, evidence};
+use crate::balancer::Balancer;
+use crate::numbered::{Verdict, verify};
+
+/// All that stands, under load.
+pub(crate) struct Scene {
+    pub(crate) clients: Clients,
+    _balancer: Option<Balancer>,
+    pub(crate) servers: Vec<LogServer>,
+    pub(crate) cluster: Cluster,
+    /// What was in streams that have been deleted.
+    past: Vec<Message>,
+    /// No outage is longer, as far as it is up to us.
+    longest: Duration,
+}
+
+impl Scene {
+    /// Starts all that there is in a setting, and waits until every client is served.
+    pub(crate) fn set(setting: &Setting, means: &Means, random: &mut Rng) -> Result<Self, String> {
+        let store = setting.disk.map_or(Store::Folder, Store::Memory);
+        let setup = Setup {
+            nodes: setting.nodes,
+            stores: vec![store; setting.nodes],
+            ..Setup::of(means.program.clone())
+        };
+        let cluster = setup.start()?;
+        create(&cluster.stream(STREAM))?;
+        let count = if means.balancer { setting.servers } else { 1 };
+        let servers = (1..=count).map(|n| LogServer::start(&cluster, &format!("s{n}")));
+        let servers = servers.collect::<Result<Vec<_>, _>>()?;
+        let addresses: Vec<_> = servers.iter().map(LogServer::address).collect();
+        let balancer = match addresses[..] {
+            [_] => Ok(None),
+            _ => Balancer::start(&addresses, "").map(Some),
+        };
+        let balancer = balancer.map_err(|error| format!("cannot start HAProxy: {error}"))?;
+        let address = balancer.as_ref().map_or(addresses[0], |it| it.address);
+        let clients = Clients::start(address, random);
+        clients.wait_until_kept()?;
+        Ok(Self {
+            clients,
+            _balancer: balancer,
+            servers,
+            cluster,
+            past: Vec::new(),
+            longest: if means.short { SHORT } else { Duration::MAX },
+        })
+    }
+
+    pub(crate) fn stream(&self) -> Stream<'_> {
+        self.cluster.stream(STREAM)
+    }
+
+    /// Lets a while pass, as often as not in the midst of something.
+    pub(crate) fn rest(&self, random: &mut Rng, at_most: Duration) {
+        let at_most = at_most.min(self.longest);
+        thread::sleep(at_most.mul_f64(random.f64()));
+    }
+
+    /// Strikes, mends what is broken, and waits until every client is served again; returns the longest
+    /// time for which one was not.
+    pub(crate) fn suffer(&mut self, blow: &Blow, random: &mut Rng) -> Result<Duration, String> {
+        self.rest(random, Duration::from_millis(300));
+        self.clients.silence();
+        (blow.strike)(self, random)?;
+        self.mend()?;
+        self.clients.wait_until_kept()?;
+        self.servers.iter_mut().try_for_each(LogServer::check)?;
+        Ok(self.clients.silence())
+    }
+
+    /// Starts and wakes all nodes, and waits until they are well.
+    fn mend(&mut self) -> Result<(), String> {
+        for node in &mut self.cluster.nodes {
+            match node.pid() {
+                None => node.start()?,
+                Some(_) if !node.is_up() => node.resume()?,
+                Some(_) => {}
+            }
+        }
+        self.cluster.wait_until_healthy()
+    }
+
+    /// Reads the stream, deletes it, and makes it again some time later. Nothing more may come into it.
+    pub(crate) fn make_anew(&mut self, after: impl FnOnce(&Self)) -> Result<(), String> {
+        let stream = self.cluster.stream(STREAM);
+        let mut messages = stream.messages()?;
+        let last = messages.last().map_or(0, |last| last.sequence);
+        let state = stream.info()?.state;
+        if state.last_seq != last {
+            return Err(format!(
+                "a full stream grew from {last} to {}",
+                state.last_seq
+            ));
+        }
+        self.past.append(&mut messages);
+        stream.delete()?;
+        after(self);
+        create(&self.stream())
+    }
+
+    /// Ends all of it, and holds what the clients heard against what is in the stream. If something is
+    /// wrong, `wrong` is told, and what may show why is kept.
+    pub(crate) fn account(mut self, wrong: &mut Vec<String>) -> Result<Verdict, String> {
+        let mended = self.mend();
+        let accounts = self.clients.finish()?;
+        let mut messages = self.past;
+        messages.append(&mut self.cluster.stream(STREAM).messages()?);
+        let log: Vec<_> = messages.iter().map(|it| it.payload.as_slice()).collect();
+        let verdict = verify(&accounts, log.concat().as_slice()).map_err(|it| it.to_string())?;
+        if !verdict.is_good() || verdict.torn > 0 {
+            wrong.push(format!("{verdict:?}"));
+        }
+        let mut said = Vec::new();
+        for server in self.servers {
+            match server.stop() {
+                Ok(mut lines) => said.append(&mut lines),
+                Err(why) => wrong.push(why),
+            }
+        }
+        wrong.extend(mended.err());
+        if !wrong.is_empty() {
+            let logs: Vec<_> = self.cluster.nodes.iter().map(Node::log).collect();
+            wrong.push(evidence::keep(&messages, &said, &logs)?);
+        }
+        Ok(verdict)
+    }
+}
+
+fn create(stream: &Stream<'_>) -> Result<(), String> {
+    stream.create(&json!({"discard": "new"}))
+}
