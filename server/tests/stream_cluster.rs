@@ -4,10 +4,10 @@
 
 mod support;
 
-use cluster::Cluster;
+use cluster::{Cluster, OLDER};
 use rustix::process::{Pid, Signal, kill_process};
 use support::numbered::Load;
-use support::stream::{judge, nodes, serve, serve_as};
+use support::stream::{judge, nodes, serve, serve_as, setup_of, start};
 use support::{Server, wait_until};
 
 /// Load on a server while `fault` does something to the nodes: afterwards it goes on, and every line that
@@ -37,15 +37,25 @@ fn connected_node(cluster: &Cluster, server: &Server) -> usize {
     })
 }
 
+fn kill_the_leader(cluster: &mut Cluster, _: &mut Server) {
+    let leader = cluster.stream("LOG").leader().unwrap();
+    cluster.nodes[leader].kill().unwrap();
+    assert_ne!(cluster.stream("LOG").leader().unwrap(), leader);
+    cluster.nodes[leader].start().unwrap();
+}
+
 #[test]
 fn a_leader_is_killed() {
     let Some(mut cluster) = nodes(3) else { return };
-    survives(&mut cluster, |cluster, _| {
-        let leader = cluster.stream("LOG").leader().unwrap();
-        cluster.nodes[leader].kill().unwrap();
-        assert_ne!(cluster.stream("LOG").leader().unwrap(), leader);
-        cluster.nodes[leader].start().unwrap();
-    });
+    survives(&mut cluster, kill_the_leader);
+}
+
+#[test]
+fn a_leader_of_an_older_release_is_killed() {
+    let Some(setup) = setup_of(OLDER, 3) else {
+        return;
+    };
+    survives(&mut start(setup), kill_the_leader);
 }
 
 #[test]

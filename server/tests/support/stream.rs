@@ -3,14 +3,19 @@
 use std::io::Cursor;
 use std::thread;
 
-use cluster::{CURRENT, Cluster, Message, Setup, json};
+use cluster::{CURRENT, Cluster, Message, Release, Setup, json};
 
 use super::numbered::{Account, Verdict, verify};
 use super::{Server, binary};
 
 /// What nodes are to be like, or none, saying so, where the program cannot be had.
 pub fn setup(nodes: usize) -> Option<Setup> {
-    match cluster::install(CURRENT) {
+    setup_of(CURRENT, nodes)
+}
+
+/// The same with another release of it.
+pub fn setup_of(release: Release, nodes: usize) -> Option<Setup> {
+    match cluster::install(release) {
         Ok(program) => Some(Setup {
             nodes,
             ..Setup::of(program)
@@ -25,12 +30,17 @@ pub fn setup(nodes: usize) -> Option<Setup> {
 
 /// Nodes with a stream LOG that refuses what is new when it is full.
 pub fn nodes(nodes: usize) -> Option<Cluster> {
-    let cluster = setup(nodes)?.start().unwrap();
+    setup(nodes).map(start)
+}
+
+/// Starts them, and makes that stream.
+pub fn start(setup: Setup) -> Cluster {
+    let cluster = setup.start().unwrap();
     cluster
         .stream("LOG")
         .create(&json!({"discard": "new"}))
         .unwrap();
-    Some(cluster)
+    cluster
 }
 
 /// A server whose log is the stream LOG; it is called `me`.
