@@ -179,6 +179,15 @@ pub struct StreamInfo {
     pub cluster: Option<StreamCluster>,
 }
 
+impl StreamInfo {
+    /// Whether somebody leads who knows all that is stored: a node that was just started, and knows of no
+    /// leader, may tell what it had before it was killed (seen with 2.12.8).
+    pub fn has_leader(&self) -> bool {
+        let leader = self.cluster.as_ref().map(|cluster| &cluster.leader);
+        leader.is_none_or(|leader| leader.as_ref().is_some_and(|name| !name.is_empty()))
+    }
+}
+
 /// How a stream was made, as far as it matters here. Limits are -1 or 0 where there are none.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -324,6 +333,22 @@ mod tests {
         crate::headers::write(&mut block, &[(header::MESSAGE_ID, "a.1.2")]);
         assert_eq!(message, Stored::new(3, "LOG.a", &block));
         assert_eq!(Stored::new(1, "x", b"").header("y"), None);
+    }
+
+    #[test]
+    fn who_knows_of_no_leader_is_not_to_be_believed() {
+        for (cluster, expected) in [
+            ("", true),
+            (r#","cluster":{"leader":"n1"}"#, true),
+            (r#","cluster":{}"#, false),
+            (r#","cluster":{"leader":""}"#, false),
+        ] {
+            let json = format!(r#"{{"config":{{}},"state":{{}}{cluster}}}"#);
+            let Answer::Yes(info) = answer::<StreamInfo>("", &json) else {
+                panic!("not read")
+            };
+            assert_eq!(info.has_leader(), expected, "{json}");
+        }
     }
 
     #[test]

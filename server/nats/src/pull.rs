@@ -325,6 +325,9 @@ impl Pull {
     /// Looks at the stream: whether it is there, and the one that was read so far.
     fn look(&mut self) -> Result<StreamInfo, Trouble> {
         let info: StreamInfo = self.call(&jetstream::info_subject(&self.stream), b"")?;
+        if !info.has_leader() {
+            return Err(Trouble::Passing("it has no leader".to_owned()));
+        }
         let Some(place) = &mut self.place else {
             return Ok(info);
         };

@@ -102,7 +102,13 @@ impl<'a> Stream<'a> {
 
     /// How it is configured, and what is in it, by its leader.
     pub fn info(&self) -> Result<StreamInfo, String> {
-        self.must("INFO", &json!({}))
+        persist(|| {
+            let info: StreamInfo = self.must("INFO", &json!({}))?;
+            let is_led = info.has_leader();
+            is_led
+                .then_some(info)
+                .ok_or_else(|| format!("{} has no leader", self.name))
+        })
     }
 
     /// The index of the node that leads it, after waiting for one.
