@@ -67,6 +67,11 @@ pub trait BackEnd {
         false
     }
 
+    /// A commit takes so long that it is worth waiting a little for those who were just answered.
+    fn waits_for_company(&self) -> bool {
+        false
+    }
+
     /// Looks after what no event reports; called about once a second.
     fn do_chores(&mut self, now: Instant);
 

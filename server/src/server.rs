@@ -5,6 +5,7 @@
 mod chores;
 mod clients;
 mod commits;
+mod company;
 mod failure;
 mod queues;
 mod report;

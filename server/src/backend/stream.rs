@@ -389,6 +389,10 @@ impl BackEnd for StreamLog {
         true
     }
 
+    fn waits_for_company(&self) -> bool {
+        true
+    }
+
     fn do_chores(&mut self, _now: Instant) {}
 
     fn needs_chores(&self) -> bool {

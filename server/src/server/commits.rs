@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::company::Company;
 use crate::backend::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
 use crate::distribution::Distribution;
@@ -26,6 +27,8 @@ pub(super) struct Commits<B> {
     spare: Batch,
     /// Since when `send:` records wait for company.
     lone_since: Instant,
+    /// Who is expected to share the next commit, if the back end waits for anybody.
+    company: Company,
     /// Bytes of the records that are in the log, since the start.
     pub(super) kept_bytes: u64,
     /// The longest that a commit took.
@@ -70,6 +73,7 @@ impl<B: BackEnd> Commits<B> {
             settled: Vec::new(),
             spare: Batch::default(),
             lone_since: now,
+            company: Company::new(now),
             kept_bytes: 0,
             longest: Duration::ZERO,
             seconds: Distribution::new(SECONDS),
@@ -83,24 +87,40 @@ impl<B: BackEnd> Commits<B> {
         self.staged.size() >= self.back_end.batch_bytes()
     }
 
-    /// Something is staged whose time has come, and the back end has room for it. Messages are
-    /// never kept waiting; lone `send:` records are, for a moment, unless `at_once`.
+    /// Something is staged whose time has come, and the back end has room for it. Unless `at_once`, lone
+    /// `send:` records are kept waiting for a moment, and messages where the back end wants them to.
     pub(super) fn can_submit(&self, now: Instant, at_once: bool) -> bool {
         let waited = at_once || self.is_full() || now >= self.lone_since + LONE_RECORDS_WAIT;
         let asked = self.staged.messages() > 0 || !self.staged.replies().is_empty();
         let due = asked || waited && !self.staged.is_empty();
-        due && self.back_end.has_room()
+        due && self.back_end.has_room() && (at_once || self.has_company(now))
     }
 
-    /// When staged records that wait for company are to be submitted even so.
+    /// Nobody is waited for who might share the commit of the messages that are staged.
+    pub(super) fn has_company(&self, now: Instant) -> bool {
+        let staged = self.staged.messages();
+        if !self.back_end.waits_for_company() || staged == 0 || self.is_full() {
+            return true;
+        }
+        // Who is yet to be answered cannot come.
+        self.under_way.is_empty() && self.company.is_there(staged, now)
+    }
+
+    /// When what is staged and waits for company is to be submitted even so.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waits = !self.staged.is_empty() && self.back_end.has_room();
-        waits.then(|| self.lone_since + LONE_RECORDS_WAIT)
+        waits.then(|| match self.staged.messages() {
+            0 => self.lone_since + LONE_RECORDS_WAIT,
+            _ => self.company.until(),
+        })
     }
 
     /// Hands what is staged to the back end, and begins a new batch.
     pub(super) fn submit(&mut self, now: Instant) {
         debug_assert!(self.back_end.has_room() && !self.staged.is_empty());
+        if self.staged.messages() > 0 {
+            self.company.leave(self.staged.messages());
+        }
         let next = std::mem::take(&mut self.spare);
         let batch = std::mem::replace(&mut self.staged, next);
         let (begun, owed) = (Instant::now(), batch.owed());
@@ -126,6 +146,8 @@ impl<B: BackEnd> Commits<B> {
                 self.sizes.observe(bytes as f64);
                 self.kept_bytes += bytes as u64;
                 self.last = begun.map(|begun| begun + took);
+                let (messages, staged) = (finished.batch.messages(), self.staged.messages());
+                self.company.expect(messages, took, staged, Instant::now());
             }
             // Dropped, not tried again: the messages are answered so.
             Verdict::Refused(_) | Verdict::Unknown | Verdict::Ended(_) => {

@@ -429,12 +429,14 @@ impl World {
             prop_assert!(server.has_work());
         }
         if !server.commits.staged.is_empty() && has_room {
-            prop_assert!(timeout.is_some_and(|timeout| timeout <= LONE_RECORDS_WAIT));
+            let longest = LONE_RECORDS_WAIT.max(company::LONGEST);
+            prop_assert!(timeout.is_some_and(|timeout| timeout <= longest));
         }
         let waits = !server.commits.staged.replies().is_empty();
+        let has_company = server.commits.has_company(server.now);
         prop_assert!(
-            !waits || !has_room || server.has_work(),
-            "no message waits for company"
+            !waits || !has_room || !has_company || server.has_work(),
+            "no message waits for company that is not expected"
         );
         Ok(())
     }

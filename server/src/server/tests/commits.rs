@@ -88,6 +88,28 @@ fn what_is_decided_while_others_are_looked_for_is_answered_in_the_same_turn() {
 }
 
 #[test]
+fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
+    let mut world = World::with_one_under_way();
+    world.connect();
+    world.send(1, "1 0 .\n");
+    world.rest();
+    let before = world.server.now;
+    world.finish(Outcome::Decided);
+    world.server.wait(Some(Duration::ZERO)).unwrap();
+    world.server.settle().unwrap();
+    world.server.reply();
+    let commits = &world.server.commits;
+    assert!(!commits.can_submit(before, false));
+    assert!(commits.can_submit(before, true), "a stop waits for nobody");
+    let later = Instant::now() + company::LONGEST;
+    assert!(commits.can_submit(later, false), "nobody comes");
+    world.send(0, "0 1 .\n");
+    world.server.wait(Some(Duration::ZERO)).unwrap();
+    world.server.read();
+    assert!(world.server.commits.can_submit(before, false));
+}
+
+#[test]
 fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
     let mut world = World::new(Setting {
         max_clients: Some(1),

@@ -108,6 +108,10 @@ impl BackEnd for Delayed {
         self.control.borrow().room > 0
     }
 
+    fn waits_for_company(&self) -> bool {
+        self.control.borrow().room == 1
+    }
+
     fn has_room(&self) -> bool {
         self.held.len() < self.control.borrow().room.max(1)
     }
