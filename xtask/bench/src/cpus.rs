@@ -14,11 +14,16 @@ pub(crate) enum Side {
     Client,
     /// Runs on all others.
     Server,
+    /// Runs where the scheduler wants it to: nodes of a stream are more than there are CPUs.
+    Anywhere,
 }
 
 /// Calls `start` on the CPUs of that side, which what it starts inherits. With a single CPU there
 /// is nothing to choose.
 pub(crate) fn on<T>(side: Side, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if side == Side::Anywhere {
+        return start();
+    }
     let all = sched_getaffinity(None)?;
     let Some(chosen) = cpus(&all, side) else {
         return start();

@@ -14,7 +14,7 @@ pub(crate) struct Watch {
 }
 
 /// Ticks per second in `/proc`, on every Linux.
-const TICKS: f64 = 100.0;
+pub(crate) const TICKS: f64 = 100.0;
 
 impl Watch {
     /// Looks at the machine; these processes are ours.
@@ -44,13 +44,16 @@ fn foreign(servers: &[u32]) -> Option<u64> {
     let own = Process::myself().ok()?.stat().ok()?;
     // Of children that have been waited for as well.
     let ours = own.utime + own.stime + (own.cutime + own.cstime).unsigned_abs();
-    // Their own; their children, if they have any, have nothing to do.
+    Some(busy.saturating_sub(ours + ticks_of(servers)?))
+}
+
+/// CPU time of processes, their own: their children, if they have any, have nothing to do.
+pub(crate) fn ticks_of(pids: &[u32]) -> Option<u64> {
     let of = |pid: &u32| {
         let stat = Process::new((*pid).try_into().ok()?).ok()?.stat().ok()?;
         Some(stat.utime + stat.stime)
     };
-    let theirs: Option<u64> = servers.iter().map(of).sum();
-    Some(busy.saturating_sub(ours + theirs?))
+    pids.iter().map(of).sum()
 }
 
 #[cfg(test)]

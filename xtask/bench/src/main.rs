@@ -4,17 +4,21 @@
 //! - `subject`: the servers; `setting`: the loads
 //! - `running`: a server that was started, and `cpus`, where
 //! - `measure`: one measurement of it; `disturbance`: what else the machine did meanwhile
+//! - `nodes`: the stream that a server or a `publisher` has; `beside`: who says little to such a server
 //! - `secure`: what TLS costs beside the messages
 //! - `turns`: a measurement of the turn-taking client
 //! - `results`: sums over the rounds; `targets`: what they are held against
 //! - `table`, `page`, `output`: how they are shown
 
+mod beside;
 mod cpus;
 mod disturbance;
 mod measure;
+mod nodes;
 mod options;
 mod output;
 mod page;
+mod publisher;
 mod results;
 mod running;
 mod secure;
@@ -38,12 +42,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use measure::{Machine, Sample};
+use measure::Machine;
 use options::{COMMAND, Options};
 use output::{About, Server};
 use results::Results;
 use setting::Setting;
-use subject::{Program, SUBJECTS};
+use subject::{Program, STREAMING, SUBJECTS};
 
 /// Descriptors of a process beside those of its clients.
 const SPARE_DESCRIPTORS: usize = 100;
@@ -123,6 +127,8 @@ enum Task {
     Turns,
     /// Handshakes and their like, without or with certificates of the clients.
     Secure(bool),
+    /// Who says little to a server with a stream.
+    Beside,
 }
 
 /// The files that are written in the end, opened before the first measurement.
@@ -169,15 +175,23 @@ impl Run {
             left_out: Vec::new(),
         };
         let mut tasks = Vec::new();
-        for &place in &options.subjects {
+        for place in options.subjects() {
             let subject = &SUBJECTS[place];
             let name = subject.name;
+            if subject.nodes > 0
+                && let Err(why) = cluster::install(cluster::CURRENT)
+            {
+                about.left_out.push(format!("{name}: {why}"));
+                continue;
+            }
             let Some(version) = subject.program.version() else {
                 about.left_out.push(match subject.program {
                     Program::Installed { packages, .. } => {
                         format!("{name}: not installed (Debian: apt install {packages})")
                     }
-                    Program::Own(program) => return Err(format!("{program} is not built")),
+                    Program::Own(_) | Program::Publisher(_) => {
+                        return Err(format!("{name} is not built"));
+                    }
                 });
                 continue;
             };
@@ -200,13 +214,10 @@ impl Run {
                 about.left_out.push(format!("{name} at {setting}: {why}"));
             }
         }
-        let has_server = about.servers.iter().any(|server| server.name == "server");
-        tasks.extend(has_server.then_some(Task::Turns));
-        let has_tls = about
-            .servers
-            .iter()
-            .any(|server| server.name == "server-tls");
-        if has_tls {
+        let has = |name| about.servers.iter().any(|server| server.name == name);
+        tasks.extend(has("server").then_some(Task::Turns));
+        tasks.extend(has(STREAMING).then_some(Task::Beside));
+        if has("server-tls") {
             tasks.extend([false, true].map(Task::Secure));
         }
         Ok(Self {
@@ -242,10 +253,14 @@ impl Run {
             }
             Task::Turns => {
                 let five_first = self.rng.bool();
-                let server = SUBJECTS.iter().find(|subject| subject.name == "server");
-                let server = server.ok_or("no server")?;
+                let server = subject::named("server").ok_or("no server")?;
                 let turns = turns::measure(server, time, five_first, &self.options.dir)?;
                 self.results.turns.push(turns);
+            }
+            Task::Beside => {
+                let server = subject::named(STREAMING).ok_or("no server")?;
+                let waited = beside::measure(server, time, &self.options.dir)?;
+                self.results.beside.extend(waited);
             }
             Task::Secure(with_certificate) => {
                 // Ten thousand handshakes take their time: memory is looked at once.
@@ -262,22 +277,24 @@ impl Run {
 
     /// Prints the figures and writes what files were asked for.
     fn show(&mut self, outputs: Outputs) -> Result<(), String> {
-        let machine = |sample: &Sample| Machine {
+        let machine = |machine: &Machine| Machine {
             // The client knows but the one that it was given.
             cpus: std::thread::available_parallelism().map_or(1, usize::from) as u64,
-            ..sample.machine.clone()
+            ..machine.clone()
         };
-        self.about.machine = self.results.samples().next().map(machine);
+        let mut machines = self.results.samples().filter_map(|it| it.machine.as_ref());
+        self.about.machine = machines.next().map(machine);
         let all = self.results.samples();
         self.about.measurements = all.clone().count();
         self.about.disturbed = all.filter(|s| s.is_disturbed()).count();
         let verdicts = targets::judge(&self.results, self.options.quick);
         let text = format!(
-            "{}\n{}\n{}{}{}",
+            "{}\n{}\n{}{}{}{}",
             self.about,
             table::promises(&self.about.servers),
             table::figures(&self.results),
             table::secure(&self.results),
+            table::beside(&self.results),
             table::targets(&verdicts, self.options.quick)
         );
         // A reader that has gone is no error.
@@ -325,6 +342,7 @@ impl Task {
         match self {
             Self::Load(place, setting) => format!("{} at {setting}", SUBJECTS[place].name),
             Self::Turns => "the turn-taking client".to_owned(),
+            Self::Beside => "who says little beside flooders".to_owned(),
             Self::Secure(_) => "handshakes".to_owned(),
         }
     }

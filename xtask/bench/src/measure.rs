@@ -12,9 +12,11 @@ use serde::Deserialize;
 
 use crate::cpus::{self, Side};
 use crate::disturbance::Watch;
+use crate::nodes::{self, Nodes};
+use crate::publisher;
 use crate::running::{PATIENCE, Running, touch_pages};
 use crate::setting::Setting;
-use crate::subject::Subject;
+use crate::subject::{Program, Subject};
 
 /// What one measurement found.
 #[derive(Clone, Debug)]
@@ -29,13 +31,16 @@ pub(crate) struct Sample {
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) p99_9: u64,
-    /// In bytes.
-    pub(crate) peak_memory: u64,
+    /// In bytes; a publisher has none of its own.
+    pub(crate) peak_memory: Option<u64>,
     /// Bytes of the server's own memory for each idle client.
     pub(crate) per_idle_client: Option<f64>,
     /// The share of the machine that other processes took; 0 if unknown.
     pub(crate) disturbance: f64,
-    pub(crate) machine: Machine,
+    /// What was seen of its nodes, if it has any.
+    pub(crate) nodes: Option<nodes::Seen>,
+    /// A publisher does not say.
+    pub(crate) machine: Option<Machine>,
 }
 
 /// If others had more of the machine than this, a measurement says little.
@@ -58,7 +63,7 @@ pub(crate) struct Machine {
 
 /// What is read of what `client load -json` prints; docs/load-json.md has it all.
 #[derive(Deserialize)]
-struct Report {
+pub(crate) struct Report {
     machine: Machine,
     measured_s: f64,
     messages: Messages,
@@ -104,13 +109,29 @@ pub(crate) fn measure(
         touch_pages(root, bytes)
             .map_err(|error| format!("cannot write to {}: {error}", root.display()))?;
     }
+    match subject.program {
+        Program::Publisher(unit) => publisher::measure(subject, unit, setting, time, root),
+        Program::Own(_) | Program::Installed { .. } => serve(subject, setting, time, root),
+    }
+}
+
+/// Measures what is started and listens.
+fn serve(
+    subject: &Subject,
+    setting: Setting,
+    time: Duration,
+    root: &Path,
+) -> Result<Sample, String> {
     let mut server = Running::start(subject, root)?;
     let before = server.own_memory();
     let idle = connect_idle(&mut server, setting.idle)
         .map_err(|error| format!("{}: {} idle clients: {error}", subject.name, setting.idle))?;
     let grown = server.own_memory().zip(before);
     let grown = grown.map(|(after, before)| after.saturating_sub(before) as f64);
-    let watch = Watch::begin(server.pids());
+    let nodes = server.nodes.as_ref();
+    let of_nodes = nodes.map(Nodes::pids).unwrap_or_default();
+    let watch = Watch::begin([server.pids(), of_nodes].concat());
+    let nodes = nodes.map(Nodes::watch);
     let trusts = subject
         .tls
         .then(|| ["-tls-ca".into(), server.file("ca.pem").into()]);
@@ -118,6 +139,7 @@ pub(crate) fn measure(
     let report = drive(&server, subject, setting, time, options)
         .map_err(|why| format!("{} at {setting}: {why}", subject.name))?;
     let disturbance = watch.end().unwrap_or(0.0);
+    let nodes = nodes.map(nodes::Watch::end).transpose()?;
     drop(server);
     drop(idle);
     let (Some(latency), Some(used)) = (report.latency_ns, report.server) else {
@@ -131,17 +153,18 @@ pub(crate) fn measure(
         p50: latency.p50,
         p99: latency.p99,
         p99_9: latency.p99_9,
-        peak_memory: used.peak_memory_bytes,
+        peak_memory: Some(used.peak_memory_bytes),
         per_idle_client: grown
             .filter(|_| setting.idle > 0)
             .map(|bytes| bytes / setting.idle as f64),
         disturbance,
-        machine: report.machine,
+        nodes,
+        machine: Some(report.machine),
     })
 }
 
 /// This part of the measured time comes before it and does not count.
-const WARMUP: u32 = 10;
+pub(crate) const WARMUP: u32 = 10;
 
 fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>> {
     let address = SocketAddr::from(([127, 0, 0, 1], server.port));
@@ -178,7 +201,8 @@ pub(crate) fn p99_of_a_talker(
         .ok_or("nothing measured".to_owned())
 }
 
-fn drive(
+/// Has the client drive a server.
+pub(crate) fn drive(
     server: &Running,
     subject: &Subject,
     setting: Setting,
@@ -203,7 +227,7 @@ fn drive(
     command.args(options);
     command.args(subject.dialect.options(setting.bytes));
     command.stdin(Stdio::null());
-    let output = cpus::on(Side::Client, || command.output());
+    let output = cpus::on(subject.side(Side::Client), || command.output());
     let output = output.map_err(|error| format!("cannot run the client: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -20,8 +20,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["quick"],
             "",
-            "about a minute: two rounds of 0.3 s at 50x1, 50x16, 50x128 and 1000x1, 21 bytes; too noisy to \
-             judge targets by",
+            "about a minute: two rounds of 0.3 s at 50x1, 50x16, 50x128 and 1000x1, 21 bytes, without \
+             streams; too noisy to judge targets by",
             |o, _| {
                 o.quick = true;
                 Ok(())
@@ -31,7 +31,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["only"],
             "NAMES",
             "servers, separated by commas (default all)",
-            |o, v| subjects(v).map(|it| o.subjects = it),
+            |o, v| subjects(v).map(|it| o.subjects = Some(it)),
         ),
         Opt::new(
             &["settings"],
@@ -125,7 +125,7 @@ pub(crate) struct Options {
     /// Name what there is, and measure nothing.
     pub(crate) list: bool,
     /// Places in [`SUBJECTS`].
-    pub(crate) subjects: Vec<usize>,
+    subjects: Option<Vec<usize>>,
     settings: Option<Vec<Setting>>,
     rounds: Option<usize>,
     time: Option<Duration>,
@@ -142,7 +142,7 @@ impl Default for Options {
         Self {
             quick: false,
             list: false,
-            subjects: (0..SUBJECTS.len()).collect(),
+            subjects: None,
             settings: None,
             rounds: None,
             time: None,
@@ -156,6 +156,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Places in [`SUBJECTS`]. Nodes take longer to start than a quick run measures.
+    pub(crate) fn subjects(&self) -> Vec<usize> {
+        self.subjects.clone().unwrap_or_else(|| {
+            let all = 0..SUBJECTS.len();
+            all.filter(|place| !self.quick || SUBJECTS[*place].nodes == 0)
+                .collect()
+        })
+    }
+
     pub(crate) fn settings(&self) -> Vec<Setting> {
         self.settings.clone().unwrap_or_else(|| {
             if !self.quick {
@@ -217,11 +226,11 @@ fn settings(names: &str) -> Option<Vec<Setting>> {
 pub(crate) fn list() -> String {
     let mut text = "Servers, and where a message is when it is acknowledged:\n".to_owned();
     for subject in SUBJECTS {
-        _ = writeln!(text, "  {:15} {}", subject.name, subject.promise);
+        _ = writeln!(text, "  {:16} {}", subject.name, subject.promise);
     }
     text.push_str("\nLoads, connections x unanswered messages on each:\n");
     for setting in Setting::all() {
-        _ = writeln!(text, "  {:15} {}", setting.to_string(), setting.title());
+        _ = writeln!(text, "  {:16} {}", setting.to_string(), setting.title());
     }
     text
 }
@@ -237,6 +246,11 @@ mod tests {
             Asked::Run(options) => options,
             Asked::Print(text) => panic!("{text}"),
         }
+    }
+
+    fn names(options: &Options) -> Vec<&'static str> {
+        let subjects = options.subjects();
+        subjects.iter().map(|it| SUBJECTS[*it].name).collect()
     }
 
     #[test]
@@ -261,8 +275,7 @@ mod tests {
             "-dir",
             "c",
         ]);
-        let names: Vec<_> = options.subjects.iter().map(|i| SUBJECTS[*i].name).collect();
-        assert_eq!(names, ["floor", "server-sync"]);
+        assert_eq!(names(&options), ["floor", "server-sync"]);
         let settings = options.settings();
         let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
         assert_eq!(settings, ["50x1+18000:21", "50x1+18000:1000", "50x16:21"]);
@@ -276,10 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn quick_is_a_choice_of_loads() {
+    fn quick_is_a_choice_of_loads_and_servers() {
         let settings = run(&["-quick"]).settings();
         let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
         assert_eq!(settings, ["50x1:21", "50x16:21", "50x128:21", "1000x1:21"]);
+        let stream = "server-stream-r3";
+        assert!(!names(&run(&["-quick"])).contains(&stream) && names(&run(&[])).contains(&stream));
+        assert_eq!(names(&run(&["-quick", "-only", stream])), [stream]);
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         settings: Vec<Measured>,
         turns: &'a [(f64, f64)],
         secure: &'a [Secure],
+        beside_ns: &'a [u64],
         targets: &'a [Verdict],
     }
     #[derive(Serialize)]
@@ -102,6 +103,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         settings: settings.collect(),
         turns: &results.turns,
         secure: &results.secure,
+        beside_ns: &results.beside,
         targets: verdicts,
     };
     // Nothing in it can fail to be written as JSON.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::measure::Sample;
+use crate::nodes::Seen;
 use crate::secure::Secure;
 use crate::setting::Setting;
 use crate::subject::{FLOOR, SUBJECTS};
@@ -17,6 +18,8 @@ pub(crate) struct Results {
     pub(crate) turns: Vec<(f64, f64)>,
     /// What TLS costs beside the messages, by round.
     pub(crate) secure: Vec<Secure>,
+    /// How long who says little waited beside flooders, in nanoseconds, all rounds together.
+    pub(crate) beside: Vec<u64>,
 }
 
 /// The same, all rounds together.
@@ -46,8 +49,11 @@ pub(crate) struct Cell {
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p99_9_ns: u64,
-    pub(crate) peak_memory_bytes: u64,
+    pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) bytes_per_idle_client: Option<f64>,
+    /// Of a stream: the mean length of its messages, and CPU time of its nodes per line in nanoseconds.
+    pub(crate) stream_message_bytes: Option<f64>,
+    pub(crate) nodes_ns: Option<f64>,
 }
 
 impl Results {
@@ -110,6 +116,13 @@ impl Results {
         })
     }
 
+    /// What so many of a thousand waited at most who say little beside flooders, in nanoseconds.
+    pub(crate) fn beside(&self, per_mille: usize) -> Option<f64> {
+        let mut waited = self.beside.clone();
+        waited.sort_unstable();
+        percentile(&waited, per_mille).map(|waited| waited as f64)
+    }
+
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> + Clone {
         self.samples.values().flatten()
     }
@@ -148,8 +161,11 @@ impl Cell {
             p50_ns: median(&samples, |sample| sample.p50),
             p99_ns: median(&samples, |sample| sample.p99),
             p99_9_ns: median(&samples, |sample| sample.p99_9),
-            peak_memory_bytes: samples.iter().map(|s| s.peak_memory).max().unwrap_or(0),
+            peak_memory_bytes: samples.iter().filter_map(|s| s.peak_memory).max(),
             bytes_per_idle_client: idle.max_by(f64::total_cmp),
+            stream_message_bytes: mean(&samples, |nodes| nodes.message_bytes),
+            nodes_ns: mean(&samples, |nodes| nodes.busy_cpus)
+                .map(|cpus| cpus * 1e9 / messages_per_s),
         }
     }
 
@@ -157,6 +173,18 @@ impl Cell {
     pub(crate) fn cpu_ns(&self) -> f64 {
         self.user_ns + self.system_ns
     }
+}
+
+/// The mean of what was seen of nodes, if there were any.
+fn mean(samples: &[&Sample], part: fn(&Seen) -> f64) -> Option<f64> {
+    let seen: Vec<_> = samples.iter().filter_map(|it| it.nodes.as_ref()).collect();
+    let sum: f64 = seen.iter().map(|seen| part(seen)).sum();
+    (!seen.is_empty()).then(|| sum / seen.len() as f64)
+}
+
+/// Of figures that are sorted, the one that so many of a thousand do not reach; none if there are none.
+pub(crate) fn percentile(sorted: &[u64], per_mille: usize) -> Option<u64> {
+    sorted.get(sorted.len() * per_mille / 1000).copied()
 }
 
 fn median(samples: &[&Sample], part: fn(&Sample) -> u64) -> u64 {
@@ -168,7 +196,6 @@ fn median(samples: &[&Sample], part: fn(&Sample) -> u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Machine;
 
     fn sample(messages: u64, p50: u64, disturbance: f64) -> Sample {
         Sample {
@@ -179,15 +206,14 @@ mod tests {
             p50,
             p99: 2 * p50,
             p99_9: 3 * p50,
-            peak_memory: messages,
+            peak_memory: Some(messages),
             per_idle_client: None,
             disturbance,
-            machine: Machine {
-                system: String::new(),
-                cpu: String::new(),
-                cpus: 2,
-                memory_bytes: 0,
-            },
+            nodes: Some(Seen {
+                message_bytes: messages as f64,
+                busy_cpus: 1.5,
+            }),
+            machine: None,
         }
     }
 
@@ -202,9 +228,11 @@ mod tests {
             ],
         );
         assert_eq!((cell.rounds, cell.messages, cell.p50_ns), (3, 600, 8));
-        assert_eq!((cell.p99_ns, cell.peak_memory_bytes), (16, 300));
+        assert_eq!((cell.p99_ns, cell.peak_memory_bytes), (16, Some(300)));
         let close = |a: f64, b: f64| (a - b).abs() < 1e-6 * b;
         assert!(close(cell.messages_per_s, 400.0) && close(cell.spread, 0.5));
+        assert!(close(cell.stream_message_bytes.unwrap(), 200.0));
+        assert!(close(cell.nodes_ns.unwrap(), 1.5e9 / 400.0));
         assert!(close(cell.user_ns, 0.3e9 / 600.0) && close(cell.cpu_ns(), 1.2e9 / 600.0));
     }
 
@@ -220,6 +248,17 @@ mod tests {
             (cell.rounds, cell.disturbed_rounds, cell.messages),
             (1, 1, 100)
         );
+    }
+
+    #[test]
+    fn who_waits_beside_flooders_is_told_of_all_rounds() {
+        let results = Results {
+            beside: (0..1000).rev().collect(),
+            ..Results::default()
+        };
+        assert_eq!(results.beside(500), Some(500.0));
+        assert_eq!(results.beside(990), Some(990.0));
+        assert_eq!(Results::default().beside(990), None);
     }
 
     #[test]

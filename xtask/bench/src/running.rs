@@ -13,6 +13,7 @@ use authority::Authority;
 use tempfile::TempDir;
 
 use crate::cpus::{self, Side};
+use crate::nodes::Nodes;
 use crate::subject::{Program, SUBJECTS, Stdout, Subject};
 
 /// How long a server may take to accept connections, or to get into a state that is waited for.
@@ -29,6 +30,8 @@ pub(crate) struct Running {
     directory: TempDir,
     /// The server that it stands in front of.
     backend: Option<Box<Self>>,
+    /// They keep its stream.
+    pub(crate) nodes: Option<Nodes>,
 }
 
 impl Running {
@@ -44,6 +47,8 @@ impl Running {
             .find(|other| Some(other.name) == subject.in_front_of);
         let backend = backend.map(|backend| Self::start(backend, root));
         let backend = backend.transpose()?.map(Box::new);
+        let nodes = Nodes::of(subject, directory.path())?;
+        let urls = nodes.as_ref().map(Nodes::url).transpose()?;
         let backend_port = backend.as_ref().map_or(0, |backend| backend.port);
         // Who is not given a port chooses one, and says `listening on` it.
         let tells_port =
@@ -57,6 +62,7 @@ impl Running {
             text.replace("{dir}", &directory.path().to_string_lossy())
                 .replace("{port}", &port.to_string())
                 .replace("{backend}", &backend_port.to_string())
+                .replace("{nats}", urls.as_deref().unwrap_or_default())
         };
         let config = directory.path().join("server.conf");
         fs::write(config, fill(subject.config)).map_err(failed)?;
@@ -75,12 +81,13 @@ impl Running {
             } else {
                 Stdio::null()
             });
-        let child = cpus::on(Side::Server, || command.spawn()).map_err(failed)?;
+        let child = cpus::on(subject.side(Side::Server), || command.spawn()).map_err(failed)?;
         let mut running = Self {
             child,
             port,
             directory,
             backend,
+            nodes,
         };
         if subject.stdout == Stdout::Read
             && let Some(stdout) = running.child.stdout.take()
@@ -98,12 +105,16 @@ impl Running {
         };
         let mut stderr = BufReader::new(stderr);
         let mut said = String::new();
-        stderr.read_line(&mut said)?;
-        let port = said.trim().rsplit_once("listening on 127.0.0.1:");
-        let port = port.and_then(|(_, port)| port.parse().ok());
-        self.port = port.ok_or_else(|| io::Error::other(format!("it says '{}'", said.trim())))?;
-        thread::spawn(|| discard(stderr));
-        Ok(())
+        // Warnings may come before it.
+        while stderr.read_line(&mut said)? > 0 {
+            let port = said.trim().rsplit_once("listening on 127.0.0.1:");
+            if let Some((_, port)) = port {
+                self.port = port.parse().map_err(io::Error::other)?;
+                thread::spawn(|| discard(stderr));
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!("it says '{}'", said.trim())))
     }
 
     /// Waits until the server has accepted as many connections.
@@ -182,6 +193,7 @@ impl Program {
     pub(crate) fn path(self) -> io::Result<PathBuf> {
         match self {
             Self::Own(name) => Ok(env::current_exe()?.with_file_name(name)),
+            Self::Publisher(_) => env::current_exe(),
             Self::Installed { name, .. } => {
                 let found = directories()
                     .map(|dir| dir.join(name))
@@ -204,6 +216,9 @@ impl Program {
         };
         if self == Self::Own("floor") {
             return Some(String::new());
+        }
+        if let Self::Publisher(_) = self {
+            return Some(format!("nats-server {}", cluster::CURRENT.version));
         }
         let said = Command::new(self.path().ok()?).arg(option).output().ok()?;
         // Some say it on stderr, and something else before it.

@@ -1,5 +1,8 @@
 //! What is measured: the floor, our server in its variants, and its peers.
 
+use crate::cpus::Side;
+use crate::publisher::Unit;
+
 /// A server to measure.
 #[derive(Debug)]
 pub(crate) struct Subject {
@@ -8,7 +11,8 @@ pub(crate) struct Subject {
     /// Where a message is when it is acknowledged.
     pub(crate) promise: &'static str,
     pub(crate) program: Program,
-    /// Separated by spaces; `{dir}` and `{port}` stand for a directory and a port of its own.
+    /// Separated by spaces; `{dir}` and `{port}` stand for a directory and a port of its own, `{nats}` for
+    /// where its stream is.
     pub(crate) arguments: &'static str,
     /// What is put into `{dir}/server.conf`, with the same placeholders.
     pub(crate) config: &'static str,
@@ -23,6 +27,8 @@ pub(crate) struct Subject {
     pub(crate) tls: bool,
     /// It stands in front of the one of this name, which listens at `{backend}`; what both use counts.
     pub(crate) in_front_of: Option<&'static str>,
+    /// How many nodes of NATS keep a stream for it.
+    pub(crate) nodes: usize,
 }
 
 /// What is run.
@@ -35,6 +41,8 @@ pub(crate) enum Program {
         name: &'static str,
         packages: &'static str,
     },
+    /// Nothing: the benchmark itself publishes to the stream.
+    Publisher(Unit),
 }
 
 /// What a server's stdout leads to.
@@ -60,6 +68,12 @@ pub(crate) enum Dialect {
 
 /// The server that the others are compared with.
 pub(crate) const FLOOR: &str = "floor";
+
+/// Our server with a stream that is replicated.
+pub(crate) const STREAMING: &str = "server-stream-r3";
+
+/// What there is to win with such a stream.
+pub(crate) const BATCHES: &str = "nats-batches-r3";
 
 /// As many connections as a process here may have: nobody is asked for more.
 const ANY: usize = usize::MAX;
@@ -195,7 +209,26 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             ),
         )
     },
+    streaming(
+        "server-stream-r1",
+        "in the stream, synced by its node on this machine",
+        1,
+    ),
+    publishing("nats-lines-r1", Unit::Line, 1),
+    publishing("nats-batches-r1", Unit::Batch, 1),
+    streaming(
+        STREAMING,
+        "in the stream, synced by 3 nodes, all on this machine",
+        3,
+    ),
+    publishing("nats-lines-r3", Unit::Line, 3),
+    publishing(BATCHES, Unit::Batch, 3),
 ];
+
+/// The one that is called so.
+pub(crate) fn named(name: &str) -> Option<&'static Subject> {
+    SUBJECTS.iter().find(|subject| subject.name == name)
+}
 
 /// Our server over TLS, without and with certificates of the clients.
 pub(crate) const SECURE: [Subject; 2] = [
@@ -232,6 +265,29 @@ const fn server(name: &'static str, promise: &'static str, arguments: &'static s
         keeps_log: true,
         tls: false,
         in_front_of: None,
+        nodes: 0,
+    }
+}
+
+/// Our server with a stream for its log.
+const fn streaming(name: &'static str, promise: &'static str, nodes: usize) -> Subject {
+    Subject {
+        nodes,
+        // Nobody waits for more, and a publisher has none.
+        most_connections: 1000,
+        ..server(name, promise, "-port 0 -stream LOG -id bench -nats {nats}")
+    }
+}
+
+/// A publisher with such a stream, and no server.
+const fn publishing(name: &'static str, unit: Unit, nodes: usize) -> Subject {
+    let promise = match unit {
+        Unit::Line => "the same: a message of the stream for each line",
+        Unit::Batch => "the same: such batches as the server makes, bare",
+    };
+    Subject {
+        program: Program::Publisher(unit),
+        ..streaming(name, promise, nodes)
     }
 }
 
@@ -260,6 +316,16 @@ const fn redis(name: &'static str, promise: &'static str) -> Subject {
 
 const fn installed(name: &'static str, packages: &'static str) -> Program {
     Program::Installed { name, packages }
+}
+
+impl Subject {
+    /// Where it, or its client, is to run.
+    pub(crate) fn side(&self, side: Side) -> Side {
+        match self.nodes {
+            0 => side,
+            _ => Side::Anywhere,
+        }
+    }
 }
 
 impl Dialect {

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use common::args;
 use common::units::{latency, rate};
 
+use crate::beside::FLOODERS;
 use crate::output::Server;
 use crate::results::{Cell, Results};
 use crate::setting::Setting;
+use crate::subject::STREAMING;
 use crate::targets::{Limit, Verdict};
 
 /// One table for each setting.
@@ -37,16 +39,22 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
         "p99.9",
         "memory",
     ];
-    if setting.idle > 0 {
-        head.push("per idle client");
-    }
+    let cells = results.at(setting);
+    let has_nodes = cells.iter().any(|cell| cell.nodes_ns.is_some());
+    head.extend(
+        has_nodes
+            .then_some(["nodes' CPU", "stored at once"])
+            .into_iter()
+            .flatten(),
+    );
+    head.extend((setting.idle > 0).then_some("per idle client"));
     let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
     let floor = results.floor(setting);
     let ratio = |part: fn(&Cell) -> f64, cell: &Cell| match &floor {
         Some(floor) => format!("{:.2}", part(cell) / part(floor)),
         None => String::new(),
     };
-    for cell in results.at(setting) {
+    for cell in cells {
         let mut row = vec![
             cell.server.to_owned(),
             rate(cell.messages_per_s),
@@ -59,8 +67,16 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
             latency(cell.p50_ns as f64),
             latency(cell.p99_ns as f64),
             latency(cell.p99_9_ns as f64),
-            format!("{:.1} MiB", cell.peak_memory_bytes as f64 / 1_048_576.0),
+            or_nothing(cell.peak_memory_bytes, |bytes| {
+                format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+            }),
         ];
+        if has_nodes {
+            row.push(or_nothing(cell.nodes_ns, latency));
+            row.push(or_nothing(cell.stream_message_bytes, |bytes| {
+                format!("{:.1} KiB", bytes / 1024.0)
+            }));
+        }
         row.extend(
             cell.bytes_per_idle_client
                 .map(|bytes| format!("{bytes:.0} B")),
@@ -68,6 +84,24 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
         rows.push(row);
     }
     rows
+}
+
+fn or_nothing<T>(figure: Option<T>, shown: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(String::new, shown)
+}
+
+/// How long who says little waits beside flooders; empty if it was not measured.
+pub(crate) fn beside(results: &Results) -> String {
+    let figures = results.beside(500).zip(results.beside(990));
+    or_nothing(figures, |(p50, p99)| {
+        let lines = results.beside.len();
+        format!(
+            "{STREAMING}: a line now and then beside {}: p50 {}, p99 {} of {lines} lines\n\n",
+            FLOODERS.title(),
+            latency(p50),
+            latency(p99)
+        )
+    })
 }
 
 /// What TLS costs beside the messages; empty if it was not measured.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::results::{Cell, Results};
 use crate::setting::Setting;
+use crate::subject::{BATCHES, STREAMING};
 
 /// A target and the figure that was reached, if it was measured.
 #[derive(Debug, Serialize)]
@@ -31,6 +32,10 @@ enum Ratio {
     Rate(&'static str, &'static str),
     /// p99 of the latency, likewise.
     P99(&'static str, &'static str),
+    /// p99 of the latency of the first by the median of the second's.
+    P99ByMedian(&'static str, &'static str),
+    /// p99 of who says little to a server with a stream beside flooders, by the median of this one.
+    P99Beside(&'static str),
     /// The first setting's CPU time per message by that of the second, both of our server.
     CpuOf(&'static str),
     /// Likewise the throughput.
@@ -49,8 +54,8 @@ enum Ratio {
 
 use Limit::{AtLeast, AtMost};
 use Ratio::{
-    Cpu, CpuOf, Handshakes, IdleBytes, P99, P99BesideHandshakes, Rate, RateOf, SecureIdleBytes,
-    Turns,
+    Cpu, CpuOf, Handshakes, IdleBytes, P99, P99Beside, P99BesideHandshakes, P99ByMedian, Rate,
+    RateOf, SecureIdleBytes, Turns,
 };
 
 /// Messages of 21 bytes, all of them.
@@ -241,6 +246,36 @@ const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
         SecureIdleBytes(true),
         AtMost(5120.0),
     ),
+    (
+        "stream: throughput / a message per line",
+        "50x128",
+        Rate(STREAMING, "nats-lines-r3"),
+        AtLeast(10.0),
+    ),
+    (
+        "stream: throughput / bare batches",
+        "50x128",
+        Rate(STREAMING, BATCHES),
+        AtLeast(0.7),
+    ),
+    (
+        "stream: p99 / a bare batch (p50)",
+        "50x1",
+        P99ByMedian(STREAMING, BATCHES),
+        AtMost(2.0),
+    ),
+    (
+        "stream: CPU per message / log file",
+        "50x128",
+        Cpu(STREAMING, "server"),
+        AtMost(2.0),
+    ),
+    (
+        "stream, beside flooders: p99 / bare batch",
+        "50x128",
+        P99Beside(BATCHES),
+        AtMost(3.0),
+    ),
 ];
 
 /// Every target with what was reached; without a verdict if the run was too `quick` for one.
@@ -276,6 +311,10 @@ fn reached(results: &Results, at: &str, ratio: &Ratio) -> Option<f64> {
         P99(first, second) => {
             ratio_of(|cell| cell.p99_ns as f64, cell(at, first), cell(at, second))
         }
+        P99ByMedian(first, second) => {
+            Some(cell(at, first)?.p99_ns as f64 / cell(at, second)?.p50_ns as f64)
+        }
+        P99Beside(second) => Some(results.beside(990)? / cell(at, second)?.p50_ns as f64),
         CpuOf(other) => ratio_of(Cell::cpu_ns, cell(at, "server"), cell(other, "server")),
         RateOf(other) => ratio_of(rate, cell(at, "server"), cell(other, "server")),
         IdleBytes => cell(at, "server")?.bytes_per_idle_client,

@@ -1,0 +1,67 @@
+//! How long a client waits that says little, beside many that say as much as they can, where the log is
+//! a stream.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::measure::drive;
+use crate::running::Running;
+use crate::setting::Setting;
+use crate::subject::Subject;
+
+/// Those who say as much as they can.
+pub(crate) const FLOODERS: Setting = Setting {
+    connections: 50,
+    pipeline: 128,
+    idle: 0,
+    bytes: 21,
+};
+
+/// A line is sent so long after the reply to the one before.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// What comes before and after this does not count: they have to begin.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// How long each reply took, in nanoseconds, in about so much time, or a second at least; errors are for
+/// the user.
+pub(crate) fn measure(subject: &Subject, time: Duration, root: &Path) -> Result<Vec<u64>, String> {
+    let time = time.max(Duration::from_secs(1));
+    let server = Running::start(subject, root)?;
+    let flooding = time + 2 * SETTLE;
+    thread::scope(|scope| {
+        let begun = Instant::now();
+        let flood = scope.spawn(|| drive(&server, subject, FLOODERS, flooding, Vec::new()));
+        let from = begun + SETTLE;
+        let waited = wait_now_and_then(server.port, from, from + time);
+        match flood.join() {
+            Ok(Ok(_)) => waited.map_err(|error| format!("{}: {error}", subject.name)),
+            Ok(Err(why)) => Err(format!("{}: {why}", subject.name)),
+            Err(_) => Err("a thread of the benchmark has panicked".to_owned()),
+        }
+    })
+}
+
+fn wait_now_and_then(port: u16, from: Instant, to: Instant) -> io::Result<Vec<u64>> {
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let (mut replies, mut reply) = (BufReader::new(socket), String::new());
+    let mut waited = Vec::new();
+    thread::sleep(from.saturating_duration_since(Instant::now()));
+    while Instant::now() < to {
+        let sent = Instant::now();
+        replies.get_mut().write_all(b"now and then\n")?;
+        reply.clear();
+        replies.read_line(&mut reply)?;
+        if reply != "ok\n" {
+            return Err(io::Error::other(format!("it answers {reply:?}")));
+        }
+        waited.push(sent.elapsed().as_nanos() as u64);
+        thread::sleep(EVERY);
+    }
+    Ok(waited)
+}

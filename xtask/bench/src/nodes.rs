@@ -1,0 +1,91 @@
+//! The stream that a server or a publisher has: nodes of NATS that are started for one measurement.
+
+use std::path::Path;
+use std::time::Instant;
+
+use cluster::{Cluster, Node, Setup, Store, json};
+
+use crate::disturbance::{TICKS, ticks_of};
+use crate::subject::Subject;
+
+/// The stream's name.
+pub(crate) const STREAM: &str = "LOG";
+
+/// Nodes that keep one stream, each of them a copy of it, with `sync_interval: always`.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    cluster: Cluster,
+}
+
+impl Nodes {
+    /// Starts those that a subject has, with their files in `folder`; errors are for the user.
+    pub(crate) fn of(subject: &Subject, folder: &Path) -> Result<Option<Self>, String> {
+        (subject.nodes > 0)
+            .then(|| Self::start(subject.nodes, folder))
+            .transpose()
+    }
+
+    fn start(count: usize, folder: &Path) -> Result<Self, String> {
+        let program = cluster::install(cluster::CURRENT)?;
+        let store = |index| Store::At(folder.join(format!("node-{index}")));
+        let cluster = Setup {
+            nodes: count,
+            stores: (1..=count).map(store).collect(),
+            ..Setup::of(program)
+        };
+        let cluster = cluster.start()?;
+        let new_refused = json!({ "discard": "new" });
+        cluster.stream(STREAM).create(&new_refused)?;
+        Ok(Self { cluster })
+    }
+
+    /// Where the node is that leads the stream. Whoever came to another one would have a hop more in
+    /// two runs of three.
+    pub(crate) fn url(&self) -> Result<String, String> {
+        let leader = self.cluster.stream(STREAM).leader()?;
+        Ok(self.cluster.nodes[leader].url())
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let nodes = self.cluster.nodes.iter();
+        nodes.filter_map(Node::pid).collect()
+    }
+
+    /// Begins to look at what they do.
+    pub(crate) fn watch(&self) -> Watch<'_> {
+        Watch {
+            nodes: self,
+            begun: Instant::now(),
+            ticks: ticks_of(&self.pids()),
+        }
+    }
+}
+
+/// What the nodes do while something is measured.
+pub(crate) struct Watch<'a> {
+    nodes: &'a Nodes,
+    begun: Instant,
+    ticks: Option<u64>,
+}
+
+/// What was seen of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// The mean length of the stream's messages, with what stands before their payload.
+    pub(crate) message_bytes: f64,
+    /// How many CPUs they kept busy, all together; 0 if the system does not tell.
+    pub(crate) busy_cpus: f64,
+}
+
+impl Watch<'_> {
+    pub(crate) fn end(self) -> Result<Seen, String> {
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let ticks = ticks_of(&self.nodes.pids()).zip(self.ticks);
+        let ticks = ticks.map_or(0, |(now, before)| now.saturating_sub(before));
+        let state = self.nodes.cluster.stream(STREAM).info()?.state;
+        Ok(Seen {
+            message_bytes: state.bytes as f64 / state.messages.max(1) as f64,
+            busy_cpus: ticks as f64 / TICKS / elapsed,
+        })
+    }
+}

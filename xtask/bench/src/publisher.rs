@@ -1,0 +1,243 @@
+//! The peers of a server that has a stream: what publishes to such a stream with no server before it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nats::client::Client;
+use nats::headers;
+use nats::jetstream::{Answer, PubAck, header};
+use nats::options::Options;
+use procfs::process::Process;
+use rustix::thread::gettid;
+use tempfile::TempDir;
+
+use crate::disturbance::{self, TICKS};
+use crate::measure::{Sample, WARMUP};
+use crate::nodes::{Nodes, STREAM};
+use crate::results::percentile;
+use crate::running::PATIENCE;
+use crate::setting::Setting;
+use crate::subject::Subject;
+
+/// What is published at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// A line, which is what one would write with a library: each has an identity, so that it can be
+    /// published again, and an acknowledgement of its own. As many are under way as the setting has.
+    Line,
+    /// All lines that are under way, as the records of the server and with its headers: what there is to
+    /// win. One is under way.
+    Batch,
+}
+
+/// The server has no larger ones.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// What a record of the server has beside the message.
+const RECORD_BYTES: usize = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: \n".len();
+
+/// "Wrong last sequence": the leader has acknowledged the batch before, but still counts it among
+/// those that are under way.
+const STILL_UNDER_WAY: u16 = 10164;
+
+/// Publishes for so long, by this thread; errors are for the user.
+pub(crate) fn measure(
+    subject: &Subject,
+    unit: Unit,
+    setting: Setting,
+    time: Duration,
+    root: &Path,
+) -> Result<Sample, String> {
+    let folder = TempDir::new_in(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let nodes = Nodes::of(subject, folder.path())?.ok_or("no stream to publish to")?;
+    let mut publisher = Publisher::connect(&nodes.url()?, unit, setting)?;
+    let others = disturbance::Watch::begin(nodes.pids());
+    let watch = nodes.watch();
+    let warmed_up = publisher.run(time / WARMUP);
+    let done = warmed_up.and_then(|_| publisher.run(time));
+    let mut done = done.map_err(|error| format!("{} at {setting}: {error}", subject.name))?;
+    let disturbance = others.end().unwrap_or(0.0);
+    let nodes = Some(watch.end()?);
+    done.latencies.sort_unstable();
+    let latency = |per_mille| {
+        percentile(&done.latencies, per_mille)
+            .ok_or_else(|| format!("{} at {setting}: nothing measured", subject.name))
+    };
+    Ok(Sample {
+        seconds: done.seconds,
+        messages: done.lines,
+        user: done.used.0,
+        system: done.used.1,
+        p50: latency(500)?,
+        p99: latency(990)?,
+        p99_9: latency(999)?,
+        peak_memory: None,
+        per_idle_client: None,
+        disturbance,
+        nodes,
+        machine: None,
+    })
+}
+
+/// What came of some time.
+#[derive(Debug, Default)]
+struct Done {
+    seconds: f64,
+    /// Acknowledged.
+    lines: u64,
+    /// How long each acknowledgement took, in nanoseconds.
+    latencies: Vec<u64>,
+    /// CPU seconds, in the program and in the kernel.
+    used: (f64, f64),
+}
+
+struct Publisher {
+    client: Client,
+    unit: Unit,
+    payload: Vec<u8>,
+    /// In each message.
+    lines: usize,
+    /// So many messages are under way.
+    most: usize,
+    /// When each was sent, by where its acknowledgement will come.
+    under_way: HashMap<String, Instant>,
+    /// The last that was sent, from 1.
+    number: u64,
+    /// Where the last is that was acknowledged.
+    sequence: u64,
+}
+
+impl Publisher {
+    fn connect(url: &str, unit: Unit, setting: Setting) -> Result<Self, String> {
+        let options = Options {
+            urls: vec![url.parse()?],
+            ..Options::default()
+        };
+        let lines = setting.connections * setting.pipeline;
+        let record = RECORD_BYTES + setting.bytes;
+        let in_a_batch = lines.min(BATCH_BYTES / record);
+        let (lines, most, bytes) = match unit {
+            Unit::Line => (1, lines, setting.bytes),
+            Unit::Batch => (in_a_batch, 1, in_a_batch * record),
+        };
+        Ok(Self {
+            client: Client::connect(&options, "bench")?,
+            unit,
+            payload: vec![b'x'; bytes],
+            lines,
+            most,
+            under_way: HashMap::new(),
+            number: 0,
+            sequence: 0,
+        })
+    }
+
+    /// Publishes for so long, and until as many were acknowledged as are under way, so that also a slow
+    /// one shows its pace.
+    fn run(&mut self, time: Duration) -> io::Result<Done> {
+        let (begun, before) = (Instant::now(), used());
+        let mut done = Done::default();
+        while begun.elapsed() < time || done.latencies.len() < self.most {
+            while self.under_way.len() < self.most {
+                self.number += 1;
+                self.send(Instant::now());
+            }
+            self.take_answer(&mut done)?;
+        }
+        done.seconds = begun.elapsed().as_secs_f64();
+        if let Some((before, now)) = before.zip(used()) {
+            done.used = (now.0 - before.0, now.1 - before.1);
+        }
+        Ok(done)
+    }
+
+    fn take_answer(&mut self, done: &mut Done) -> io::Result<()> {
+        let message = self.client.next(Instant::now() + PATIENCE)?;
+        let message = message.ok_or(io::ErrorKind::TimedOut)?;
+        let Some(since) = self.under_way.remove(&message.subject) else {
+            return Err(io::Error::other("an answer that nobody awaits"));
+        };
+        match Answer::<PubAck>::parse(message.headers(), &message.payload) {
+            Answer::Yes(ack) => {
+                self.sequence = ack.seq;
+                done.lines += self.lines as u64;
+                done.latencies.push(since.elapsed().as_nanos() as u64);
+            }
+            Answer::No(error) if error.err_code == STILL_UNDER_WAY => self.send(since),
+            other => return Err(io::Error::other(format!("not acknowledged: {other:?}"))),
+        }
+        Ok(())
+    }
+
+    /// Sends the message that has the present number, whose time runs since then.
+    fn send(&mut self, since: Instant) {
+        let id = format!("bench.1.{}", self.number);
+        let (count, sequence) = (self.lines.to_string(), self.sequence.to_string());
+        let of_a_batch = [
+            (header::MESSAGE_ID, id.as_str()),
+            (header::EXPECTED_STREAM, STREAM),
+            (header::EXPECTED_LAST_SUBJECT_SEQUENCE, &sequence),
+            ("Line-Log-Format", "original"),
+            ("Line-Log-Count", &count),
+        ];
+        let fields = match self.unit {
+            Unit::Line => &of_a_batch[..1],
+            Unit::Batch => &of_a_batch,
+        };
+        let mut block = Vec::new();
+        headers::write(&mut block, fields);
+        let subject = format!("{STREAM}.bench");
+        let reply = self.client.ask(&subject, &block, &self.payload);
+        self.under_way.insert(reply, since);
+    }
+}
+
+/// CPU seconds that this thread has used in the program and in the kernel, to about 10 ms; none where
+/// the system does not tell.
+fn used() -> Option<(f64, f64)> {
+    let own = gettid().as_raw_nonzero().get();
+    let thread = Process::myself().ok()?.task_from_tid(own).ok()?;
+    let stat = thread.stat().ok()?;
+    Some((stat.utime as f64 / TICKS, stat.stime as f64 / TICKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject;
+
+    #[test]
+    fn lines_and_batches_are_stored_as_they_are_counted() {
+        if let Err(why) = cluster::install(cluster::CURRENT) {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        let setting = Setting {
+            connections: 50,
+            pipeline: 16,
+            idle: 0,
+            bytes: 21,
+        };
+        let root = TempDir::new().unwrap();
+        let time = Duration::from_millis(200);
+        for (name, unit, lines, payload) in [
+            ("nats-lines-r1", Unit::Line, 1, 21),
+            (
+                "nats-batches-r1",
+                Unit::Batch,
+                800,
+                800 * (RECORD_BYTES + 21),
+            ),
+        ] {
+            let subject = subject::named(name).unwrap();
+            let sample = measure(subject, unit, setting, time, root.path()).unwrap();
+            assert!(sample.messages > 0 && sample.messages.is_multiple_of(lines));
+            assert!(sample.p50 > 0 && sample.p50 <= sample.p99 && sample.p99 <= sample.p99_9);
+            let stored = sample.nodes.unwrap().message_bytes;
+            let around = stored - payload as f64;
+            assert!((20.0..300.0).contains(&around), "{name}: {stored}");
+        }
+    }
+}
