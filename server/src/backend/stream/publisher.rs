@@ -132,6 +132,8 @@ pub struct Publisher {
 struct UnderWay {
     begun: Instant,
     give_up_at: Instant,
+    /// The sequence of the last message before the first attempt.
+    before: u64,
     step: Step,
     /// Of each attempt: it was refused for good.
     refused: Vec<bool>,
@@ -314,6 +316,7 @@ impl Publisher {
         self.batch = Some(UnderWay {
             begun: now,
             give_up_at: now + self.ack_wait,
+            before: self.sequence,
             step: Step::Paused { until: now },
             refused: Vec::new(),
             pause: FIRST_PAUSE,
@@ -429,6 +432,7 @@ impl Publisher {
         let id = stored.header(header::MESSAGE_ID);
         let id = id.and_then(|id| self.identity.recognise(&id));
         let own = self.identity.batch(self.number);
+        let is_earlier = stored.seq == batch.before || id.is_some_and(|id| id.run == own.run);
         match id {
             Some(id) if id == own => {
                 self.sequence = stored.seq;
@@ -437,13 +441,14 @@ impl Publisher {
             Some(id) if id > own || self.is_alive(id, stored.seq) => {
                 Some(self.finish(Outcome::Usurped(id)))
             }
-            Some(_) => {
+            // Nothing of ours is behind an earlier batch of this run, or behind what was there before.
+            _ if is_earlier => {
                 self.sequence = stored.seq;
                 self.take_absence(refusal, true, now)
             }
             // What is behind it cannot be seen. The stream still knows the identity, for a while.
-            None => {
-                self.disturbed = true;
+            _ => {
+                self.disturbed |= id.is_none();
                 self.sequence = stored.seq;
                 self.pause(now)
             }

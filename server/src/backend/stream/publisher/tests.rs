@@ -53,11 +53,13 @@ before: 10109 sealed  | .    | .    | .      | .    | .      | .       | .      
 
 last a.5.2            | .    | .    | .      | .    | .      | K=9     | K=9     | .
 last a.5.1            | .    | .    | .      | .    | .      | P=9     | N=9     | .
-last a.4.8            | .    | .    | .      | .    | .      | P=9     | N=9     | .
+last a.4.8            | .    | .    | .      | .    | .      | p=9     | p=9     | .
 last a.5.3            | .    | .    | .      | .    | .      | X       | X       | .
 last a.6.1            | .    | .    | .      | .    | .      | X       | X       | .
 last b.5.2            | .    | .    | .      | .    | .      | p=9     | p=9     | .
 last                  | .    | .    | .      | .    | .      | p=9     | p=9     | .
+at 7: last a.4.8      | .    | .    | .      | .    | .      | P       | N       | .
+at 7: last            | .    | .    | .      | .    | .      | P       | N       | .
 last? 10037 no message| .    | .    | .      | .    | .      | P=0     | N=0     | .
 last? 10059 no stream | .    | .    | .      | .    | .      | P=0     | N=0     | .
 last? 10008 no leader | .    | .    | .      | .    | .      | p       | p       | .
@@ -117,9 +119,11 @@ fn one_after_another() {
         (
             "looking",
             &[
-                ("last a.4.8", "P=9"),
+                ("last a.4.8", "p=9"),
+                ("tick, it is time", "P=9"),
                 ("10071 wrong last", "L=9"),
-                ("last a.4.8", "P=9"),
+                ("last a.4.8", "p=9"),
+                ("tick, it is time", "P=9"),
                 ("10071 wrong last", "L=9"),
                 ("at 11: last a.4.9", "X=9"),
             ],
@@ -130,7 +134,7 @@ fn one_after_another() {
             &[
                 ("at 7: last a.4.7", "P"),
                 ("10071 wrong last", "L"),
-                ("last a.4.8", "P=9"),
+                ("last a.4.8", "p=9"),
             ],
         ),
         // Whoever finds the sequence moved again and again does so in peace.
