@@ -214,6 +214,8 @@ pub struct StreamConfig {
     pub max_age: i64,
     /// The largest message in bytes.
     pub max_msg_size: i64,
+    /// For so long it does not store an identity again, in nanoseconds.
+    pub duplicate_window: u64,
     /// Nothing is acknowledged.
     pub no_ack: bool,
     /// Nothing is taken any more.

@@ -253,6 +253,14 @@ fn warnings(config: &StreamConfig, settings: &Settings) -> Vec<String> {
              'nats stream edit {name} --discard new' has it refuse the new ones instead"
         ));
     }
+    let window = Duration::from_nanos(config.duplicate_window);
+    if window < settings.ack_wait {
+        let (window, wait) = (window.as_secs(), settings.ack_wait.as_secs());
+        warnings.push(format!(
+            "the stream {name} recognises what is sent again for {window} s only, and lines wait for up to {wait} s: \
+             'nats stream edit {name} --dupe-window {wait}s', or a shorter -ack-wait"
+        ));
+    }
     if config.subjects.iter().any(|pattern| pattern == ">") {
         warnings.push(format!(
             "the stream {name} stores all subjects, not only {}.*",
@@ -272,6 +280,7 @@ mod tests {
         Settings {
             stream: "LOG".to_owned(),
             id: "a".to_owned(),
+            ack_wait: Duration::from_secs(30),
             ..Settings::default()
         }
     }
@@ -284,6 +293,7 @@ mod tests {
             retention: "limits".to_owned(),
             discard: "new".to_owned(),
             num_replicas: 3,
+            duplicate_window: 120_000_000_000,
             max_msgs: -1,
             max_bytes: -1,
             ..StreamConfig::default()
@@ -338,7 +348,11 @@ mod tests {
     #[test]
     fn what_should_be_known_is_said() {
         assert!(warnings(&good(), &settings()).is_empty());
-        let table: [(Change, &str); 7] = [
+        let table: [(Change, &str); 8] = [
+            (
+                |it| it.duplicate_window = 2_000_000_000,
+                "recognises what is sent again for 2 s only, and lines wait for up to 30 s",
+            ),
             (
                 |it| it.num_replicas = 1,
                 "is kept by 1 server: what was acknowledged is lost with it; ",
