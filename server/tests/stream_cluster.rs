@@ -64,7 +64,7 @@ fn the_node_that_is_used_is_killed() {
     survives(&mut cluster, |cluster, server| {
         let used = connected_node(cluster, server);
         cluster.nodes[used].kill().unwrap();
-        server.wait_for_line("it ended the connection; uses nats://");
+        server.wait_for_line("; uses nats://");
         cluster.nodes[used].start().unwrap();
     });
 }
