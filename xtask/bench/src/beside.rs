@@ -7,6 +7,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
+use crate::disturbance::Watch;
 use crate::measure::drive;
 use crate::running::Running;
 use crate::setting::Setting;
@@ -26,13 +29,22 @@ const EVERY: Duration = Duration::from_millis(10);
 /// What comes before and after this does not count: they have to begin.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// How long each reply took, in nanoseconds, in about so much time, or a second at least; errors are for
-/// the user.
-pub(crate) fn measure(subject: &Subject, time: Duration, root: &Path) -> Result<Vec<u64>, String> {
+/// What one round found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Waited {
+    /// How long each reply took, in nanoseconds.
+    pub(crate) ns: Vec<u64>,
+    /// The share of the machine that other processes took; 0 if unknown.
+    pub(crate) disturbance: f64,
+}
+
+/// Measures for so long, or a second at least; errors are for the user.
+pub(crate) fn measure(subject: &Subject, time: Duration, root: &Path) -> Result<Waited, String> {
     let time = time.max(Duration::from_secs(1));
     let server = Running::start(subject, root)?;
     let flooding = time + 2 * SETTLE;
-    thread::scope(|scope| {
+    let watch = Watch::begin([server.pids(), server.pids_of_nodes()].concat());
+    let waited = thread::scope(|scope| {
         let begun = Instant::now();
         let flood = scope.spawn(|| drive(&server, subject, FLOODERS, flooding, Vec::new()));
         let from = begun + SETTLE;
@@ -42,6 +54,10 @@ pub(crate) fn measure(subject: &Subject, time: Duration, root: &Path) -> Result<
             Ok(Err(why)) => Err(format!("{}: {why}", subject.name)),
             Err(_) => Err("a thread of the benchmark has panicked".to_owned()),
         }
+    });
+    Ok(Waited {
+        ns: waited?,
+        disturbance: watch.end().unwrap_or(0.0),
     })
 }
 

@@ -42,7 +42,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use measure::Machine;
+use beside::Waited;
+use measure::{Machine, Sample};
 use options::{COMMAND, Options};
 use output::{About, Server};
 use results::Results;
@@ -235,21 +236,13 @@ impl Run {
         match task {
             Task::Load(place, setting) => {
                 let subject = &SUBJECTS[place];
-                let measure = || measure::measure(subject, setting, time, &self.options.dir);
-                let mut best = measure();
-                for _ in 0..self.options.retries() {
-                    // A client that hardly got a CPU may have nothing to tell at all.
-                    let disturbance = match &best {
-                        Ok(sample) if !sample.is_disturbed() => break,
-                        Ok(sample) => sample.disturbance,
-                        Err(_) => f64::INFINITY,
-                    };
-                    match measure() {
-                        Ok(next) if next.disturbance < disturbance => best = Ok(next),
-                        _ => {}
-                    }
-                }
-                self.results.add(setting, place, best?);
+                let dir = &self.options.dir;
+                let sample = measure::calmest(
+                    self.options.retries(),
+                    |sample: &Sample| sample.disturbance,
+                    || measure::measure(subject, setting, time, dir),
+                )?;
+                self.results.add(setting, place, sample);
             }
             Task::Turns => {
                 let five_first = self.rng.bool();
@@ -259,8 +252,12 @@ impl Run {
             }
             Task::Beside => {
                 let server = subject::named(STREAMING).ok_or("no server")?;
-                let waited = beside::measure(server, time, &self.options.dir)?;
-                self.results.beside.extend(waited);
+                let waited = measure::calmest(
+                    self.options.retries(),
+                    |waited: &Waited| waited.disturbance,
+                    || beside::measure(server, time, &self.options.dir),
+                )?;
+                self.results.beside.push(waited);
             }
             Task::Secure(with_certificate) => {
                 // Ten thousand handshakes take their time: memory is looked at once.

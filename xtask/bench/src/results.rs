@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::measure::Sample;
+use crate::beside::Waited;
+use crate::measure::{DISTURBED, Sample};
 use crate::nodes::Seen;
 use crate::secure::Secure;
 use crate::setting::Setting;
@@ -18,8 +19,8 @@ pub(crate) struct Results {
     pub(crate) turns: Vec<(f64, f64)>,
     /// What TLS costs beside the messages, by round.
     pub(crate) secure: Vec<Secure>,
-    /// How long who says little waited beside flooders, in nanoseconds, all rounds together.
-    pub(crate) beside: Vec<u64>,
+    /// How long who says little waited beside flooders, by round.
+    pub(crate) beside: Vec<Waited>,
 }
 
 /// The same, all rounds together.
@@ -116,11 +117,16 @@ impl Results {
         })
     }
 
-    /// What so many of a thousand waited at most who say little beside flooders, in nanoseconds.
-    pub(crate) fn beside(&self, per_mille: usize) -> Option<f64> {
-        let mut waited = self.beside.clone();
+    /// How long who says little waited beside flooders, in nanoseconds, the shortest first: in all rounds
+    /// that count.
+    pub(crate) fn beside(&self) -> Vec<u64> {
+        let is_calm = |round: &&Waited| round.disturbance <= DISTURBED;
+        let any_calm = self.beside.iter().any(|round| is_calm(&round));
+        let rounds = self.beside.iter();
+        let counted = rounds.filter(|round| !any_calm || is_calm(round));
+        let mut waited: Vec<_> = counted.flat_map(|round| round.ns.clone()).collect();
         waited.sort_unstable();
-        percentile(&waited, per_mille).map(|waited| waited as f64)
+        waited
     }
 
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> + Clone {
@@ -251,14 +257,24 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_beside_flooders_is_told_of_all_rounds() {
-        let results = Results {
-            beside: (0..1000).rev().collect(),
+    fn who_waits_beside_flooders_is_told_of_all_rounds_that_count() {
+        let round = |ns: &[u64], disturbance| Waited {
+            ns: ns.to_vec(),
+            disturbance,
+        };
+        let rounds = [(&[5, 3], 0.0), (&[9, 9], 0.5), (&[4, 1], 0.05)];
+        let mut results = Results {
+            beside: rounds
+                .map(|(ns, disturbance)| round(ns, disturbance))
+                .into(),
             ..Results::default()
         };
-        assert_eq!(results.beside(500), Some(500.0));
-        assert_eq!(results.beside(990), Some(990.0));
-        assert_eq!(Results::default().beside(990), None);
+        assert_eq!(results.beside(), [1, 3, 4, 5]);
+        results.beside = vec![round(&[8, 2], 0.5)];
+        assert_eq!(results.beside(), [2, 8], "there is nothing else");
+        let thousand: Vec<_> = (0..1000).collect();
+        assert_eq!(percentile(&thousand, 990), Some(990));
+        assert_eq!(percentile(&[], 990), None);
     }
 
     #[test]

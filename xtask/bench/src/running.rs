@@ -147,6 +147,11 @@ impl Running {
         backend.chain([self.pid()]).collect()
     }
 
+    /// The nodes that keep its stream.
+    pub(crate) fn pids_of_nodes(&self) -> Vec<u32> {
+        self.nodes.as_ref().map(Nodes::pids).unwrap_or_default()
+    }
+
     /// A file of its own directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -7,7 +7,7 @@ use common::units::{latency, rate};
 
 use crate::beside::FLOODERS;
 use crate::output::Server;
-use crate::results::{Cell, Results};
+use crate::results::{Cell, Results, percentile};
 use crate::setting::Setting;
 use crate::subject::STREAMING;
 use crate::targets::{Limit, Verdict};
@@ -92,14 +92,13 @@ fn or_nothing<T>(figure: Option<T>, shown: impl FnOnce(T) -> String) -> String {
 
 /// How long who says little waits beside flooders; empty if it was not measured.
 pub(crate) fn beside(results: &Results) -> String {
-    let figures = results.beside(500).zip(results.beside(990));
-    or_nothing(figures, |(p50, p99)| {
-        let lines = results.beside.len();
+    let waited = results.beside();
+    let figure = |per_mille| percentile(&waited, per_mille).map(|ns| latency(ns as f64));
+    or_nothing(figure(500).zip(figure(990)), |(p50, p99)| {
         format!(
-            "{STREAMING}: a line now and then beside {}: p50 {}, p99 {} of {lines} lines\n\n",
+            "{STREAMING}: a line now and then beside {}: p50 {p50}, p99 {p99} of {} lines\n\n",
             FLOODERS.title(),
-            latency(p50),
-            latency(p99)
+            waited.len()
         )
     })
 }

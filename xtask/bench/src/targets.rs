@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::results::{Cell, Results};
+use crate::results::{Cell, Results, percentile};
 use crate::setting::Setting;
 use crate::subject::{BATCHES, STREAMING};
 
@@ -314,7 +314,9 @@ fn reached(results: &Results, at: &str, ratio: &Ratio) -> Option<f64> {
         P99ByMedian(first, second) => {
             Some(cell(at, first)?.p99_ns as f64 / cell(at, second)?.p50_ns as f64)
         }
-        P99Beside(second) => Some(results.beside(990)? / cell(at, second)?.p50_ns as f64),
+        P99Beside(second) => {
+            Some(percentile(&results.beside(), 990)? as f64 / cell(at, second)?.p50_ns as f64)
+        }
         CpuOf(other) => ratio_of(Cell::cpu_ns, cell(at, "server"), cell(other, "server")),
         RateOf(other) => ratio_of(rate, cell(at, "server"), cell(other, "server")),
         IdleBytes => cell(at, "server")?.bytes_per_idle_client,
