@@ -167,11 +167,6 @@ impl Client {
         self.subscriptions
     }
 
-    /// Has no more of them come.
-    pub fn unsubscribe(&mut self, subscription: u64) {
-        protocol::unsubscribe(&mut self.out, subscription);
-    }
-
     /// Publishes; it is sent when something is waited for, or by [`flush`](Self::flush).
     pub fn publish(&mut self, subject: &str, reply: Option<&str>, headers: &[u8], payload: &[u8]) {
         protocol::publish(&mut self.out, subject, reply, headers, payload);
@@ -261,13 +256,7 @@ impl Client {
         }
     }
 
-    /// What the server complained of since this was asked last: nobody is answered when something is
-    /// not allowed.
-    pub fn complaint(&mut self) -> Option<String> {
-        self.complaint.take()
-    }
-
-    /// The same if something is not allowed: it will not be later, either.
+    /// A permissions violation that the node has reported. A request that is not permitted gets no reply.
     pub fn denial(&mut self) -> Option<String> {
         let is_denial = |complaint: &mut String| complaint.contains("Permissions Violation");
         self.complaint.take_if(is_denial)

@@ -8,8 +8,6 @@ use serde::Deserialize;
 #[serde(default)]
 #[allow(clippy::struct_excessive_bools, reason = "as the protocol has it")]
 pub struct Info {
-    /// Its name.
-    pub server_name: String,
     /// Its version, e.g. `2.15.1`.
     pub version: String,
     /// The most bytes that a message may have, headers included.

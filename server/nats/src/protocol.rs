@@ -220,11 +220,6 @@ pub fn subscribe(out: &mut Vec<u8>, subject: &str, subscription: u64) {
     _ = write!(out, "SUB {subject} {subscription}\r\n");
 }
 
-/// `UNSUB`.
-pub fn unsubscribe(out: &mut Vec<u8>, subscription: u64) {
-    _ = write!(out, "UNSUB {subscription}\r\n");
-}
-
 /// What comes before a payload of `length` bytes; [`END`] comes after it. `headers` are as
 /// [`headers::write`](crate::headers::write) makes them, or empty.
 pub fn publish_head(

@@ -147,7 +147,7 @@ impl StreamLog {
                 self.happen(Event::Disconnected, now);
             }
             Notice::Failed(why) => self.trouble.still(&why, now),
-            Notice::Sent(_) => self.happen(Event::Progress, now),
+            Notice::Sent => self.happen(Event::Progress, now),
             Notice::Heard => self.hear(now),
         }
     }

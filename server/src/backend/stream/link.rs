@@ -44,8 +44,8 @@ pub enum Notice {
     Failed(String),
     /// Something has come: [`Link::next_op`] brings it.
     Heard,
-    /// So many bytes have left.
-    Sent(usize),
+    /// Some bytes have left.
+    Sent,
 }
 
 /// The connection, or the way to one.
@@ -314,6 +314,7 @@ impl Link {
                 }
                 places => {
                     let server = connection.server.clone();
+                    self.state = Way::Resting { until: now };
                     self.open(server, places, now).map(|()| None)
                 }
             },
@@ -468,7 +469,7 @@ impl Connection {
             (self.since, self.asked) = (now, true);
         }
         let sent = self.flush(payload)?;
-        Ok((sent > 0).then_some(Notice::Sent(sent)))
+        Ok((sent > 0).then_some(Notice::Sent))
     }
 
     /// Whether something has come.

@@ -118,7 +118,7 @@ pub struct Publisher {
     /// How many batches there were, the present one included.
     number: u64,
     questions: u64,
-    connected: bool,
+    node: Node,
     batch: Option<UnderWay>,
     /// A batch of an earlier run has come since this one began.
     was_preceded: bool,
@@ -141,6 +141,16 @@ struct UnderWay {
     looks: u32,
     /// What was said last that was no acknowledgement.
     complaint: Option<String>,
+}
+
+/// What is known of the node that the publisher is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Disconnected,
+    Connected,
+    /// It owed an answer when `-ack-wait` ended for the last batch. A PING comes before the next
+    /// publish: with a short `-ack-wait`, no other timeout would find out that the node is dead.
+    Suspect,
 }
 
 /// What is awaited.
@@ -201,7 +211,7 @@ impl Publisher {
             sequence,
             number: 0,
             questions: 0,
-            connected: false,
+            node: Node::Disconnected,
             batch: None,
             was_preceded: false,
             disturbed: false,
@@ -217,11 +227,6 @@ impl Publisher {
     /// Where it publishes.
     pub fn subject(&self) -> &str {
         &self.subject
-    }
-
-    /// A batch is on its way.
-    pub fn is_busy(&self) -> bool {
-        self.batch.is_some()
     }
 
     /// The number of the batch under way, and of the last attempt at it.
@@ -262,7 +267,7 @@ impl Publisher {
     pub fn deadline(&self) -> Option<Instant> {
         let batch = self.batch.as_ref()?;
         let step = match batch.step {
-            Step::Paused { until } => self.connected.then_some(until),
+            Step::Paused { until } => (self.node != Node::Disconnected).then_some(until),
             Step::Published { since } | Step::Looking { since, .. } => Some(since + ANSWER_WITHIN),
             Step::Doubted { since } => Some(since + PONG_WITHIN),
         };
@@ -274,11 +279,11 @@ impl Publisher {
         match event {
             Event::Submitted => self.submit(now),
             Event::Connected => {
-                self.connected = true;
+                self.node = Node::Connected;
                 self.batch.is_some().then(|| self.publish(now))
             }
             Event::Disconnected => {
-                self.connected = false;
+                self.node = Node::Disconnected;
                 let batch = self.batch.as_mut()?;
                 batch.step = Step::Paused { until: now };
                 None
@@ -298,10 +303,13 @@ impl Publisher {
                 self.take_look(answer, now)
             }
             Event::Answered { .. } | Event::Seen { .. } => None,
-            Event::Pong => match self.step()? {
-                Step::Doubted { .. } => Some(self.publish(now)),
-                _ => None,
-            },
+            Event::Pong => {
+                self.node = Node::Connected;
+                match self.step()? {
+                    Step::Doubted { .. } => Some(self.publish(now)),
+                    _ => None,
+                }
+            }
             Event::Tick => self.tick(now),
         }
     }
@@ -323,17 +331,28 @@ impl Publisher {
             looks: 0,
             complaint: None,
         });
-        self.connected.then(|| self.publish(now))
+        match self.node {
+            Node::Disconnected => None,
+            Node::Connected => Some(self.publish(now)),
+            Node::Suspect => self.doubt(now),
+        }
     }
 
     /// The same bytes and the same identity, whatever attempt it is.
     fn publish(&mut self, now: Instant) -> Do {
-        debug_assert!(self.connected, "there is somebody to publish to");
+        debug_assert!(self.node != Node::Disconnected, "a node is connected");
         if let Some(batch) = &mut self.batch {
             batch.refused.push(false);
             batch.step = Step::Published { since: now };
         }
         Do::Publish
+    }
+
+    fn doubt(&mut self, now: Instant) -> Option<Do> {
+        let batch = self.batch.as_mut()?;
+        batch.complaint = Some("no answer".to_owned());
+        batch.step = Step::Doubted { since: now };
+        Some(Do::Ping)
     }
 
     fn look(&mut self, refusal: Option<ApiError>, now: Instant) -> Do {
@@ -485,24 +504,26 @@ impl Publisher {
     }
 
     fn tick(&mut self, now: Instant) -> Option<Do> {
-        let connected = self.connected;
+        let connected = self.node != Node::Disconnected;
         let batch = self.batch.as_mut()?;
-        if now >= batch.give_up_at {
-            return Some(self.finish(Outcome::Unknown));
-        }
         match batch.step {
-            Step::Paused { until } if connected && now >= until => Some(self.publish(now)),
-            Step::Published { since } | Step::Looking { since, .. }
-                if now >= since + ANSWER_WITHIN =>
-            {
-                batch.complaint = Some("no answer".to_owned());
-                batch.step = Step::Doubted { since: now };
-                Some(Do::Ping)
-            }
+            // This comes before the end of the batch, so that the next batch need not wait again.
             Step::Doubted { since } if now >= since + PONG_WITHIN => {
                 // It stays so until the connection has ended.
                 batch.step = Step::Doubted { since: now };
                 Some(Do::Reconnect)
+            }
+            _ if now >= batch.give_up_at => {
+                if !matches!(batch.step, Step::Paused { .. }) {
+                    self.node = Node::Suspect;
+                }
+                Some(self.finish(Outcome::Unknown))
+            }
+            Step::Paused { until } if connected && now >= until => Some(self.publish(now)),
+            Step::Published { since } | Step::Looking { since, .. }
+                if now >= since + ANSWER_WITHIN =>
+            {
+                self.doubt(now)
             }
             _ => None,
         }

@@ -22,7 +22,7 @@ progress              | .    | .    | .      | s    | s      | .       | .      
 pong                  | .    | .    | .      | .    | .      | .       | .       | P
 tick                  | .    | .    | .      | .    | .      | .       | .       | .
 tick, it is time      | -    | U    | P      | G    | G      | G       | G       | R
-tick, time is over    | .    | U    | U      | U    | U      | U       | U       | U
+tick, time is over    | .    | U    | U      | U    | U      | U       | U       | R
 
 stored                | .    | K=9  | K=9    | K=9  | K=9    | K=9     | K=9     | K=9
 stored before         | .    | K=9  | K=9    | K=9  | K=9    | K=9     | K=9     | K=9
@@ -89,7 +89,7 @@ fn each_event_in_each_state() {
 /// What several events come to, the outcomes as in the table.
 #[test]
 fn one_after_another() {
-    let stories: [(&str, &[(&str, &str)]); 6] = [
+    let stories: [(&str, &[(&str, &str)]); 8] = [
         // A batch is refused only if no attempt at it can be stored any more.
         (
             "resent",
@@ -148,6 +148,30 @@ fn one_after_another() {
                 ("last a.5.1", "P=9"),
                 ("10071 wrong last", "L=9"),
                 ("last a.5.1", "p=9"),
+            ],
+        ),
+        // A node that owed an answer at the end of -ack-wait gets a PING before the next publish. Without
+        // a PONG the publisher leaves the node, even if -ack-wait ends for that batch, too.
+        (
+            "sent",
+            &[
+                ("tick, time is over", "U"),
+                ("submitted", "G"),
+                ("tick, time is over", "R"),
+                ("disconnected", "p"),
+                ("tick", "U"),
+                ("connected", "."),
+                ("submitted", "P"),
+            ],
+        ),
+        (
+            "sent",
+            &[
+                ("tick, time is over", "U"),
+                ("submitted", "G"),
+                ("pong", "P"),
+                ("stored", "K=9"),
+                ("submitted", "P=9"),
             ],
         ),
         // Who is silent is left, and asked anew elsewhere. What was sent there is still on its way.

@@ -42,7 +42,7 @@ impl Process {
 
     /// A batch is under way for ever.
     pub(super) fn is_stuck(&self) -> bool {
-        self.is_alive && self.publisher.is_busy()
+        self.is_alive && self.publisher.batch.is_some()
     }
 
     pub(super) fn has(&self, connection: u64) -> bool {
@@ -137,7 +137,7 @@ impl World<'_> {
 
     pub(super) fn submit(&mut self, i: usize) {
         let process = &mut self.processes[i];
-        if process.is_alive && !process.publisher.is_busy() && !self.is_quiet {
+        if process.is_alive && process.publisher.batch.is_none() && !self.is_quiet {
             process.submitted = self.now;
             process.actions = 0;
             self.drive(i, Event::Submitted);
