@@ -186,6 +186,18 @@ impl Channel {
         socket.end()
     }
 
+    /// Replies that are on their way do not count as sent any more.
+    pub fn forget_replies(&mut self) {
+        if let Some(Layer::Tls(session)) = self.0.as_deref_mut() {
+            session.forget_replies();
+        }
+    }
+
+    /// TLS has failed: nothing can be encrypted any more.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.has_failed())
+    }
+
     /// Nothing more is sent.
     pub fn clear_output(&mut self) {
         match self.0.as_deref_mut() {

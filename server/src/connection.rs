@@ -373,7 +373,7 @@ impl<S: Socket> Connection<S> {
 
     /// A batch was committed, or refused: a run of the replies it owed is due.
     pub fn settle(&mut self, reply: Reply, count: u16) {
-        if self.life.sends() {
+        if self.takes_replies() {
             self.replies.settle(reply, count);
         } else {
             self.replies.unstage(count);
@@ -382,9 +382,14 @@ impl<S: Socket> Connection<S> {
 
     /// Owes a reply that no batch has staged.
     pub fn owe_unasked(&mut self, reply: Reply) {
-        if self.life.sends() {
+        if self.takes_replies() {
             self.replies.push(reply, 1);
         }
+    }
+
+    /// Replies can still reach the client.
+    fn takes_replies(&self) -> bool {
+        self.life.sends() && !self.channel.is_broken()
     }
 
     /// Sends replies that are due, as many as one write takes, and stages their records.
@@ -403,7 +408,8 @@ impl<S: Socket> Connection<S> {
             }
         };
         self.ready |= Ready::UNACKNOWLEDGED;
-        if n < bytes.len() {
+        // What the channel still holds waits for an event, too: without one, the loop would spin.
+        if n < bytes.len() || self.channel.has_output() {
             self.ready -= Ready::WRITABLE;
         }
         let (record, errors) = (&mut work.prefix, &mut work.errors);
@@ -447,17 +453,27 @@ impl<S: Socket> Connection<S> {
     fn hang_up(&mut self, last_line: LastLine) {
         self.ready |= Ready::READABLE | Ready::READ_TO_END;
         self.life = self.life.after_hang_up(last_line);
-        self.replies.clear();
-        self.channel.clear_output();
+        self.drop_output();
     }
 
     /// The socket failed, or its time is up: nothing more is read or written.
     pub fn give_up(&mut self) {
         self.life = Life::Gone;
         self.ready -= Ready::READABLE;
-        self.replies.clear();
-        self.channel.clear_output();
+        self.drop_output();
         self.framer.discard();
+    }
+
+    /// Nothing more can be sent.
+    fn drop_output(&mut self) {
+        self.forget_replies();
+        self.channel.clear_output();
+    }
+
+    /// The replies that are due are not sent. The channel counts those on their way: it forgets them, too.
+    fn forget_replies(&mut self) {
+        self.replies.clear();
+        self.channel.forget_replies();
     }
 
     /// Takes no more messages, and ends once the replies are out: an unfinished message is dropped.

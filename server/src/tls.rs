@@ -2,6 +2,7 @@
 
 mod clients;
 mod files;
+mod output;
 mod session;
 
 use std::io;

@@ -68,6 +68,14 @@ impl Session {
         match self.0 {}
     }
 
+    pub fn forget_replies(&mut self) {
+        match self.0 {}
+    }
+
+    pub fn has_failed(&self) -> bool {
+        match self.0 {}
+    }
+
     pub fn has_output(&self) -> bool {
         match self.0 {}
     }

@@ -144,7 +144,7 @@ impl<S: Socket> Connection<S> {
     pub(super) fn break_off(&mut self, error: &io::Error, work: &mut Workspace) {
         work.entry.tell(&self.peer, format_args!("closed, {error}"));
         self.ready -= Ready::READABLE;
-        self.replies.clear();
+        self.forget_replies();
         self.close();
     }
 

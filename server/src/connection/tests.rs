@@ -321,6 +321,21 @@ fn a_failed_commit_is_answered_with_its_error() {
     assert_eq!(codes, ["error log", "error too-long", "error log"]);
 }
 
+/// What the channel itself has to say waits for a writable event, as replies do.
+#[test]
+fn an_alert_that_the_kernel_takes_in_part_does_not_make_the_loop_spin() {
+    let mut bench = Bench::with_limit(64, [Ok(&b"\x16\x03\x01\x02\x00\x01"[..])]);
+    bench.read();
+    assert!(bench.connection.wants_write());
+    bench.connection.socket.writes.push_back(Ok(3));
+    bench.write();
+    assert!(!bench.connection.wants_write() && !bench.connection.wants_end());
+    bench.connection.ready |= Ready::WRITABLE;
+    bench.write();
+    assert_eq!(bench.connection.socket.sent, opening::NO_TLS_ALERT);
+    assert!(bench.connection.wants_end());
+}
+
 #[test]
 fn closing_waits_for_the_replies_then_forgets_what_comes() {
     let mut bench = Bench::new([Ok(&b"a\n"[..]), Ok(b"late\n"), Ok(b"")]);

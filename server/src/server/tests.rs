@@ -57,6 +57,8 @@ enum Step {
     HalfClose(usize),
     Leave(usize),
     Reset(usize),
+    /// Breaks TLS, so many bytes into what is not sent yet.
+    Spoil(usize, usize),
     /// From now on the log takes so many bytes, and can or cannot be cut back.
     Fill(usize, bool),
     /// The log has room again.
@@ -105,7 +107,8 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         6 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Read(k, 2 * n)),
         1 => who.clone().prop_map(Step::HalfClose),
         1 => who.clone().prop_map(Step::Leave),
-        2 => who.prop_map(Step::Reset),
+        2 => who.clone().prop_map(Step::Reset),
+        1 => (who, some.clone()).prop_map(|(k, n)| Step::Spoil(k, n)),
         2 => (some, any::<bool>()).prop_map(|(n, cuts)| Step::Fill(n, cuts)),
         2 => Just(Step::Free),
         4 => outcome.prop_map(Step::Finish),
@@ -187,6 +190,50 @@ fn half_a_line_is_a_message_after_a_true_end_only() {
         assert!(world.server.clients.is_empty());
         assert_eq!(world.disk.state.borrow_mut().records(0), expected);
     }
+}
+
+/// A TLS client stops reading until the kernel takes no more replies, breaks TLS, and reads again. The
+/// server waits for it without spinning, and ends this connection alone.
+#[cfg(feature = "tls")]
+#[test]
+fn tls_may_break_while_replies_wait() {
+    let mut world = World::new(Setting {
+        tls: true,
+        ..Setting::IN_PLACE
+    });
+    world.connect();
+    world.clients[0].say(1, "");
+    world.settle().unwrap();
+    let is_blocked = |world: &World| {
+        let mut clients = world.server.clients.iter();
+        clients.any(|(_, client)| !client.ready.contains(Ready::WRITABLE))
+    };
+    let begun = Instant::now();
+    while !is_blocked(&world) {
+        world.clients[0].say(500, "");
+        world.clients[0].send(usize::MAX);
+        world.turn().unwrap();
+        assert!(begun.elapsed() < PATIENCE, "replies fill the sockets");
+    }
+    world.clients[0].spoil(usize::MAX);
+    while !world.clients[0].has_sent_all() {
+        world.clients[0].send(usize::MAX);
+        world.turn().unwrap();
+        assert!(begun.elapsed() < PATIENCE, "what is sent is read");
+    }
+    // It reads little by little, so that the kernel often takes a part of what waits.
+    while world.clients[0].socket.is_some() {
+        let replies = world.clients[0].read(300);
+        world.hear(0, &replies).unwrap();
+        world.turn().unwrap();
+        while world.server.timeout() == Some(Duration::ZERO) {
+            world.turn().unwrap();
+            assert!(begun.elapsed() < PATIENCE, "the loop spins");
+        }
+        assert!(begun.elapsed() < PATIENCE, "the connection ends");
+    }
+    world.settle().unwrap();
+    world.check_log().unwrap();
 }
 
 /// The server, its disk, and its clients.
@@ -307,6 +354,7 @@ impl World {
             Step::HalfClose(k) => self.with(k, Talker::half_close),
             Step::Leave(k) => self.with(k, Talker::leave),
             Step::Reset(k) => self.with(k, Talker::reset),
+            Step::Spoil(k, n) => self.with(k, |client| client.spoil(n)),
             Step::Fill(n, can_cut) => {
                 self.was_full = true;
                 let mut disk = self.disk.state.borrow_mut();
@@ -491,9 +539,9 @@ impl World {
         }
         client.input = lines.next().unwrap_or_default().to_vec();
         let all_heard = client.half_closed && client.heard == client.said.len();
-        let may_close = all_heard || self.stopping || self.unknown > 0;
+        let may_close = all_heard || client.is_spoilt || self.stopping || self.unknown > 0;
         prop_assert!(!client.was_closed || may_close, "client {k} was cut off");
-        let may_cut_off = self.stopping || self.unknown > 0;
+        let may_cut_off = client.is_spoilt || self.stopping || self.unknown > 0;
         prop_assert!(
             !client.was_cut_off || may_cut_off,
             "no farewell to client {k}"

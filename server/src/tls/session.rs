@@ -14,6 +14,7 @@ use rustls::unbuffered::{
 };
 
 use super::clients;
+use super::output::Output;
 use crate::channel::{Next, Taken};
 use crate::connection::Socket;
 
@@ -22,24 +23,22 @@ use crate::connection::Socket;
 const MOST_HELD: usize = 32 << 10;
 
 /// What one record holds of messages at most (RFC 8446, section 5.1).
-const MOST_PLAINTEXT: usize = 16 << 10;
+const MAX_PLAINTEXT: usize = 16 << 10;
 
 /// The most bytes that wait for the kernel: a handshake's, or a record of replies with what the
 /// library puts before it.
-const MOST_OUTPUT: usize = 64 << 10;
+const MAX_OUTPUT: usize = 64 << 10;
 
 /// The most bytes that a session holds, beside what the library keeps of it.
-pub const MOST_HELD_BYTES: usize = MOST_HELD + MOST_OUTPUT;
+pub const MOST_HELD_BYTES: usize = MOST_HELD + MAX_OUTPUT;
 
 /// A session, from the client's hello to its end.
 pub struct Session {
     tls: UnbufferedServerConnection,
     /// Input that nothing can be made of yet: a part of a record or of the handshake.
     held: Vec<u8>,
-    /// What the kernel has not taken yet: of the handshake, or the rest of a record of replies.
-    output: Vec<u8>,
-    /// How many bytes of replies were made into the output. They are out when it is empty.
-    unsent_bytes: u16,
+    /// What the kernel has not taken yet.
+    output: Output,
     /// Nothing was read yet but what came before the session began.
     is_fresh: bool,
     phase: Phase,
@@ -66,8 +65,7 @@ impl Session {
             tls,
             is_fresh: !held.is_empty(),
             held,
-            output: Vec::new(),
-            unsent_bytes: 0,
+            output: Output::default(),
             phase: Phase::Handshake,
             since_ms,
             failure: None,
@@ -108,8 +106,8 @@ impl Session {
             }
         }
         let bytes = self.process(&mut scratch[..filled], input);
-        if self.unsent_bytes == 0 {
-            self.flush(socket)?;
+        if self.output.reply_bytes() == 0 {
+            self.output.flush(socket)?;
         }
         if self.phase == Phase::Ended || self.failure.is_some() {
             next = Next::More;
@@ -141,7 +139,7 @@ impl Session {
                         bytes += payload.len();
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, self.output.ciphertext()),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
                 Err(error) => {
@@ -150,7 +148,7 @@ impl Session {
                     // Once more, and no further, for the alert that tells the client.
                     let state = self.tls.process_tls_records(&mut wire[at..]).state;
                     if let Ok(ConnectionState::EncodeTlsData(alert)) = state {
-                        encode(alert, &mut self.output);
+                        encode(alert, self.output.ciphertext());
                     }
                     break;
                 }
@@ -186,25 +184,22 @@ impl Session {
         bytes: &[u8],
         scratch: &mut [u8],
     ) -> io::Result<usize> {
-        let mut sent = 0;
-        loop {
-            self.flush(socket)?;
-            if !self.output.is_empty() {
-                return Ok(sent);
-            }
-            sent += usize::from(mem::take(&mut self.unsent_bytes));
-            debug_assert!(sent <= bytes.len(), "replies that are due do not go away");
-            let rest = &bytes[sent..];
-            if rest.is_empty() {
-                return Ok(sent);
-            }
-            let plaintext = &rest[..rest.len().min(MOST_PLAINTEXT)];
+        debug_assert!(bytes.is_empty() || self.failure.is_none());
+        debug_assert!(self.output.reply_bytes() <= bytes.len());
+        let mut sent = self.output.flush(socket)?;
+        // A slice beyond the end is none: a wrong count must not end the server.
+        while let Some(rest) = bytes.get(sent..)
+            && !rest.is_empty()
+            && self.output.is_empty()
+        {
+            let plaintext = &rest[..rest.len().min(MAX_PLAINTEXT)];
             let len = self.encrypt(plaintext, scratch)?;
-            let taken = send(socket, &scratch[..len])?;
-            self.output.extend_from_slice(&scratch[taken..len]);
-            debug_assert!(self.output.capacity() <= MOST_OUTPUT);
-            self.unsent_bytes = plaintext.len() as u16;
+            sent += self
+                .output
+                .send_replies(socket, &scratch[..len], plaintext.len() as u16)?;
+            debug_assert!(self.output.capacity() <= MAX_OUTPUT);
         }
+        Ok(sent.min(bytes.len()))
     }
 
     /// Makes one record of the plaintext, in `out`; returns its length.
@@ -215,13 +210,13 @@ impl Session {
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.held);
             debug_assert_eq!(discard, 0, "nothing has come since it was last looked at");
             match state {
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, self.output.ciphertext()),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let own = self.output.len();
-                    out[..own].copy_from_slice(&self.output);
-                    self.output = Vec::new();
+                    let own = self.output.ciphertext().len();
+                    out[..own].copy_from_slice(self.output.ciphertext());
+                    self.output.clear();
                     let len = traffic.encrypt(plaintext, &mut out[own..]);
                     return Ok(own + len.map_err(io::Error::other)?);
                 }
@@ -242,34 +237,31 @@ impl Session {
             if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
                 let len = traffic.queue_close_notify(&mut farewell);
                 let len = len.map_err(io::Error::other)?;
-                self.output.extend_from_slice(&farewell[..len]);
+                let ciphertext = self.output.ciphertext();
+                ciphertext.extend_from_slice(&farewell[..len]);
             }
         }
-        self.flush(socket)?;
+        self.output.flush(socket)?;
         if self.has_output() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(())
     }
 
-    /// Sends what there is, as far as the kernel takes it.
-    fn flush(&mut self, socket: &mut impl Socket) -> io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        let sent = send(socket, &self.output)?;
-        self.output.drain(..sent);
-        if self.output.is_empty() {
-            self.output = Vec::new();
-        }
-        Ok(())
-    }
-
     /// Nothing more is sent.
     pub fn clear_output(&mut self) {
-        self.output = Vec::new();
-        self.unsent_bytes = 0;
+        self.output.clear();
         self.phase = Phase::Over;
+    }
+
+    /// The replies that are on their way do not count any more.
+    pub fn forget_replies(&mut self) {
+        self.output.forget_replies();
+    }
+
+    /// TLS has failed: no reply can be encrypted any more. An alert may wait to be sent.
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// Something that is made already is to be sent.
@@ -321,19 +313,4 @@ fn encode(mut data: EncodeTlsData<'_, impl Sized>, output: &mut Vec<u8>) {
         // It was told how much it needs.
         _ = data.encode(&mut output[own..]);
     }
-}
-
-/// How many of the bytes the kernel takes.
-fn send(socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match socket.write(&bytes[sent..]) {
-            Ok(0) => break,
-            Ok(n) => sent += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(sent)
 }

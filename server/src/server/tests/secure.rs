@@ -51,12 +51,21 @@ pub(super) fn acceptor() -> Option<Acceptor> {
     Acceptor::open(&config).unwrap()
 }
 
+/// A record that nothing decrypts to.
+const BAD_RECORD: [u8; 37] = {
+    let mut record = [0x55; 37];
+    (record[0], record[1], record[2], record[3], record[4]) = (23, 3, 3, 0, 32);
+    record
+};
+
 /// A client's end of TLS.
 pub(super) struct Secure {
     tls: ClientConnection,
     /// What is encrypted and not sent.
     wire: Vec<u8>,
     has_ended: bool,
+    /// It has broken the rules, and encrypts no more.
+    is_spoilt: bool,
 }
 
 impl Secure {
@@ -67,6 +76,7 @@ impl Secure {
             tls: tls.unwrap(),
             wire: Vec::new(),
             has_ended: false,
+            is_spoilt: false,
         }
     }
 }
@@ -74,14 +84,14 @@ impl Secure {
 impl Layer for Secure {
     fn send(&mut self, socket: &mut TcpStream, text: &[u8], ends: bool, most: usize) -> usize {
         let mut taken = 0;
-        if !self.tls.is_handshaking() {
+        if !self.tls.is_handshaking() && !self.is_spoilt {
             taken = self.tls.writer().write(text).unwrap();
             if ends && taken == text.len() && !self.has_ended {
                 self.has_ended = true;
                 self.tls.send_close_notify();
             }
         }
-        while self.tls.wants_write() {
+        while self.tls.wants_write() && !self.is_spoilt {
             self.tls.write_tls(&mut self.wire).unwrap();
         }
         let some = self.wire.len().min(most);
@@ -91,7 +101,8 @@ impl Layer for Secure {
     }
 
     fn has_sent_all(&self) -> bool {
-        !self.tls.is_handshaking() && !self.tls.wants_write() && self.wire.is_empty()
+        let has_encrypted_all = !self.tls.is_handshaking() && !self.tls.wants_write();
+        (has_encrypted_all || self.is_spoilt) && self.wire.is_empty()
     }
 
     fn read(&mut self, socket: &mut TcpStream, most: usize) -> io::Result<Heard> {
@@ -104,16 +115,33 @@ impl Layer for Secure {
         };
         while !unread.is_empty() {
             self.tls.read_tls(&mut unread).unwrap();
-            let state = self.tls.process_new_packets().unwrap();
+            let state = match self.tls.process_new_packets() {
+                Ok(state) => state,
+                // The server's alert; or its handshake does not fit what was spoilt.
+                Err(_) if self.is_spoilt => return Ok(heard),
+                Err(error) => panic!("the server breaks TLS: {error}"),
+            };
             heard.was_told |= state.peer_has_closed();
             let mut text = vec![0; state.plaintext_bytes_to_read()];
             self.tls.reader().read_exact(&mut text).unwrap();
             heard.text.extend(text);
         }
         if n == 0 {
-            let state = self.tls.process_new_packets().unwrap();
-            heard.was_told = state.peer_has_closed();
+            let state = self.tls.process_new_packets();
+            heard.was_told = state.is_ok_and(|state| state.peer_has_closed());
         }
         Ok(heard)
+    }
+
+    fn spoil(&mut self, at: usize) -> bool {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.wire).unwrap();
+        }
+        match self.wire.get_mut(at) {
+            Some(byte) => *byte ^= 0x55,
+            None => self.wire.extend(BAD_RECORD),
+        }
+        self.is_spoilt = true;
+        true
     }
 }

@@ -22,6 +22,13 @@ pub(super) trait Layer {
 
     /// Reads at most `most` bytes of the socket.
     fn read(&mut self, socket: &mut TcpStream, most: usize) -> io::Result<Heard>;
+
+    /// Breaks the rules of the layer from the byte `at` of what is not sent yet, or after it. Returns
+    /// whether there are rules.
+    fn spoil(&mut self, at: usize) -> bool {
+        _ = at;
+        false
+    }
 }
 
 /// What a read brought.
@@ -84,6 +91,8 @@ pub(super) struct Talker {
     pub(super) was_cut_off: bool,
     /// It has left with a true FIN, after everything that it had said.
     pub(super) left_politely: bool,
+    /// It has broken the rules of its layer: it says no more, and the server may cut it off.
+    pub(super) is_spoilt: bool,
 }
 
 impl Talker {
@@ -107,6 +116,7 @@ impl Talker {
             was_closed: false,
             was_cut_off: false,
             left_politely: false,
+            is_spoilt: false,
         }
     }
 
@@ -142,7 +152,7 @@ impl Talker {
         }
     }
 
-    fn has_sent_all(&self) -> bool {
+    pub(super) fn has_sent_all(&self) -> bool {
         self.sent == self.output.len() && self.layer.has_sent_all()
     }
 
@@ -194,7 +204,7 @@ impl Talker {
             let unread = socket.peek(&mut [0]).is_ok();
             // More may still be on this side, where the window is closed, and is lost with a reset.
             let fits = self.output.len() <= 32 << 10;
-            self.left_politely = !unread && fits && self.has_sent_all();
+            self.left_politely = !unread && fits && self.has_sent_all() && !self.is_spoilt;
         }
     }
 
@@ -205,7 +215,18 @@ impl Talker {
         }
     }
 
+    /// Breaks the rules of its layer somewhere in what is not sent yet, and says no more.
+    pub(super) fn spoil(&mut self, at: usize) {
+        if self.socket.is_some() && !self.half_closed && self.layer.spoil(at) {
+            self.is_spoilt = true;
+            self.half_closed = true;
+            self.output.truncate(self.sent);
+            self.send(0);
+        }
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
-        self.socket.is_some() && (!self.has_sent_all() || self.heard < self.said.len())
+        self.socket.is_some()
+            && (self.is_spoilt || !self.has_sent_all() || self.heard < self.said.len())
     }
 }

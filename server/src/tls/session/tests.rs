@@ -73,6 +73,8 @@ struct Wire {
     next: usize,
     /// The kernel takes so much more.
     room: usize,
+    /// The byte to the server that is altered, counted from the next one on.
+    spoilt_at: Option<usize>,
 }
 
 impl Wire {
@@ -88,7 +90,16 @@ impl Read for Wire {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let most = self.piece().min(buffer.len());
-        self.to_server.read(&mut buffer[..most])
+        let n = self.to_server.read(&mut buffer[..most])?;
+        match self.spoilt_at {
+            Some(at) if at < n => {
+                buffer[at] ^= 0x55;
+                self.spoilt_at = None;
+            }
+            Some(at) => self.spoilt_at = Some(at - n),
+            None => {}
+        }
+        Ok(n)
     }
 }
 
@@ -139,6 +150,7 @@ impl World {
                 pieces: pieces.to_vec(),
                 next: 0,
                 room: usize::MAX,
+                spoilt_at: None,
             },
             input: vec![0; BUFFER],
             scratch: vec![0; BUFFER],
@@ -198,6 +210,78 @@ impl World {
         Ok(())
     }
 
+    /// The two talk for as long as they understand each other. Between the reads, replies are sent as
+    /// far as there is room. Then the peer reads everything.
+    fn run_spoilt(mut self, messages: &[Vec<u8>], rooms: &[usize]) -> TestCaseResult {
+        let mut rooms = rooms.iter().cycle();
+        let mut messages = messages.iter();
+        let mut owed = 0;
+        // Of a length that is altered, the rest may never come: then there is no failure.
+        for _ in 0..50 {
+            if !self.client.is_handshaking()
+                && let Some(message) = messages.next()
+            {
+                // After an alert the client says no more.
+                _ = self.client.writer().write_all(message);
+            }
+            while self.client.wants_write() {
+                self.client.write_tls(&mut self.wire.to_server).unwrap();
+            }
+            let (input, scratch) = (&mut self.input, &mut self.scratch);
+            match self.session.read(&mut self.wire, input, scratch) {
+                Ok(taken) => owed += taken.bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+                    self.session.forget_replies();
+                    owed = 0;
+                    break;
+                }
+            }
+            if !self.session.has_failed() {
+                self.wire.room = *rooms.next().unwrap();
+                owed -= self.write(owed)?;
+            }
+            self.try_to_listen();
+        }
+        self.wire.room = usize::MAX;
+        if self.session.has_failed() {
+            self.session.forget_replies();
+            owed = 0;
+        }
+        while self.session.has_output() || owed > 0 {
+            let had = (owed, self.session.held_bytes());
+            owed -= self.write(owed)?;
+            prop_assert!(had != (owed, self.session.held_bytes()), "it goes on");
+        }
+        Ok(())
+    }
+
+    /// Sends so many bytes of replies, as far as there is room. Returns how many are out.
+    fn write(&mut self, owed: usize) -> Result<usize, TestCaseError> {
+        let replies = vec![b'r'; owed];
+        let (wire, scratch) = (&mut self.wire, &mut self.scratch);
+        let sent = match self.session.write(wire, &replies, scratch) {
+            // The handshake is not done: nothing can be encrypted yet.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => owed,
+            written => written.unwrap(),
+        };
+        prop_assert!(sent <= owed);
+        prop_assert!(self.session.held_bytes() <= super::MOST_HELD_BYTES);
+        Ok(sent)
+    }
+
+    /// The client reads what has come, unless it has stopped to understand that.
+    fn try_to_listen(&mut self) {
+        let wire = std::mem::take(&mut self.wire.to_client);
+        let mut unread = wire.as_slice();
+        while !unread.is_empty() && self.client.read_tls(&mut unread).is_ok_and(|n| n > 0) {
+            if self.client.process_new_packets().is_err() {
+                return;
+            }
+        }
+    }
+
     fn run(mut self, messages: &[Vec<u8>], room: usize) -> TestCaseResult {
         while self.client.is_handshaking() {
             self.read()?;
@@ -244,6 +328,21 @@ proptest! {
         room in prop_oneof![1..50_usize, 1..30_000_usize],
     ) {
         World::new(is_13, fragment, &pieces).run(&messages, room)?;
+    }
+
+    /// A peer stops reading, breaks TLS at any byte, and reads again: the session counts only replies
+    /// that it was given, says its alert, and ends with nothing left.
+    #[test]
+    fn a_peer_may_break_tls_at_any_byte(
+        is_13 in any::<bool>(),
+        pieces in prop::collection::vec(prop_oneof![1..8_usize, 1..2000_usize, 1..100_000_usize], 1..8),
+        messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3000), 1..4),
+        spoilt_at in prop_oneof![0..6000_usize, 0..300_usize],
+        rooms in prop::collection::vec(prop_oneof![Just(0), 1..50_usize, 1..30_000_usize], 1..12),
+    ) {
+        let mut world = World::new(is_13, None, &pieces);
+        world.wire.spoilt_at = Some(spoilt_at);
+        world.run_spoilt(&messages, &rooms)?;
     }
 }
 
