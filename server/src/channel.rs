@@ -171,7 +171,7 @@ impl Channel {
 
     /// The peer would miss a word of farewell.
     pub fn owes_farewell(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.is_established())
+        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.owes_close_notify())
     }
 
     /// Tells the peer that nothing more will be sent. What comes from now on is not looked at.
@@ -180,7 +180,7 @@ impl Channel {
     /// `WouldBlock`: the kernel takes nothing; to be called again when it does.
     pub fn end(&mut self, socket: &mut impl Socket) -> io::Result<()> {
         if let Some(Layer::Tls(session)) = self.0.as_deref_mut() {
-            session.say_farewell(socket)?;
+            session.send_close_notify(socket)?;
         }
         self.0 = None;
         socket.end()
@@ -217,7 +217,7 @@ impl Channel {
 
     /// A TLS handshake is under way.
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.handshake_since().is_some())
+        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.is_handshaking())
     }
 
     /// What has to come first, if anything has.

@@ -8,6 +8,7 @@ mod session;
 use std::io;
 use std::sync::Arc;
 
+use crate::options::Answers;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
@@ -35,6 +36,9 @@ impl Acceptor {
             key,
             client_ca: config.tls_client_ca.clone(),
             allow_names: config.allow_names.clone(),
+            // A certificate is checked in a full handshake only. A client that never reads would leave
+            // the ticket unread, and the kernel would make a reset of its close.
+            tickets: config.tls_client_ca.is_none() && config.answers == Answers::All,
         };
         let config = files.read()?;
         Ok(Some(Self { files, config }))

@@ -60,7 +60,7 @@ impl Session {
         match self.0 {}
     }
 
-    pub fn say_farewell(&mut self, _socket: &mut impl Socket) -> io::Result<()> {
+    pub fn send_close_notify(&mut self, _socket: &mut impl Socket) -> io::Result<()> {
         match self.0 {}
     }
 
@@ -84,7 +84,11 @@ impl Session {
         match self.0 {}
     }
 
-    pub fn is_established(&self) -> bool {
+    pub fn owes_close_notify(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn is_handshaking(&self) -> bool {
         match self.0 {}
     }
 

@@ -19,7 +19,7 @@ use authority::rcgen::{
 };
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ProtocolVersion};
+use rustls::{HandshakeKind, ProtocolVersion};
 use support::secure::{Pki, SecureClient};
 use support::{DEADLINE, Server, binary, can, lines, received_from, script, wait_until};
 
@@ -173,16 +173,7 @@ fn both_versions_are_spoken() {
         (&TLS12, ProtocolVersion::TLSv1_2),
         (&TLS13, ProtocolVersion::TLSv1_3),
     ] {
-        let config = pki.trust();
-        let only = ClientConfig::builder_with_provider(config.crypto_provider().clone())
-            .with_protocol_versions(&[version])
-            .unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        let pem = pki.authority.certificate().as_bytes();
-        let root = rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap();
-        roots.add(root).unwrap();
-        let only = only.with_root_certificates(roots).with_no_client_auth();
-        let mut client = SecureClient::connect(server.address(), only);
+        let mut client = SecureClient::connect(server.address(), pki.trust_over(version));
         assert_eq!(client.ask("a"), "ok");
         assert_eq!(client.tls().protocol_version(), Some(expected));
         // Pipelined, and ended with half a line.
@@ -192,6 +183,52 @@ fn both_versions_are_spoken() {
         let name = client.name();
         let log = server.wait_for_log(|log| received_from(log, &name).len() == 4);
         assert_eq!(received_from(&log, &name), ["a", "b", "c", "d"]);
+    }
+}
+
+/// A certificate is checked in a full handshake only, so a client that must have one cannot resume a
+/// session: its certificate may have expired since.
+#[test]
+fn clients_with_certificates_cannot_resume() {
+    let pki = Pki::new();
+    let files = pki.issue("client", &["client.example"]);
+    let ca = pki.path("ca.pem");
+    let open = pki.serve(&[]);
+    let closed = pki.serve(&["-tls-client-ca", &ca]);
+    for version in [&TLS12, &TLS13] {
+        for (server, config, again) in [
+            (&open, pki.trust_over(version), HandshakeKind::Resumed),
+            (
+                &closed,
+                pki.trust_as_over(&files, version),
+                HandshakeKind::Full,
+            ),
+        ] {
+            for expected in [HandshakeKind::Full, again] {
+                let mut client = SecureClient::connect(server.address(), config.clone());
+                assert_eq!(client.ask("a"), "ok");
+                assert_eq!(client.tls().handshake_kind(), Some(expected), "{version:?}");
+            }
+        }
+    }
+}
+
+/// Nothing is left unread by a client that never reads, so its close is none that resets.
+#[test]
+fn a_client_that_never_reads_loses_nothing_over_tls() {
+    let pki = Pki::new();
+    let server = pki.serve(&["-replies", "none", "-quiet"]);
+    let lines = 40_000;
+    for version in [&TLS12, &TLS13] {
+        let mut client = SecureClient::connect(server.address(), pki.trust_over(version));
+        let filler = "x".repeat(90);
+        let text: String = (0..lines).map(|n| format!("{n:08} {filler}\n")).collect();
+        client.send(text);
+        let peer = client.name();
+        drop(client);
+        let last = format!("--{peer} recieved: {:08} ", lines - 1);
+        let log = server.wait_for_log(|log| log.contains(&last));
+        assert_eq!(received_from(&log, &peer).len(), lines, "{version:?}");
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Files {
     pub client_ca: Option<PathBuf>,
     /// One of these names must be in a client's certificate; any will do if there are none.
     pub allow_names: Vec<String>,
+    /// Clients get tickets, with which they can resume a session.
+    pub tickets: bool,
 }
 
 impl Files {
@@ -57,7 +59,7 @@ impl Files {
             .map_err(|error| error.to_string())?
             .with_client_cert_verifier(self.verifier(&provider)?)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        with_sessions(config)
+        with_resumption(config, self.tickets)
     }
 
     fn verifier(
@@ -87,13 +89,16 @@ impl Files {
     }
 }
 
-/// Clients may go on with a session they had: by tickets, whose keys change every six hours, so that
-/// nothing has to be remembered of them.
-fn with_sessions(mut config: ServerConfig) -> Result<Arc<ServerConfig>, String> {
+/// Clients may resume a session by a ticket; the server itself remembers nothing of them. The keys of
+/// tickets change every six hours.
+fn with_resumption(mut config: ServerConfig, tickets: bool) -> Result<Arc<ServerConfig>, String> {
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
-    // One for each connection that is made, and browsers are not served.
-    config.send_tls13_tickets = 1;
+    config.send_tls13_tickets = 0;
+    if tickets {
+        config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+        // One for each connection that is made, and browsers are not served.
+        config.send_tls13_tickets = 1;
+    }
     Ok(Arc::new(config))
 }
 

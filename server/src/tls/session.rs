@@ -41,22 +41,16 @@ pub struct Session {
     output: Output,
     /// Nothing was read yet but what came before the session began.
     is_fresh: bool,
-    phase: Phase,
-    /// When the handshake began, in the loop's milliseconds.
-    since_ms: u32,
+    /// When the handshake began, in the loop's milliseconds; `None` once it is done.
+    handshake_since: Option<u32>,
+    /// The client has sent its `close_notify`.
+    input_ended: bool,
+    /// The server has sent its own, or can send nothing.
+    output_ended: bool,
     /// Why it cannot go on.
     failure: Option<Box<str>>,
+    /// The name in the client's certificate. It is set before the first message is given out.
     client_name: Option<Box<str>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Handshake,
-    Established,
-    /// The client has said that it sends no more.
-    Ended,
-    /// It was told that nothing more will be sent.
-    Over,
 }
 
 impl Session {
@@ -66,8 +60,9 @@ impl Session {
             is_fresh: !held.is_empty(),
             held,
             output: Output::default(),
-            phase: Phase::Handshake,
-            since_ms,
+            handshake_since: Some(since_ms),
+            input_ended: false,
+            output_ended: false,
             failure: None,
             client_name: None,
         }
@@ -89,7 +84,7 @@ impl Session {
             let failure = failure.to_string();
             return Err(io::Error::new(io::ErrorKind::InvalidData, failure));
         }
-        if self.phase == Phase::Ended {
+        if self.input_ended {
             return Ok(Taken::END);
         }
         let (mut filled, mut next) = (self.held.len(), Next::More);
@@ -106,10 +101,8 @@ impl Session {
             }
         }
         let bytes = self.process(&mut scratch[..filled], input);
-        if self.output.reply_bytes() == 0 {
-            self.output.flush(socket)?;
-        }
-        if self.phase == Phase::Ended || self.failure.is_some() {
+        self.flush_own(socket);
+        if self.input_ended || self.failure.is_some() {
             next = Next::More;
         }
         Ok(Taken {
@@ -122,7 +115,6 @@ impl Session {
     /// Decrypts the records that are whole; returns how many bytes of messages these held.
     fn process(&mut self, wire: &mut [u8], input: &mut [u8]) -> usize {
         let (mut at, mut bytes) = (0, 0);
-        let began_in = self.phase;
         loop {
             let UnbufferedStatus { mut discard, state } =
                 self.tls.process_tls_records(&mut wire[at..]);
@@ -141,7 +133,7 @@ impl Session {
                 }
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, self.output.ciphertext()),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
+                Ok(ConnectionState::PeerClosed) => self.input_ended = true,
                 Err(error) => {
                     self.failure = Some(clients::describe(&error).into());
                     at += discard;
@@ -159,21 +151,42 @@ impl Session {
                 }
             }
             at += discard;
+            // Messages may follow in the same flight, and then something that ends the session.
+            self.note_handshake();
         }
+        self.note_handshake();
         self.held = wire[at..].to_vec();
         if self.held.len() > MOST_HELD {
             self.failure = Some("its handshake is too long".into());
         }
         if self.failure.is_some() {
             self.held = Vec::new();
-        } else if began_in == Phase::Handshake && !self.tls.is_handshaking() {
-            self.client_name = clients::name(self.tls.peer_certificates());
-            if self.phase == Phase::Handshake {
-                self.phase = Phase::Established;
-            }
         }
         debug_assert!(self.held_bytes() <= MOST_HELD_BYTES);
+        debug_assert!(bytes == 0 || self.handshake_since.is_none());
         bytes
+    }
+
+    /// Sets the client's name as soon as the handshake is done.
+    fn note_handshake(&mut self) {
+        if self.handshake_since.is_some() && !self.tls.is_handshaking() {
+            self.handshake_since = None;
+            self.client_name = clients::name(self.tls.peer_certificates());
+        }
+    }
+
+    /// Sends what TLS itself has to say, unless replies are in front of it: the next write sends both.
+    ///
+    /// A socket that fails is not reported here, since the messages that were just read count all the
+    /// same. The next read or write finds it: with the socket's error gone, the input ends without a
+    /// `close_notify`, which drops an unfinished message as the error would.
+    fn flush_own(&mut self, socket: &mut impl Socket) {
+        if self.output.reply_bytes() > 0 {
+            return;
+        }
+        if self.output_ended || self.output.flush(socket).is_err() {
+            self.clear_output();
+        }
     }
 
     /// Encrypts and sends `bytes`, of which the first may be on their way already. Returns how many
@@ -212,7 +225,7 @@ impl Session {
             match state {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, self.output.ciphertext()),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.phase = Phase::Ended,
+                Ok(ConnectionState::PeerClosed) => self.input_ended = true,
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     let own = self.output.ciphertext().len();
                     out[..own].copy_from_slice(self.output.ciphertext());
@@ -225,20 +238,20 @@ impl Session {
         }
     }
 
-    /// Tells the client that nothing more will be sent.
+    /// Sends a `close_notify`: nothing follows it.
     ///
     /// # Errors
     /// `WouldBlock`: the kernel takes nothing; to be called again when it does.
-    pub fn say_farewell(&mut self, socket: &mut impl Socket) -> io::Result<()> {
-        if self.is_established() {
-            self.phase = Phase::Over;
-            let mut farewell = [0; 256];
+    pub fn send_close_notify(&mut self, socket: &mut impl Socket) -> io::Result<()> {
+        if self.owes_close_notify() {
+            self.output_ended = true;
+            let mut record = [0; 256];
             let status = self.tls.process_tls_records(&mut self.held);
             if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-                let len = traffic.queue_close_notify(&mut farewell);
+                let len = traffic.queue_close_notify(&mut record);
                 let len = len.map_err(io::Error::other)?;
                 let ciphertext = self.output.ciphertext();
-                ciphertext.extend_from_slice(&farewell[..len]);
+                ciphertext.extend_from_slice(&record[..len]);
             }
         }
         self.output.flush(socket)?;
@@ -251,7 +264,7 @@ impl Session {
     /// Nothing more is sent.
     pub fn clear_output(&mut self) {
         self.output.clear();
-        self.phase = Phase::Over;
+        self.output_ended = true;
     }
 
     /// The replies that are on their way do not count any more.
@@ -274,14 +287,19 @@ impl Session {
         self.is_fresh
     }
 
-    /// The handshake is done, and the client would miss a farewell.
-    pub fn is_established(&self) -> bool {
-        matches!(self.phase, Phase::Established | Phase::Ended) && self.failure.is_none()
+    /// The handshake is done, and a `close_notify` is still to be sent.
+    pub fn owes_close_notify(&self) -> bool {
+        !self.is_handshaking() && !self.output_ended && self.failure.is_none()
     }
 
-    /// When the handshake began, in the loop's milliseconds, if it is not done.
+    /// The handshake is not done.
+    pub fn is_handshaking(&self) -> bool {
+        self.handshake_since.is_some()
+    }
+
+    /// When the handshake began, in the loop's milliseconds, if it is still to be done.
     pub fn handshake_since(&self) -> Option<u32> {
-        (self.phase == Phase::Handshake).then_some(self.since_ms)
+        self.handshake_since.filter(|_| self.failure.is_none())
     }
 
     /// The client's name by its certificate.
@@ -299,7 +317,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Keys are nobody's business.
         f.debug_struct("Session")
-            .field("phase", &self.phase)
+            .field("handshake_since", &self.handshake_since)
             .field("client_name", &self.client_name)
             .finish_non_exhaustive()
     }

@@ -10,7 +10,9 @@ use authority::{Authority, Files};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 use tempfile::TempDir;
 
 use super::{DEADLINE, Server};
@@ -58,6 +60,20 @@ impl Pki {
         config(self.authority.certificate(), None)
     }
 
+    /// The same, and it speaks this version alone.
+    pub fn trust_over(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        config_for(self.authority.certificate(), None, &[version])
+    }
+
+    /// The same, and it shows this certificate.
+    pub fn trust_as_over(
+        &self,
+        files: &Files,
+        version: &'static SupportedProtocolVersion,
+    ) -> ClientConfig {
+        config_for(self.authority.certificate(), Some(files), &[version])
+    }
+
     /// And shows this certificate.
     pub fn trust_as(&self, files: &Files) -> ClientConfig {
         config(self.authority.certificate(), Some(files))
@@ -69,11 +85,19 @@ impl Pki {
 }
 
 pub fn config(root: &str, files: Option<&Files>) -> ClientConfig {
+    config_for(root, files, rustls::ALL_VERSIONS)
+}
+
+fn config_for(
+    root: &str,
+    files: Option<&Files>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
     roots.add(root).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     let Some(files) = files else {

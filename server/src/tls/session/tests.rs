@@ -24,6 +24,8 @@ const BUFFER: usize = 64 << 10;
 /// What both ends of all cases need.
 struct Certificates {
     acceptor: Acceptor,
+    /// It asks for no certificate, and gives out tickets.
+    open: Acceptor,
     root: CertificateDer<'static>,
     client: Identity,
 }
@@ -41,8 +43,13 @@ static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
         tls_client_ca: Some(ca),
         ..Config::default()
     };
+    let open = Config {
+        tls_client_ca: None,
+        ..config.clone()
+    };
     Certificates {
         acceptor: Acceptor::open(&config).unwrap().unwrap(),
+        open: Acceptor::open(&open).unwrap().unwrap(),
         root: CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap(),
         client: authority.issue(&["client.example"]).unwrap(),
     }
@@ -75,6 +82,8 @@ struct Wire {
     room: usize,
     /// The byte to the server that is altered, counted from the next one on.
     spoilt_at: Option<usize>,
+    /// The peer has reset the connection, and no write has found it yet.
+    is_reset: bool,
 }
 
 impl Wire {
@@ -105,6 +114,9 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.is_reset) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let n = self.piece().min(self.room).min(bytes.len());
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -151,6 +163,7 @@ impl World {
                 next: 0,
                 room: usize::MAX,
                 spoilt_at: None,
+                is_reset: false,
             },
             input: vec![0; BUFFER],
             scratch: vec![0; BUFFER],
@@ -306,7 +319,7 @@ impl World {
         self.client.send_close_notify();
         self.read()?;
         prop_assert!(self.has_ended);
-        self.session.say_farewell(&mut self.wire).unwrap();
+        self.session.send_close_notify(&mut self.wire).unwrap();
         self.listen();
         prop_assert!(self.client.process_new_packets().unwrap().peer_has_closed());
         prop_assert_eq!(self.session.held_bytes(), 0);
@@ -344,6 +357,47 @@ proptest! {
         world.wire.spoilt_at = Some(spoilt_at);
         world.run_spoilt(&messages, &rooms)?;
     }
+}
+
+/// The end of the handshake, a message and a record that is no TLS come in one flight: the message is
+/// given out with its client's name.
+#[test]
+fn the_name_is_known_before_the_first_message() {
+    let mut world = World::new(true, None, &[100_000]);
+    while world.client.is_handshaking() {
+        world.read().unwrap();
+        world.listen();
+    }
+    world.client.writer().write_all(b"hello\n").unwrap();
+    while world.client.wants_write() {
+        let to_server = &mut world.wire.to_server;
+        world.client.write_tls(to_server).unwrap();
+    }
+    assert!(world.session.is_handshaking());
+    world.wire.to_server.extend([23, 3, 3, 0, 4, 1, 2, 3, 4]);
+    let (input, scratch) = (&mut world.input, &mut world.scratch);
+    let taken = world.session.read(&mut world.wire, input, scratch).unwrap();
+    assert_eq!(&world.input[..taken.bytes], b"hello\n");
+    assert_eq!(world.session.client_name(), Some("client.example"));
+    assert!(world.session.has_failed());
+}
+
+/// The end of the handshake and a message come together, and the ticket that answers them cannot be sent:
+/// the message is given out all the same.
+#[test]
+fn a_message_counts_though_tls_cannot_answer() {
+    let mut world = World::new(true, None, &[100_000]);
+    world.session = CERTIFICATES.open.accept(Vec::new(), 0).unwrap();
+    while world.client.is_handshaking() {
+        world.read().unwrap();
+        world.listen();
+    }
+    world.client.writer().write_all(b"hello\n").unwrap();
+    world.wire.is_reset = true;
+    world.read().unwrap();
+    assert_eq!(world.heard, b"hello\n");
+    assert!(!world.wire.is_reset, "a write has found the reset");
+    assert!(!world.session.has_output() && !world.session.owes_close_notify());
 }
 
 /// A handshake message that claims to be long is not gathered without an end.
