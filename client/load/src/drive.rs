@@ -2,12 +2,12 @@
 
 pub(crate) mod clock;
 mod connection;
+mod counters;
 pub(crate) mod figures;
 pub(crate) mod plan;
 mod progress;
 pub(crate) mod replies;
 mod schedule;
-mod tally;
 mod timer;
 pub(crate) mod usage;
 mod worker;
@@ -24,11 +24,11 @@ use common::process::raise_descriptor_limit;
 
 use crate::drive::clock::{Nanos, nanos};
 use crate::drive::figures::Figures;
-use crate::drive::plan::{Control, Done, News, Plan};
+use crate::drive::plan::{Control, Done, Plan, WorkerMessage};
 use crate::drive::progress::Progress;
 use crate::drive::schedule::Schedule;
 use crate::drive::worker::Worker;
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 
 /// Descriptors for what is not a connection: the standard streams, files, and a few per thread.
 const DESCRIPTORS: usize = 24;
@@ -69,12 +69,12 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<Outcome, String>
     let took = started.elapsed();
     let plan = Arc::new(plan);
     let control = Arc::new(Control::new(&plan, address));
-    let (news, inbox) = mpsc::channel();
+    let (coordinator, inbox) = mpsc::channel();
     let mut wakers = Vec::new();
     let mut first = Some((first, took));
     let mut workers = Vec::new();
     for number in 0..plan.workers {
-        let made = Worker::new(plan.clone(), control.clone(), news.clone(), number);
+        let made = Worker::new(plan.clone(), control.clone(), coordinator.clone(), number);
         let (mut worker, waker) = made.map_err(|error| error.to_string())?;
         if let Some((stream, took)) = first.take() {
             worker.adopt(stream, took);
@@ -82,7 +82,7 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<Outcome, String>
         wakers.push(waker);
         workers.push(worker);
     }
-    drop(news);
+    drop(coordinator);
     // Nobody else sets them.
     _ = control.wakers.set(wakers);
     for worker in workers {
@@ -121,7 +121,7 @@ fn check_descriptors(plan: &Plan) -> Result<(), String> {
 struct Coordinator<'a> {
     plan: Arc<Plan>,
     control: Arc<Control>,
-    inbox: Receiver<News>,
+    inbox: Receiver<WorkerMessage>,
     interrupt: &'a AtomicBool,
     progress: Progress,
     figures: Figures,
@@ -205,22 +205,22 @@ impl Coordinator<'_> {
     /// Takes in what workers say, for a moment.
     fn hear(&mut self) -> Result<(), String> {
         match self.inbox.recv_timeout(TICK) {
-            Ok(News::Connected(times)) => self.connect_times.extend(times),
-            Ok(News::Failed(why)) => return Err(why),
-            Ok(News::Interval(interval)) => {
+            Ok(WorkerMessage::Connected(times)) => self.connect_times.extend(times),
+            Ok(WorkerMessage::Failed(why)) => return Err(why),
+            Ok(WorkerMessage::Interval(interval)) => {
                 if let Some(second) = self.figures.add(interval) {
                     self.progress.second(&second);
                 }
             }
-            Ok(News::Done(mut done)) => {
-                for second in self.figures.leave(done.tally.roll()) {
+            Ok(WorkerMessage::Done(mut done)) => {
+                for second in self.figures.leave(done.counters.roll()) {
                     self.progress.second(&second);
                 }
                 self.done.insert(done.worker, *done);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                return Err("a thread of the instrument ended early: this is a bug".to_owned());
+                return Err("a worker thread ended early: this is a bug".to_owned());
             }
         }
         Ok(())
@@ -233,15 +233,15 @@ impl Outcome {
         self.start + self.plan.warmup
     }
 
-    /// The ledgers of all connections, by number.
-    pub(crate) fn take_ledgers(&mut self) -> Vec<Ledger> {
+    /// The logs of all connections, by number.
+    pub(crate) fn take_ack_logs(&mut self) -> Vec<AckLog> {
         let made = self.control.next_connection.load(Ordering::Relaxed);
-        let mut ledgers = vec![Ledger::default(); made as usize];
+        let mut ack_logs = vec![AckLog::default(); made as usize];
         for done in &mut self.done {
-            for (number, ledger) in std::mem::take(&mut done.ledgers) {
-                ledgers[number as usize] = ledger;
+            for (number, ack_log) in std::mem::take(&mut done.ack_logs) {
+                ack_logs[number as usize] = ack_log;
             }
         }
-        ledgers
+        ack_logs
     }
 }

@@ -1,4 +1,4 @@
-//! The instrument: `client load` measures and verifies, `client verify` does the latter alone, later,
+//! The load generator: `client load` measures and verifies, `client verify` does the latter alone, later,
 //! and `client report` draws the figures of several runs on one page.
 //!
 //! It sends messages over many connections, times the reply to each, and can prove afterwards that

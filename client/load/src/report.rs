@@ -50,7 +50,8 @@ pub(crate) struct Report {
     pub(crate) connections: Connections,
     /// Only in the open loop.
     pub(crate) open_loop: Option<OpenLoop>,
-    pub(crate) instrument: Instrument,
+    #[serde(rename = "instrument")]
+    pub(crate) load_generator: LoadGenerator,
     /// Only with `-pid`.
     pub(crate) server: Option<Server>,
     /// Their names, in the order of their texts.
@@ -174,7 +175,7 @@ pub(crate) struct Connections {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OpenLoop {
-    /// How late the instrument sent: real less planned time, of messages that had a free
+    /// How late the load generator sent: real less planned time, of messages that had a free
     /// connection.
     pub(crate) lag_ns: Option<Latency>,
     /// Messages that had to wait for a free connection.
@@ -185,7 +186,7 @@ pub(crate) struct OpenLoop {
 
 /// What the measuring took, from the end of the warm-up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Instrument {
+pub(crate) struct LoadGenerator {
     pub(crate) cpu_s: f64,
     /// Of `cpu_s`, in the program; to 10 ms.
     pub(crate) user_s: f64,

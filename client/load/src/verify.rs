@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 use crate::message::pattern::{Pattern, Text, escape};
 use crate::verify::logs::{Log, LogFile};
 use crate::verify::seen::Seen;
@@ -65,7 +65,7 @@ pub(crate) struct Sent<'a> {
     /// What each connection said first; logged, but no message. None if the run's name is not in it.
     pub(crate) hello: Vec<Pattern>,
     /// By the connection's number.
-    pub(crate) ledgers: &'a [Ledger],
+    pub(crate) ack_logs: &'a [AckLog],
 }
 
 /// Verifies a run against its log. None if it was interrupted.
@@ -94,7 +94,7 @@ impl<'a> Verifier<'a> {
         Self {
             run: Finder::new(sent.run),
             sent,
-            seen: vec![Seen::default(); sent.ledgers.len()],
+            seen: vec![Seen::default(); sent.ack_logs.len()],
             found: Verification::default(),
         }
     }
@@ -217,7 +217,11 @@ impl<'a> Verifier<'a> {
             Text::Foreign => return self.mangled(line),
         };
         let index = usize::try_from(conn).unwrap_or(usize::MAX);
-        let sent = self.sent.ledgers.get(index).map_or(0, |ledger| ledger.sent);
+        let sent = self
+            .sent
+            .ack_logs
+            .get(index)
+            .map_or(0, |ack_log| ack_log.sent);
         if seq >= sent {
             return self.mangled(line);
         }
@@ -258,7 +262,7 @@ impl<'a> Verifier<'a> {
         if backslashes % 2 == 1 {
             return Text::Torn;
         }
-        let made = self.sent.ledgers.len() as u64;
+        let made = self.sent.ack_logs.len() as u64;
         let as_hello = self
             .sent
             .hello
@@ -282,18 +286,18 @@ impl<'a> Verifier<'a> {
     }
 
     fn finish(mut self) -> Verification {
-        let ledgers = self.sent.ledgers;
+        let ack_logs = self.sent.ack_logs;
         let mut seen = std::mem::take(&mut self.seen);
-        for (conn, (ledger, seen)) in ledgers.iter().zip(&mut seen).enumerate() {
+        for (conn, (ack_log, seen)) in ack_logs.iter().zip(&mut seen).enumerate() {
             let mut from = 0;
-            for rejected in ledger.rejected() {
+            for rejected in ack_log.rejected() {
                 self.acknowledged(conn, seen, from..rejected.start);
                 from = rejected.end;
                 self.rejected(conn, seen, rejected);
             }
-            self.acknowledged(conn, seen, from..ledger.answered);
-            self.found.unanswered += ledger.sent - ledger.answered;
-            self.found.unanswered_and_logged += seen.count(&(ledger.answered..ledger.sent));
+            self.acknowledged(conn, seen, from..ack_log.answered);
+            self.found.unanswered += ack_log.sent - ack_log.answered;
+            self.found.unanswered_and_logged += seen.count(&(ack_log.answered..ack_log.sent));
         }
         let found = &mut self.found;
         let findings = [
@@ -389,13 +393,13 @@ mod tests {
 
     /// Two connections: 0 sent 6 messages, of which 0, 1, 3 are acknowledged, 2 is rejected and 4,
     /// 5 have no reply; 1 sent 2, both acknowledged.
-    fn ledgers() -> Vec<Ledger> {
-        let mut first = Ledger::default();
+    fn ack_logs() -> Vec<AckLog> {
+        let mut first = AckLog::default();
         first.send(6);
         first.acknowledge(2);
         first.reject(true);
         first.acknowledge(1);
-        let mut second = Ledger::default();
+        let mut second = AckLog::default();
         second.send(2);
         second.acknowledge(2);
         vec![first, second]
@@ -403,7 +407,7 @@ mod tests {
 
     static NEVER: AtomicBool = AtomicBool::new(false);
 
-    fn sent_to(ledgers: &[Ledger]) -> Sent<'_> {
+    fn sent_to(ack_logs: &[AckLog]) -> Sent<'_> {
         let parse = |text| {
             Template::parse(text)
                 .unwrap()
@@ -413,13 +417,13 @@ mod tests {
             run: RUN,
             message: Pattern::new(&parse("load {run} {conn} {seq};"), RUN).unwrap(),
             hello: Pattern::of_hello(&parse("HELO {conn}\\r\\nI am {run}/{conn:2}"), RUN),
-            ledgers,
+            ack_logs,
         }
     }
 
     fn check(log: &[u8]) -> Verification {
-        let ledgers = ledgers();
-        let sent = sent_to(&ledgers);
+        let ack_logs = ack_logs();
+        let sent = sent_to(&ack_logs);
         let mut verifier = Verifier::new(&sent);
         assert!(verifier.read(&mut { log }, &NEVER).unwrap());
         verifier.finish()
@@ -595,8 +599,8 @@ mod tests {
     #[test]
     fn a_log_is_read_the_same_in_any_pieces() {
         let log = good().concat();
-        let ledgers = ledgers();
-        let sent = sent_to(&ledgers);
+        let ack_logs = ack_logs();
+        let sent = sent_to(&ack_logs);
         let whole = check(log.as_bytes());
         for len in 1..200 {
             let mut verifier = Verifier::new(&sent);

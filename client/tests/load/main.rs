@@ -1,4 +1,4 @@
-//! The instrument, run as its users run it, against servers with known delays and misbehaviour.
+//! The load generator, run as its users run it, against servers with known delays and misbehaviour.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its means fail")]
 

@@ -213,7 +213,7 @@ fn a_pause_of_the_instrument_is_its_own_lateness_and_no_timeout() {
     let server = Fake::answering(move |_, number| {
         if number == 10 {
             sender.send(()).unwrap();
-            // The reply comes while the instrument is stopped.
+            // The reply comes while the load generator is stopped.
             thread::sleep(Duration::from_millis(200));
         }
         "ok\n".to_owned()

@@ -35,7 +35,7 @@ fn the_text_has_the_figures_and_nothing_else_is_printed() {
         "messages/s",
         "p99.99",
         "█",
-        "instrument",
+        "generator",
     ] {
         assert!(report.contains(expected), "{expected} in {report}");
     }

@@ -87,7 +87,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     let started = machine::utc_now();
     let mut outcome = drive::run(plan(options, &run)?, &signals.interrupt)?;
     let message = options.message.typed.clone();
-    let mut run = RunFile::new(run, started, message, outcome.take_ledgers());
+    let mut run = RunFile::new(run, started, message, outcome.take_ack_logs());
     run.framing = (options.framing != Framing::Line).then(|| options.framing.name().to_owned());
     run.hello = options.hello.as_ref().map(|hello| hello.typed.clone());
     let settings = settings(options, outcome.control.address);

@@ -8,7 +8,7 @@ use tls::Stream;
 
 use crate::drive::clock::Nanos;
 use crate::drive::replies::Replies;
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 
 /// A connection; the worker decides what it sends and when.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Connection {
     pub(crate) stage: Stage,
     pub(crate) replies: Replies,
     pub(crate) pending: Pending,
-    pub(crate) ledger: Ledger,
+    pub(crate) ack_log: AckLog,
     /// What the kernel did not take.
     unsent: Vec<u8>,
     /// When the server last sent something, or began to owe a reply.
@@ -51,7 +51,7 @@ impl Connection {
             stage: Stage::Connecting(now),
             replies: Replies::after_greeting(greeting),
             pending: Pending::default(),
-            ledger: Ledger::default(),
+            ack_log: AckLog::default(),
             unsent: Vec::new(),
             heard_at: now,
             queued: false,
@@ -74,7 +74,7 @@ impl Connection {
             self.heard_at = now;
         }
         self.pending.push(time, n);
-        self.ledger.send(n);
+        self.ack_log.send(n);
     }
 
     /// Sends `bytes`, or keeps what the kernel does not take for [`Self::flush`].

@@ -8,12 +8,12 @@ use mio::Waker;
 use tls::Connector;
 
 use crate::drive::clock::{Clock, Nanos};
+use crate::drive::counters::Counters;
 use crate::drive::figures::Interval;
 use crate::drive::replies::Expected;
 use crate::drive::schedule::{Pace, Quota, Schedule};
-use crate::drive::tally::Tally;
 use crate::drive::usage::{Served, Usage};
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 use crate::message::template::Template;
 
 /// What the workers of a run have to do; the same for all.
@@ -121,7 +121,7 @@ impl Control {
 
 /// What a worker tells the coordinator.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum WorkerMessage {
     /// All its connections are made; how long each took.
     Connected(Vec<Nanos>),
     /// It cannot go on, for this reason.
@@ -135,11 +135,11 @@ pub(crate) enum News {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) worker: usize,
-    pub(crate) tally: Tally,
+    pub(crate) counters: Counters,
     /// Only in the open loop.
     pub(crate) pace: Option<Pace>,
     /// With the connections' numbers.
-    pub(crate) ledgers: Vec<(u64, Ledger)>,
+    pub(crate) ack_logs: Vec<(u64, AckLog)>,
     /// When sending ended.
     pub(crate) sent_until: Nanos,
     /// Connections that were open at the end.

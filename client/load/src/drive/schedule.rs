@@ -182,7 +182,7 @@ pub(crate) struct Pace {
     blocked: VecDeque<RangeInclusive<Nanos>>,
     /// Measured messages that waited for a free connection.
     pub(crate) held: u64,
-    /// How late the other measured messages were sent, in nanoseconds: the instrument's doing.
+    /// How late the other measured messages were sent, in nanoseconds: the load generator's doing.
     pub(crate) lag: Histogram<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A thread of the instrument: its own `mio::Poll`, its share of the connections.
+//! A worker thread of the load generator: its own `mio::Poll`, its share of the connections.
 //!
 //! A worker's life is in [`Worker::run`]: connect, wait for the others, measure, wait for the
 //! replies that are still owed. What it does with one connection is in three places:
@@ -20,14 +20,14 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::drive::clock::Nanos;
 use crate::drive::connection::{Connection, Stage};
+use crate::drive::counters::Counters;
 use crate::drive::figures::INTERVAL;
-use crate::drive::plan::{Control, Done, News, Plan};
+use crate::drive::plan::{Control, Done, Plan, WorkerMessage};
 use crate::drive::replies::Expected;
 use crate::drive::schedule::Pace;
-use crate::drive::tally::Tally;
 use crate::drive::timer::Timer;
 use crate::drive::usage::{Served, Usage};
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 use common::units::seconds;
 
 const WAKER: Token = Token(usize::MAX);
@@ -53,7 +53,7 @@ const SLACK: Nanos = 2_000_000;
 pub(crate) struct Worker {
     plan: Arc<Plan>,
     control: Arc<Control>,
-    news: Sender<News>,
+    coordinator: Sender<WorkerMessage>,
     number: usize,
     poll: Poll,
     timer: Timer,
@@ -73,7 +73,7 @@ pub(crate) struct Worker {
     output: Vec<u8>,
     /// So many messages are written at once, at most.
     at_once: u32,
-    tally: Tally,
+    counters: Counters,
     /// The open loop's.
     pace: Option<Pace>,
     /// The open loop's: connections with room for a message, each once.
@@ -92,11 +92,11 @@ pub(crate) struct Worker {
     /// Connections that are made and not lost.
     alive: usize,
     /// When the last of them was lost.
-    bereft_at: Nanos,
+    disconnected_at: Nanos,
     /// Connections to be made anew, by the time of the next attempt.
     retries: BTreeSet<(Nanos, usize)>,
     /// Of connections that were made anew: what became of the messages of the one before.
-    ledgers: Vec<(u64, Ledger)>,
+    ack_logs: Vec<(u64, AckLog)>,
     next_sweep: Nanos,
     /// CPU time when the measurement began.
     begun: Option<Usage>,
@@ -109,7 +109,7 @@ impl Worker {
     pub(crate) fn new(
         plan: Arc<Plan>,
         control: Arc<Control>,
-        news: Sender<News>,
+        coordinator: Sender<WorkerMessage>,
         number: usize,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
@@ -129,7 +129,7 @@ impl Worker {
             input: vec![0; INPUT].into_boxed_slice(),
             output: Vec::new(),
             at_once: (OUTPUT / plan.message.longest()).max(1) as u32,
-            tally: Tally::new(plan.keep),
+            counters: Counters::new(plan.keep),
             pace: None,
             free: VecDeque::new(),
             full_since: Nanos::MAX,
@@ -139,15 +139,15 @@ impl Worker {
             sending: false,
             end: Nanos::MAX,
             alive: 0,
-            bereft_at: 0,
+            disconnected_at: 0,
             retries: BTreeSet::new(),
-            ledgers: Vec::new(),
+            ack_logs: Vec::new(),
             next_sweep: 0,
             begun: None,
             served: None,
             plan,
             control,
-            news,
+            coordinator,
         };
         Ok((worker, waker))
     }
@@ -168,14 +168,14 @@ impl Worker {
             Ok(sent_until) => self.finish(sent_until),
             Err(error) => {
                 let failure = self.failure.take().unwrap_or_else(|| error.to_string());
-                _ = self.news.send(News::Failed(failure));
+                _ = self.coordinator.send(WorkerMessage::Failed(failure));
             }
         }
     }
 
     fn await_start(&mut self, events: &mut Events) -> io::Result<()> {
         let times = std::mem::take(&mut self.connect_times);
-        _ = self.news.send(News::Connected(times));
+        _ = self.coordinator.send(WorkerMessage::Connected(times));
         self.next_sweep = Nanos::MAX;
         let start = loop {
             let start = self.control.start.load(Ordering::Acquire);
@@ -186,7 +186,7 @@ impl Worker {
             self.turn(events, Some(Nanos::MAX))?;
         };
         let begin = start + self.plan.warmup;
-        self.tally.begin = begin;
+        self.counters.begin = begin;
         self.end = self
             .plan
             .duration
@@ -210,7 +210,7 @@ impl Worker {
     fn measure(&mut self, events: &mut Events) -> io::Result<()> {
         loop {
             let now = self.housekeeping();
-            if now >= self.end || self.all_is_sent() || self.is_bereft(now) {
+            if now >= self.end || self.all_is_sent() || self.is_disconnected(now) {
                 return Ok(());
             }
             if self.control.stop.load(Ordering::Relaxed) {
@@ -237,13 +237,13 @@ impl Worker {
     }
 
     /// Whether all connections are lost, and will not be made anew.
-    fn is_bereft(&self, now: Nanos) -> bool {
+    fn is_disconnected(&self, now: Nanos) -> bool {
         let patience = if self.plan.reconnect {
             self.plan.timeout
         } else {
             0
         };
-        self.alive == 0 && now.saturating_sub(self.bereft_at) >= patience
+        self.alive == 0 && now.saturating_sub(self.disconnected_at) >= patience
     }
 
     /// Sees to it that the next planned message wakes the worker; returns how long it may wait for
@@ -268,7 +268,7 @@ impl Worker {
 
     /// Waits for what is owed.
     fn drain(&mut self, events: &mut Events) -> io::Result<()> {
-        while self.tally.owed > 0 {
+        while self.counters.owed > 0 {
             let now = self.housekeeping();
             let give_up_at = match self.control.give_up_at.load(Ordering::Relaxed) {
                 0 => Nanos::MAX,
@@ -289,22 +289,22 @@ impl Worker {
         let now = Usage::now();
         let served = self.look_at_server();
         for connection in &mut self.connections {
-            self.tally.leave(&mut connection.pending);
+            self.counters.leave(&mut connection.pending);
         }
         let connections = self.connections.into_iter();
-        let ledgers = connections.map(|connection| (connection.number, connection.ledger));
-        self.ledgers.extend(ledgers);
+        let ack_logs = connections.map(|connection| (connection.number, connection.ack_log));
+        self.ack_logs.extend(ack_logs);
         let done = Done {
             worker: self.number,
-            ledgers: self.ledgers,
-            tally: self.tally,
+            ack_logs: self.ack_logs,
+            counters: self.counters,
             pace: self.pace,
             sent_until,
             alive: self.alive,
             usage: (self.begun.unwrap_or(now), now),
             served: self.served.zip(served),
         };
-        _ = self.news.send(News::Done(Box::new(done)));
+        _ = self.coordinator.send(WorkerMessage::Done(Box::new(done)));
     }
 
     fn look_at_server(&self) -> Option<Served> {
@@ -317,15 +317,17 @@ impl Worker {
     /// What has to be done from time to time; returns the time.
     fn housekeeping(&mut self) -> Nanos {
         let now = self.plan.clock.now();
-        if now >= self.tally.begin && self.begun.is_none() {
+        if now >= self.counters.begin && self.begun.is_none() {
             self.served = self.look_at_server();
             self.begun = Some(Usage::now());
         }
         while now >= self.interval_end() {
-            _ = self.news.send(News::Interval(self.tally.roll()));
+            _ = self
+                .coordinator
+                .send(WorkerMessage::Interval(self.counters.roll()));
         }
-        if self.tally.progress > 0 {
-            let progress = std::mem::take(&mut self.tally.progress);
+        if self.counters.progress > 0 {
+            let progress = std::mem::take(&mut self.counters.progress);
             self.control
                 .acknowledged
                 .fetch_add(progress, Ordering::Relaxed);
@@ -338,8 +340,8 @@ impl Worker {
     }
 
     fn interval_end(&self) -> Nanos {
-        let length = (self.tally.interval.index + 1) * INTERVAL;
-        self.tally.begin.saturating_add(length)
+        let length = (self.counters.interval.index + 1) * INTERVAL;
+        self.counters.begin.saturating_add(length)
     }
 
     /// `-timeout` is kept to within a tenth.
@@ -388,7 +390,7 @@ impl Worker {
                 );
             }
             _ => {
-                self.tally.time_out(&mut connection.pending);
+                self.counters.time_out(&mut connection.pending);
                 self.lose(index, "no reply in time");
             }
         }

@@ -11,7 +11,7 @@ use crate::drive::usage::{Served, Server};
 use crate::report::machine::machine;
 use crate::report::warning::{Warning, warnings};
 use crate::report::{
-    Connections, Counted, EndedBy, FORMAT, Instrument, Messages, OpenLoop, Report, Settings,
+    Connections, Counted, EndedBy, FORMAT, LoadGenerator, Messages, OpenLoop, Report, Settings,
     Thread, Throughput, VERSION,
 };
 
@@ -21,20 +21,20 @@ pub(crate) fn report(mut outcome: Outcome, settings: Settings, run: &str, starte
     let end = outcome
         .done
         .iter()
-        .map(|done| done.sent_until.max(done.tally.replied_at));
+        .map(|done| done.sent_until.max(done.counters.replied_at));
     let measured = end.max().unwrap_or(begin).saturating_sub(begin);
     let measured_s = measured as f64 / 1e9;
     let mut errors = ErrorKinds::default();
     let mut losses = ErrorKinds::default();
     let (mut lost, mut reconnected, mut unasked, mut warmup_errors) = (0, 0, 0, 0);
     for done in &mut outcome.done {
-        let tally = &mut done.tally;
-        errors.merge(std::mem::take(&mut tally.errors));
-        losses.merge(std::mem::take(&mut tally.losses));
-        lost += tally.lost;
-        reconnected += tally.reconnected;
-        unasked += tally.unasked;
-        warmup_errors += tally.warmup_errors;
+        let counters = &mut done.counters;
+        errors.merge(std::mem::take(&mut counters.errors));
+        losses.merge(std::mem::take(&mut counters.losses));
+        lost += counters.lost;
+        reconnected += counters.reconnected;
+        unasked += counters.unasked;
+        warmup_errors += counters.warmup_errors;
     }
     let counts = outcome.figures.counts;
     let ended_by = ended_by(&outcome);
@@ -92,7 +92,7 @@ pub(crate) fn report(mut outcome: Outcome, settings: Settings, run: &str, starte
             losses: kinds(losses),
         },
         open_loop: open_loop(&outcome.done, never_sent),
-        instrument: instrument(&outcome.done, measured, counts.acknowledged),
+        load_generator: load_generator(&outcome.done, measured, counts.acknowledged),
         server: server(&outcome.done, counts.acknowledged),
         warning_names: Vec::new(),
         warnings: Vec::new(),
@@ -167,7 +167,7 @@ fn server(done: &[Done], acknowledged: u64) -> Option<Server> {
     Some(last.since(&first, acknowledged))
 }
 
-fn instrument(done: &[Done], measured: Nanos, acknowledged: u64) -> Instrument {
+fn load_generator(done: &[Done], measured: Nanos, acknowledged: u64) -> LoadGenerator {
     let first = done
         .iter()
         .map(|done| done.usage.0)
@@ -192,7 +192,7 @@ fn instrument(done: &[Done], measured: Nanos, acknowledged: u64) -> Instrument {
             waited: waited.map(|(first, last)| share(last - first).min(1.0)),
         }
     });
-    Instrument {
+    LoadGenerator {
         cpu_s: cpu / 1e9,
         user_s: cpu / 1e9 * user_share,
         system_s: cpu / 1e9 * (1.0 - user_share),

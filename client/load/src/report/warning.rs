@@ -18,7 +18,7 @@ const LATE: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Warning {
     NothingAcknowledged,
-    /// The instrument's p99 of how late messages were sent, in nanoseconds.
+    /// The load generator's p99 of how late messages were sent, in nanoseconds.
     SentLate(u64),
     /// Messages of the open loop that were planned and not sent.
     RateNotReached(u64),
@@ -67,7 +67,7 @@ impl fmt::Display for Warning {
             }
             Self::SentLate(p99) => write!(
                 f,
-                "the instrument was late: it sent 1 % of the messages {} or more after the planned \
+                "the load generator was late: it sent 1 % of the messages {} or more after the planned \
                  time, which their latency includes",
                 latency(p99 as f64)
             ),
@@ -91,7 +91,7 @@ impl fmt::Display for Warning {
             Self::OutOfCpu(busy, threads) => {
                 write!(
                     f,
-                    "the instrument was out of CPU: a thread was busy {:.0} % of the time; the \
+                    "the load generator was out of CPU: a thread was busy {:.0} % of the time; the \
                      server may be faster than this",
                     busy * 100.0
                 )?;
@@ -99,7 +99,7 @@ impl fmt::Display for Warning {
             }
             Self::ShortOfCpu(waited) => write!(
                 f,
-                "the machine was short of CPU: a thread of the instrument waited {:.0} % of the \
+                "the machine was short of CPU: a worker thread waited {:.0} % of the \
                  time for its turn, which latencies include",
                 waited * 100.0
             ),
@@ -140,7 +140,7 @@ pub(crate) fn warnings(report: &Report) -> Vec<Warning> {
     let open = report.open_loop.as_ref();
     let lag = open.and_then(|open| open.lag_ns.as_ref());
     let held = open.map_or(0, |open| open.held);
-    let threads = &report.instrument.threads;
+    let threads = &report.load_generator.threads;
     let busiest = threads.iter().map(|thread| thread.busy).fold(0.0, f64::max);
     let waited = threads.iter().filter_map(|thread| thread.waited);
     let waited = waited.fold(0.0, f64::max);

@@ -50,7 +50,7 @@ pub(crate) fn text(report: &Report) -> String {
         distribution(text, report);
     }
     text.push('\n');
-    instrument(text, report);
+    load_generator(text, report);
     for warning in &report.warnings {
         _ = writeln!(text, "  warning: {warning}");
     }
@@ -174,7 +174,7 @@ pub(crate) fn percent(part: u64, all: u64) -> String {
     }
 }
 
-fn instrument(text: &mut String, report: &Report) {
+fn load_generator(text: &mut String, report: &Report) {
     let connections = &report.connections;
     let mut made = format!(
         "{} made in {}",
@@ -211,20 +211,20 @@ fn instrument(text: &mut String, report: &Report) {
         });
         line(text, "send lag", &lag);
     }
-    let instrument = &report.instrument;
-    let busy: Vec<_> = instrument
+    let generator = &report.load_generator;
+    let busy: Vec<_> = generator
         .threads
         .iter()
         .map(|thread| format!("{:.0} %", thread.busy * 100.0))
         .collect();
-    let each = instrument.cpu_ns_per_message;
+    let each = generator.cpu_ns_per_message;
     let each = each.map_or(String::new(), |ns| format!(", {} per message", latency(ns)));
     line(
         text,
-        "instrument",
+        "generator",
         &format!(
             "{} of CPU{each}; threads busy {}",
-            seconds(instrument.cpu_s),
+            seconds(generator.cpu_s),
             busy.join(", ")
         ),
     );

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use common::protocol::Framing;
 
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 use crate::message::pattern::Pattern;
 use crate::message::template::Template;
 use crate::verify::logs::Log;
@@ -36,7 +36,7 @@ pub(crate) struct RunFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) framing: Option<String>,
     /// By number.
-    pub(crate) connections: Vec<Ledger>,
+    pub(crate) connections: Vec<AckLog>,
 }
 
 impl RunFile {
@@ -44,7 +44,7 @@ impl RunFile {
         run: String,
         started: String,
         message: String,
-        connections: Vec<Ledger>,
+        connections: Vec<AckLog>,
     ) -> Self {
         Self {
             format: FORMAT.to_owned(),
@@ -89,7 +89,7 @@ impl RunFile {
             run: &self.run,
             message: Pattern::new(&message, &self.run)?,
             hello: hello.unwrap_or_default(),
-            ledgers: &self.connections,
+            ack_logs: &self.connections,
         })
     }
 
@@ -105,7 +105,7 @@ impl RunFile {
             ));
         }
         let is_name = !run.run.is_empty() && run.run.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !is_name || !run.connections.iter().all(Ledger::is_consistent) {
+        if !is_name || !run.connections.iter().all(AckLog::is_consistent) {
             return Err("its numbers contradict each other".to_owned());
         }
         run.sent()?;

@@ -94,14 +94,14 @@ impl Worker {
             connection.stage = Stage::Ready;
             self.ready += 1;
             self.control.connected.fetch_add(1, Ordering::Relaxed);
-            self.tally.reconnected += u64::from(self.has_begun());
+            self.counters.reconnected += u64::from(self.has_begun());
             self.refill(index);
         }
     }
 
     /// Whether the run has begun: all connections were made.
     pub(crate) fn has_begun(&self) -> bool {
-        self.tally.begin != Nanos::MAX
+        self.counters.begin != Nanos::MAX
     }
 
     /// A lost connection is to be made anew, if that is asked for, after a moment.
@@ -130,8 +130,8 @@ impl Worker {
             let number = self.connections[index].number;
             let connection = self.register(index, number, stream, now)?;
             let before = std::mem::replace(&mut self.connections[index], connection);
-            if before.ledger.sent > 0 && self.plan.keep {
-                self.ledgers.push((before.number, before.ledger));
+            if before.ack_log.sent > 0 && self.plan.keep {
+                self.ack_logs.push((before.number, before.ack_log));
             }
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Worker {
 
     /// The run cannot take place: it was to have all its connections.
     pub(crate) fn fail_to_connect(&mut self, why: &str) {
-        let why = match self.tally.errors.first() {
+        let why = match self.counters.errors.first() {
             Some(said) => format!("{why}, it said '{said}'"),
             None => why.to_owned(),
         };

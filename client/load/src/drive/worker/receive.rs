@@ -67,18 +67,18 @@ impl Worker {
         let Connection {
             replies,
             pending,
-            ledger,
+            ack_log,
             heard_at,
             ..
         } = &mut self.connections[index];
         *heard_at = now;
-        let tally = &mut self.tally;
-        tally.received(n, now);
+        let counters = &mut self.counters;
+        counters.received(n, now);
         let mut errors = false;
         replies.feed(&mut self.expected, &self.input[..n], |reply| match reply {
-            Reply::Good(n) => tally.acknowledge(pending, ledger, n, now),
+            Reply::Good(n) => counters.acknowledge(pending, ack_log, n, now),
             Reply::Error(line) => {
-                tally.reject(pending, ledger, line, now);
+                counters.reject(pending, ack_log, line, now);
                 errors = true;
             }
         });
@@ -107,9 +107,9 @@ impl Worker {
         _ = self.poll.registry().deregister(socket);
         if was_made {
             let why = connection.replies.say_how_far(why);
-            self.tally.lose(&mut connection.pending, &why);
+            self.counters.lose(&mut connection.pending, &why);
             self.alive -= 1;
-            self.bereft_at = self.plan.clock.now();
+            self.disconnected_at = self.plan.clock.now();
         }
         self.retry(index);
     }

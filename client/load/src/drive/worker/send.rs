@@ -56,20 +56,20 @@ impl Worker {
                 return;
             }
             self.output.clear();
-            for seq in (connection.ledger.sent..).take(n as usize) {
+            for seq in (connection.ack_log.sent..).take(n as usize) {
                 let number = connection.number;
                 self.plan.message.render(number, seq, &mut self.output);
             }
             // Latency counts from here; a message begun in the warm-up belongs to that.
             let now = match self.plan.clock.now() {
                 now if is_measured => now,
-                now => now.min(self.tally.begin - 1),
+                now => now.min(self.counters.begin - 1),
             };
             if now >= self.end {
                 return self.control.quota.give_back(u64::from(n));
             }
             connection.owe(now, n, now);
-            self.tally.sent(now, n, self.output.len());
+            self.counters.sent(now, n, self.output.len());
             if let Err(error) = self.connections[index].send(&self.output) {
                 return self.fail_to_send(index, &error);
             }
@@ -109,7 +109,7 @@ impl Worker {
         self.output.clear();
         for message in pace.take(schedule, now, most.min(u64::from(room))) {
             let from = self.output.len();
-            let seq = connection.ledger.sent;
+            let seq = connection.ack_log.sent;
             let number = connection.number;
             self.plan.message.render(number, seq, &mut self.output);
             let planned = schedule.planned(message);
@@ -117,7 +117,7 @@ impl Worker {
                 pace.sent(planned, sent_at);
             }
             connection.owe(planned, 1, sent_at);
-            self.tally.sent(planned, 1, self.output.len() - from);
+            self.counters.sent(planned, 1, self.output.len() - from);
         }
         match connection.send(&self.output) {
             Ok(()) => self.refill(index),

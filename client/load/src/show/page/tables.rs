@@ -46,7 +46,7 @@ pub(crate) fn tables(html: &mut String, runs: &[Report]) {
     _ = writeln!(html, "<div class=\"{class}\">");
     table(html, "Figures", runs, FIGURES);
     table(html, "Settings", runs, SETTINGS);
-    table(html, "Instrument", runs, INSTRUMENT);
+    table(html, "Load generator", runs, LOAD_GENERATOR);
     table(html, "Verification", runs, VERIFICATION);
     html.push_str("</div>\n");
 }
@@ -198,7 +198,7 @@ const VERIFICATION: &[Row] = &[
     ),
 ];
 
-const INSTRUMENT: &[Row] = &[
+const LOAD_GENERATOR: &[Row] = &[
     (
         "connections made in",
         Text(|run| Some(seconds(run.connections.ready_s))),
@@ -231,15 +231,18 @@ const INSTRUMENT: &[Row] = &[
         "never sent",
         Text(|run| Some(count(run.open_loop.as_ref()?.never_sent))),
     ),
-    ("CPU time", Text(|run| Some(seconds(run.instrument.cpu_s)))),
+    (
+        "CPU time",
+        Text(|run| Some(seconds(run.load_generator.cpu_s))),
+    ),
     (
         "per message",
-        Number(|run| run.instrument.cpu_ns_per_message, latency),
+        Number(|run| run.load_generator.cpu_ns_per_message, latency),
     ),
     (
         "threads busy",
         Text(|run| {
-            let threads = run.instrument.threads.iter();
+            let threads = run.load_generator.threads.iter();
             let busy = threads.map(|thread| format!("{:.0} %", thread.busy * 100.0));
             Some(busy.collect::<Vec<_>>().join(", "))
         }),

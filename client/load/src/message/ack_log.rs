@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// At most 8 bytes for every two messages, when every other one is rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ledger {
+pub(crate) struct AckLog {
     pub(crate) sent: u64,
     pub(crate) answered: u64,
     /// Runs: so many acknowledged, then so many rejected. What follows the last is acknowledged.
@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
     since: u64,
 }
 
-impl Ledger {
+impl AckLog {
     pub(crate) fn send(&mut self, n: u32) {
         self.sent += u64::from(n);
     }
@@ -71,40 +71,40 @@ mod tests {
 
     #[test]
     fn rejected_messages_are_found_again() {
-        let mut ledger = Ledger::default();
-        ledger.send(20);
-        ledger.reject(true);
-        ledger.acknowledge(3);
-        ledger.reject(true);
-        ledger.reject(true);
-        ledger.acknowledge(2);
-        assert_eq!(ledger.rejected().collect::<Vec<_>>(), [0..1, 4..6]);
-        assert_eq!((ledger.sent, ledger.answered), (20, 8));
-        assert_eq!(ledger.rejected.len(), 2);
-        assert!(ledger.is_consistent());
-        ledger.answered = 5;
-        assert!(!ledger.is_consistent());
+        let mut ack_log = AckLog::default();
+        ack_log.send(20);
+        ack_log.reject(true);
+        ack_log.acknowledge(3);
+        ack_log.reject(true);
+        ack_log.reject(true);
+        ack_log.acknowledge(2);
+        assert_eq!(ack_log.rejected().collect::<Vec<_>>(), [0..1, 4..6]);
+        assert_eq!((ack_log.sent, ack_log.answered), (20, 8));
+        assert_eq!(ack_log.rejected.len(), 2);
+        assert!(ack_log.is_consistent());
+        ack_log.answered = 5;
+        assert!(!ack_log.is_consistent());
     }
 
     #[test]
     fn runs_longer_than_a_word_are_split() {
-        let mut ledger = Ledger::default();
+        let mut ack_log = AckLog::default();
         let long = u64::from(u32::MAX) + 10;
-        ledger.send(u32::MAX);
-        ledger.send(12);
-        ledger.acknowledge(u32::MAX);
-        ledger.acknowledge(10);
-        ledger.reject(true);
-        assert_eq!(ledger.rejected().last(), Some(long..long + 1));
-        assert!(ledger.is_consistent());
+        ack_log.send(u32::MAX);
+        ack_log.send(12);
+        ack_log.acknowledge(u32::MAX);
+        ack_log.acknowledge(10);
+        ack_log.reject(true);
+        assert_eq!(ack_log.rejected().last(), Some(long..long + 1));
+        assert!(ack_log.is_consistent());
     }
 
     #[test]
     fn nothing_is_kept_unless_asked_for() {
-        let mut ledger = Ledger::default();
-        ledger.send(1);
-        ledger.reject(false);
-        assert_eq!(ledger.rejected().count(), 0);
-        assert_eq!(ledger.answered, 1);
+        let mut ack_log = AckLog::default();
+        ack_log.send(1);
+        ack_log.reject(false);
+        assert_eq!(ack_log.rejected().count(), 0);
+        assert_eq!(ack_log.answered, 1);
     }
 }

@@ -4,12 +4,12 @@ use crate::drive::clock::Nanos;
 use crate::drive::connection::Pending;
 use crate::drive::figures::Interval;
 use crate::drive::replies::ErrorKinds;
-use crate::message::ledger::Ledger;
+use crate::message::ack_log::AckLog;
 
 /// A worker's counts. Messages whose latency counts from before `begin`, the warm-up's end, are
 /// left out of the figures.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) begin: Nanos,
     pub(crate) interval: Interval,
     /// Error replies by kind, those that nobody asked for included.
@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     keep: bool,
 }
 
-impl Tally {
+impl Counters {
     pub(crate) fn new(keep: bool) -> Self {
         Self {
             begin: Nanos::MAX,
@@ -70,7 +70,7 @@ impl Tally {
     pub(crate) fn acknowledge(
         &mut self,
         pending: &mut Pending,
-        ledger: &mut Ledger,
+        ack_log: &mut AckLog,
         n: u32,
         now: Nanos,
     ) {
@@ -82,7 +82,7 @@ impl Tally {
         self.owed -= u64::from(answered);
         self.progress += u64::from(answered);
         self.replied_at = now;
-        ledger.acknowledge(answered);
+        ack_log.acknowledge(answered);
         let (begin, interval) = (self.begin, &mut self.interval);
         pending.take(answered, |time, n| {
             if time >= begin {
@@ -99,7 +99,7 @@ impl Tally {
     pub(crate) fn reject(
         &mut self,
         pending: &mut Pending,
-        ledger: &mut Ledger,
+        ack_log: &mut AckLog,
         line: &[u8],
         now: Nanos,
     ) {
@@ -110,7 +110,7 @@ impl Tally {
         }
         self.owed -= 1;
         self.replied_at = now;
-        ledger.reject(self.keep);
+        ack_log.reject(self.keep);
         if self.take_measured(pending, 1) == 1 {
             self.interval.counts.errors += 1;
             self.errors.count(line);
