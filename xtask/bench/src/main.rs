@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: this server beside its peers, measured in one run with one client.
 //!
 //! - `options`: what is asked for
-//! - `subject`: the servers; `setting`: the loads
+//! - `system`: the servers; `setting`: the loads
 //! - `running`: a server that was started, and `cpus`, where
 //! - `measure`: one measurement of it; `disturbance`: what else the machine did meanwhile
 //! - `nodes`: the stream that a server or a `publisher` has; `beside`: who says little to such a server
@@ -10,9 +10,9 @@
 //! - `results`: sums over the rounds; `targets`: what they are held against
 //! - `table`, `page`, `output`: how they are shown
 
-mod beside;
 mod cpus;
 mod disturbance;
+mod fairness;
 mod measure;
 mod nodes;
 mod options;
@@ -23,7 +23,7 @@ mod results;
 mod running;
 mod secure;
 mod setting;
-mod subject;
+mod system;
 mod table;
 mod targets;
 mod turns;
@@ -42,13 +42,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use beside::Waited;
+use fairness::Waited;
 use measure::{Machine, Sample};
 use options::{COMMAND, Options};
 use output::{About, Server};
 use results::Results;
 use setting::Setting;
-use subject::{Program, STREAMING, SUBJECTS};
+use system::{Program, STREAMING, SYSTEMS};
 
 /// Descriptors of a process beside those of its clients.
 const SPARE_DESCRIPTORS: usize = 100;
@@ -129,7 +129,7 @@ enum Task {
     /// Handshakes and their like, without or with certificates of the clients.
     Secure(bool),
     /// Who says little to a server with a stream.
-    Beside,
+    Fairness,
 }
 
 /// The files that are written in the end, opened before the first measurement.
@@ -176,17 +176,17 @@ impl Run {
             left_out: Vec::new(),
         };
         let mut tasks = Vec::new();
-        for place in options.subjects() {
-            let subject = &SUBJECTS[place];
-            let name = subject.name;
-            if subject.nodes > 0
+        for place in options.systems() {
+            let system = &SYSTEMS[place];
+            let name = system.name;
+            if system.nodes > 0
                 && let Err(why) = cluster::install(cluster::CURRENT)
             {
                 about.left_out.push(format!("{name}: {why}"));
                 continue;
             }
-            let Some(version) = subject.program.version() else {
-                about.left_out.push(match subject.program {
+            let Some(version) = system.program.version() else {
+                about.left_out.push(match system.program {
                     Program::Installed { packages, .. } => {
                         format!("{name}: not installed (Debian: apt install {packages})")
                     }
@@ -196,7 +196,7 @@ impl Run {
                 });
                 continue;
             };
-            let promise = subject.promise;
+            let promise = system.promise;
             about.servers.push(Server {
                 name,
                 version,
@@ -204,7 +204,7 @@ impl Run {
             });
             for &setting in &options.settings() {
                 let connections = setting.connections + setting.idle;
-                let why = if connections > subject.most_connections {
+                let why = if connections > system.most_connections {
                     "too many clients for it"
                 } else if connections + SPARE_DESCRIPTORS > descriptors {
                     "more clients than 'ulimit -Hn' allows"
@@ -217,7 +217,7 @@ impl Run {
         }
         let has = |name| about.servers.iter().any(|server| server.name == name);
         tasks.extend(has("server").then_some(Task::Turns));
-        tasks.extend(has(STREAMING).then_some(Task::Beside));
+        tasks.extend(has(STREAMING).then_some(Task::Fairness));
         if has("server-tls") {
             tasks.extend([false, true].map(Task::Secure));
         }
@@ -235,29 +235,29 @@ impl Run {
         let time = self.options.time();
         match task {
             Task::Load(place, setting) => {
-                let subject = &SUBJECTS[place];
+                let system = &SYSTEMS[place];
                 let dir = &self.options.dir;
                 let sample = measure::calmest(
                     self.options.retries(),
                     |sample: &Sample| sample.disturbance,
-                    || measure::measure(subject, setting, time, dir),
+                    || measure::measure(system, setting, time, dir),
                 )?;
                 self.results.add(setting, place, sample);
             }
             Task::Turns => {
                 let five_first = self.rng.bool();
-                let server = subject::named("server").ok_or("no server")?;
+                let server = system::named("server").ok_or("no server")?;
                 let turns = turns::measure(server, time, five_first, &self.options.dir)?;
                 self.results.turns.push(turns);
             }
-            Task::Beside => {
-                let server = subject::named(STREAMING).ok_or("no server")?;
+            Task::Fairness => {
+                let server = system::named(STREAMING).ok_or("no server")?;
                 let waited = measure::calmest(
                     self.options.retries(),
                     |waited: &Waited| waited.disturbance,
-                    || beside::measure(server, time, &self.options.dir),
+                    || fairness::measure(server, time, &self.options.dir),
                 )?;
-                self.results.beside.push(waited);
+                self.results.fairness.push(waited);
             }
             Task::Secure(with_certificate) => {
                 // Ten thousand handshakes take their time: memory is looked at once.
@@ -291,7 +291,7 @@ impl Run {
             table::promises(&self.about.servers),
             table::figures(&self.results),
             table::secure(&self.results),
-            table::beside(&self.results),
+            table::fairness(&self.results),
             table::targets(&verdicts, self.options.quick)
         );
         // A reader that has gone is no error.
@@ -337,9 +337,9 @@ fn progress_bar(run: &Run) -> ProgressBar {
 impl Task {
     fn name(self) -> String {
         match self {
-            Self::Load(place, setting) => format!("{} at {setting}", SUBJECTS[place].name),
+            Self::Load(place, setting) => format!("{} at {setting}", SYSTEMS[place].name),
             Self::Turns => "the turn-taking client".to_owned(),
-            Self::Beside => "who says little beside flooders".to_owned(),
+            Self::Fairness => "who says little beside flooders".to_owned(),
             Self::Secure(_) => "handshakes".to_owned(),
         }
     }

@@ -16,7 +16,7 @@ use crate::nodes::{self, Nodes};
 use crate::publisher;
 use crate::running::{PATIENCE, Running, touch_pages};
 use crate::setting::Setting;
-use crate::subject::{Program, Subject};
+use crate::system::{Program, System};
 
 /// What one measurement found.
 #[derive(Clone, Debug)]
@@ -118,51 +118,46 @@ pub(crate) fn calmest<T>(
     best
 }
 
-/// Measures `subject` for so long; errors are for the user.
+/// Measures `system` for so long; errors are for the user.
 pub(crate) fn measure(
-    subject: &Subject,
+    system: &System,
     setting: Setting,
     time: Duration,
     root: &Path,
 ) -> Result<Sample, String> {
-    if subject.keeps_log {
+    if system.keeps_log {
         let bytes = setting.log_bytes(time + time / WARMUP);
         touch_pages(root, bytes)
             .map_err(|error| format!("cannot write to {}: {error}", root.display()))?;
     }
-    match subject.program {
-        Program::Publisher(unit) => publisher::measure(subject, unit, setting, time, root),
-        Program::Own(_) | Program::Installed { .. } => serve(subject, setting, time, root),
+    match system.program {
+        Program::Publisher(unit) => publisher::measure(system, unit, setting, time, root),
+        Program::Own(_) | Program::Installed { .. } => serve(system, setting, time, root),
     }
 }
 
 /// Measures what is started and listens.
-fn serve(
-    subject: &Subject,
-    setting: Setting,
-    time: Duration,
-    root: &Path,
-) -> Result<Sample, String> {
-    let mut server = Running::start(subject, root)?;
+fn serve(system: &System, setting: Setting, time: Duration, root: &Path) -> Result<Sample, String> {
+    let mut server = Running::start(system, root)?;
     let before = server.own_memory();
     let idle = connect_idle(&mut server, setting.idle)
-        .map_err(|error| format!("{}: {} idle clients: {error}", subject.name, setting.idle))?;
+        .map_err(|error| format!("{}: {} idle clients: {error}", system.name, setting.idle))?;
     let grown = server.own_memory().zip(before);
     let grown = grown.map(|(after, before)| after.saturating_sub(before) as f64);
     let watch = Watch::begin([server.pids(), server.pids_of_nodes()].concat());
     let nodes = server.nodes.as_ref().map(Nodes::watch);
-    let trusts = subject
+    let trusts = system
         .tls
         .then(|| ["-tls-ca".into(), server.file("ca.pem").into()]);
     let options = trusts.into_iter().flatten().collect();
-    let report = drive(&server, subject, setting, time, options)
-        .map_err(|why| format!("{} at {setting}: {why}", subject.name))?;
+    let report = drive(&server, system, setting, time, options)
+        .map_err(|why| format!("{} at {setting}: {why}", system.name))?;
     let disturbance = watch.end().unwrap_or(0.0);
     let nodes = nodes.map(nodes::Watch::end).transpose()?;
     drop(server);
     drop(idle);
     let (Some(latency), Some(used)) = (report.latency_ns, report.server) else {
-        return Err(format!("{} at {setting}: nothing measured", subject.name));
+        return Err(format!("{} at {setting}: nothing measured", system.name));
     };
     Ok(Sample {
         seconds: report.measured_s,
@@ -201,7 +196,7 @@ fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>>
 /// p99 of the latency of one client that sends a thousand messages a second.
 pub(crate) fn p99_of_a_talker(
     server: &Running,
-    subject: &Subject,
+    system: &System,
     options: &tls::Options,
     time: Duration,
 ) -> Result<u64, String> {
@@ -213,7 +208,7 @@ pub(crate) fn p99_of_a_talker(
     };
     let mut args: Vec<_> = options.to_args();
     args.extend(["-rate".into(), "1000".into()]);
-    let report = drive(server, subject, setting, time, args)?;
+    let report = drive(server, system, setting, time, args)?;
     report
         .latency_ns
         .map(|latency| latency.p99)
@@ -223,7 +218,7 @@ pub(crate) fn p99_of_a_talker(
 /// Has the client drive a server.
 pub(crate) fn drive(
     server: &Running,
-    subject: &Subject,
+    system: &System,
     setting: Setting,
     time: Duration,
     options: Vec<OsString>,
@@ -244,9 +239,9 @@ pub(crate) fn drive(
         command.args(["-pid", &pid.to_string()]);
     }
     command.args(options);
-    command.args(subject.dialect.options(setting.bytes));
+    command.args(system.dialect.options(setting.bytes));
     command.stdin(Stdio::null());
-    let output = cpus::on(subject.side(Side::Client), || command.output());
+    let output = cpus::on(system.side(Side::Client), || command.output());
     let output = output.map_err(|error| format!("cannot run the client: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cluster::{Cluster, Node, Setup, Store, json};
 
 use crate::disturbance::{TICKS, ticks_of};
-use crate::subject::Subject;
+use crate::system::System;
 
 /// The stream's name.
 pub(crate) const STREAM: &str = "LOG";
@@ -18,10 +18,10 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Starts those that a subject has, with their files in `folder`; errors are for the user.
-    pub(crate) fn of(subject: &Subject, folder: &Path) -> Result<Option<Self>, String> {
-        (subject.nodes > 0)
-            .then(|| Self::start(subject.nodes, folder))
+    /// Starts those that a system has, with their files in `folder`; errors are for the user.
+    pub(crate) fn of(system: &System, folder: &Path) -> Result<Option<Self>, String> {
+        (system.nodes > 0)
+            .then(|| Self::start(system.nodes, folder))
             .transpose()
     }
 

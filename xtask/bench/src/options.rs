@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use common::args::{Command, Given, Opt, UsageError};
 
 use crate::setting::{QUICK, Setting};
-use crate::subject::SUBJECTS;
+use crate::system::SYSTEMS;
 
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "bench",
@@ -31,7 +31,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["only"],
             "NAMES",
             "servers, separated by commas (default all)",
-            |o, v| subjects(v).map(|it| o.subjects = Some(it)),
+            |o, v| systems(v).map(|it| o.systems = Some(it)),
         ),
         Opt::new(
             &["settings"],
@@ -102,7 +102,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
     examples: &[
         ("cargo xtask bench -quick", "the usual loads, in a minute"),
         (
-            "cargo xtask bench -only floor,server -settings 50x16:21 -rounds 20",
+            "cargo xtask bench -only baseline,server -settings 50x16:21 -rounds 20",
             "one comparison, well measured",
         ),
         (
@@ -124,8 +124,8 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Name what there is, and measure nothing.
     pub(crate) list: bool,
-    /// Places in [`SUBJECTS`].
-    subjects: Option<Vec<usize>>,
+    /// Places in [`SYSTEMS`].
+    systems: Option<Vec<usize>>,
     settings: Option<Vec<Setting>>,
     rounds: Option<usize>,
     time: Option<Duration>,
@@ -142,7 +142,7 @@ impl Default for Options {
         Self {
             quick: false,
             list: false,
-            subjects: None,
+            systems: None,
             settings: None,
             rounds: None,
             time: None,
@@ -156,11 +156,11 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Places in [`SUBJECTS`]. Nodes take longer to start than a quick run measures.
-    pub(crate) fn subjects(&self) -> Vec<usize> {
-        self.subjects.clone().unwrap_or_else(|| {
-            let all = 0..SUBJECTS.len();
-            all.filter(|place| !self.quick || SUBJECTS[*place].nodes == 0)
+    /// Places in [`SYSTEMS`]. Nodes take longer to start than a quick run measures.
+    pub(crate) fn systems(&self) -> Vec<usize> {
+        self.systems.clone().unwrap_or_else(|| {
+            let all = 0..SYSTEMS.len();
+            all.filter(|place| !self.quick || SYSTEMS[*place].nodes == 0)
                 .collect()
         })
     }
@@ -191,9 +191,9 @@ impl Options {
     }
 }
 
-fn subjects(given: &Given) -> Result<Vec<usize>, UsageError> {
+fn systems(given: &Given) -> Result<Vec<usize>, UsageError> {
     let names = given.text()?;
-    let place = |name: &str| SUBJECTS.iter().position(|subject| subject.name == name);
+    let place = |name: &str| SYSTEMS.iter().position(|system| system.name == name);
     let places: Option<Vec<_>> = names.split(',').map(place).collect();
     places.ok_or_else(|| given.unexpected("servers as -list names them, separated by commas"))
 }
@@ -225,8 +225,8 @@ fn settings(names: &str) -> Option<Vec<Setting>> {
 /// The text of `-list`.
 pub(crate) fn list() -> String {
     let mut text = "Servers, and where a message is when it is acknowledged:\n".to_owned();
-    for subject in SUBJECTS {
-        _ = writeln!(text, "  {:16} {}", subject.name, subject.promise);
+    for system in SYSTEMS {
+        _ = writeln!(text, "  {:16} {}", system.name, system.promise);
     }
     text.push_str("\nLoads, connections x unanswered messages on each:\n");
     for setting in Setting::all() {
@@ -249,8 +249,8 @@ mod tests {
     }
 
     fn names(options: &Options) -> Vec<&'static str> {
-        let subjects = options.subjects();
-        subjects.iter().map(|it| SUBJECTS[*it].name).collect()
+        let systems = options.systems();
+        systems.iter().map(|it| SYSTEMS[*it].name).collect()
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
         let options = run(&[
             "-quick",
             "-only",
-            "floor,server-sync",
+            "baseline,server-sync",
             "-settings=50x1+18000,50x16:21",
             "-rounds",
             "3",
@@ -275,7 +275,7 @@ mod tests {
             "-dir",
             "c",
         ]);
-        assert_eq!(names(&options), ["floor", "server-sync"]);
+        assert_eq!(names(&options), ["baseline", "server-sync"]);
         let settings = options.settings();
         let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
         assert_eq!(settings, ["50x1+18000:21", "50x1+18000:1000", "50x16:21"]);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::beside::Waited;
+use crate::fairness::Waited;
 use crate::measure::Machine;
 use crate::results::{Cell, Results};
 use crate::secure::Secure;
@@ -85,7 +85,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         settings: Vec<Measured>,
         turns: &'a [(f64, f64)],
         secure: &'a [Secure],
-        beside: &'a [Waited],
+        fairness: &'a [Waited],
         targets: &'a [Verdict],
     }
     #[derive(Serialize)]
@@ -104,7 +104,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         settings: settings.collect(),
         turns: &results.turns,
         secure: &results.secure,
-        beside: &results.beside,
+        fairness: &results.fairness,
         targets: verdicts,
     };
     // Nothing in it can fail to be written as JSON.

@@ -1,4 +1,4 @@
-//! A page with bars: every server's ratio to the floor.
+//! A page with bars: every server's ratio to the baseline.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #888
 th { color: GrayText } td:first-child, th:first-child { text-align: left }
 .bars { display: grid; grid-template-columns: 9rem 1fr 4rem; gap: 3px .6rem; align-items: center; font-size: 13px }
 .bar { height: 14px; background: #8a8a8a; border-radius: 2px; min-width: 1px }
-.own { background: #2f7dd1 } .floor { background: #3a9a5b }
+.own { background: #2f7dd1 } .baseline { background: #3a9a5b }
 .ok { color: #3a9a5b } .missed { color: #d1452f; font-weight: bold }
 .wide { overflow-x: auto }
 .legend .bar { display: inline-block; width: 14px; height: 10px; margin-left: 1rem }
@@ -26,7 +26,7 @@ th { color: GrayText } td:first-child, th:first-child { text-align: left }
 
 /// What the colours and the sign mean.
 const LEGEND: &str = "<p class=\"legend\"><span class=\"bar own\"></span> this server, in its variants \
-    <span class=\"bar floor\"></span> the floor: answers and keeps nothing \
+    <span class=\"bar baseline\"></span> the baseline: answers and keeps nothing \
     <span class=\"bar\"></span> peers &nbsp; » the bar is cut: its figure lies beyond the scale</p>\n";
 
 /// The whole page.
@@ -51,17 +51,17 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict], quick
     for setting in results.settings() {
         _ = writeln!(html, "<h2>{}</h2>", setting.title());
         let cells = results.at(setting);
-        if let Some(floor) = results.floor(setting) {
+        if let Some(baseline) = results.baseline(setting) {
             let rate = |cell: &Cell| cell.messages_per_s;
             bars(
                 &mut html,
-                "Messages per second, floor = 1: more is better",
+                "Messages per second, baseline = 1: more is better",
                 &cells,
-                &floor,
+                &baseline,
                 rate,
             );
-            let title = "CPU time per message, floor = 1: less is better";
-            bars(&mut html, title, &cells, &floor, Cell::cpu_ns);
+            let title = "CPU time per message, baseline = 1: less is better";
+            bars(&mut html, title, &cells, &baseline, Cell::cpu_ns);
         }
         html.push_str("<h3>Figures</h3>\n");
         rows(&mut html, &table::rows(results, setting));
@@ -87,18 +87,18 @@ fn promises(html: &mut String, about: &About) {
 }
 
 /// A bar for each server. What is far above the rest is cut at its end, and its figure says so.
-fn bars(html: &mut String, title: &str, cells: &[Cell], floor: &Cell, part: fn(&Cell) -> f64) {
+fn bars(html: &mut String, title: &str, cells: &[Cell], baseline: &Cell, part: fn(&Cell) -> f64) {
     let most = cells
         .iter()
-        .map(|cell| part(cell) / part(floor))
+        .map(|cell| part(cell) / part(baseline))
         .fold(1.0, f64::max)
         .min(4.0);
     _ = writeln!(html, "<h3>{title}</h3>\n<div class=\"bars\">");
     for cell in cells {
-        let ratio = part(cell) / part(floor);
+        let ratio = part(cell) / part(baseline);
         let width = 100.0 * (ratio / most).min(1.0);
         let class = match cell.server {
-            "floor" => "bar floor",
+            "baseline" => "bar baseline",
             name if name.starts_with("server") => "bar own",
             _ => "bar",
         };

@@ -19,7 +19,7 @@ use crate::nodes::{Nodes, STREAM};
 use crate::results::percentile;
 use crate::running::PATIENCE;
 use crate::setting::Setting;
-use crate::subject::Subject;
+use crate::system::System;
 
 /// What is published at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,26 +44,26 @@ const STILL_UNDER_WAY: u16 = 10164;
 
 /// Publishes for so long, by this thread; errors are for the user.
 pub(crate) fn measure(
-    subject: &Subject,
+    system: &System,
     unit: Unit,
     setting: Setting,
     time: Duration,
     root: &Path,
 ) -> Result<Sample, String> {
     let folder = TempDir::new_in(root).map_err(|error| format!("{}: {error}", root.display()))?;
-    let nodes = Nodes::of(subject, folder.path())?.ok_or("no stream to publish to")?;
+    let nodes = Nodes::of(system, folder.path())?.ok_or("no stream to publish to")?;
     let mut publisher = Publisher::connect(&nodes.url()?, unit, setting)?;
     let others = disturbance::Watch::begin(nodes.pids());
     let watch = nodes.watch();
     let warmed_up = publisher.run(time / WARMUP);
     let done = warmed_up.and_then(|_| publisher.run(time));
-    let mut done = done.map_err(|error| format!("{} at {setting}: {error}", subject.name))?;
+    let mut done = done.map_err(|error| format!("{} at {setting}: {error}", system.name))?;
     let disturbance = others.end().unwrap_or(0.0);
     let nodes = Some(watch.end()?);
     done.latencies.sort_unstable();
     let latency = |per_mille| {
         percentile(&done.latencies, per_mille)
-            .ok_or_else(|| format!("{} at {setting}: nothing measured", subject.name))
+            .ok_or_else(|| format!("{} at {setting}: nothing measured", system.name))
     };
     Ok(Sample {
         seconds: done.seconds,
@@ -206,7 +206,7 @@ fn used() -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subject;
+    use crate::system;
 
     #[test]
     fn lines_and_batches_are_stored_as_they_are_counted() {
@@ -231,8 +231,8 @@ mod tests {
                 800 * (RECORD_BYTES + 21),
             ),
         ] {
-            let subject = subject::named(name).unwrap();
-            let sample = measure(subject, unit, setting, time, root.path()).unwrap();
+            let system = system::named(name).unwrap();
+            let sample = measure(system, unit, setting, time, root.path()).unwrap();
             assert!(sample.messages > 0 && sample.messages.is_multiple_of(lines));
             assert!(sample.p50 > 0 && sample.p50 <= sample.p99 && sample.p99 <= sample.p99_9);
             let stored = sample.nodes.unwrap().message_bytes;

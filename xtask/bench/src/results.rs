@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::beside::Waited;
+use crate::fairness::Waited;
 use crate::measure::{DISTURBED, Sample};
 use crate::nodes::Seen;
 use crate::secure::Secure;
 use crate::setting::Setting;
-use crate::subject::{FLOOR, SUBJECTS};
+use crate::system::{BASELINE, SYSTEMS};
 
-/// All samples, by setting and by the subject's place in the table.
+/// All samples, by setting and by the system's place in the table.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     samples: BTreeMap<(Setting, usize), Vec<Sample>>,
@@ -20,7 +20,7 @@ pub(crate) struct Results {
     /// What TLS costs beside the messages, by round.
     pub(crate) secure: Vec<Secure>,
     /// How long who says little waited beside flooders, by round.
-    pub(crate) beside: Vec<Waited>,
+    pub(crate) fairness: Vec<Waited>,
 }
 
 /// The same, all rounds together.
@@ -58,8 +58,8 @@ pub(crate) struct Cell {
 }
 
 impl Results {
-    pub(crate) fn add(&mut self, setting: Setting, subject: usize, sample: Sample) {
-        let samples = self.samples.entry((setting, subject)).or_default();
+    pub(crate) fn add(&mut self, setting: Setting, system: usize, sample: Sample) {
+        let samples = self.samples.entry((setting, system)).or_default();
         samples.push(sample);
     }
 
@@ -75,19 +75,19 @@ impl Results {
         let range = (setting, 0)..=(setting, usize::MAX);
         let cells = self.samples.range(range);
         cells
-            .map(|((_, subject), samples)| Cell::of(SUBJECTS[*subject].name, samples))
+            .map(|((_, system), samples)| Cell::of(SYSTEMS[*system].name, samples))
             .collect()
     }
 
     /// One server at one setting.
     pub(crate) fn cell(&self, setting: Setting, server: &str) -> Option<Cell> {
-        let subject = SUBJECTS.iter().position(|subject| subject.name == server)?;
-        let samples = self.samples.get(&(setting, subject))?;
-        Some(Cell::of(SUBJECTS[subject].name, samples))
+        let system = SYSTEMS.iter().position(|system| system.name == server)?;
+        let samples = self.samples.get(&(setting, system))?;
+        Some(Cell::of(SYSTEMS[system].name, samples))
     }
 
-    pub(crate) fn floor(&self, setting: Setting) -> Option<Cell> {
-        self.cell(setting, FLOOR)
+    pub(crate) fn baseline(&self, setting: Setting) -> Option<Cell> {
+        self.cell(setting, BASELINE)
     }
 
     /// The turn-taking client: what five threads do in the time one takes for as many messages.
@@ -119,10 +119,10 @@ impl Results {
 
     /// How long who says little waited beside flooders, in nanoseconds, the shortest first: in all rounds
     /// that count.
-    pub(crate) fn beside(&self) -> Vec<u64> {
+    pub(crate) fn fairness(&self) -> Vec<u64> {
         let is_calm = |round: &&Waited| round.disturbance <= DISTURBED;
-        let any_calm = self.beside.iter().any(|round| is_calm(&round));
-        let rounds = self.beside.iter();
+        let any_calm = self.fairness.iter().any(|round| is_calm(&round));
+        let rounds = self.fairness.iter();
         let counted = rounds.filter(|round| !any_calm || is_calm(round));
         let mut waited: Vec<_> = counted.flat_map(|round| round.ns.clone()).collect();
         waited.sort_unstable();
@@ -264,14 +264,14 @@ mod tests {
         };
         let rounds = [(&[5, 3], 0.0), (&[9, 9], 0.5), (&[4, 1], 0.05)];
         let mut results = Results {
-            beside: rounds
+            fairness: rounds
                 .map(|(ns, disturbance)| round(ns, disturbance))
                 .into(),
             ..Results::default()
         };
-        assert_eq!(results.beside(), [1, 3, 4, 5]);
-        results.beside = vec![round(&[8, 2], 0.5)];
-        assert_eq!(results.beside(), [2, 8], "there is nothing else");
+        assert_eq!(results.fairness(), [1, 3, 4, 5]);
+        results.fairness = vec![round(&[8, 2], 0.5)];
+        assert_eq!(results.fairness(), [2, 8], "there is nothing else");
         let thousand: Vec<_> = (0..1000).collect();
         assert_eq!(percentile(&thousand, 990), Some(990));
         assert_eq!(percentile(&[], 990), None);

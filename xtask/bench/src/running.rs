@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::cpus::{self, Side};
 use crate::nodes::Nodes;
-use crate::subject::{Program, SUBJECTS, Stdout, Subject};
+use crate::system::{Program, SYSTEMS, Stdout, System};
 
 /// How long a server may take to accept connections, or to get into a state that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,23 +36,22 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a server in an empty directory under `root`; errors are for the user.
-    pub(crate) fn start(subject: &Subject, root: &Path) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("cannot start {}: {error}", subject.name);
+    pub(crate) fn start(system: &System, root: &Path) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("cannot start {}: {error}", system.name);
         let directory = TempDir::new_in(root).map_err(failed)?;
-        if subject.tls {
+        if system.tls {
             write_certificates(directory.path()).map_err(failed)?;
         }
-        let backend = SUBJECTS
+        let backend = SYSTEMS
             .iter()
-            .find(|other| Some(other.name) == subject.in_front_of);
+            .find(|other| Some(other.name) == system.in_front_of);
         let backend = backend.map(|backend| Self::start(backend, root));
         let backend = backend.transpose()?.map(Box::new);
-        let nodes = Nodes::of(subject, directory.path())?;
+        let nodes = Nodes::of(system, directory.path())?;
         let urls = nodes.as_ref().map(Nodes::url).transpose()?;
         let backend_port = backend.as_ref().map_or(0, |backend| backend.port);
         // Who is not given a port chooses one, and says `listening on` it.
-        let tells_port =
-            !subject.config.contains("{port}") && !subject.arguments.contains("{port}");
+        let tells_port = !system.config.contains("{port}") && !system.arguments.contains("{port}");
         let port = if tells_port {
             0
         } else {
@@ -65,14 +64,14 @@ impl Running {
                 .replace("{nats}", urls.as_deref().unwrap_or_default())
         };
         let config = directory.path().join("server.conf");
-        fs::write(config, fill(subject.config)).map_err(failed)?;
-        let mut command = Command::new(subject.program.path().map_err(failed)?);
+        fs::write(config, fill(system.config)).map_err(failed)?;
+        let mut command = Command::new(system.program.path().map_err(failed)?);
         command
             // Words first: the directory may have spaces in its name.
-            .args(subject.arguments.split_whitespace().map(fill))
+            .args(system.arguments.split_whitespace().map(fill))
             .current_dir(directory.path())
             .stdin(Stdio::null())
-            .stdout(match subject.stdout {
+            .stdout(match system.stdout {
                 Stdout::Null => Stdio::null(),
                 Stdout::Read | Stdout::Stalled => Stdio::piped(),
             })
@@ -81,7 +80,7 @@ impl Running {
             } else {
                 Stdio::null()
             });
-        let child = cpus::on(subject.side(Side::Server), || command.spawn()).map_err(failed)?;
+        let child = cpus::on(system.side(Side::Server), || command.spawn()).map_err(failed)?;
         let mut running = Self {
             child,
             port,
@@ -89,7 +88,7 @@ impl Running {
             backend,
             nodes,
         };
-        if subject.stdout == Stdout::Read
+        if system.stdout == Stdout::Read
             && let Some(stdout) = running.child.stdout.take()
         {
             thread::spawn(|| discard(stdout));
@@ -219,7 +218,7 @@ impl Program {
             } => "-version",
             _ => "--version",
         };
-        if self == Self::Own("floor") {
+        if self == Self::Own("baseline") {
             return Some(String::new());
         }
         if let Self::Publisher(_) = self {

@@ -14,7 +14,7 @@ use tls::{Connector, Session};
 use crate::cpus::{self, Side};
 use crate::measure;
 use crate::running::Running;
-use crate::subject::{SECURE, Subject};
+use crate::system::{SECURE, System};
 
 /// Clients that say nothing after their handshake.
 const IDLE: usize = 10_000;
@@ -42,18 +42,18 @@ pub(crate) fn measure(
     time: Duration,
     root: &Path,
 ) -> Result<Secure, String> {
-    let subject = &SECURE[usize::from(with_certificate)];
-    let server = Running::start(subject, root)?;
+    let system = &SECURE[usize::from(with_certificate)];
+    let server = Running::start(system, root)?;
     let options = tls::Options {
         ca: Some(server.file("ca.pem")),
         cert: with_certificate.then(|| server.file("client.pem")),
         key: with_certificate.then(|| server.file("client.key")),
         ..tls::Options::default()
     };
-    let failed = |error: io::Error| format!("{}: {error}", subject.name);
+    let failed = |error: io::Error| format!("{}: {error}", system.name);
     let handshakes_per_s = handshakes(&server, &options, time).map_err(failed)?;
     let idle = with_idle.then(|| idle(&server, &options)).transpose();
-    let p99_ns = talk(&server, subject, &options, time)?;
+    let p99_ns = talk(&server, system, &options, time)?;
     Ok(Secure {
         with_certificate,
         handshakes_per_s,
@@ -97,7 +97,7 @@ fn idle(server: &Running, options: &tls::Options) -> io::Result<f64> {
 /// The p99 of one client that talks at its leisure, beside handshakes.
 fn talk(
     server: &Running,
-    subject: &Subject,
+    system: &System,
     options: &tls::Options,
     time: Duration,
 ) -> Result<u64, String> {
@@ -116,11 +116,11 @@ fn talk(
             Ok(())
         });
         let p99 =
-            measure::p99_of_a_talker(server, subject, options, time.max(Duration::from_secs(1)));
+            measure::p99_of_a_talker(server, system, options, time.max(Duration::from_secs(1)));
         is_over.store(true, Ordering::Relaxed);
         match beside.join() {
             Ok(Ok(())) => p99,
-            Ok(Err(error)) => Err(format!("{}: {error}", subject.name)),
+            Ok(Err(error)) => Err(format!("{}: {error}", system.name)),
             Err(_) => Err("a thread of the benchmark has panicked".to_owned()),
         }
     })

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use common::args;
 use common::units::{latency, rate};
 
-use crate::beside::FLOODERS;
+use crate::fairness::FLOODERS;
 use crate::output::Server;
 use crate::results::{Cell, Results, percentile};
 use crate::setting::Setting;
-use crate::subject::STREAMING;
+use crate::system::STREAMING;
 use crate::targets::{Limit, Verdict};
 
 /// One table for each setting.
@@ -29,11 +29,11 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
         "server",
         "messages/s",
         "±",
-        "/ floor",
+        "/ baseline",
         "CPU/message",
         "user",
         "kernel",
-        "/ floor",
+        "/ baseline",
         "p50",
         "p99",
         "p99.9",
@@ -49,9 +49,9 @@ pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
     );
     head.extend((setting.idle > 0).then_some("per idle client"));
     let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
-    let floor = results.floor(setting);
-    let ratio = |part: fn(&Cell) -> f64, cell: &Cell| match &floor {
-        Some(floor) => format!("{:.2}", part(cell) / part(floor)),
+    let baseline = results.baseline(setting);
+    let ratio = |part: fn(&Cell) -> f64, cell: &Cell| match &baseline {
+        Some(baseline) => format!("{:.2}", part(cell) / part(baseline)),
         None => String::new(),
     };
     for cell in cells {
@@ -91,8 +91,8 @@ fn or_nothing<T>(figure: Option<T>, shown: impl FnOnce(T) -> String) -> String {
 }
 
 /// How long who says little waits beside flooders; empty if it was not measured.
-pub(crate) fn beside(results: &Results) -> String {
-    let waited = results.beside();
+pub(crate) fn fairness(results: &Results) -> String {
+    let waited = results.fairness();
     let figure = |per_mille| percentile(&waited, per_mille).map(|ns| latency(ns as f64));
     or_nothing(figure(500).zip(figure(990)), |(p50, p99)| {
         format!(

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::results::{Cell, Results, percentile};
 use crate::setting::Setting;
-use crate::subject::{BATCHES, STREAMING};
+use crate::system::{BATCHES, STREAMING};
 
 /// A target and the figure that was reached, if it was measured.
 #[derive(Debug, Serialize)]
@@ -61,33 +61,33 @@ use Ratio::{
 /// Messages of 21 bytes, all of them.
 const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
     (
-        "CPU per message / floor",
+        "CPU per message / baseline",
         "50x1",
-        Cpu("server", "floor"),
+        Cpu("server", "baseline"),
         AtMost(1.05),
     ),
     (
-        "CPU per message / floor",
+        "CPU per message / baseline",
         "1000x1",
-        Cpu("server", "floor"),
+        Cpu("server", "baseline"),
         AtMost(1.05),
     ),
     (
-        "CPU per message / floor",
+        "CPU per message / baseline",
         "50x16",
-        Cpu("server", "floor"),
+        Cpu("server", "baseline"),
         AtMost(1.15),
     ),
     (
-        "CPU per message / floor",
+        "CPU per message / baseline",
         "50x128",
-        Cpu("server", "floor"),
+        Cpu("server", "baseline"),
         AtMost(2.0),
     ),
     (
-        "throughput / floor",
+        "throughput / baseline",
         "50x1",
-        Rate("server", "floor"),
+        Rate("server", "baseline"),
         AtLeast(0.95),
     ),
     (
@@ -315,7 +315,7 @@ fn reached(results: &Results, at: &str, ratio: &Ratio) -> Option<f64> {
             Some(cell(at, first)?.p99_ns as f64 / cell(at, second)?.p50_ns as f64)
         }
         P99Beside(second) => {
-            Some(percentile(&results.beside(), 990)? as f64 / cell(at, second)?.p50_ns as f64)
+            Some(percentile(&results.fairness(), 990)? as f64 / cell(at, second)?.p50_ns as f64)
         }
         CpuOf(other) => ratio_of(Cell::cpu_ns, cell(at, "server"), cell(other, "server")),
         RateOf(other) => ratio_of(rate, cell(at, "server"), cell(other, "server")),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::cpus::{self, Side};
 use crate::running::Running;
-use crate::subject::Subject;
+use crate::system::System;
 
 /// How many threads the exercise has by default.
 const THREADS: u64 = 5;
@@ -17,12 +17,12 @@ const RATE: u64 = 20_000;
 
 /// Messages per second with one thread and with five, each for about so long.
 pub(crate) fn measure(
-    subject: &Subject,
+    system: &System,
     time: Duration,
     five_first: bool,
     root: &Path,
 ) -> Result<(f64, f64), String> {
-    let server = Running::start(subject, root)?;
+    let server = Running::start(system, root)?;
     let rounds = RATE * time.as_millis() as u64 / 1000 / THREADS + 1;
     let one = || run(&server, 1, rounds * THREADS);
     let five = || run(&server, THREADS, rounds);

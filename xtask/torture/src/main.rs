@@ -145,7 +145,7 @@ const FAULTS: &[Fault] = &[
     fault("full disk (1 MiB)", 100, faults::full_disk),
     fault("file-size limit", 100, faults::file_size_limit),
     fault("rotation under load", 500, faults::rotation),
-    fault("a sender under blows", 200, senders::under_blows),
+    fault("a sender under faults", 200, senders::under_faults),
     fault("10,000 connections in a row", 1, clients::in_a_row),
     fault("19,000 silent clients", 1, clients::silent),
     fault("slow clients", 1, clients::slow),

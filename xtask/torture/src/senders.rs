@@ -16,7 +16,7 @@ use crate::outcome::Outcome;
 use crate::running::{Server, folder, persist, wait_until};
 
 /// How often something happens in one run.
-const BLOWS: usize = 12;
+const FAULT_COUNT: usize = 12;
 
 /// Lines that are written meanwhile.
 const LINES: u64 = 60_000;
@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What is done to them.
 #[derive(Clone, Copy, Debug)]
-enum Blow {
+enum Fault {
     KillServer,
     KillSender,
     KillBoth,
@@ -36,17 +36,17 @@ enum Blow {
     RotateSource,
 }
 
-const BLOWS_THERE_ARE: [Blow; 7] = [
-    Blow::KillServer,
-    Blow::KillSender,
-    Blow::KillBoth,
-    Blow::StopServer,
-    Blow::FillDisk,
-    Blow::RotateLog,
-    Blow::RotateSource,
+const FAULTS: [Fault; 7] = [
+    Fault::KillServer,
+    Fault::KillSender,
+    Fault::KillBoth,
+    Fault::StopServer,
+    Fault::FillDisk,
+    Fault::RotateLog,
+    Fault::RotateSource,
 ];
 
-struct Scene {
+struct Fixture {
     folder: TempDir,
     server: Server,
     sender: Child,
@@ -59,21 +59,21 @@ struct Scene {
     renamed: u32,
 }
 
-/// One run: blows at random moments, then the account.
-pub(crate) fn under_blows(random: &mut Rng) -> Result<Outcome, String> {
-    let mut scene = Scene::set()?;
-    for n in 0..BLOWS {
-        scene.write_lines(LINES / BLOWS as u64)?;
+/// One run: faults at random moments, then the account.
+pub(crate) fn under_faults(random: &mut Rng) -> Result<Outcome, String> {
+    let mut fixture = Fixture::set()?;
+    for n in 0..FAULT_COUNT {
+        fixture.write_lines(LINES / FAULT_COUNT as u64)?;
         thread::sleep(Duration::from_micros(random.u64(..50_000)));
-        let blow = BLOWS_THERE_ARE[random.usize(..BLOWS_THERE_ARE.len())];
-        scene
-            .strike(blow)
-            .map_err(|error| format!("{blow:?}, the {n}th: {error}"))?;
+        let fault = FAULTS[random.usize(..FAULTS.len())];
+        fixture
+            .inject(fault)
+            .map_err(|error| format!("{fault:?}, the {n}th: {error}"))?;
     }
-    scene.account()
+    fixture.account()
 }
 
-impl Scene {
+impl Fixture {
     fn set() -> Result<Self, String> {
         let folder = folder()?;
         let server = Server::start(folder.path(), "-append")?;
@@ -106,22 +106,22 @@ impl Scene {
         written.map_err(|error| format!("cannot write the source: {error}"))
     }
 
-    fn strike(&mut self, blow: Blow) -> Result<(), String> {
-        match blow {
-            Blow::KillServer => self.restart_server(),
-            Blow::KillSender => self.restart_sender(),
-            Blow::KillBoth => {
+    fn inject(&mut self, fault: Fault) -> Result<(), String> {
+        match fault {
+            Fault::KillServer => self.restart_server(),
+            Fault::KillSender => self.restart_sender(),
+            Fault::KillBoth => {
                 _ = self.sender.kill();
                 self.restart_server()?;
                 self.restart_sender()
             }
-            Blow::StopServer => {
+            Fault::StopServer => {
                 self.server.signal(Signal::STOP)?;
                 thread::sleep(2 * TIMEOUT);
                 self.server.signal(Signal::CONT)
             }
-            Blow::FillDisk => self.fill_disk(),
-            Blow::RotateLog => {
+            Fault::FillDisk => self.fill_disk(),
+            Fault::RotateLog => {
                 let log = self.path("logging.log");
                 let piece = self.next_name("logging.log");
                 rename(&log, &piece)?;
@@ -129,7 +129,7 @@ impl Scene {
                 self.server.signal(Signal::HUP)?;
                 wait_until("the log to be there again", || log.exists())
             }
-            Blow::RotateSource => {
+            Fault::RotateSource => {
                 let source = self.path("app.log");
                 let piece = self.next_name("app.log");
                 rename(&source, &piece)?;
@@ -199,7 +199,7 @@ impl Scene {
         let said = String::from_utf8_lossy(&read.stderr).into_owned();
         let shown = read.stdout.split(|byte| *byte == b'\n').count() as u64 - 1;
         let mut outcome = Outcome {
-            times: BLOWS as u32,
+            times: FAULT_COUNT as u32,
             sent: self.lines,
             acknowledged: self.lines,
             lost: self.lines.saturating_sub(shown),
@@ -217,7 +217,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for Fixture {
     fn drop(&mut self) {
         // It may have ended: then there is nothing to do.
         _ = self.sender.kill();

@@ -2,16 +2,16 @@
 //! server is killed, stopped, filled up and deleted at random moments, under load.
 //!
 //! - `act`: a setting, played again and again, and what came of it
-//! - `scene`: what stands in it, and the account at the end
-//! - `blows`: what is done to it
+//! - `fixture`: what stands in it, and the account at the end
+//! - `faults`: what is done to it
 //! - `clients`, `servers`: those who send lines, and those who keep them
 //! - `evidence`: what is kept when a promise is broken
 
 mod act;
-mod blows;
 mod clients;
 mod evidence;
-mod scene;
+mod faults;
+mod fixture;
 mod servers;
 
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use fastrand::Rng;
 use crate::running::{MOUNT, can};
 use crate::{Conclusion, Options, say};
 use act::Act;
-use blows::{Blow, ON_ONE_NODE, ON_SMALL_DISKS, ON_THREE_NODES};
+use faults::{Fault, ON_ONE_NODE, ON_SMALL_DISKS, ON_THREE_NODES};
 
 /// The stream's name.
 const STREAM: &str = "LOG";
@@ -39,11 +39,11 @@ struct Setting {
     servers: usize,
     /// How many bytes each node can store, if its disk is small.
     disk: Option<u64>,
-    /// How often each blow comes before the account.
+    /// How often each fault comes before the account.
     rounds: u32,
     /// It is part of the short form.
     short: bool,
-    blows: &'static [Blow],
+    faults: &'static [Fault],
 }
 
 const SETTINGS: &[Setting] = &[
@@ -54,7 +54,7 @@ const SETTINGS: &[Setting] = &[
         disk: None,
         rounds: 2,
         short: true,
-        blows: ON_ONE_NODE,
+        faults: ON_ONE_NODE,
     },
     Setting {
         name: "three nodes",
@@ -63,7 +63,7 @@ const SETTINGS: &[Setting] = &[
         disk: None,
         rounds: 2,
         short: true,
-        blows: ON_THREE_NODES,
+        faults: ON_THREE_NODES,
     },
     Setting {
         name: "three nodes with small disks",
@@ -72,26 +72,26 @@ const SETTINGS: &[Setting] = &[
         disk: Some(256 << 20),
         rounds: 2,
         short: false,
-        blows: ON_SMALL_DISKS,
+        faults: ON_SMALL_DISKS,
     },
 ];
 
 /// What there is to play with.
-struct Means {
+struct Tools {
     /// What the nodes run.
     program: PathBuf,
     /// Something that stands before more than one server.
     balancer: bool,
     /// What mounts small disks.
     mount: bool,
-    /// Each blow comes once, and no outage is long.
+    /// Each fault comes once, and no outage is long.
     short: bool,
     begun: Instant,
     /// Nothing new is begun from then on.
     deadline: Instant,
 }
 
-impl Means {
+impl Tools {
     fn has_time(&self) -> bool {
         Instant::now() < self.deadline
     }
@@ -106,7 +106,7 @@ pub(crate) fn torture(options: &Options, random: &mut Rng, deadline: Instant) ->
             return ExitCode::SUCCESS;
         }
     };
-    let means = Means {
+    let tools = Tools {
         program,
         balancer: can("command -v haproxy"),
         mount: can(MOUNT),
@@ -114,15 +114,15 @@ pub(crate) fn torture(options: &Options, random: &mut Rng, deadline: Instant) ->
         begun: Instant::now(),
         deadline,
     };
-    let settings = SETTINGS.iter().filter(|it| it.short || !means.short);
+    let settings = SETTINGS.iter().filter(|it| it.short || !tools.short);
     let acts = settings.map(|setting| Act::of(setting, &options.only));
     let mut acts: Vec<_> = acts.filter(Act::is_wanted).collect();
-    acts.retain(|act| act.is_possible(&means));
+    acts.retain(|act| act.is_possible(&tools));
     loop {
         for act in &mut acts {
-            act.play(&means, random);
+            act.play(&tools, random);
         }
-        let goes_on = means.has_time() && !means.short && !acts.is_empty();
+        let goes_on = tools.has_time() && !tools.short && !acts.is_empty();
         if !goes_on || acts.iter().any(Act::is_broken) {
             return report(&acts);
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use common::units::{count, latency, plural};
 use fastrand::Rng;
 
-use super::blows::Blow;
-use super::scene::Scene;
-use super::{Means, Setting};
+use super::faults::Fault;
+use super::fixture::Fixture;
+use super::{Setting, Tools};
 use crate::numbered::Verdict;
 use crate::say;
 
@@ -23,23 +23,23 @@ pub(crate) struct Act {
     broken: Vec<String>,
 }
 
-/// A kind of blow: for how long some client heard no `ok`, each time.
+/// A kind of fault: for how long some client heard no `ok`, each time.
 struct Row {
-    blow: &'static Blow,
+    fault: &'static Fault,
     silences: Vec<Duration>,
 }
 
 impl Act {
     /// One in which only what `only` is part of is done.
     pub(crate) fn of(setting: &'static Setting, only: &str) -> Self {
-        let is_wanted = |blow: &&Blow| format!("{}: {}", setting.name, blow.name).contains(only);
-        let row = |blow| Row {
-            blow,
+        let is_wanted = |fault: &&Fault| format!("{}: {}", setting.name, fault.name).contains(only);
+        let row = |fault| Row {
+            fault,
             silences: Vec::new(),
         };
         Self {
             setting,
-            rows: setting.blows.iter().filter(is_wanted).map(row).collect(),
+            rows: setting.faults.iter().filter(is_wanted).map(row).collect(),
             sums: Verdict::default(),
             broken: Vec::new(),
         }
@@ -51,18 +51,18 @@ impl Act {
     }
 
     /// Whether it can be played here; says what is missing.
-    pub(crate) fn is_possible(&self, means: &Means) -> bool {
+    pub(crate) fn is_possible(&self, tools: &Tools) -> bool {
         let Setting {
             name,
             disk,
             servers,
             ..
         } = self.setting;
-        if disk.is_some() && !means.mount {
+        if disk.is_some() && !tools.mount {
             say(&format!("skipped {name}: a tmpfs cannot be mounted\n"));
             return false;
         }
-        if *servers > 1 && !means.balancer {
+        if *servers > 1 && !tools.balancer {
             say(&format!(
                 "skipped {name} with {servers} servers: HAProxy is not installed; there is one\n"
             ));
@@ -81,7 +81,7 @@ impl Act {
     /// What was never done.
     pub(crate) fn left(&self) -> impl Iterator<Item = String> {
         let left = self.rows.iter().filter(|row| row.silences.is_empty());
-        left.map(|row| format!("{}: {}", self.setting.name, row.blow.name))
+        left.map(|row| format!("{}: {}", self.setting.name, row.fault.name))
     }
 
     /// The sums of all accounts.
@@ -90,39 +90,44 @@ impl Act {
     }
 
     /// Plays it once, if there is time.
-    pub(crate) fn play(&mut self, means: &Means, random: &mut Rng) {
-        if !means.has_time() {
+    pub(crate) fn play(&mut self, tools: &Tools, random: &mut Rng) {
+        if !tools.has_time() {
             return;
         }
         say(&format!("{}\n", self.setting.name));
-        match Scene::set(self.setting, means, random) {
-            Ok(mut scene) => {
-                if let Err(why) = self.strike(&mut scene, means, random) {
+        match Fixture::set(self.setting, tools, random) {
+            Ok(mut fixture) => {
+                if let Err(why) = self.inject(&mut fixture, tools, random) {
                     self.broken.push(why);
                 }
-                self.close(scene);
+                self.close(fixture);
             }
             Err(why) => self.broken.push(why),
         }
     }
 
-    /// Every blow some times, in an order that is another one each time.
-    fn strike(&mut self, scene: &mut Scene, means: &Means, random: &mut Rng) -> Result<(), String> {
-        let rounds = if means.short { 1 } else { self.setting.rounds };
+    /// Every fault some times, in an order that is another one each time.
+    fn inject(
+        &mut self,
+        fixture: &mut Fixture,
+        tools: &Tools,
+        random: &mut Rng,
+    ) -> Result<(), String> {
+        let rounds = if tools.short { 1 } else { self.setting.rounds };
         let mut order: Vec<_> = (0..self.rows.len()).collect();
         for _ in 0..rounds {
             random.shuffle(&mut order);
             for index in &order {
-                if !means.has_time() {
+                if !tools.has_time() {
                     return Ok(());
                 }
-                let Row { blow, silences } = &mut self.rows[*index];
-                let name = blow.name;
-                let silence = scene.suffer(blow, random);
+                let Row { fault, silences } = &mut self.rows[*index];
+                let name = fault.name;
+                let silence = fixture.run(fault, random);
                 let silence = silence.map_err(|why| format!("{name}: {why}"))?;
                 silences.push(silence);
-                let (seconds, silence) = (means.begun.elapsed().as_secs(), time(silence));
-                let acknowledged = plural(scene.clients.acknowledged(), "message");
+                let (seconds, silence) = (tools.begun.elapsed().as_secs(), time(silence));
+                let acknowledged = plural(fixture.clients.acknowledged(), "message");
                 say(&format!(
                     "{seconds:>5} s  {name:<32} {silence:>7} of silence, {acknowledged} acknowledged\n"
                 ));
@@ -131,8 +136,8 @@ impl Act {
         Ok(())
     }
 
-    fn close(&mut self, scene: Scene) {
-        match scene.account(&mut self.broken) {
+    fn close(&mut self, fixture: Fixture) {
+        match fixture.account(&mut self.broken) {
             Ok(verdict) => {
                 self.sums.sent += verdict.sent;
                 self.sums.acknowledged += verdict.acknowledged;
@@ -148,7 +153,7 @@ impl Act {
     pub(crate) fn report(&self) {
         let name = self.setting.name;
         let mut text = line(name, "times", ["without an ok: median", "longest"]);
-        for Row { blow, silences } in &self.rows {
+        for Row { fault, silences } in &self.rows {
             let mut silences = silences.clone();
             silences.sort_unstable();
             let shown = |at: usize| silences.get(at).map_or("-".to_owned(), |it| time(*it));
@@ -157,7 +162,7 @@ impl Act {
                 shown(silences.len().wrapping_sub(1)),
             );
             let times = count(silences.len() as u64);
-            text += &line(&format!("  {}", blow.name), &times, [&median, &longest]);
+            text += &line(&format!("  {}", fault.name), &times, [&median, &longest]);
         }
         let Verdict {
             sent,

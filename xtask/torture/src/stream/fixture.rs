@@ -6,15 +6,15 @@ use std::time::Duration;
 use cluster::{Cluster, Message, Node, Setup, Store, Stream, json};
 use fastrand::Rng;
 
-use super::blows::Blow;
 use super::clients::Clients;
+use super::faults::Fault;
 use super::servers::LogServer;
-use super::{Means, SHORT, STREAM, Setting, evidence};
+use super::{SHORT, STREAM, Setting, Tools, evidence};
 use crate::balancer::Balancer;
 use crate::numbered::{Verdict, verify};
 
 /// All that stands, under load.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) clients: Clients,
     _balancer: Option<Balancer>,
     pub(crate) servers: Vec<LogServer>,
@@ -25,18 +25,18 @@ pub(crate) struct Scene {
     longest: Duration,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts all that there is in a setting, and waits until every client is served.
-    pub(crate) fn set(setting: &Setting, means: &Means, random: &mut Rng) -> Result<Self, String> {
+    pub(crate) fn set(setting: &Setting, tools: &Tools, random: &mut Rng) -> Result<Self, String> {
         let store = setting.disk.map_or(Store::Folder, Store::Memory);
         let setup = Setup {
             nodes: setting.nodes,
             stores: vec![store; setting.nodes],
-            ..Setup::of(means.program.clone())
+            ..Setup::of(tools.program.clone())
         };
         let cluster = setup.start()?;
         create(&cluster.stream(STREAM))?;
-        let count = if means.balancer { setting.servers } else { 1 };
+        let count = if tools.balancer { setting.servers } else { 1 };
         let servers = (1..=count).map(|n| LogServer::start(&cluster, &format!("s{n}")));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<_> = servers.iter().map(LogServer::address).collect();
@@ -54,7 +54,7 @@ impl Scene {
             servers,
             cluster,
             past: Vec::new(),
-            longest: if means.short { SHORT } else { Duration::MAX },
+            longest: if tools.short { SHORT } else { Duration::MAX },
         })
     }
 
@@ -70,10 +70,10 @@ impl Scene {
 
     /// Strikes, mends what is broken, and waits until every client is served again; returns the longest
     /// time for which one was not.
-    pub(crate) fn suffer(&mut self, blow: &Blow, random: &mut Rng) -> Result<Duration, String> {
+    pub(crate) fn run(&mut self, fault: &Fault, random: &mut Rng) -> Result<Duration, String> {
         self.rest(random, Duration::from_millis(300));
         self.clients.silence();
-        (blow.strike)(self, random)?;
+        (fault.inject)(self, random)?;
         self.mend()?;
         self.clients.wait_until_kept()?;
         self.servers.iter_mut().try_for_each(LogServer::check)?;

@@ -1,4 +1,4 @@
-//! The floor has to answer like a server, or nothing can be compared with it.
+//! The baseline has to answer like a server, or nothing can be compared with it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,14 +7,14 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-struct Floor {
+struct Baseline {
     child: Child,
     address: String,
 }
 
-impl Floor {
+impl Baseline {
     fn start() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_floor"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_baseline"));
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         let stderr = child.stderr.take().unwrap();
@@ -34,7 +34,7 @@ impl Floor {
     }
 }
 
-impl Drop for Floor {
+impl Drop for Baseline {
     fn drop(&mut self) {
         _ = self.child.kill();
         _ = self.child.wait();
@@ -43,8 +43,8 @@ impl Drop for Floor {
 
 #[test]
 fn a_line_in_pieces_is_answered_once() {
-    let floor = Floor::start();
-    let mut client = floor.connect();
+    let baseline = Baseline::start();
+    let mut client = baseline.connect();
     client.set_nodelay(true).unwrap();
     for piece in ["Thread", " 3\nThr", "ead 4\n", "\n"] {
         client.write_all(piece.as_bytes()).unwrap();
@@ -57,8 +57,8 @@ fn a_line_in_pieces_is_answered_once() {
 #[test]
 fn every_line_of_many_clients_is_answered() {
     const LINES: usize = 200_000;
-    let floor = Floor::start();
-    let clients: Vec<_> = (0..3).map(|_| floor.connect()).collect();
+    let baseline = Baseline::start();
+    let clients: Vec<_> = (0..3).map(|_| baseline.connect()).collect();
     let writers: Vec<_> = clients
         .iter()
         .map(|client| {

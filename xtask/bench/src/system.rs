@@ -1,11 +1,11 @@
-//! What is measured: the floor, our server in its variants, and its peers.
+//! What is measured: the baseline, our server in its variants, and its peers.
 
 use crate::cpus::Side;
 use crate::publisher::Unit;
 
 /// A server to measure.
 #[derive(Debug)]
-pub(crate) struct Subject {
+pub(crate) struct System {
     /// As `-only` and the tables name it.
     pub(crate) name: &'static str,
     /// Where a message is when it is acknowledged.
@@ -67,7 +67,7 @@ pub(crate) enum Dialect {
 }
 
 /// The server that the others are compared with.
-pub(crate) const FLOOR: &str = "floor";
+pub(crate) const BASELINE: &str = "baseline";
 
 /// Our server with a stream that is replicated.
 pub(crate) const STREAMING: &str = "server-stream-r3";
@@ -78,12 +78,12 @@ pub(crate) const BATCHES: &str = "nats-batches-r3";
 /// As many connections as a process here may have: nobody is asked for more.
 const ANY: usize = usize::MAX;
 
-pub(crate) const SUBJECTS: &[Subject] = &[
-    Subject {
-        program: Program::Own("floor"),
+pub(crate) const SYSTEMS: &[System] = &[
+    System {
+        program: Program::Own("baseline"),
         arguments: "",
         keeps_log: false,
-        ..server(FLOOR, "nowhere: a bare mio loop that keeps nothing", "")
+        ..server(BASELINE, "nowhere: a bare mio loop that keeps nothing", "")
     },
     server("server", "in the log, page cache", "-port 0 -log {dir}/log"),
     server(
@@ -91,7 +91,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         "in the log, page cache; not shown",
         "-port 0 -log {dir}/log -quiet",
     ),
-    Subject {
+    System {
         stdout: Stdout::Read,
         ..server(
             "server-piped",
@@ -99,7 +99,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "-port 0 -log {dir}/log",
         )
     },
-    Subject {
+    System {
         stdout: Stdout::Stalled,
         ..server(
             "server-stalled",
@@ -117,7 +117,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         "in the log as JSON, page cache",
         "-port 0 -log {dir}/log -format json",
     ),
-    Subject {
+    System {
         tls: true,
         // Nobody waits for more handshakes.
         most_connections: 1000,
@@ -127,7 +127,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key",
         )
     },
-    Subject {
+    System {
         config: include_str!("../peers/haproxy.cfg"),
         ..in_front(
             "haproxy-tls",
@@ -135,7 +135,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "-db -f {dir}/server.conf",
         )
     },
-    Subject {
+    System {
         config: include_str!("../peers/stunnel.conf"),
         ..in_front(
             "stunnel-tls",
@@ -143,7 +143,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "{dir}/server.conf",
         )
     },
-    Subject {
+    System {
         config: concat!(
             include_str!("../peers/redis.conf"),
             include_str!("../peers/redis-tls.conf"),
@@ -153,18 +153,18 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         most_connections: 1000,
         ..redis("redis-tls", "in the append-only file, page cache; over TLS")
     },
-    Subject {
+    System {
         config: concat!(
             include_str!("../peers/redis.conf"),
             "appendfsync everysec\n"
         ),
         ..redis("redis-everysec", "in the append-only file, page cache")
     },
-    Subject {
+    System {
         config: concat!(include_str!("../peers/redis.conf"), "appendfsync always\n"),
         ..redis("redis-always", "in the append-only file, synced to disk")
     },
-    Subject {
+    System {
         program: installed("memcached", "memcached"),
         dialect: Dialect::Memcached,
         keeps_log: false,
@@ -174,7 +174,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "-t 1 -l 127.0.0.1 -p {port} -U 0 -c 19500 -u root",
         )
     },
-    Subject {
+    System {
         program: installed("nats-server", "nats-server"),
         dialect: Dialect::Nats,
         keeps_log: false,
@@ -184,7 +184,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "-a 127.0.0.1 -p {port}",
         )
     },
-    Subject {
+    System {
         program: installed("rsyslogd", "rsyslog rsyslog-relp"),
         config: include_str!("../peers/rsyslog.conf"),
         dialect: Dialect::Relp,
@@ -196,7 +196,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
             "-n -f {dir}/server.conf -i {dir}/pid",
         )
     },
-    Subject {
+    System {
         program: installed("python3", "python3"),
         // A thread each.
         most_connections: 1000,
@@ -226,13 +226,13 @@ pub(crate) const SUBJECTS: &[Subject] = &[
 ];
 
 /// The one that is called so.
-pub(crate) fn named(name: &str) -> Option<&'static Subject> {
-    SUBJECTS.iter().find(|subject| subject.name == name)
+pub(crate) fn named(name: &str) -> Option<&'static System> {
+    SYSTEMS.iter().find(|system| system.name == name)
 }
 
 /// Our server over TLS, without and with certificates of the clients.
-pub(crate) const SECURE: [Subject; 2] = [
-    Subject {
+pub(crate) const SECURE: [System; 2] = [
+    System {
         tls: true,
         ..server(
             "server-tls",
@@ -240,7 +240,7 @@ pub(crate) const SECURE: [Subject; 2] = [
             "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key",
         )
     },
-    Subject {
+    System {
         tls: true,
         ..server(
             "server-tls",
@@ -252,8 +252,8 @@ pub(crate) const SECURE: [Subject; 2] = [
 ];
 
 /// Our server, and what most of the others have in common with it.
-const fn server(name: &'static str, promise: &'static str, arguments: &'static str) -> Subject {
-    Subject {
+const fn server(name: &'static str, promise: &'static str, arguments: &'static str) -> System {
+    System {
         name,
         promise,
         program: Program::Own("server"),
@@ -270,8 +270,8 @@ const fn server(name: &'static str, promise: &'static str, arguments: &'static s
 }
 
 /// Our server with a stream for its log.
-const fn streaming(name: &'static str, promise: &'static str, nodes: usize) -> Subject {
-    Subject {
+const fn streaming(name: &'static str, promise: &'static str, nodes: usize) -> System {
+    System {
         nodes,
         // Nobody waits for more, and a publisher has none.
         most_connections: 1000,
@@ -280,20 +280,20 @@ const fn streaming(name: &'static str, promise: &'static str, nodes: usize) -> S
 }
 
 /// A publisher with such a stream, and no server.
-const fn publishing(name: &'static str, unit: Unit, nodes: usize) -> Subject {
+const fn publishing(name: &'static str, unit: Unit, nodes: usize) -> System {
     let promise = match unit {
         Unit::Line => "the same: a message of the stream for each line",
         Unit::Batch => "the same: such batches as the server makes, bare",
     };
-    Subject {
+    System {
         program: Program::Publisher(unit),
         ..streaming(name, promise, nodes)
     }
 }
 
 /// A program that speaks TLS in front of our server, which does not.
-const fn in_front(name: &'static str, program: Program, arguments: &'static str) -> Subject {
-    Subject {
+const fn in_front(name: &'static str, program: Program, arguments: &'static str) -> System {
+    System {
         program,
         tls: true,
         in_front_of: Some("server"),
@@ -306,8 +306,8 @@ const fn in_front(name: &'static str, program: Program, arguments: &'static str)
     }
 }
 
-const fn redis(name: &'static str, promise: &'static str) -> Subject {
-    Subject {
+const fn redis(name: &'static str, promise: &'static str) -> System {
+    System {
         program: installed("redis-server", "redis-server"),
         dialect: Dialect::Redis,
         ..server(name, promise, "{dir}/server.conf")
@@ -318,7 +318,7 @@ const fn installed(name: &'static str, packages: &'static str) -> Program {
     Program::Installed { name, packages }
 }
 
-impl Subject {
+impl System {
     /// Where it, or its client, is to run.
     pub(crate) fn side(&self, side: Side) -> Side {
         match self.nodes {

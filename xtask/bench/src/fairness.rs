@@ -13,7 +13,7 @@ use crate::disturbance::Watch;
 use crate::measure::drive;
 use crate::running::Running;
 use crate::setting::Setting;
-use crate::subject::Subject;
+use crate::system::System;
 
 /// Those who say as much as they can.
 pub(crate) const FLOODERS: Setting = Setting {
@@ -39,19 +39,19 @@ pub(crate) struct Waited {
 }
 
 /// Measures for so long, or a second at least; errors are for the user.
-pub(crate) fn measure(subject: &Subject, time: Duration, root: &Path) -> Result<Waited, String> {
+pub(crate) fn measure(system: &System, time: Duration, root: &Path) -> Result<Waited, String> {
     let time = time.max(Duration::from_secs(1));
-    let server = Running::start(subject, root)?;
+    let server = Running::start(system, root)?;
     let flooding = time + 2 * SETTLE;
     let watch = Watch::begin([server.pids(), server.pids_of_nodes()].concat());
     let waited = thread::scope(|scope| {
         let begun = Instant::now();
-        let flood = scope.spawn(|| drive(&server, subject, FLOODERS, flooding, Vec::new()));
+        let flood = scope.spawn(|| drive(&server, system, FLOODERS, flooding, Vec::new()));
         let from = begun + SETTLE;
         let waited = wait_now_and_then(server.port, from, from + time);
         match flood.join() {
-            Ok(Ok(_)) => waited.map_err(|error| format!("{}: {error}", subject.name)),
-            Ok(Err(why)) => Err(format!("{}: {why}", subject.name)),
+            Ok(Ok(_)) => waited.map_err(|error| format!("{}: {error}", system.name)),
+            Ok(Err(why)) => Err(format!("{}: {why}", system.name)),
             Err(_) => Err("a thread of the benchmark has panicked".to_owned()),
         }
     });

@@ -1,4 +1,4 @@
-//! The floor: a bare `mio` loop that answers `ok` to every line and keeps nothing.
+//! The baseline: a bare `mio` loop that answers `ok` to every line and keeps nothing.
 //!
 //! No server on one thread, with the same system calls and something to do between them, can be
 //! faster. It is written as simply as that allows; what a real server needs beyond it (a log, a
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            _ = writeln!(io::stderr(), "floor: {error}");
+            _ = writeln!(io::stderr(), "baseline: {error}");
             ExitCode::FAILURE
         }
     }
