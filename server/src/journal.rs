@@ -1,10 +1,12 @@
 //! The log file, and what it takes to say truthfully that records are in it.
 
 mod damage;
+#[cfg(test)]
+mod model;
 pub mod rotation;
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
@@ -32,6 +34,11 @@ pub trait Storage: Write + Sized {
     fn free_bytes(&self) -> Option<u64> {
         None
     }
+    /// The offset at which the last write ended; after [`open`](Self::open) and
+    /// [`truncate`](Self::truncate) the end of the file.
+    fn position(&self) -> io::Result<u64>;
+    /// Has [`position`](Self::position) be the end of the file.
+    fn seek_to_end(&self) -> io::Result<()>;
     /// Cuts the file to `length` bytes.
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Asks for `count` bytes of disk space after the first `length`, which the length does not
@@ -61,19 +68,28 @@ pub struct Journal<F: Storage = File> {
     reserved_bytes: u64,
     /// Whether disk space is reserved at all.
     reserves: bool,
-    /// Bytes at the end of the file that a failed write left there and that could not be cut off
-    /// yet. While there are any, nothing is written.
-    torn_bytes: u64,
+    /// Where a batch begins that was written in part and could not be cut off yet. Until it can,
+    /// nothing is written. Absolute, since a cut that reports an error may have worked.
+    torn_from: Option<u64>,
 }
 
-/// Why a batch is not in the log.
+/// Why a batch is not known to be in the log.
 #[derive(Debug)]
 pub enum CommitError {
-    /// None of the batch is in the log, or will be; the next one may fare better.
+    /// Nothing of the batch is in the log, or will be; the next batch may be committed.
     Refused(io::Error),
-    /// Nobody knows what of the batch is on the disk: after a failed sync the kernel may drop the
-    /// pages, and the next sync would succeed without them.
+    /// Part of the batch may be in the log, now or later; the next batch may be committed.
     Unknown(io::Error),
+    /// A sync failed: the kernel may drop the pages, and the next sync would succeed without them.
+    /// No later result can be trusted.
+    Fatal(io::Error),
+}
+
+/// A write that failed.
+struct FailedWrite {
+    error: io::Error,
+    /// Bytes of the batch that the kernel has reported as written.
+    written: usize,
 }
 
 impl<F: Storage> Journal<F> {
@@ -84,7 +100,7 @@ impl<F: Storage> Journal<F> {
             sync,
             reserved_bytes: 0,
             reserves: true,
-            torn_bytes: 0,
+            torn_from: None,
         }
     }
 
@@ -97,18 +113,15 @@ impl<F: Storage> Journal<F> {
     ///
     /// With `durable` they are also synced to disk, if this journal syncs at all.
     pub fn commit(&mut self, records: &[u8], durable: bool) -> Result<(), CommitError> {
+        // What is cut off here is of an earlier batch, whose outcome was unknown. If that fails,
+        // nothing of this one is written.
         self.take_back()?;
         self.reserve(records.len() as u64);
-        if let Err(error) = self.append(records) {
-            // If this cannot be cut off, the next commit tries again before it writes.
-            if let Err(unknown @ CommitError::Unknown(_)) = self.take_back() {
-                return Err(unknown);
-            }
-            return Err(CommitError::Refused(error));
+        if let Err(failed) = self.append(records) {
+            return Err(self.roll_back(failed, records));
         }
-        self.torn_bytes = 0;
         if self.sync && durable {
-            self.file.sync().map_err(CommitError::Unknown)?;
+            self.file.sync().map_err(CommitError::Fatal)?;
         }
         Ok(())
     }
@@ -152,41 +165,99 @@ impl<F: Storage> Journal<F> {
         }
     }
 
-    /// Counts in `torn` what it has written, until all is.
-    fn append(&mut self, mut records: &[u8]) -> io::Result<()> {
-        while !records.is_empty() {
-            match self.file.write(records) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+    fn append(&mut self, records: &[u8]) -> Result<(), FailedWrite> {
+        debug_assert!(
+            self.torn_from.is_none(),
+            "nothing is written after torn records"
+        );
+        let mut written = 0;
+        while written < records.len() {
+            let error = match self.file.write(&records[written..]) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
                 Ok(n) => {
-                    self.torn_bytes += n as u64;
-                    records = &records[n..];
+                    written += n;
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            return Err(FailedWrite { error, written });
         }
         Ok(())
     }
 
-    /// Takes what a failed write left off the end. What was answered as refused must not come back
-    /// after a power cut, so if this journal syncs, the cut is synced as well.
+    /// Cuts off what a failed write of `records` has left. They are refused only if nothing of
+    /// them stays in the file.
+    fn roll_back(&mut self, failed: FailedWrite, records: &[u8]) -> CommitError {
+        let FailedWrite { error, written } = failed;
+        let is_certain = match self.find_torn(written, records) {
+            Ok(is_certain) => is_certain,
+            Err(error) => return CommitError::Fatal(error),
+        };
+        let explain = |why: &str| io::Error::new(error.kind(), format!("{error}; {why}"));
+        match self.take_back() {
+            Ok(()) if is_certain => CommitError::Refused(error),
+            Ok(()) => CommitError::Unknown(explain("another program has changed its length")),
+            Err(CommitError::Refused(cut)) => {
+                CommitError::Unknown(explain(&format!("cutting it back failed: {cut}")))
+            }
+            Err(fatal) => fatal,
+        }
+    }
+
+    /// Finds where a batch begins of which `written` bytes were reported as written. Returns false
+    /// if bytes of it may be elsewhere.
+    fn find_torn(&mut self, written: usize, records: &[u8]) -> io::Result<bool> {
+        let position = self.file.position()?;
+        let begin = position.saturating_sub(written as u64);
+        let Ok(length) = self.file.length() else {
+            self.torn_from = Some(begin);
+            return Ok(false);
+        };
+        // A write that reports an error can have written something all the same, as on a file
+        // system that syncs each write; another program can have cut the file or appended to it.
+        let excess = length.checked_sub(position);
+        let is_ours = |excess: u64| self.holds(position, &records[written..], excess);
+        let (is_torn, is_certain) = match excess {
+            Some(0) => (written > 0, true),
+            Some(_) if written > 0 => (true, true),
+            Some(excess) if is_ours(excess) => (true, true),
+            Some(_) | None => (written > 0, false),
+        };
+        if is_torn {
+            self.torn_from = Some(begin.min(length));
+        } else if !is_certain {
+            self.file.seek_to_end()?;
+        }
+        Ok(is_certain)
+    }
+
+    /// Whether the `count` bytes at `offset` are the first of `records`.
+    fn holds(&self, offset: u64, records: &[u8], count: u64) -> bool {
+        let expected = usize::try_from(count).ok().and_then(|n| records.get(..n));
+        expected.is_some_and(|expected| {
+            let mut found = vec![0; expected.len()];
+            self.file.read_at(&mut found, offset).is_ok() && found == expected
+        })
+    }
+
+    /// Cuts off what a failed write has left. With `sync` the cut is synced as well: what is
+    /// refused must not come back after a power cut.
     fn take_back(&mut self) -> Result<(), CommitError> {
-        if self.torn_bytes > 0 {
+        if self.torn_from.is_some() {
             self.cut_back().map_err(CommitError::Refused)?;
             if self.sync {
-                self.file.sync().map_err(CommitError::Unknown)?;
+                self.file.sync().map_err(CommitError::Fatal)?;
             }
         }
         Ok(())
     }
 
-    /// Counted from the end, so that it is right even if somebody has emptied the file in the
-    /// meantime.
     fn cut_back(&mut self) -> io::Result<()> {
-        if self.torn_bytes > 0 {
-            let length = self.file.length()?;
-            self.file.truncate(length.saturating_sub(self.torn_bytes))?;
-            self.torn_bytes = 0;
+        if let Some(begin) = self.torn_from {
+            // Another program may have emptied the file meanwhile.
+            self.file.truncate(begin.min(self.file.length()?))?;
+            self.torn_from = None;
         }
         Ok(())
     }
@@ -194,6 +265,8 @@ impl<F: Storage> Journal<F> {
 
 impl<F: Storage> Drop for Journal<F> {
     fn drop(&mut self) {
+        // The last chance. If it fails, the torn batch was never answered.
+        _ = self.cut_back();
         self.give_back_reserve();
     }
 }
@@ -299,6 +372,7 @@ impl Storage for File {
         }
         refuse_own_output(&file)?;
         lock(&file, path)?;
+        file.seek_to_end()?;
         Ok(file)
     }
 
@@ -330,8 +404,19 @@ impl Storage for File {
         Some(disk.f_bavail * disk.f_frsize)
     }
 
+    fn position(&self) -> io::Result<u64> {
+        let mut file = self;
+        file.stream_position()
+    }
+
+    fn seek_to_end(&self) -> io::Result<()> {
+        let mut file = self;
+        file.seek(SeekFrom::End(0)).map(drop)
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.set_len(length)?;
+        self.seek_to_end()
     }
 
     #[cfg(target_os = "linux")]
@@ -401,6 +486,7 @@ mod tests {
     #[derive(Default)]
     struct Faulty {
         bytes: RefCell<Vec<u8>>,
+        position: Cell<u64>,
         /// What the next writes do: take so many bytes, or fail. Without a plan they take all.
         writes: RefCell<VecDeque<Result<usize, i32>>>,
         truncate_fails: Cell<bool>,
@@ -425,6 +511,7 @@ mod tests {
             let n = plan.unwrap_or(Ok(bytes.len()));
             let n = n.map_err(io::Error::from_raw_os_error)?.min(bytes.len());
             self.bytes.borrow_mut().extend_from_slice(&bytes[..n]);
+            self.seek_to_end()?;
             Ok(n)
         }
 
@@ -446,8 +533,18 @@ mod tests {
             Ok(self.bytes.borrow().len() as u64)
         }
 
+        fn position(&self) -> io::Result<u64> {
+            Ok(self.position.get())
+        }
+
+        fn seek_to_end(&self) -> io::Result<()> {
+            self.position.set(self.length()?);
+            Ok(())
+        }
+
         fn truncate(&self, length: u64) -> io::Result<()> {
             fail_if(self.truncate_fails.get())?;
+            self.position.set(length);
             self.bytes.borrow_mut().truncate(length as usize);
             Ok(())
         }
@@ -482,6 +579,12 @@ mod tests {
         }
     }
 
+    /// Commits a batch whose outcome is unknown afterwards.
+    fn tear(journal: &mut Journal<Faulty>, records: &str) {
+        let result = journal.commit(records.as_bytes(), true);
+        assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
+    }
+
     fn content(journal: &Journal<Faulty>) -> String {
         String::from_utf8(journal.file.bytes.borrow().clone()).unwrap()
     }
@@ -510,7 +613,7 @@ mod tests {
     fn nothing_is_written_after_what_cannot_be_cut_off() {
         let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
         journal.file.truncate_fails.set(true);
-        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        tear(&mut journal, "torn\n");
         assert_eq!(refused(&mut journal, "refused\n"), Some(EIO));
         assert_eq!(content(&journal), "tor");
         journal.file.truncate_fails.set(false);
@@ -522,7 +625,7 @@ mod tests {
     fn a_file_emptied_by_somebody_else_is_not_cut_too_far() {
         let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
         journal.file.truncate_fails.set(true);
-        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        tear(&mut journal, "torn\n");
         journal.file.bytes.borrow_mut().clear();
         journal.file.truncate_fails.set(false);
         assert_eq!(refused(&mut journal, "after\n"), None);
@@ -548,7 +651,7 @@ mod tests {
             .extend([Ok(3), Err(ENOSPC)]);
         journal.file.sync_fails.set(true);
         let result = journal.commit(b"refused\n", true);
-        assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
+        assert!(matches!(result, Err(CommitError::Fatal(_))), "{result:?}");
     }
 
     #[test]
@@ -565,14 +668,14 @@ mod tests {
         let mut journal = journal(true, &[]);
         journal.file.sync_fails.set(true);
         let result = journal.commit(b"a record\n", true);
-        assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
+        assert!(matches!(result, Err(CommitError::Fatal(_))), "{result:?}");
     }
 
     #[test]
     fn reopening_cuts_back_first_and_keeps_the_old_file_if_it_cannot() {
         let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
         journal.file.truncate_fails.set(true);
-        assert_eq!(refused(&mut journal, "torn\n"), Some(ENOSPC));
+        tear(&mut journal, "torn\n");
         journal.reopen(Path::new("here")).unwrap();
         journal.reopen(Path::new("elsewhere")).unwrap_err();
         assert_eq!(content(&journal), "tor");

@@ -171,6 +171,44 @@ fn a_failing_write_is_answered_with_an_error_and_the_next_one_is_tried() {
     );
 }
 
+/// An error reply would be a claim: the torn batch stays in the log, now and after the stop.
+#[test]
+fn a_batch_that_cannot_be_cut_back_gets_no_reply() {
+    // The first ftruncate is that of the start.
+    let fault = "-f -e trace=ftruncate -e inject=ftruncate:error=EROFS:when=2+";
+    if !can("strace", &format!("strace -D -o /dev/null {fault} true")) {
+        return;
+    }
+    let command = script(&format!(
+        "ulimit -S -f 300; exec strace -D -o /dev/null {fault} $SERVER -port 0 -quiet"
+    ));
+    let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let load = Load::start(server.address(), 20, 16).unwrap();
+    let said = server.wait_for_line("cannot write logging.log: ");
+    let expected = "File too large (os error 27); cutting it back failed: Read-only file system (os error 30); ";
+    assert!(said.contains(expected), "{said}");
+    assert!(
+        said.ends_with(" may or may not be kept: connections closed without a reply"),
+        "{said}"
+    );
+    // Of what comes later nothing is written.
+    let mut client = server.connect();
+    assert_eq!(
+        client.ask("later"),
+        "error log: Read-only file system (os error 30)"
+    );
+    let accounts = load.finish().unwrap();
+    let ended = server.stop();
+    assert!(ended.status.success());
+    let log = fs::read(ended.log_path()).unwrap();
+    let verdict = verify(&accounts, log.as_slice()).unwrap();
+    assert!(verdict.is_good(), "{verdict:?}");
+    assert!(
+        verdict.unanswered > 0 && verdict.acknowledged > 0,
+        "{verdict:?}"
+    );
+}
+
 #[test]
 fn after_a_failed_sync_nothing_more_is_said_and_the_server_ends() {
     // The first sync is that of the start.

@@ -85,15 +85,25 @@ impl<F: Storage> LogFile<F> {
                 Verdict::Kept
             }
             Err(CommitError::Refused(error)) => {
-                self.failure = Some((now, error.to_string()));
-                if let Some(ending) = self.complaint.pass(now) {
-                    self.failing = true;
-                    let messages = plural(batch.messages(), "message");
-                    log::error!("cannot write {path}: {error}; {messages} not kept{ending}");
-                }
+                self.report_failure(&error, batch, "not kept", now);
                 Verdict::Refused(Reply::log(&error))
             }
-            Err(CommitError::Unknown(error)) => self.unsure_of(&error),
+            // An error reply would be a claim as well.
+            Err(CommitError::Unknown(error)) => {
+                let outcome = "may or may not be kept: connections closed without a reply";
+                self.report_failure(&error, batch, outcome, now);
+                Verdict::Unknown
+            }
+            Err(CommitError::Fatal(error)) => self.unsure_of(&error),
+        }
+    }
+
+    fn report_failure(&mut self, error: &io::Error, batch: &Batch, outcome: &str, now: Instant) {
+        self.failure = Some((now, error.to_string()));
+        if let Some(ending) = self.complaint.pass(now) {
+            self.failing = true;
+            let (path, messages) = (self.path.display(), plural(batch.messages(), "message"));
+            log::error!("cannot write {path}: {error}; {messages} {outcome}{ending}");
         }
     }
 
@@ -128,7 +138,7 @@ impl<F: Storage> LogFile<F> {
                 (self.displaced, self.reopen_failed) = (true, true);
                 Ok(())
             }
-            Outcome::Unknown(error) => Err(error),
+            Outcome::Fatal(error) => Err(error),
         }
     }
 

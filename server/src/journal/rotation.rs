@@ -55,15 +55,16 @@ pub enum RotationError {
     Refused(io::Error),
     /// It has the name of this piece now, but no new one could be opened: the journal goes on in it.
     Unopened(PathBuf, io::Error),
-    /// Nobody knows what is on the disk: see [`CommitError::Unknown`].
-    Unknown(io::Error),
+    /// See [`CommitError::Fatal`].
+    Fatal(io::Error),
 }
 
 impl From<CommitError> for RotationError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Refused(error) => Self::Refused(error),
-            CommitError::Unknown(error) => Self::Unknown(error),
+            // Of what is torn nothing is claimed, and the log stays as it is.
+            CommitError::Refused(error) | CommitError::Unknown(error) => Self::Refused(error),
+            CommitError::Fatal(error) => Self::Fatal(error),
         }
     }
 }
@@ -116,7 +117,7 @@ impl Rotation {
         // Killed later, nobody would give it back.
         journal.release_reserve();
         if journal.sync {
-            journal.file.sync().map_err(RotationError::Unknown)?;
+            journal.file.sync().map_err(RotationError::Fatal)?;
         }
         let begun = self.begun(journal)?.unwrap_or_else(OffsetDateTime::now_utc);
         let number = self.take_number(&pieces, journal.sync)?;
@@ -133,8 +134,10 @@ impl Rotation {
                 length,
                 damage,
             }),
-            Err(CommitError::Refused(error)) => Err(RotationError::Unopened(piece, error)),
-            Err(CommitError::Unknown(error)) => Err(RotationError::Unknown(error)),
+            Err(CommitError::Fatal(error)) => Err(RotationError::Fatal(error)),
+            Err(CommitError::Refused(error) | CommitError::Unknown(error)) => {
+                Err(RotationError::Unopened(piece, error))
+            }
         }
     }
 
@@ -197,10 +200,9 @@ impl<F: Storage> Journal<F> {
         let mut new = opened.journal;
         new.file.permit_as(&self.file);
         if self.sync {
-            new.file
-                .sync_with_name(path)
-                .map_err(CommitError::Unknown)?;
+            new.file.sync_with_name(path).map_err(CommitError::Fatal)?;
         }
+        debug_assert!(self.torn_from.is_none(), "a torn log is not rotated");
         new.sync = self.sync;
         *self = new;
         Ok(opened.damage)

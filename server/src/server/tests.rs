@@ -391,6 +391,11 @@ impl World {
         self.clients.push(client);
     }
 
+    /// Batches of unknown outcome, whose clients are closed without a reply.
+    fn unknown(&self) -> usize {
+        self.unknown + self.commits.borrow().unknown
+    }
+
     fn finish(&mut self, outcome: Outcome) {
         if self.commits.borrow().under_way > 0 {
             self.unknown += usize::from(matches!(outcome, Outcome::Unknown { .. }));
@@ -507,6 +512,7 @@ impl World {
 
     /// Takes note of replies: each belongs to the next message, and says what became of it.
     fn hear(&mut self, k: usize, bytes: &[u8]) -> TestCaseResult {
+        let unknown = self.unknown();
         let Some(client) = self.clients.get_mut(k) else {
             return Ok(());
         };
@@ -539,9 +545,9 @@ impl World {
         }
         client.input = lines.next().unwrap_or_default().to_vec();
         let all_heard = client.half_closed && client.heard == client.said.len();
-        let may_close = all_heard || client.is_spoilt || self.stopping || self.unknown > 0;
+        let may_close = all_heard || client.is_spoilt || self.stopping || unknown > 0;
         prop_assert!(!client.was_closed || may_close, "client {k} was cut off");
-        let may_cut_off = client.is_spoilt || self.stopping || self.unknown > 0;
+        let may_cut_off = client.is_spoilt || self.stopping || unknown > 0;
         prop_assert!(
             !client.was_cut_off || may_cut_off,
             "no farewell to client {k}"
@@ -587,6 +593,7 @@ impl World {
         let last = self.clients.len() - 1;
         self.clients[last].say(1, "");
         self.settle()?;
+        let unknown = self.unknown();
         let mut disk = self.disk.state.borrow_mut();
         prop_assert!(disk.bytes.ends_with(b"\n"), "no torn record");
         for client in &self.clients {
@@ -594,7 +601,7 @@ impl World {
             prop_assert!(records.is_sorted_by(|a, b| a < b), "order");
             let heard = records.iter().take_while(|&&n| n < client.heard);
             prop_assert!(heard.eq(&client.kept), "client {}", client.id);
-            if client.left_politely && !self.was_full && self.unknown == 0 {
+            if client.left_politely && !self.was_full && unknown == 0 {
                 let said = client.said.iter().filter(|&&fits| fits).count();
                 prop_assert_eq!(records.len(), said, "client {} left politely", client.id);
             }

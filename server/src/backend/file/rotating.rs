@@ -42,8 +42,8 @@ pub(super) enum Outcome {
     GoesOn,
     /// It goes on in what is a piece by now, until the log can be opened by its name again.
     Unopened,
-    /// Nobody knows what is on the disk.
-    Unknown(io::Error),
+    /// A sync failed: no later result can be trusted.
+    Fatal(io::Error),
 }
 
 /// Knows when the log has to be rotated.
@@ -153,7 +153,7 @@ impl Rotating {
                 );
                 Outcome::Unopened
             }
-            Err(RotationError::Unknown(error)) => Outcome::Unknown(error),
+            Err(RotationError::Fatal(error)) => Outcome::Fatal(error),
         }
     }
 

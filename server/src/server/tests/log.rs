@@ -36,6 +36,8 @@ pub(super) struct Control {
     pub(super) under_way: usize,
     /// How many of those are about to be finished.
     finishing: usize,
+    /// How many the file has left unknown.
+    pub(super) unknown: usize,
     /// What is to become of the next ones.
     outcomes: VecDeque<Outcome>,
     waker: Option<Waker>,
@@ -79,7 +81,10 @@ impl Delayed {
 
     fn write(&mut self, batch: Batch) -> Finished {
         self.file.submit(batch, Instant::now());
-        self.file.finished().unwrap()
+        let finished = self.file.finished().unwrap();
+        let is_unknown = matches!(finished.verdict, Verdict::Unknown);
+        self.control.borrow_mut().unknown += usize::from(is_unknown);
+        finished
     }
 }
 
@@ -249,6 +254,14 @@ impl Storage for Disk {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.state.borrow().bytes.len() as u64)
+    }
+
+    fn position(&self) -> io::Result<u64> {
+        self.length()
+    }
+
+    fn seek_to_end(&self) -> io::Result<()> {
+        Ok(())
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
