@@ -3,13 +3,14 @@
 mod damage;
 #[cfg(test)]
 mod model;
+pub mod ownership;
 pub mod rotation;
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -17,16 +18,18 @@ use rustix::io::Errno;
 
 use common::record;
 pub use damage::Damage;
+use ownership::Ownership;
 
 /// What the journal needs of a file that is opened to append. Tests bring files that fail.
 pub trait Storage: Write + Sized {
-    /// Opens what is at `path` to append, locked against other servers; changes nothing yet.
-    fn open(path: &Path) -> io::Result<Self>;
+    /// Opens the file at `path` to append, locked against other servers; changes nothing yet. If
+    /// there is none, it is created: like another one, if there is one to take after.
+    fn open(path: &Path, like: Option<Ownership>) -> io::Result<Self>;
     /// Whether `path` leads to this file.
     fn is_at(&self, path: &Path) -> bool;
-    /// Lets those read and write it who may read and write `other`, as far as that can be done.
-    fn permit_as(&self, other: &Self) {
-        _ = other;
+    /// Owner, group and mode, also of a file that was deleted meanwhile.
+    fn ownership(&self) -> Option<Ownership> {
+        None
     }
     /// The length in bytes.
     fn length(&self) -> io::Result<u64>;
@@ -298,8 +301,19 @@ impl<F: Storage> Journal<F> {
     /// With [`Opening::Overwrite`], a file that is not empty and does not begin as a log does is left
     /// alone, and is an error: emptying it would destroy something else.
     pub fn open(path: &Path, opening: Opening, sync: bool) -> io::Result<Opened<F>> {
-        let mut file = F::open(path)?;
+        Self::open_like(path, opening, sync, None)
+    }
+
+    /// The same; a log that is created has the ownership of another one.
+    pub fn open_like(
+        path: &Path,
+        opening: Opening,
+        sync: bool,
+        like: Option<Ownership>,
+    ) -> io::Result<Opened<F>> {
+        let mut file = F::open(path, like)?;
         let length = file.length()?;
+        let mut reserves = true;
         let damage = match opening {
             Opening::Overwrite => {
                 check_that_it_is_a_log(&file, length)?;
@@ -307,16 +321,19 @@ impl<F: Storage> Journal<F> {
                 Damage::default()
             }
             Opening::Append => {
-                // A server that was killed could not give back what it had reserved.
-                file.truncate(length)?;
+                // A server that was killed could not give back what it had reserved. Where that is
+                // not permitted (chattr +a), nothing is reserved.
+                reserves = file.truncate(length).is_ok();
                 damage::mend(&mut file, length)?
             }
         };
         if sync {
             file.sync_with_name(path)?;
         }
+        let mut journal = Self::new(file, sync);
+        journal.reserves = reserves;
         Ok(Opened {
-            journal: Self::new(file, sync),
+            journal,
             emptied_bytes: if opening == Opening::Overwrite {
                 length
             } else {
@@ -329,12 +346,14 @@ impl<F: Storage> Journal<F> {
     /// Opens the log by its name again, as after a rotation, to append.
     ///
     /// If the name still leads to the same file, nothing changes. On an error this journal stays
-    /// as it is. Otherwise it goes on in the new file, and says what was found in it.
+    /// as it is. Otherwise it goes on in the new file, and says what was found in it. A file that is
+    /// created has the ownership of the old one.
     pub fn reopen(&mut self, path: &Path) -> io::Result<Damage> {
         if self.is_at(path) {
             return Ok(Damage::default());
         }
-        let opened = Self::open(path, Opening::Append, self.sync)?;
+        let like = self.file.ownership();
+        let opened = Self::open_like(path, Opening::Append, self.sync, like)?;
         // What is torn in the old file would stay there for good.
         self.cut_back()?;
         *self = opened.journal;
@@ -361,12 +380,15 @@ fn check_that_it_is_a_log(file: &impl Storage, length: u64) -> io::Result<()> {
 }
 
 impl Storage for File {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, like: Option<Ownership>) -> io::Result<Self> {
         // A FIFO or a device must not make the server wait before it is refused.
         let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let mut options = Self::options();
-        options.read(true).append(true).create(true);
-        let file = options.custom_flags(at_once).open(path)?;
+        options.read(true).append(true).custom_flags(at_once);
+        let file = match like {
+            None => options.create(true).open(path)?,
+            Some(like) => ownership::open_like(path, &options, like)?,
+        };
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
@@ -384,15 +406,8 @@ impl Storage for File {
         same().unwrap_or(false)
     }
 
-    fn permit_as(&self, other: &Self) {
-        // At worst, they are those of a file that is new.
-        if let (Ok(own), Ok(others)) = (self.metadata(), other.metadata()) {
-            // A service that never has to may be forbidden to ask, on pain of death.
-            if own.gid() != others.gid() {
-                _ = fchown(self, None, Some(others.gid()));
-            }
-            _ = self.set_permissions(others.permissions());
-        }
+    fn ownership(&self) -> Option<Ownership> {
+        self.metadata().ok().as_ref().map(Ownership::of)
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -521,7 +536,7 @@ mod tests {
     }
 
     impl Storage for Faulty {
-        fn open(_: &Path) -> io::Result<Self> {
+        fn open(_: &Path, _: Option<Ownership>) -> io::Result<Self> {
             Ok(Self::default())
         }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
@@ -209,6 +209,29 @@ fn a_batch_that_cannot_be_cut_back_gets_no_reply() {
     );
 }
 
+/// As after `chattr +a`.
+#[test]
+fn a_log_that_may_only_grow_is_appended_to() {
+    let fault = "-f -e trace=ftruncate,fallocate -e inject=ftruncate:error=EPERM";
+    if !can("strace", &format!("strace -D -o /dev/null {fault} true")) {
+        return;
+    }
+    let command = script(&format!(
+        "exec strace -D -o calls {fault} $SERVER -port 0 -quiet -append"
+    ));
+    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let mut client = server.connect();
+    assert_eq!(client.ask("kept"), "ok");
+    assert_eq!(received_from(&server.log(), &client.name()), ["kept"]);
+    let ended = server.stop();
+    let calls = fs::read_to_string(ended.log_path().with_file_name("calls")).unwrap();
+    assert!(calls.contains("EPERM"), "{calls}");
+    assert!(
+        !calls.contains("fallocate("),
+        "what could not be given back is not reserved: {calls}"
+    );
+}
+
 #[test]
 fn after_a_failed_sync_nothing_more_is_said_and_the_server_ends() {
     // The first sync is that of the start.
@@ -254,6 +277,8 @@ fn a_renamed_log_is_said_once_and_goes_on_until_sighup() {
     let mut server = Server::start(&[]);
     let mut client = server.connect();
     assert_eq!(client.ask("before"), "ok");
+    let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+    fs::set_permissions(server.log_path(), fs::Permissions::from_mode(0o600)).unwrap();
     let old = server.folder().join("logging.log.1");
     fs::rename(server.log_path(), &old).unwrap();
     let mut asked = 1;
@@ -261,6 +286,7 @@ fn a_renamed_log_is_said_once_and_goes_on_until_sighup() {
     server.signal(Signal::HUP);
     wait_until("the new log", || server.log_path().exists().then_some(()));
     assert_eq!(client.ask("after"), "ok");
+    assert_eq!(mode(&server.log_path()), 0o600, "that of the old log");
     let both = fs::read_to_string(old).unwrap() + &server.log();
     assert_eq!(received_from(&both, &client.name()).len(), asked + 1);
     assert_eq!(received_from(&server.log(), &client.name()), ["after"]);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
+use super::ownership::Ownership;
 use super::{CommitError, Journal, Storage};
 
 /// What another program writes.
@@ -97,7 +98,7 @@ impl Write for ModelFile {
 }
 
 impl Storage for ModelFile {
-    fn open(_: &Path) -> io::Result<Self> {
+    fn open(_: &Path, _: Option<Ownership>) -> io::Result<Self> {
         failed()
     }
 
@@ -307,7 +308,7 @@ fn run(sync: bool, ends: bool, steps: Vec<Step>) -> TestCaseResult {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2_000,
+        cases: 1_000,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -193,12 +193,13 @@ impl Rotation {
 }
 
 impl<F: Storage> Journal<F> {
-    /// Goes on in a new log at `path`, where the present one was; with its permissions.
+    /// Goes on in a new log at `path`, where the present one was; with its owner, group and mode.
     fn begin_anew(&mut self, path: &Path) -> Result<Damage, CommitError> {
         // Synced below: where that fails, nobody may go on in the old one either.
-        let opened = Self::open(path, Opening::Append, false).map_err(CommitError::Refused)?;
+        let like = self.file.ownership();
+        let opened = Self::open_like(path, Opening::Append, false, like);
+        let opened = opened.map_err(CommitError::Refused)?;
         let mut new = opened.journal;
-        new.file.permit_as(&self.file);
         if self.sync {
             new.file.sync_with_name(path).map_err(CommitError::Fatal)?;
         }

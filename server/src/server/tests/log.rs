@@ -13,6 +13,7 @@ use super::talker::END;
 use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
+use crate::journal::ownership::Ownership;
 use crate::journal::{Journal, Storage};
 
 /// A back end that finishes batches when the schedule says so, which it has told through the poll.
@@ -244,7 +245,7 @@ impl Write for Disk {
 }
 
 impl Storage for Disk {
-    fn open(_: &Path) -> io::Result<Self> {
+    fn open(_: &Path, _: Option<Ownership>) -> io::Result<Self> {
         Ok(Self::default())
     }
 
