@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use common::record;
-pub use damage::Damage;
+pub use damage::{Damage, Left};
 use ownership::Ownership;
 
 /// What the journal needs of a file that is opened to append. Tests bring files that fail.
@@ -146,6 +146,11 @@ impl<F: Storage> Journal<F> {
     pub fn give_back_reserve(&mut self) {
         self.reserves = false;
         self.release_reserve();
+    }
+
+    /// Reserves disk space again: the file stays after all.
+    pub fn reserve_again(&mut self) {
+        self.reserves = true;
     }
 
     /// The length of the log in bytes.
@@ -350,6 +355,7 @@ impl<F: Storage> Journal<F> {
     /// created has the ownership of the old one.
     pub fn reopen(&mut self, path: &Path) -> io::Result<Damage> {
         if self.is_at(path) {
+            self.reserve_again();
             return Ok(Damage::default());
         }
         let like = self.file.ownership();

@@ -19,7 +19,7 @@ use server::diagnostics::Stderr;
 use server::entry::Entry;
 use server::figures::Figures;
 use server::journal::rotation::Rotation;
-use server::journal::{Journal, Opened, Opening};
+use server::journal::{Journal, Left, Opened, Opening};
 use server::metrics::{self, Metrics};
 use server::net;
 use server::options::{Answers, COMMAND, Config};
@@ -109,9 +109,13 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
 /// Opens the log, and says what it found.
 fn open_file(config: &Config, stderr: &Stderr) -> Result<LogFile, String> {
     let log = config.log();
-    let rotation = rotation(config, &log)?;
+    let mut rotation = rotation(config, &log)?;
+    let like = rotation
+        .as_ref()
+        .and_then(Rotation::ownership_of_missing_log);
     let path = log.display();
-    let opened: Opened = Journal::open(&log, config.opening, config.sync).map_err(|error| {
+    let opened = Journal::open_like(&log, config.opening, config.sync, like);
+    let opened: Opened = opened.map_err(|error| {
         let what = format!("cannot open the log {path}: {error}");
         with_advice(&what, advice(&error, config.opening))
     })?;
@@ -122,11 +126,25 @@ fn open_file(config: &Config, stderr: &Stderr) -> Result<LogFile, String> {
     if !opened.damage.is_none() {
         log::warn!("{path}: {}", opened.damage);
     }
+    if let Some(rotation) = &mut rotation {
+        report_damage(rotation, opened.journal.length().unwrap_or(0));
+    }
     let mut file = LogFile::new(opened.journal, log);
     if let Some(rotation) = rotation {
         file.rotate_at(config.rotation, rotation, Instant::now());
     }
     Ok(file)
+}
+
+/// Says what a crash or a power cut has left in rotated files.
+fn report_damage(rotation: &mut Rotation, logged: u64) {
+    for (file, damage) in rotation.find_damage(logged) {
+        let file = file.display();
+        match damage {
+            Ok(damage) => log::warn!("{file}: {}", Left(damage)),
+            Err(error) => log::warn!("{file} cannot be looked through for damage: {error}"),
+        }
+    }
 }
 
 /// All that was opened before the log.
@@ -251,7 +269,7 @@ fn rotation(config: &Config, log: &Path) -> Result<Option<Rotation>, String> {
     if !config.rotation.rotates() {
         return Ok(None);
     }
-    let rotation = Rotation::new(log, config.utc).map_err(|error| {
+    let rotation = Rotation::new(log, config.utc, config.rotation.keep).map_err(|error| {
         let what = format!("cannot rotate the log {}: {error}", log.display());
         with_advice(
             &what,

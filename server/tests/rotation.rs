@@ -152,8 +152,8 @@ const DEATHS: [&str; 11] = [
     "-P logging.log -e inject=openat:signal=KILL:when=3",
     "-e inject=flock:signal=KILL:when=3",
     "-e inject=fchmod:signal=KILL:when=2",
-    "-e inject=fsync:signal=KILL:when=5",
-    "-e inject=fsync:signal=KILL:when=6",
+    "-e inject=fsync:signal=KILL:when=7",
+    "-e inject=fsync:signal=KILL:when=8",
     "-e inject=fdatasync:signal=KILL:when=50",
     "-P logging.log -e inject=write:signal=KILL:when=60",
 ];
@@ -429,6 +429,64 @@ fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     assert_eq!(numbers(server.folder()), [1, 2]);
 }
 
+/// A backup tool may rename the log for a moment.
+#[test]
+fn a_log_that_was_moved_away_and_back_is_rotated_again() {
+    let mut server = Server::start(&["-rotate-size", "1K"]);
+    let mut client = server.connect();
+    let aside = server.folder().join("aside");
+    fs::rename(server.log_path(), &aside).unwrap();
+    let mut asked = 0;
+    let said = wait_until("the warning", || {
+        assert_eq!(client.ask("aside"), "ok");
+        asked += 1;
+        server.try_line("was moved or deleted")
+    });
+    assert!(
+        said.ends_with(
+            "; it is not rotated meanwhile. Move it back, or send SIGHUP to begin a new one"
+        ),
+        "{said}"
+    );
+    fs::rename(&aside, server.log_path()).unwrap();
+    // Also while no message comes.
+    let said = server.wait_for_line("logging.log is back");
+    assert!(
+        said.ends_with(": records go on into it, and rotated again"),
+        "{said}"
+    );
+    asked += ask_for_pieces(&server, &mut client, 2);
+    let all = whole_log(server.folder());
+    assert_eq!(received_from(&all, &client.name()).len(), asked);
+}
+
+/// What a power cut can leave: a file of the number that was never written, and a rotated file with lost pages.
+#[test]
+fn after_a_power_cut_the_server_starts_and_says_what_is_damaged() {
+    let record = "INFO\t| 2026-11-25 03:35:12 --127.0.0.1:49030 recieved: hello\n";
+    let folder = tempfile::tempdir().unwrap();
+    let pieces = Pieces::of(&folder.path().join("logging.log")).unwrap();
+    for (number, content) in [
+        (6, record.to_owned()),
+        (7, format!("{record}\0\0\0\n{record}")),
+    ] {
+        fs::write(pieces.path("20261125T033512Z", number), content).unwrap();
+    }
+    fs::write(pieces.number_path(), [0; 21]).unwrap();
+    let server = Server::start_in(folder, &["-append", "-rotate-size", "1K"]);
+    ask_for_pieces(&server, &mut server.connect(), 3);
+    assert_eq!(numbers(server.folder()), [6, 7, 8]);
+    let ended = server.stop();
+    for expected in [
+        ".logging.log.number holds no number, as after a power cut: numbers of rotated files go on with 8, ",
+        "logging-20261125T033512Z-000007.log: has 1 line that a crash or a power cut has left",
+    ] {
+        assert_eq!(ended.count_said(expected), 1, "{:?}", ended.said);
+    }
+    let warnings = ended.count_said("WARNING");
+    assert_eq!(warnings, 2, "{:?}", ended.said);
+}
+
 /// What is opened anew may be older than what was open before.
 #[test]
 fn a_log_that_is_put_in_the_others_place_has_an_age_of_its_own() {
@@ -462,7 +520,7 @@ fn trace(folder: &Path) -> String {
 
 #[test]
 fn what_cannot_be_renamed_goes_on_and_is_said_once_a_minute() {
-    let fault = "-e trace=rename -e inject=rename:error=EACCES:when=1..3";
+    let fault = "-e trace=rename,renameat2 -e inject=rename,renameat2:error=EACCES:when=1..3";
     let Some(mut server) = start_traced(fault, "-rotate-size 20K") else {
         return;
     };
@@ -542,7 +600,7 @@ fn a_folder_that_became_read_only_keeps_its_log() {
 /// Both files and their folder are on the disk before anybody is told `ok`.
 #[test]
 fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
-    let calls = "-e trace=write,writev,sendto,sendmsg,rename,fsync,fdatasync";
+    let calls = "-e trace=write,writev,sendto,sendmsg,rename,renameat2,fsync,fdatasync";
     let Some(server) = start_traced(calls, "-sync -rotate-size 4K -rotate-every 1s") else {
         return;
     };
@@ -561,7 +619,7 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     for (at, _) in calls
         .iter()
         .enumerate()
-        .filter(|(_, call)| call.contains(" rename("))
+        .filter(|(_, call)| call.contains(" rename"))
     {
         rotations += 1;
         let (before, after) = calls.split_at(at);
@@ -589,8 +647,9 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
 /// After a sync that failed nobody knows what is on the disk.
 #[test]
 fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
-    // At the start the log and its folder are synced, in a rotation the new log and the folder.
-    for sync in [3, 4] {
+    // At the start the log and its folder are synced, in the first rotation the file of the number and the
+    // folder, then the new log and the folder.
+    for sync in [5, 6] {
         let fault = format!("-e trace=fsync -e inject=fsync:error=EIO:when={sync}");
         let Some(server) = start_traced(&fault, "-sync -rotate-size 4K") else {
             return;
@@ -619,7 +678,7 @@ fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
 /// The same while nobody waits for an answer: the next one learns that none comes any more.
 #[test]
 fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
-    let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=4";
+    let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=6";
     let Some(server) = start_traced(fault, "-sync -rotate-every 1s") else {
         return;
     };
@@ -680,6 +739,8 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     let Some((mut server, inside)) = start_on_tmpfs(mount, first, "-rotate-size 20K -sync") else {
         return;
     };
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(inside.join("logging.log"), private).unwrap();
     let load = Load::start(server.address(), 10, 16).unwrap();
     let said = server.wait_for_line("cannot begin a new logging.log");
     let piece = name(&pieces(&inside)[0]).to_owned();
@@ -695,6 +756,15 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     assert_eq!(numbers(&inside), [1]);
     fs::remove_file(inside.join("ballast")).unwrap();
     server.wait_for_line("logging.log: opened anew");
+    let mode = |path: PathBuf| path.metadata().unwrap().mode() & 0o777;
+    assert_eq!(mode(pieces(&inside)[0].clone()), 0o600);
+    for file in fs::read_dir(&inside).unwrap() {
+        assert_eq!(
+            mode(file.unwrap().path()),
+            0o600,
+            "each has the mode of the first log"
+        );
+    }
     // And for the next one there is no room again.
     server.wait_for_line("cannot begin a new logging.log");
     let accounts = load.finish().unwrap();
@@ -737,10 +807,10 @@ fn what_cannot_be_rotated_is_refused_at_start() {
     // What was to be emptied is still there then.
     let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
     fs::write(folder.path().join("logging.log"), record).unwrap();
-    fs::write(folder.path().join(".logging.log.number"), "one").unwrap();
+    fs::create_dir(folder.path().join(".logging.log.number")).unwrap();
     let said = run(&[]);
     assert!(
-        said.contains(".logging.log.number should hold the number of the last piece"),
+        said.contains("logging.log.number: Is a directory (os error 21); choose another -log"),
         "{said}"
     );
     assert_eq!(

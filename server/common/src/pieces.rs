@@ -79,19 +79,34 @@ impl Pieces {
     /// Those that are there, the first one first. Only regular files are: a folder or a link of such a name is
     /// somebody else's.
     pub fn find(&self) -> io::Result<Vec<Piece>> {
-        let mut found = Vec::new();
+        self.list().map(|listing| listing.files)
+    }
+
+    /// The same, and the highest number that any name has, be it that of a folder.
+    pub fn list(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
         for entry in fs::read_dir(self.folder())? {
             let entry = entry?;
-            if let Some(number) = self.number_of(&entry.file_name())
-                && entry.file_type()?.is_file()
-            {
-                let path = self.folder.join(entry.file_name());
-                found.push(Piece { number, path });
+            if let Some(number) = self.number_of(&entry.file_name()) {
+                listing.highest = listing.highest.max(number);
+                if entry.file_type()?.is_file() {
+                    let path = self.folder.join(entry.file_name());
+                    listing.files.push(Piece { number, path });
+                }
             }
         }
-        found.sort_unstable();
-        Ok(found)
+        listing.files.sort_unstable();
+        Ok(listing)
     }
+}
+
+/// What a folder holds of a log.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The rotated files, the oldest first.
+    pub files: Vec<Piece>,
+    /// The highest number in a name; 0 if there is none.
+    pub highest: u64,
 }
 
 /// The name of the log of which a file of this name is a piece, and the piece's number.

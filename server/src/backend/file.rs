@@ -122,8 +122,12 @@ impl<F: Storage> LogFile<F> {
         if !self.rotating.as_ref().is_some_and(is_due) {
             return Ok(());
         }
+        // While it is displaced, the periodic tasks see whether it is back.
+        if self.displaced {
+            return Ok(());
+        }
         // What has the name by now may be somebody else's.
-        self.check_path();
+        self.check_path(now);
         let Some(rotating) = self.rotating.as_mut().filter(|_| !self.displaced) else {
             return Ok(());
         };
@@ -142,16 +146,39 @@ impl<F: Storage> LogFile<F> {
         }
     }
 
-    /// Says once if the path does not lead to the open file any more.
-    fn check_path(&mut self) {
-        if !self.displaced && !self.journal.is_at(&self.path) {
-            self.displaced = true;
-            self.journal.give_back_reserve();
-            let path = self.path.display();
-            log::warn!(
-                "{path} was moved or deleted: records go on into the file that was opened, \
-                 until SIGHUP has it opened by its name again"
-            );
+    /// Says once if the path does not lead to the open file any more, and once if it does again.
+    fn check_path(&mut self, now: Instant) {
+        let path = self.path.display();
+        match (self.displaced, self.journal.is_at(&self.path)) {
+            (false, false) => {
+                self.displaced = true;
+                self.journal.give_back_reserve();
+                let meanwhile = match self.rotating {
+                    Some(_) => {
+                        "; it is not rotated meanwhile. Move it back, or send SIGHUP to begin a new one"
+                    }
+                    None => "",
+                };
+                log::warn!(
+                    "{path} was moved or deleted: records go on into the file that was opened, \
+                     until SIGHUP has it opened by its name again{meanwhile}"
+                );
+            }
+            // While it is to be opened anew, that is what finds it.
+            (true, true) if !self.reopen_failed => {
+                self.displaced = false;
+                self.journal.reserve_again();
+                let rotates = match &mut self.rotating {
+                    Some(rotating) => {
+                        rotating.forget();
+                        rotating.look_anew(&self.journal, now);
+                        ", and rotated again"
+                    }
+                    None => "",
+                };
+                log::warn!("{path} is back: records go on into it{rotates}");
+            }
+            _ => {}
         }
     }
 }
@@ -186,6 +213,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
                 self.reopen_failed = false;
                 self.reopened += 1;
                 if let Some(rotating) = &mut self.rotating {
+                    rotating.forget();
                     rotating.look_anew(&self.journal, now);
                 }
                 if !damage.is_none() {
@@ -215,17 +243,21 @@ impl<F: Storage> BackEnd for LogFile<F> {
     }
 
     fn do_chores(&mut self, now: Instant) {
-        self.check_path();
+        self.check_path(now);
         if self.reopen_failed {
             self.reopen(now);
         }
         if let Err(error) = self.rotate_if_due(now) {
             self.unsure = Some(error);
         }
+        if let Some(rotating) = self.rotating.as_mut().filter(|it| it.has_old()) {
+            rotating.delete_old(&self.path, now);
+        }
     }
 
     fn needs_chores(&self) -> bool {
-        self.reopen_failed
+        let waits = |rotating: &Rotating| self.displaced || rotating.has_old();
+        self.reopen_failed || self.rotating.as_ref().is_some_and(waits)
     }
 
     fn chores_due(&self) -> Option<Instant> {

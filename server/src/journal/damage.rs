@@ -15,15 +15,15 @@ use common::units::{count, plural};
 
 /// How much of the end of a log is looked through, in bytes: what was written long ago was on the
 /// disk when the power failed.
-const LOOK_BACK_BYTES: u64 = 64 << 20;
+pub(super) const LOOK_BACK_BYTES: u64 = 64 << 20;
 
 /// How much of it is read at once, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What is wrong with a log that is appended to.
+/// What is wrong with a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// The last record had no newline; it has one now.
+    /// The last record has no newline; in a log that is appended to it has one now.
     pub ended_last: bool,
     /// Lines that are no records; half a record at the end is none of them, unless it has NULs.
     pub lines: u64,
@@ -40,8 +40,24 @@ impl Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("ended a torn record at its end", f)
+    }
+}
+
+/// Damage in a file that is left as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Left(pub Damage);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.describe("ends with a torn record", f)
+    }
+}
+
+impl Damage {
+    fn describe(&self, torn: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ended_last {
-            f.write_str("ended a torn record at its end")?;
+            f.write_str(torn)?;
         }
         if self.lines > 0 {
             let between = if self.ended_last { "; " } else { "" };
@@ -61,7 +77,7 @@ impl fmt::Display for Damage {
 /// If it is that of a message, a backslash comes before the newline, or the message would read like a
 /// whole one: no escape is a backslash alone.
 pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
-    let (damage, last) = look_through(file, length)?;
+    let (damage, last) = look_through(file, length, LOOK_BACK_BYTES)?;
     if damage.ended_last {
         let has_escape_begun = last.backslashes % 2 == 1;
         let looks_whole = record::is_of_message(&last.head) && !has_escape_begun;
@@ -70,9 +86,14 @@ pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
     Ok(damage)
 }
 
-/// What is wrong, and the line that has no end.
-fn look_through(file: &impl Storage, length: u64) -> io::Result<(Damage, Line)> {
-    let start = length.saturating_sub(LOOK_BACK_BYTES);
+/// What is wrong with the last `budget` bytes of a file that is not written any more. It is left as it is.
+pub(super) fn look_for(file: &impl Storage, length: u64, budget: u64) -> io::Result<Damage> {
+    look_through(file, length, budget).map(|(damage, _)| damage)
+}
+
+/// What is wrong with the last `budget` bytes, and the line that has no end.
+fn look_through(file: &impl Storage, length: u64, budget: u64) -> io::Result<(Damage, Line)> {
+    let start = length.saturating_sub(budget);
     let mut damage = Damage::default();
     let mut line = Line::begin(start);
     // Where the look begins in the middle of a record, that one is passed over.

@@ -5,36 +5,87 @@
 //!
 //! 1. With `-sync`, the log is synced: what it holds is on the disk, whatever it is called.
 //! 2. The new piece's number is written down, so that it is not given twice. Killed now, the server leaves it unused.
+//!    When that file is new, it and its name are synced, with or without `-sync`.
 //! 3. The log is renamed. Killed now, it leaves no log, and the next start begins one.
 //! 4. A new log is opened and locked. With `-sync`, it and the folder that has both names are synced.
 //! 5. Pieces that are too many are deleted.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use common::pieces::Pieces;
+use common::pieces::{Listing, Pieces};
 use common::record;
 use rustix::fs::Access;
+#[cfg(target_os = "linux")]
+use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use time::OffsetDateTime;
 
-use super::{CommitError, Damage, Journal, Opening, Storage};
+use super::ownership::{Ownership, PRIVATE};
+use super::{CommitError, Damage, Journal, Opening, Storage, damage};
 use crate::clock;
 
 /// How much of a log is looked through for its first record, in bytes: a power cut may have left something before it.
 const BEGINNING_BYTES: u64 = 64 << 10;
 
-/// Renames logs to pieces.
+/// The most old files that are deleted at once, since the loop waits for it.
+const DELETE_BUDGET: usize = 64;
+
+/// How many rotated files are looked through at the start, at most.
+const MAX_CHECKED: usize = 16;
+
+/// Renames logs to rotated files.
 #[derive(Debug)]
 pub struct Rotation {
     path: PathBuf,
     /// Times in records that tell no zone are UTC.
     utc: bool,
+    /// Rotated files to keep; all if there is no number.
+    keep: Option<usize>,
+    /// What is known of the folder. None: it is listed before the next rotation.
+    known: Option<Known>,
+    /// The rotated files that the start looks through, the oldest first.
+    newest: Vec<PathBuf>,
+    /// The file of the number, and its name, are on the disk.
+    is_number_synced: bool,
+    /// That the file of the number holds none was said, and it still does not.
+    is_number_reported: bool,
     /// A number that was written down in this file, and not used, since the log could not be renamed.
     unused: Option<(PathBuf, u64)>,
+}
+
+/// What is known of the rotated files, so that a folder of many files is not listed at each rotation.
+#[derive(Debug)]
+struct Known {
+    /// Of which log.
+    pieces: Pieces,
+    /// The highest number in use.
+    highest: u64,
+    /// The rotated files, the oldest first; none if all are kept.
+    files: VecDeque<PathBuf>,
+}
+
+impl Known {
+    fn new(pieces: Pieces, listing: Listing, keep: Option<usize>) -> Self {
+        let files = listing.files.into_iter().map(|file| file.path);
+        Self {
+            pieces,
+            highest: listing.highest,
+            files: files.filter(|_| keep.is_some()).collect(),
+        }
+    }
+
+    fn add(&mut self, file: &Path, number: u64, keep: Option<usize>) {
+        debug_assert!(number > self.highest, "numbers are unique");
+        self.highest = number;
+        if keep.is_some() {
+            self.files.push_back(file.to_owned());
+        }
+    }
 }
 
 /// A log was rotated.
@@ -77,11 +128,12 @@ impl From<io::Error> for RotationError {
 
 impl Rotation {
     /// Rotation of the log at `path`, which need not be there yet; changes nothing. Of a link, the file is meant
-    /// to which it leads. Times in records that tell no zone are UTC if `utc`, else local.
+    /// to which it leads. Times in records that tell no zone are UTC if `utc`, else local. Without `keep`, all
+    /// rotated files are kept.
     ///
     /// What would make every rotation fail is an error now: a folder in which nothing can be made, a name that
-    /// leaves no room for that of a piece, a damaged file of the number.
-    pub fn new(path: &Path, utc: bool) -> io::Result<Self> {
+    /// leaves no room for that of a rotated file, a number file that cannot be opened.
+    pub fn new(path: &Path, utc: bool, keep: Option<usize>) -> io::Result<Self> {
         let pieces = pieces_of(path)?;
         rustix::fs::access(pieces.folder(), Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| explain(pieces.folder(), error))?;
@@ -90,16 +142,81 @@ impl Rotation {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        let listing = pieces
+            .list()
+            .map_err(|error| explain(pieces.folder(), error))?;
         let number_path = pieces.number_path();
+        let mut is_number_reported = false;
         let file = not_found(File::open(&number_path));
         if let Some(file) = file.map_err(|error| explain(&number_path, error))? {
-            read_number(&file, &number_path)?;
+            let given = read_number(&file).map_err(|error| explain(&number_path, error))?;
+            is_number_reported = given.is_none();
+            report_number(given, &number_path, listing.highest);
         }
+        let newest = listing.files[listing.files.len().saturating_sub(MAX_CHECKED)..].iter();
         Ok(Self {
             path: path.to_owned(),
             utc,
+            keep,
+            newest: newest.map(|file| file.path.clone()).collect(),
+            known: Some(Known::new(pieces, listing, keep)),
+            is_number_synced: false,
+            is_number_reported,
             unused: None,
         })
+    }
+
+    /// The ownership that a log is to have which is not there: that of the newest rotated file. A server that
+    /// was killed in a rotation leaves no log.
+    pub fn ownership_of_missing_log(&self) -> Option<Ownership> {
+        let is_there = self.path.metadata().is_ok();
+        let newest = self.newest.last().filter(|_| !is_there)?;
+        newest.metadata().ok().as_ref().map(Ownership::of)
+    }
+
+    /// Looks for damage in the newest rotated files: in the last [`LOOK_BACK_BYTES`](damage::LOOK_BACK_BYTES) of
+    /// what was logged, of which `logged` bytes are in the log itself, and in no more than 16 files. The oldest
+    /// first. To be called once, at the start.
+    pub fn find_damage(&mut self, logged: u64) -> Vec<(PathBuf, io::Result<Damage>)> {
+        let mut budget = damage::LOOK_BACK_BYTES.saturating_sub(logged);
+        let mut found = Vec::new();
+        for path in std::mem::take(&mut self.newest).into_iter().rev() {
+            if budget == 0 {
+                break;
+            }
+            let looked = File::open(&path).and_then(|file| {
+                let length = file.length()?;
+                let damage = damage::look_for(&file, length, budget);
+                budget = budget.saturating_sub(length);
+                damage
+            });
+            if !looked.as_ref().is_ok_and(Damage::is_none) {
+                found.push((path, looked));
+            }
+        }
+        found.reverse();
+        found
+    }
+
+    /// Has the folder listed before the next rotation: what is known of it may be wrong.
+    pub fn forget(&mut self) {
+        self.known = None;
+        self.is_number_synced = false;
+    }
+
+    /// What is known of the log's folder, which is listed if it has to be.
+    fn known(&mut self) -> io::Result<&mut Known> {
+        let pieces = pieces_of(&self.path)?;
+        let known = match self.known.take().filter(|known| known.pieces == pieces) {
+            Some(known) => known,
+            None => {
+                let listing = pieces
+                    .list()
+                    .map_err(|error| explain(pieces.folder(), error))?;
+                Known::new(pieces, listing, self.keep)
+            }
+        };
+        Ok(self.known.insert(known))
     }
 
     /// Renames the log that `journal` writes, and has it go on in a new one. It is not empty, and its name leads to
@@ -108,7 +225,18 @@ impl Rotation {
         &mut self,
         journal: &mut Journal<F>,
     ) -> Result<Rotated, RotationError> {
-        let (path, pieces) = (target(&self.path)?, pieces_of(&self.path)?);
+        let rotated = self.try_to_rotate(journal);
+        if rotated.is_err() {
+            self.forget();
+        }
+        rotated
+    }
+
+    fn try_to_rotate<F: Storage>(
+        &mut self,
+        journal: &mut Journal<F>,
+    ) -> Result<Rotated, RotationError> {
+        let path = target(&self.path)?;
         journal.take_back()?;
         let length = journal.length()?;
         if length == 0 || !journal.is_at(&path) {
@@ -120,23 +248,25 @@ impl Rotation {
             journal.file.sync().map_err(RotationError::Fatal)?;
         }
         let begun = self.begun(journal)?.unwrap_or_else(OffsetDateTime::now_utc);
-        let number = self.take_number(&pieces, journal.sync)?;
-        let piece = pieces.path(&time_in_name(begun), number);
-        if let Err(error) = fs::rename(&path, &piece) {
-            self.unused = Some((pieces.number_path(), number));
+        let (number, keep) = (self.take_number(journal)?, self.keep);
+        let known = self.known()?;
+        let file = known.pieces.path(&time_in_name(begun), number);
+        if let Err(error) = rename_to_new(&path, &file) {
+            self.unused = Some((known.pieces.number_path(), number));
             return Err(error.into());
         }
+        known.add(&file, number, keep);
         self.unused = None;
         debug_assert!(length > 0, "an empty log is not rotated");
         match journal.begin_anew(&path) {
             Ok(damage) => Ok(Rotated {
-                piece,
+                piece: file,
                 length,
                 damage,
             }),
             Err(CommitError::Fatal(error)) => Err(RotationError::Fatal(error)),
             Err(CommitError::Refused(error) | CommitError::Unknown(error)) => {
-                Err(RotationError::Unopened(piece, error))
+                Err(RotationError::Unopened(file, error))
             }
         }
     }
@@ -154,41 +284,86 @@ impl Rotation {
         }))
     }
 
-    /// Deletes all pieces but the last `keep`; how many these were.
-    pub fn delete_old(&self, keep: usize) -> io::Result<u64> {
-        let pieces = pieces_of(&self.path)?.find()?;
+    /// Whether there are rotated files to delete.
+    pub fn has_old(&self) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| self.keep.is_some_and(|keep| known.files.len() > keep))
+    }
+
+    /// Deletes rotated files that are not to be kept, the oldest first, as many as the budget allows; how many
+    /// these were.
+    pub fn delete_old(&mut self) -> io::Result<u64> {
+        let Some(keep) = self.keep else {
+            return Ok(0);
+        };
+        let known = self.known()?;
+        let old = known.files.len().saturating_sub(keep).min(DELETE_BUDGET);
         let mut deleted = 0;
-        for piece in &pieces[..pieces.len().saturating_sub(keep)] {
-            let gone = not_found(fs::remove_file(&piece.path));
-            let gone = gone.map_err(|error| explain(&piece.path, error))?;
-            deleted += u64::from(gone.is_some());
+        for _ in 0..old {
+            let Some(path) = known.files.pop_front() else {
+                break;
+            };
+            match not_found(fs::remove_file(&path)) {
+                Ok(gone) => deleted += u64::from(gone.is_some()),
+                Err(error) => {
+                    self.forget();
+                    return Err(explain(&path, error));
+                }
+            }
         }
         Ok(deleted)
     }
 
-    /// The number of the next piece, written down as given.
-    fn take_number(&self, pieces: &Pieces, sync: bool) -> io::Result<u64> {
-        let path = pieces.number_path();
+    /// The number of the next rotated file, written down as given.
+    fn take_number<F: Storage>(&mut self, journal: &Journal<F>) -> io::Result<u64> {
+        let known = self.known()?;
+        let (path, highest) = (known.pieces.number_path(), known.highest);
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&path).map_err(|error| explain(&path, error))?;
-        let given = read_number(&file, &path)?;
+        let opened = options.mode(PRIVATE).open(&path);
+        let file = opened.map_err(|error| explain(&path, error))?;
+        let is_new = file.length()? == 0;
+        if is_new && let Some(like) = journal.file.ownership() {
+            like.give(&file);
+        }
+        let given = read_number(&file).map_err(|error| explain(&path, error))?;
+        if !is_new && !std::mem::replace(&mut self.is_number_reported, given.is_none()) {
+            report_number(given, &path, highest);
+        }
         // The file may have been deleted, or lost in a power cut.
-        let there = last_number(pieces)?;
+        let given = given.unwrap_or(0);
         let unused = self.unused.as_ref().filter(|(of, _)| *of == path);
         let number = match unused {
-            Some((_, number)) if *number == given && there < given => given,
+            Some((_, number)) if *number == given && highest < given => given,
             _ => {
-                let next = given.max(there).checked_add(1);
+                let next = given.max(highest).checked_add(1);
                 next.ok_or_else(|| explain(&path, Errno::OVERFLOW))?
             }
         };
-        debug_assert!(number > there && number >= given && number > 0);
+        debug_assert!(number > highest && number >= given && number > 0);
         // In place and always as long, so it is there whole whenever the server is killed.
         file.write_all_at(format!("{number:020}\n").as_bytes(), 0)
-            .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
+            .and_then(|()| self.sync_number(&file, &path, is_new, journal.sync))
             .map_err(|error| explain(&path, error))?;
         Ok(number)
+    }
+
+    /// Syncs the number that was written, and its file's name unless this server has done so before.
+    fn sync_number(
+        &mut self,
+        file: &File,
+        path: &Path,
+        is_new: bool,
+        sync: bool,
+    ) -> io::Result<()> {
+        self.is_number_synced &= !is_new;
+        if !self.is_number_synced && (sync || is_new) {
+            file.sync_with_name(path)?;
+            self.is_number_synced = true;
+        } else if sync {
+            file.sync()?;
+        }
+        Ok(())
     }
 }
 
@@ -222,30 +397,37 @@ fn pieces_of(path: &Path) -> io::Result<Pieces> {
     Pieces::of(&target(path)?).ok_or_else(|| io::Error::other("it is no name of a file"))
 }
 
-/// The highest number that a name beside the log has, be it that of a folder.
-fn last_number(pieces: &Pieces) -> io::Result<u64> {
-    let mut last = 0;
-    for entry in fs::read_dir(pieces.folder())? {
-        last = last.max(pieces.number_of(&entry?.file_name()).unwrap_or(0));
+/// Renames a file to a name that no file has; an error if one has it.
+fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can do it.
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        renamed => return Ok(renamed?),
     }
-    Ok(last)
+    match not_found(to.symlink_metadata())? {
+        Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        None => fs::rename(from, to),
+    }
 }
 
-/// The number that was given last; 0 if none was.
-fn read_number(file: &File, path: &Path) -> io::Result<u64> {
+/// The number that was given last; none if the file holds no number.
+fn read_number(file: &File) -> io::Result<Option<u64>> {
     let mut text = [0; 32];
     let length = FileExt::read_at(file, &mut text, 0)?;
     let text = String::from_utf8_lossy(&text[..length]);
     // Of what people may have written there, the first line counts.
-    match text.lines().next().unwrap_or_default().trim() {
-        "" => Ok(0),
-        number => number.parse().map_err(|_| {
-            let path = path.display();
-            io::Error::other(format!(
-                "{path} should hold the number of the last piece, and holds no number; without that file, numbers \
-                 go on after the highest piece that is there"
-            ))
-        }),
+    Ok(text.lines().next().unwrap_or_default().trim().parse().ok())
+}
+
+/// Warns if the file of the number holds none, where `highest` is the highest number in a name.
+fn report_number(given: Option<u64>, path: &Path, highest: u64) {
+    if given.is_none() {
+        let (path, next) = (path.display(), highest.saturating_add(1));
+        log::warn!(
+            "{path} holds no number, as after a power cut: numbers of rotated files go on with {next}, after the \
+             highest one in this folder; if later ones were moved elsewhere, write the last number into that file"
+        );
     }
 }
 
@@ -291,7 +473,7 @@ mod tests {
 
     impl Log {
         fn open(path: PathBuf, sync: bool) -> Self {
-            let rotation = Rotation::new(&path, true).unwrap();
+            let rotation = Rotation::new(&path, true, None).unwrap();
             let opened: Opened = Journal::open(&path, Opening::Append, sync).unwrap();
             Self {
                 journal: opened.journal,
@@ -375,32 +557,128 @@ mod tests {
         let path = log.path.clone();
         let mut log = Log::open(path.clone(), false);
         assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000003.log");
-        // Of that file, others are told apart, and without it the pieces tell.
-        fs::remove_file(folder.path().join(".logging.log.number")).unwrap();
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000004.log");
+        // Without that file the names tell.
         let number = folder.path().join(".logging.log.number");
+        fs::remove_file(&number).unwrap();
+        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000004.log");
         assert_eq!(
             fs::read_to_string(&number).unwrap(),
             "00000000000000000004\n"
         );
-        // A folder has the next name: it is left alone.
+        // A folder has the next name: it is left alone, and the folder is listed again.
         fs::create_dir(folder.path().join("logging-20261125T033512Z-000005.log")).unwrap();
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000006.log");
-        fs::write(&number, "six\n").unwrap();
         log.write(&record(TIME, "hello"));
         let refused = log.rotate().unwrap_err();
         assert!(matches!(refused, RotationError::Refused(_)), "{refused:?}");
-        let error = Rotation::new(&path, true).unwrap_err().to_string();
-        assert!(
-            error.contains(".logging.log.number should hold the number"),
-            "{error}"
-        );
+        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000006.log");
         fs::write(&number, u64::MAX.to_string()).unwrap();
         let refused = log.rotate().unwrap_err();
         assert!(matches!(refused, RotationError::Refused(_)), "{refused:?}");
-        // What was lost in a power cut is no number.
-        fs::write(&number, "").unwrap();
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000007.log");
+        // What a power cut or a person has left there is no number: the names tell.
+        let mut next = 7;
+        for damaged in ["", "\0\0\0\0", "six\n", "-1", "\0\0\x007\n"] {
+            fs::write(&number, damaged).unwrap();
+            for is_new_server in [false, true] {
+                if is_new_server {
+                    drop(log);
+                    log = Log::open(path.clone(), false);
+                }
+                let expected = format!("logging-20261125T033512Z-{next:06}.log");
+                assert_eq!(log.piece(TIME), expected, "{damaged:?}");
+                fs::write(&number, damaged).unwrap();
+                next += 1;
+            }
+        }
+    }
+
+    /// The folder is listed at the start, and again after an error or when it was forgotten.
+    #[test]
+    fn the_folder_is_not_listed_at_each_rotation() {
+        const TIME: &str = "2026-11-25 03:35:12";
+        let (folder, mut log) = log(false);
+        log.piece(TIME);
+        let other = folder.path().join("logging-20261125T033511Z-000050.log");
+        fs::write(other, "").unwrap();
+        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000002.log");
+        log.rotation.forget();
+        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000051.log");
+        fs::write(
+            folder.path().join("logging-20261125T033511Z-000060.log"),
+            "",
+        )
+        .unwrap();
+        // What is empty is not rotated, an error.
+        assert!(log.rotate().is_err());
+        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000061.log");
+    }
+
+    #[test]
+    fn no_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        fs::write(&from, "from").unwrap();
+        fs::write(&to, "to").unwrap();
+        let error = rename_to_new(&from, &to).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&to).unwrap(), "to");
+        fs::remove_file(&to).unwrap();
+        rename_to_new(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "from");
+    }
+
+    #[test]
+    fn damage_in_the_newest_rotated_files_is_found() {
+        let (folder, mut log) = log(false);
+        let nuls = "\0".repeat(5000);
+        for n in 0..MAX_CHECKED + 2 {
+            let file = log.piece(&format!("2026-11-25 03:35:{n:02}"));
+            let whole = record("2026-11-25 03:35:12", "hello");
+            let content = match n {
+                0 | 5 => format!("{whole}{nuls}\n{whole}"),
+                9 => format!("{whole}torn"),
+                _ => whole,
+            };
+            fs::write(folder.path().join(file), content).unwrap();
+        }
+        let mut rotation = Rotation::new(&log.path, true, None).unwrap();
+        let found = rotation.find_damage(0);
+        let numbers: Vec<_> = found
+            .iter()
+            .map(|(path, damage)| {
+                let damage = damage.as_ref().unwrap();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                (
+                    name[25..31].parse().unwrap(),
+                    damage.lines,
+                    damage.ended_last,
+                )
+            })
+            .collect();
+        // The first one is older than what is looked at.
+        assert_eq!(numbers, [(6, 1, false), (10, 0, true)]);
+        let mut rotation = Rotation::new(&log.path, true, None).unwrap();
+        assert!(rotation.find_damage(damage::LOOK_BACK_BYTES).is_empty());
+        // Two newest files, and no more of the third than the budget allows.
+        let mut rotation = Rotation::new(&log.path, true, None).unwrap();
+        let size = rotation.newest[0].metadata().unwrap().len();
+        assert!(
+            rotation
+                .find_damage(damage::LOOK_BACK_BYTES - 2 * size)
+                .is_empty()
+        );
+    }
+
+    /// Killed between the renaming and the opening of the next log.
+    #[test]
+    fn a_log_that_is_not_there_has_the_ownership_of_the_newest_rotated_file() {
+        let (folder, mut log) = log(false);
+        let file = folder.path().join(log.piece("2026-11-25 03:35:12"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let rotation = Rotation::new(&log.path, true, None).unwrap();
+        assert_eq!(rotation.ownership_of_missing_log(), None);
+        fs::remove_file(&log.path).unwrap();
+        let expected = Ownership::of(&file.metadata().unwrap());
+        assert_eq!(rotation.ownership_of_missing_log(), Some(expected));
     }
 
     /// A rename that fails uses no number up, and changes nothing; it works when it can.
@@ -409,12 +687,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Long enough for itself, and for the file of the number, but not for a piece.
         let path = folder.path().join("x".repeat(240));
-        let error = Rotation::new(&path, true).unwrap_err();
+        let error = Rotation::new(&path, true, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename, "{error}");
         let opened: Opened = Journal::open(&path, Opening::Append, true).unwrap();
         let rotation = Rotation {
             path: path.clone(),
             utc: true,
+            keep: None,
+            known: None,
+            newest: Vec::new(),
+            is_number_synced: false,
+            is_number_reported: false,
             unused: None,
         };
         let journal = opened.journal;
@@ -519,8 +802,12 @@ mod tests {
         for other in others {
             fs::write(folder.path().join(other), "").unwrap();
         }
-        assert_eq!(log.rotation.delete_old(7).unwrap(), 0);
-        assert_eq!(log.rotation.delete_old(2).unwrap(), 3);
+        let delete = |keep| {
+            let mut rotation = Rotation::new(&log.path, true, Some(keep)).unwrap();
+            rotation.delete_old().unwrap()
+        };
+        assert_eq!(delete(7), 0);
+        assert_eq!(delete(2), 3);
         let mut left = others.map(str::to_owned).to_vec();
         left.extend(
             [
@@ -532,7 +819,34 @@ mod tests {
         );
         left.sort();
         assert_eq!(names(&folder), left);
-        assert_eq!(log.rotation.delete_old(1).unwrap(), 1);
+        assert_eq!(delete(1), 1);
+    }
+
+    #[test]
+    fn many_old_files_are_deleted_little_by_little() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logging.log");
+        let pieces = Pieces::of(&path).unwrap();
+        for number in 1..=2 * DELETE_BUDGET as u64 {
+            fs::write(pieces.path("20261125T033512Z", number), "").unwrap();
+        }
+        let mut rotation = Rotation::new(&path, true, Some(3)).unwrap();
+        for expected in [DELETE_BUDGET, DELETE_BUDGET - 3] {
+            assert!(rotation.has_old());
+            assert_eq!(rotation.delete_old().unwrap(), expected as u64);
+        }
+        assert!(!rotation.has_old());
+        let left: Vec<_> = pieces
+            .find()
+            .unwrap()
+            .iter()
+            .map(|file| file.number)
+            .collect();
+        assert_eq!(left, [126, 127, 128]);
+        // By somebody else.
+        fs::remove_file(pieces.path("20261125T033512Z", 126)).unwrap();
+        rotation.keep = Some(1);
+        assert_eq!(rotation.delete_old().unwrap(), 1);
     }
 
     #[test]
@@ -565,6 +879,9 @@ mod tests {
         let new = log.path.metadata().unwrap();
         assert_eq!(new.permissions().mode() & 0o777, 0o600);
         assert_eq!(new.gid() == 4321, is_given);
+        let number = log.path.with_file_name(".logging.log.number");
+        let number = number.metadata().unwrap();
+        assert_eq!(Ownership::of(&number), Ownership::of(&new));
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Rotating {
         self.due().is_some_and(|due| now >= due)
     }
 
+    /// The log was opened by its name again: its folder may be another one.
+    pub(super) fn forget(&mut self) {
+        self.rotation.forget();
+    }
+
     /// Looks at a log that was just opened.
     pub(super) fn look_anew<F: Storage>(&mut self, journal: &Journal<F>, now: Instant) {
         (self.full_since, self.too_old_at, self.retry_at) = (None, None, None);
@@ -157,15 +162,18 @@ impl Rotating {
         }
     }
 
-    fn delete_old(&mut self, path: &Path, now: Instant) {
-        let Some(keep) = self.limits.keep else {
-            return;
-        };
+    /// Whether there are rotated files to delete, more than were deleted at once.
+    pub(super) fn has_old(&self) -> bool {
+        self.rotation.has_old()
+    }
+
+    /// Deletes rotated files that are not to be kept, within a budget.
+    pub(super) fn delete_old(&mut self, path: &Path, now: Instant) {
         let log = path.display();
-        match self.rotation.delete_old(keep) {
+        match self.rotation.delete_old() {
             Ok(0) => {}
             Ok(deleted) => {
-                let pieces = plural(deleted, "piece");
+                let (pieces, keep) = (plural(deleted, "piece"), self.limits.keep.unwrap_or(0));
                 log::info!("{log}: deleted {pieces}, -keep {keep} keeps the others");
             }
             Err(error) => {
