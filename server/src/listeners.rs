@@ -12,7 +12,7 @@ use crate::diagnostics::Throttle;
 use crate::net::canonical;
 
 /// How long to wait for descriptors or memory, unless a connection ends before.
-const PAUSE: Duration = Duration::from_millis(500);
+pub const PAUSE: Duration = Duration::from_millis(500);
 
 /// The listening sockets of all addresses.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ pub mod http;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -24,6 +24,9 @@ pub const TOKENS: usize = MOST_LISTENERS + MOST_EXCHANGES;
 
 /// Descriptors that it needs beside those of its listening sockets.
 pub const DESCRIPTORS: usize = MOST_EXCHANGES;
+
+/// No [`deadline`](Metrics::deadline) is further away than this.
+pub const MAX_WAIT: Duration = http::PATIENCE;
 
 /// The listening sockets, and whoever asks.
 #[derive(Debug)]

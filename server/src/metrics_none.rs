@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Registry, Token};
@@ -13,6 +13,7 @@ use crate::snapshot::Snapshot;
 
 pub const TOKENS: usize = 0;
 pub const DESCRIPTORS: usize = 0;
+pub const MAX_WAIT: Duration = Duration::ZERO;
 
 /// There are none.
 #[derive(Debug)]

@@ -33,14 +33,14 @@ use crate::diagnostics::{Stderr, Throttle};
 use crate::entry::Entry;
 use crate::figures::Figures;
 use crate::framing::Rules;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, PAUSE};
 use crate::metrics::{self, Metrics};
 use crate::options::{Answers, Config};
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
 use chores::CHORES;
-use clients::Clients;
 pub use clients::REFUSALS;
+use clients::{Clients, LINGER};
 use commits::Commits;
 pub use failure::Failure;
 pub use signals::HANDLED_SIGNALS;
@@ -166,7 +166,7 @@ impl<B: BackEnd> Server<B> {
     /// Tells a supervisor that clients can connect, and what comes then. `leaves_backlog`: the listening
     /// sockets are the supervisor's, so whoever connects during a stop is for the next server.
     pub fn serve_under(&mut self, mut supervisor: Supervisor, leaves_backlog: bool) {
-        supervisor.tell_ready();
+        supervisor.tell_ready(self.now);
         self.supervisor = supervisor;
         self.leaves_backlog = leaves_backlog;
     }
@@ -211,17 +211,17 @@ impl<B: BackEnd> Server<B> {
         self.advance_stop()
     }
 
-    /// Asks the poll what has happened, and takes note of it.
+    /// Asks the poll what has happened, and takes note of it. `timeout` counts from `self.now`, so what
+    /// the turn has taken since then is not slept again.
     fn look(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        let left = || timeout.map(|timeout| timeout.saturating_sub(self.now.elapsed()));
         // Interrupted by a signal, of which its pipe tells, or by a pause: look again.
-        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
+        while let Err(error) = self.poll.poll(&mut self.events, left()) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
             }
         }
-        self.now = Instant::now();
-        self.clients.set_time(self.now);
-        (self.work.now, self.work.now_ms) = (self.now, self.clients.now_ms());
+        self.read_clock();
         self.clock.tick();
         let (mut signalled, time) = (false, self.clock.text());
         for event in &self.events {
@@ -249,26 +249,46 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// How long to wait for events: not at all while there is work, else until the next deadline.
+    /// The loop's clock. All deadlines are made from this time and compared with it: one that was made
+    /// from a later time would be slept for too long.
+    fn read_clock(&mut self) {
+        self.now = Instant::now();
+        self.clients.set_time(self.now);
+        (self.work.now, self.work.now_ms) = (self.now, self.clients.now_ms());
+    }
+
+    /// How long to wait for events, from `self.now` on: not at all while there is work, else until the
+    /// next deadline.
     fn timeout(&self) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
+        let listeners = self.listeners.paused_until();
+        let metrics = self.metrics.as_ref();
+        // Each with the longest time that it can be away, where there is one.
         let deadlines = [
-            self.commits.deadline(),
-            self.commits.back_end.deadline(),
-            self.needs_chores().then_some(self.next_chores),
-            self.back_end_chores(),
-            self.listeners
-                .paused_until()
-                .filter(|_| self.clients.have_place()),
-            self.clients.next_linger_end(),
-            self.metrics.as_ref().and_then(Metrics::deadline),
-            self.supervisor.deadline(self.status()),
-            self.stop.as_ref().and_then(Stop::next_step),
+            (self.commits.deadline(), commits::MAX_WAIT),
+            (self.commits.back_end.deadline(), Duration::MAX),
+            (self.needs_chores().then_some(self.next_chores), CHORES),
+            (self.back_end_chores(), Duration::MAX),
+            (listeners.filter(|_| self.clients.have_place()), PAUSE),
+            (self.clients.next_linger_end(), LINGER),
+            (metrics.and_then(Metrics::deadline), metrics::MAX_WAIT),
+            (
+                self.supervisor.deadline(self.status()),
+                self.supervisor.max_wait(),
+            ),
+            (self.stop.as_ref().and_then(Stop::next_step), stop::MAX_WAIT),
         ];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(self.now))
+        let waits = deadlines.into_iter().filter_map(|(deadline, most)| {
+            let wait = deadline?.saturating_duration_since(self.now);
+            debug_assert!(
+                wait <= most,
+                "made from another clock: {wait:?}, not {most:?}"
+            );
+            Some(wait)
+        });
+        waits.min()
     }
 
     /// Something can be done without waiting for an event or a deadline. While a full batch waits
@@ -332,13 +352,13 @@ impl<B: BackEnd> Server<B> {
         }
         if std::mem::take(&mut self.reopen_asked) {
             self.commits.back_end.reopen(self.now);
-            self.supervisor.tell_ready();
+            self.supervisor.tell_ready(self.now);
         }
     }
 
     /// Phase 4: makes the replies due of what the log has decided about, in the order of submission.
     fn settle(&mut self) -> Result<(), Failure> {
-        while let Some(Finished { batch, verdict }) = self.commits.finished() {
+        while let Some(Finished { batch, verdict }) = self.commits.finished(self.now) {
             let refusal = match verdict {
                 Verdict::Kept => {
                     self.figures.kept += batch.messages();

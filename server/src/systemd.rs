@@ -77,34 +77,35 @@ impl Supervisor {
     }
 
     /// Clients can connect, or the log is open again.
-    pub fn tell_ready(&mut self) {
-        self.tell("READY=1".to_owned());
+    pub fn tell_ready(&mut self, now: Instant) {
+        self.tell("READY=1".to_owned(), now);
     }
 
     /// The log is being opened anew; [`tell_ready`](Self::tell_ready) says when that is done.
-    pub fn tell_reloading(&mut self) {
-        let now = clock_gettime(ClockId::Monotonic);
-        let now = Duration::try_from(now).unwrap_or_default();
-        self.tell(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+    pub fn tell_reloading(&mut self, now: Instant) {
+        let since_boot = clock_gettime(ClockId::Monotonic);
+        let since_boot = Duration::try_from(since_boot).unwrap_or_default();
+        let usec = since_boot.as_micros();
+        self.tell(format!("RELOADING=1\nMONOTONIC_USEC={usec}"), now);
     }
 
     /// It is on its way out.
-    pub fn tell_stopping(&mut self) {
-        self.tell("STOPPING=1".to_owned());
+    pub fn tell_stopping(&mut self, now: Instant) {
+        self.tell("STOPPING=1".to_owned(), now);
     }
 
     /// Tells a step, which a supervisor would wait for: it is tried until it is told, or another step
     /// is reached.
-    fn tell(&mut self, step: String) {
+    fn tell(&mut self, step: String, now: Instant) {
         let is_told = self.send(&step);
-        self.untold = (!is_told).then(|| (step, Instant::now() + RETRY_INTERVAL));
+        self.untold = (!is_told).then(|| (step, now + RETRY_INTERVAL));
     }
 
     /// Feeds the watchdog, and tells the figures and what could not be told, if it is time. To be called in
     /// every turn of the loop: a loop that hangs feeds nobody.
     pub fn go_on(&mut self, now: Instant, status: Status) {
         if let Some((step, _)) = self.untold.take_if(|(_, at)| now >= *at) {
-            self.tell(step);
+            self.tell(step, now);
         }
         if let (Some(feeding), Some(at)) = (self.feeding, self.feed_at)
             && now >= at
@@ -126,6 +127,12 @@ impl Supervisor {
             }
             self.tell_at = Some(now + STATUS_INTERVAL);
         }
+    }
+
+    /// No [`deadline`](Self::deadline) is further away than this.
+    pub fn max_wait(&self) -> Duration {
+        let feeding = self.feeding.unwrap_or_default();
+        feeding.max(STATUS_INTERVAL).max(RETRY_INTERVAL)
     }
 
     /// When [`go_on`](Self::go_on) has something to do, with this state.

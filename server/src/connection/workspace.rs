@@ -94,7 +94,7 @@ impl Workspace {
             HostUnreachable | NetworkUnreachable | TimedOut
         ) {
             log::debug!("{peer}: {error}");
-        } else if let Some(ending) = self.complaint.pass(Instant::now()) {
+        } else if let Some(ending) = self.complaint.pass(self.now) {
             let left = replies_left(owed);
             log::warn!("{peer}: dropped, its machine does not answer: {error}{left}{ending}");
         }
@@ -103,7 +103,7 @@ impl Workspace {
     /// So many messages of `peer` are not kept, and it gets no reply that says so.
     pub(super) fn keep_silent_about(&mut self, peer: &str, messages: u64) {
         self.unsaid_errors += messages;
-        if let Some(ending) = self.complaint.pass(Instant::now()) {
+        if let Some(ending) = self.complaint.pass(self.now) {
             let limit = self.rules.max_message;
             let (messages, are) = match messages {
                 1 => ("a message".to_owned(), "is"),

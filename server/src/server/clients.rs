@@ -19,6 +19,9 @@ pub const REFUSALS: usize = 8;
 /// How long input is awaited and forgotten after the sending side was shut down, in milliseconds.
 const LINGER_MS: u32 = 1000;
 
+/// The same as a duration: no [end of a lingering](Clients::next_linger_end) is further away.
+pub(super) const LINGER: Duration = Duration::from_millis(LINGER_MS as u64);
+
 /// How many connections are closed, or done with lingering, in one turn.
 const CLOSE_BUDGET: usize = 128;
 

@@ -3,13 +3,20 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::company::Company;
+use super::company::{Company, LONGEST};
 use crate::backend::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
 use crate::distribution::Distribution;
 
 /// How long `send:` records may wait for others to share a write with.
 pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
+
+/// No batch waits longer than this for others to share its commit, whichever wait it is.
+pub(super) const MAX_WAIT: Duration = if LONE_RECORDS_WAIT.as_nanos() > LONGEST.as_nanos() {
+    LONE_RECORDS_WAIT
+} else {
+    LONGEST
+};
 
 /// The log's back end, and the batches on their way through it.
 ///
@@ -129,7 +136,7 @@ impl<B: BackEnd> Commits<B> {
     }
 
     /// The next batch that the log has decided about.
-    pub(super) fn finished(&mut self) -> Option<Finished> {
+    pub(super) fn finished(&mut self, now: Instant) -> Option<Finished> {
         let mut finished = self.back_end.finished()?;
         let under_way = self.under_way.pop_front();
         debug_assert!(
@@ -147,7 +154,7 @@ impl<B: BackEnd> Commits<B> {
                 self.kept_bytes += bytes as u64;
                 self.last = begun.map(|begun| begun + took);
                 let (messages, staged) = (finished.batch.messages(), self.staged.messages());
-                self.company.expect(messages, took, staged, Instant::now());
+                self.company.expect(messages, took, staged, now);
             }
             // Dropped, not tried again: the messages are answered so.
             Verdict::Refused(_) | Verdict::Unknown | Verdict::Ended(_) => {

@@ -35,7 +35,7 @@ impl<B: BackEnd> Server<B> {
                 }
                 SIGINT | SIGTERM => self.begin_stop(),
                 SIGHUP => {
-                    self.supervisor.tell_reloading();
+                    self.supervisor.tell_reloading(self.now);
                     self.reopen_asked = true;
                     self.work.entry.reload();
                 }

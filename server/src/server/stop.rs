@@ -23,6 +23,9 @@ const FORCE_AFTER: Duration = Duration::from_secs(4);
 /// After so long, what is still not decided stays unanswered.
 const ABANDON_AFTER: Duration = Duration::from_millis(4500);
 
+/// No step is further away than the last one, counted from the beginning.
+pub(super) const MAX_WAIT: Duration = ABANDON_AFTER;
+
 /// How long the terminals may take for the last lines.
 const SHOW_WITHIN: Duration = Duration::from_millis(300);
 
@@ -91,7 +94,7 @@ impl<B: BackEnd> Server<B> {
             walk,
             cut_off,
         });
-        self.supervisor.tell_stopping();
+        self.supervisor.tell_stopping(self.now);
         if self.leaves_backlog {
             // Whoever connects from now on waits for the next server.
             self.listeners.close();

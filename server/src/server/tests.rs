@@ -164,6 +164,24 @@ fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
     world.settle().unwrap();
 }
 
+/// A deadline is met, be the turn before it as long as the wait: the loop sleeps for what is left.
+#[test]
+fn what_a_turn_has_taken_is_not_slept_again() {
+    let mut world = World::new(Setting::IN_PLACE);
+    world.connect();
+    for _ in 0..3 {
+        world.turn().unwrap();
+    }
+    let begun = Instant::now();
+    world.server.next_chores = world.server.now + CHORES;
+    let timeout = world.server.timeout();
+    assert_eq!(timeout, Some(CHORES));
+    // The long turn is the fault.
+    std::thread::sleep(CHORES);
+    world.server.wait(timeout).unwrap();
+    assert!(begun.elapsed() < 2 * CHORES);
+}
+
 /// A reset that comes between the reading of half a line and the reply to the line before it is told
 /// to the write of that reply. A client that has ended its input may be reset, too, by the reply
 /// that it does not wait for; but that its input has ended is true.

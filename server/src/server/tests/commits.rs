@@ -109,6 +109,22 @@ fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
     assert!(world.server.commits.can_submit(before, false));
 }
 
+/// The wait for others is a part of the turn's time, however late in the turn it begins.
+#[test]
+fn a_long_turn_does_not_make_the_wait_for_others_longer() {
+    let mut world = World::with_one_under_way();
+    world.connect();
+    world.send(1, "1 0 .\n");
+    world.rest();
+    world.finish(Outcome::Decided);
+    world.server.wait(Some(Duration::ZERO)).unwrap();
+    // The long turn is the fault.
+    std::thread::sleep(2 * company::LONGEST);
+    world.server.settle().unwrap();
+    let deadline = world.server.commits.deadline();
+    assert!(deadline.is_some_and(|deadline| deadline <= world.server.now + company::LONGEST));
+}
+
 #[test]
 fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
     let mut world = World::new(Setting {
