@@ -158,7 +158,7 @@ impl<B: BackEnd> Server<B> {
             now,
             figures: Figures::new(config.answers == Answers::All, now),
             next_chores: now + CHORES,
-            watch: Watch::new(config),
+            watch: Watch::new(config, now),
             complaint: Throttle::default(),
         })
     }
@@ -205,7 +205,8 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_chores {
             self.do_chores();
         }
-        self.watch.go_on(&mut self.clients, &mut self.work.entry);
+        self.watch
+            .go_on(&mut self.clients, &mut self.work.entry, self.now);
         self.serve_metrics();
         self.supervisor.go_on(self.now, self.status());
         self.advance_stop()
@@ -263,6 +264,11 @@ impl<B: BackEnd> Server<B> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
+        self.until_deadline()
+    }
+
+    /// How long it is from `self.now` on to the next deadline.
+    fn until_deadline(&self) -> Option<Duration> {
         let listeners = self.listeners.paused_until();
         let metrics = self.metrics.as_ref();
         // Each with the longest time that it can be away, where there is one.
@@ -392,6 +398,10 @@ impl<B: BackEnd> Server<B> {
     /// Phase 5: sends the replies that are due and stages their records. Then, since it is not what
     /// clients wait for, shows what was committed.
     fn reply(&mut self) {
+        // Whoever has lingered long enough by the time up to which was read.
+        self.clients.end_lingering();
+        // A commit may have taken long: what is sent now is not as old as the turn.
+        self.read_clock();
         self.commits.expect_lone_records(self.now);
         let (work, time) = (&mut self.work, self.clock.record_text());
         for _ in 0..self.clients.to_write() {
@@ -415,7 +425,6 @@ impl<B: BackEnd> Server<B> {
 
     /// Phase 6: removes the connections that are finished.
     fn reap(&mut self) {
-        self.clients.end_lingering();
         let listeners = &mut self.listeners;
         self.clients.reap(|connection| {
             log::info!("{}: gone", connection.peer);

@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use support::numbered::{Load, verify};
@@ -270,6 +272,28 @@ fn start_with_fault(fault: &str, options: &[&str]) -> Option<Server> {
         ">logging.log; exec strace -D -o /dev/null {fault} $SERVER -port 0 -quiet {options}"
     ));
     Some(Server::start_command(tempfile::tempdir().unwrap(), command))
+}
+
+/// Turns that take longer than the server looks after its clients are no pause: an idle one is found.
+#[test]
+fn an_idle_client_is_closed_beside_a_slow_disk() {
+    let fault = "-e trace=fdatasync -e inject=fdatasync:delay_enter=2100000";
+    let Some(server) = start_with_fault(fault, &["-sync", "-idle-timeout 1s"]) else {
+        return;
+    };
+    let (busy, mut idle) = (server.connect(), server.connect());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut busy = busy;
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(busy.ask("line"), "ok");
+            }
+        });
+        assert_eq!(idle.ask("line"), "ok");
+        assert_eq!(idle.rest(), "", "closed by the server");
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -214,3 +214,26 @@ fn a_paused_server_does_not_take_its_clients_for_idle() {
     server.signal(Signal::CONT);
     assert_eq!(client.reply(), "ok");
 }
+
+/// A pause in the middle of a turn, with replies on their way out: their clients have time to go on.
+#[test]
+fn a_pause_under_load_does_not_end_clients_as_idle() {
+    let server = Server::start(&["-idle-timeout", "1"]);
+    let load = Load::start(server.address(), 50, 16).unwrap();
+    for _ in 0..3 {
+        let before = load.acknowledged();
+        wait_until("load", || {
+            (load.acknowledged() > before + 500).then_some(())
+        });
+        server.signal(Signal::STOP);
+        wait_until("the pause", || server.is_stopped().then_some(()));
+        // Longer than the idle timeout: that is the fault.
+        thread::sleep(Duration::from_millis(1100));
+        server.signal(Signal::CONT);
+    }
+    let accounts = load.finish().unwrap();
+    let verdict = verify(&accounts, server.log().as_bytes()).unwrap();
+    assert!(verdict.is_good() && verdict.unanswered == 0, "{verdict:?}");
+    let ended = server.stop();
+    assert_eq!(ended.count_said("closed, nothing came or went"), 0);
+}

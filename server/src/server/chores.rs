@@ -12,15 +12,13 @@ pub(super) const CHORES: Duration = Duration::from_secs(1);
 impl<B: BackEnd> Server<B> {
     /// Things that no event reports, looked at about once a second if there is anything to see.
     pub(super) fn do_chores(&mut self) {
-        // So late only after a pause, and then what clients answer to it is still to come.
-        let paused = self.now >= self.next_chores + CHORES;
         self.next_chores = self.now + CHORES;
         let time = self.clock.text();
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
         self.commits.back_end.do_chores(self.now);
         self.work.unread.tell(self.now);
-        if !paused && self.stop.is_none() {
+        if self.stop.is_none() {
             self.watch.begin(&self.clients, self.now);
         }
     }

@@ -38,6 +38,11 @@ pub(super) struct Watch {
     /// How many more may be asked about in this turn.
     questions: u32,
     now: Instant,
+    /// The same in the loop's milliseconds.
+    now_ms: u32,
+    /// When this walk began, and the one before it.
+    begun: Instant,
+    begun_before: Instant,
     dropped: Throttle,
     hints: Throttle,
 }
@@ -50,7 +55,7 @@ enum Reason {
 }
 
 impl Watch {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
         let idle_timeout = config.idle_timeout;
         // Twice, as for an idle client, whom the kernel's keepalive finds out.
         let silence = config.sockets.keepalive.map(|keepalive| 2 * keepalive);
@@ -67,7 +72,10 @@ impl Watch {
                 .ok(),
             walk: Walk::default(),
             walks: 0,
-            now: Instant::now(),
+            now,
+            now_ms: 0,
+            begun: now,
+            begun_before: now,
             dropped: Throttle::default(),
             hints: Throttle::default(),
         }
@@ -83,32 +91,36 @@ impl Watch {
         if self.walk.is_over() {
             self.walk = clients.walk();
             self.walks = self.walks.wrapping_add(1);
-            self.now = now;
+            self.begun_before = std::mem::replace(&mut self.begun, now);
         }
     }
 
     /// Goes on with a walk, if one is under way.
-    pub(super) fn go_on(&mut self, clients: &mut Clients, entry: &mut Entry) {
+    pub(super) fn go_on(&mut self, clients: &mut Clients, entry: &mut Entry, now: Instant) {
         if self.walk.is_over() {
             return;
         }
-        let now_ms = clients.now_ms();
+        (self.now, self.now_ms) = (now, clients.now_ms());
         self.questions = QUESTIONS;
         let mut walk = std::mem::take(&mut self.walk);
         clients.go_on(&mut walk, |key, connection| {
-            self.visit(key, connection, entry, now_ms)
+            self.visit(key, connection, entry)
         });
         self.walk = walk;
     }
 
+    /// For how long nothing has happened that happened last at `since_ms`, in milliseconds.
+    ///
+    /// What has happened since the walk before does not count: it may not have been read yet. So after a
+    /// pause of the process, or a turn that took long, a client has a second to be heard.
+    fn quiet_ms(&self, since_ms: u32) -> u32 {
+        let unread = self.now.duration_since(self.begun_before).as_millis();
+        let unread_ms = u32::try_from(unread).unwrap_or(u32::MAX);
+        self.now_ms.wrapping_sub(since_ms).saturating_sub(unread_ms)
+    }
+
     /// Looks at one client; whether its connection is now being ended.
-    fn visit(
-        &mut self,
-        key: u32,
-        connection: &mut Connection,
-        entry: &mut Entry,
-        now_ms: u32,
-    ) -> bool {
+    fn visit(&mut self, key: u32, connection: &mut Connection, entry: &mut Entry) -> bool {
         if matches!(
             connection.life(),
             Life::Closing | Life::Lingering | Life::Gone
@@ -116,10 +128,14 @@ impl Watch {
             return false;
         }
         if let Some((expected, since_ms)) = connection.awaits() {
-            return wait_no_longer(connection, expected, now_ms.wrapping_sub(since_ms), entry);
+            let elapsed_ms = match expected {
+                Expected::Messages => self.now_ms.wrapping_sub(since_ms),
+                Expected::Tls | Expected::Proxy => self.quiet_ms(since_ms),
+            };
+            return wait_no_longer(connection, expected, elapsed_ms, entry);
         }
-        self.hint(connection, now_ms);
-        let Some(reason) = self.reason_to_end(key, connection, now_ms) else {
+        self.hint(connection);
+        let Some(reason) = self.reason_to_end(key, connection) else {
             return false;
         };
         self.tell(connection, reason);
@@ -131,8 +147,8 @@ impl Watch {
     }
 
     /// Says of a client that has sent something but no line that perhaps it never will.
-    fn hint(&mut self, connection: &mut Connection, now_ms: u32) {
-        let quiet_ms = now_ms.wrapping_sub(connection.moved_at_ms);
+    fn hint(&mut self, connection: &mut Connection) {
+        let quiet_ms = self.quiet_ms(connection.moved_at_ms);
         if self.framing != Framing::None
             && quiet_ms >= LINE_END_HINT_MS
             && connection.is_stuck_in_first_line()
@@ -154,13 +170,8 @@ impl Watch {
     /// replies so slowly that the server sees nothing of it for a while. Then only the silence of its
     /// machine ends it. Where input waits to be read, something has come: it was the server that did
     /// not get to it.
-    fn reason_to_end(
-        &mut self,
-        key: u32,
-        connection: &mut Connection,
-        now_ms: u32,
-    ) -> Option<Reason> {
-        let quiet = Duration::from_millis(now_ms.wrapping_sub(connection.moved_at_ms).into());
+    fn reason_to_end(&mut self, key: u32, connection: &mut Connection) -> Option<Reason> {
+        let quiet = Duration::from_millis(self.quiet_ms(connection.moved_at_ms).into());
         let is_idle = |idle: &Duration| quiet >= *idle;
         let silent = self.silence.filter(|silence| quiet >= *silence);
         if silent.is_none() && !self.idle_timeout.as_ref().is_some_and(is_idle) {
@@ -183,7 +194,7 @@ impl Watch {
                     // All has arrived; it has moved when the last of it was acknowledged.
                     connection.ready -= Ready::UNACKNOWLEDGED | Ready::SUSPECT;
                     let heard_ms = tcp.heard_ago.as_millis() as u32;
-                    connection.moved_at_ms = now_ms.wrapping_sub(heard_ms);
+                    connection.moved_at_ms = self.now_ms.wrapping_sub(heard_ms);
                     return None;
                 }
                 // Nothing is known of it: as the server sees it, it does not move.

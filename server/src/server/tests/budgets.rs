@@ -1,7 +1,6 @@
 //! What is done for many clients is done for some of them in each turn.
 
 use super::*;
-use crate::connection::Life;
 
 const MANY: usize = 300;
 
