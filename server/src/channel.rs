@@ -105,7 +105,7 @@ impl Channel {
     }
 
     /// There is nothing: messages come straight from the socket.
-    fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.0.is_none()
     }
 

@@ -132,8 +132,17 @@ impl<S: Socket> Connection<S> {
 
     /// There are replies, or something of the channel's own, and the socket takes some.
     pub fn wants_write(&self) -> bool {
-        let has_output = !self.replies.is_empty() || self.channel.has_output();
-        self.ready.contains(Ready::WRITABLE) && has_output
+        self.ready.contains(Ready::WRITABLE) && self.has_output()
+    }
+
+    /// There are replies to be sent, or something of the channel's own.
+    fn has_output(&self) -> bool {
+        !self.replies.is_empty() || self.channel.has_output()
+    }
+
+    /// The client's machine may not have acknowledged all that was sent, or is to be.
+    pub fn may_be_unacknowledged(&self) -> bool {
+        self.ready.contains(Ready::UNACKNOWLEDGED) || self.has_output()
     }
 
     /// Every message that was read is answered, and the answers are on their way.
@@ -218,6 +227,10 @@ impl<S: Socket> Connection<S> {
             }
         }
         debug_assert!(self.framer.held_bytes() <= share.work.most_held_bytes());
+        if !self.channel.is_plain() {
+            // TLS may have sent something of its own.
+            self.ready |= Ready::UNACKNOWLEDGED;
+        }
         let spent_bytes = share.taken_bytes + share.batch.size() - size_before;
         spent_bytes + self.cost_of_handshake(was_handshaking, work)
     }
@@ -529,6 +542,12 @@ impl<S: Socket> Connection<S> {
             }
         }
         true
+    }
+
+    /// Puts it into a state.
+    #[cfg(test)]
+    pub(crate) fn force(&mut self, life: Life) {
+        self.life = life;
     }
 
     /// Bytes held of its input, and replies that are due.

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -270,34 +270,19 @@ fn clients_that_vanish_are_dropped() {
         "exec unshare -rn sh -c 'ip link set lo up && exec $SERVER -port 0 -quiet -keepalive 1'",
     );
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
-    let pid = server.pid().to_string();
-    let inside = |shell: &str| {
-        let mut command = Command::new("nsenter");
-        command.args([
-            "-t",
-            &pid,
-            "-U",
-            "-n",
-            "--preserve-credentials",
-            "bash",
-            "-c",
-            shell,
-        ]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.spawn().unwrap()
-    };
     let client = format!(
         "exec 3<>/dev/tcp/127.0.0.1/{}; while read line; do echo \"$line\" >&3; echo sent; done",
         server.address().port()
     );
-    let mut clients = [inside(&client), inside(&client)];
+    let mut clients = [inside(&server, &client), inside(&server, &client)];
     server.wait_for_clients(2);
     server.signal(Signal::STOP);
     let mut input = clients[1].stdin.take().unwrap();
     writeln!(input, "its reply will be in flight").unwrap();
     let mut told = BufReader::new(clients[1].stdout.take().unwrap());
     told.read_line(&mut String::new()).unwrap();
-    assert!(inside("ip link set lo down").wait().unwrap().success());
+    let down = "ip link set lo down";
+    assert!(inside(&server, down).wait().unwrap().success());
     server.signal(Signal::CONT);
     server.wait_for_clients(0);
     server.wait_for_log(|log| log.contains("its reply will be in flight"));
@@ -319,4 +304,52 @@ fn clients_that_vanish_are_dropped() {
         "{:?}",
         ended.said
     );
+}
+
+/// Starts a shell in the network namespace of the server.
+fn inside(server: &Server, shell: &str) -> Child {
+    let pid = server.pid().to_string();
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid, "-U", "-n", "--preserve-credentials"]);
+    command.args(["bash", "-c", shell]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Takes no replies, and breaks its framing behind many messages. Says when all is sent.
+const BREAKS_OFF: &str = "exec python3 -c '
+import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+s.connect((\"127.0.0.1\", int(sys.argv[1])))
+s.sendall(b\"0 \" * 10000 + b\"x\")
+print(\"sent\", flush=True)
+sys.stdin.readline()
+' ";
+
+/// A client that is being closed, with replies unread, and whose machine has gone is dropped like others.
+#[test]
+fn a_client_that_vanishes_while_it_is_closed_is_dropped() {
+    let small_buffers = "echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_wmem";
+    let namespace = format!("unshare -rn sh -c 'ip link set lo up && {small_buffers}'");
+    if !can("a network namespace", &namespace) || !can("Python", "python3 -V") {
+        return;
+    }
+    let command = script(&format!(
+        "exec unshare -rn sh -c 'ip link set lo up && {small_buffers} && \
+         exec $SERVER -port 0 -quiet -keepalive 1 -framing octet'"
+    ));
+    let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
+    let port = server.address().port();
+    let mut client = inside(&server, &format!("{BREAKS_OFF}{port}"));
+    let mut told = BufReader::new(client.stdout.take().unwrap());
+    told.read_line(&mut String::new()).unwrap();
+    server.wait_for_log(|log| log.matches(" recieved: ").count() == 10_000);
+    let down = "ip link set lo down";
+    assert!(inside(&server, down).wait().unwrap().success());
+    server.wait_for_line("dropped, its machine has not answered");
+    server.wait_for_clients(0);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert!(server.stop().status.success());
 }

@@ -55,6 +55,16 @@ impl Life {
         )
     }
 
+    /// Only the watch over idle clients and vanished machines ends it if its client does nothing more.
+    /// The others have an end of their own.
+    pub const fn is_watched(self) -> bool {
+        match self {
+            Self::Open | Self::Refusing | Self::Ended | Self::Deaf(_) | Self::Closing => true,
+            // After a second, and at once.
+            Self::Lingering | Self::Gone => false,
+        }
+    }
+
     /// The client's input is over: an end that is an end, not an error.
     #[must_use]
     pub const fn after_end_of_input(self) -> Self {

@@ -7,6 +7,7 @@
 
 mod budgets;
 mod commits;
+mod ends;
 mod log;
 #[cfg(feature = "tls")]
 mod secure;

@@ -7,7 +7,7 @@ use common::protocol::Framing;
 
 use super::clients::{Clients, Walk};
 use crate::channel::Expected;
-use crate::connection::{Connection, Life, Ready, replies_left};
+use crate::connection::{Connection, Ready, replies_left};
 use crate::diagnostics::Throttle;
 use crate::entry::{Entry, OPENING_MS, UNCLEAR_MS};
 use crate::options::Config;
@@ -45,6 +45,9 @@ pub(super) struct Watch {
     begun_before: Instant,
     dropped: Throttle,
     hints: Throttle,
+    /// What the kernel is to say in a test.
+    #[cfg(test)]
+    pretended: Option<Tcp>,
 }
 
 /// Why the server ends a connection by itself.
@@ -78,6 +81,8 @@ impl Watch {
             begun_before: now,
             dropped: Throttle::default(),
             hints: Throttle::default(),
+            #[cfg(test)]
+            pretended: None,
         }
     }
 
@@ -121,13 +126,11 @@ impl Watch {
 
     /// Looks at one client; whether its connection is now being ended.
     fn visit(&mut self, key: u32, connection: &mut Connection, entry: &mut Entry) -> bool {
-        if matches!(
-            connection.life(),
-            Life::Closing | Life::Lingering | Life::Gone
-        ) {
+        let life = connection.life();
+        if !life.is_watched() {
             return false;
         }
-        if let Some((expected, since_ms)) = connection.awaits() {
+        if let Some((expected, since_ms)) = connection.awaits().filter(|_| life.takes_messages()) {
             let elapsed_ms = match expected {
                 Expected::Messages => self.now_ms.wrapping_sub(since_ms),
                 Expected::Tls | Expected::Proxy => self.quiet_ms(since_ms),
@@ -140,8 +143,8 @@ impl Watch {
         };
         self.tell(connection, reason);
         match reason {
-            Reason::Idle(_) => connection.close(),
-            Reason::Silent(_) => connection.give_up(),
+            Reason::Idle(_) if life.takes_messages() => connection.close(),
+            Reason::Idle(_) | Reason::Silent(_) => connection.give_up(),
         }
         true
     }
@@ -178,7 +181,7 @@ impl Watch {
             connection.ready -= Ready::SUSPECT;
             return None;
         }
-        if connection.ready.contains(Ready::UNACKNOWLEDGED) {
+        if connection.may_be_unacknowledged() {
             let is_turn = key
                 .wrapping_add(self.walks)
                 .is_multiple_of(self.walks_between);
@@ -209,9 +212,19 @@ impl Watch {
 
     fn ask(&mut self, connection: &Connection) -> Option<Tcp> {
         self.questions -= 1;
+        #[cfg(test)]
+        if self.pretended.is_some() {
+            return self.pretended;
+        }
         let socket = connection.socket();
         let (local, peer) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
         self.sock_diag.as_mut()?.ask(local, peer).ok()
+    }
+
+    /// Has the kernel say this of every client.
+    #[cfg(test)]
+    pub(super) fn pretend(&mut self, tcp: Tcp) {
+        self.pretended = Some(tcp);
     }
 
     /// Whether the client's machine has gone, which takes two looks to be believed.
