@@ -130,9 +130,10 @@ impl<S: Socket> Connection<S> {
         has_input && self.life.reads() && self.replies.have_room()
     }
 
-    /// There are replies, or something of the channel's own, and the socket takes some.
+    /// There are replies, or something of the channel's own, the socket takes some, and the client is in a
+    /// state to have it sent.
     pub fn wants_write(&self) -> bool {
-        self.ready.contains(Ready::WRITABLE) && self.has_output()
+        self.ready.contains(Ready::WRITABLE) && self.has_output() && self.life.sends()
     }
 
     /// There are replies to be sent, or something of the channel's own.
@@ -164,6 +165,7 @@ impl<S: Socket> Connection<S> {
 
     /// Nothing is left to do but to close the socket.
     pub fn is_done(&self) -> bool {
+        debug_assert!(self.life != Life::Gone || !self.has_output());
         self.life == Life::Gone
             || self.life == Life::Ended && self.is_settled() && !self.channel.owes_farewell()
     }
@@ -302,7 +304,7 @@ impl<S: Socket> Connection<S> {
             self.framer.discard();
         }
         self.stage(share, Input::End);
-        self.life = self.life.after_end_of_input();
+        self.enter(self.life.after_end_of_input());
     }
 
     /// Stages the messages that end in this input, until the share is used up.
@@ -465,22 +467,23 @@ impl<S: Socket> Connection<S> {
     /// The peer takes no more replies: what it is owed is forgotten, what it sent is still read.
     fn hang_up(&mut self, last_line: LastLine) {
         self.ready |= Ready::READABLE | Ready::READ_TO_END;
-        self.life = self.life.after_hang_up(last_line);
-        self.drop_output();
+        self.enter(self.life.after_hang_up(last_line));
     }
 
     /// The socket failed, or its time is up: nothing more is read or written.
     pub fn give_up(&mut self) {
-        self.life = Life::Gone;
+        self.enter(Life::Gone);
         self.ready -= Ready::READABLE;
-        self.drop_output();
         self.framer.discard();
     }
 
-    /// Nothing more can be sent.
-    fn drop_output(&mut self) {
-        self.forget_replies();
-        self.channel.clear_output();
+    /// Goes over to the next state. In one that sends nothing, nothing is left to be sent.
+    fn enter(&mut self, life: Life) {
+        self.life = life;
+        if !life.sends() {
+            self.forget_replies();
+            self.channel.clear_output();
+        }
     }
 
     /// The replies that are due are not sent. The channel counts those on their way: it forgets them, too.
@@ -491,7 +494,7 @@ impl<S: Socket> Connection<S> {
 
     /// Takes no more messages, and ends once the replies are out: an unfinished message is dropped.
     pub fn close(&mut self) {
-        self.life = self.life.after_close();
+        self.enter(self.life.after_close());
         self.framer.discard();
     }
 
@@ -511,7 +514,7 @@ impl<S: Socket> Connection<S> {
 
     /// Messages are answered `error shutting-down` from now on.
     pub fn refuse(&mut self) {
-        self.life = self.life.after_refusal();
+        self.enter(self.life.after_refusal());
     }
 
     /// The kernel holds no more input while the server is stopping. What comes now is refused; once
@@ -535,7 +538,7 @@ impl<S: Socket> Connection<S> {
             }
             Err(_) => self.give_up(),
             Ok(()) => {
-                self.life = Life::Lingering;
+                self.enter(Life::Lingering);
                 self.framer.discard();
                 self.expect_end();
                 self.moved_at_ms = now_ms;
@@ -547,7 +550,7 @@ impl<S: Socket> Connection<S> {
     /// Puts it into a state.
     #[cfg(test)]
     pub(crate) fn force(&mut self, life: Life) {
-        self.life = life;
+        self.enter(life);
     }
 
     /// Bytes held of its input, and replies that are due.

@@ -11,6 +11,7 @@ mod ends;
 mod log;
 #[cfg(feature = "tls")]
 mod secure;
+mod strangers;
 mod talker;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use crate::net;
 use crate::replies::Replies;
 use crate::tls::MOST_HELD_BYTES;
 use log::{Control, Delayed, Disk, Outcome};
+use strangers::{Act, OPENINGS, Stranger};
 use talker::Talker;
 
 const MAX_MESSAGE: usize = 64;
@@ -60,6 +62,10 @@ enum Step {
     Reset(usize),
     /// Breaks TLS, so many bytes into what is not sent yet.
     Spoil(usize, usize),
+    /// Somebody of another protocol connects, and sends at most so many bytes of an opening.
+    Intrude(usize, usize),
+    /// And does something.
+    Act(usize, Act),
     /// From now on the log takes so many bytes, and can or cannot be cut back.
     Fill(usize, bool),
     /// The log has room again.
@@ -100,6 +106,12 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         12 => Just(Outcome::Decided),
         1 => any::<bool>().prop_map(|written| Outcome::Unknown { written }),
     ];
+    let act = prop_oneof![
+        Just(Act::Send),
+        Just(Act::HalfClose),
+        Just(Act::Leave),
+        Just(Act::Reset)
+    ];
     let step = prop_oneof![
         2 => Just(Step::Connect),
         6 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Say(k, n)),
@@ -109,7 +121,9 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         1 => who.clone().prop_map(Step::HalfClose),
         1 => who.clone().prop_map(Step::Leave),
         2 => who.clone().prop_map(Step::Reset),
-        1 => (who, some.clone()).prop_map(|(k, n)| Step::Spoil(k, n)),
+        1 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Spoil(k, n)),
+        1 => (0..OPENINGS.len(), 1..80_usize).prop_map(|(k, n)| Step::Intrude(k, n)),
+        3 => (who, act).prop_map(|(k, act)| Step::Act(k, act)),
         2 => (some, any::<bool>()).prop_map(|(n, cuts)| Step::Fill(n, cuts)),
         2 => Just(Step::Free),
         4 => outcome.prop_map(Step::Finish),
@@ -312,7 +326,8 @@ struct World {
     disk: Disk,
     commits: Rc<RefCell<Control>>,
     clients: Vec<Talker>,
-    /// They speak TLS.
+    strangers: Vec<Stranger>,
+    /// The clients speak TLS.
     tls: bool,
     /// The phase that is next, an index of [`PHASES`].
     next_phase: usize,
@@ -388,6 +403,7 @@ impl World {
             disk,
             commits,
             clients: Vec::new(),
+            strangers: Vec::new(),
             tls: setting.tls,
             next_phase: 0,
             stopping: false,
@@ -425,6 +441,17 @@ impl World {
             Step::Leave(k) => self.with(k, Talker::leave),
             Step::Reset(k) => self.with(k, Talker::reset),
             Step::Spoil(k, n) => self.with(k, |client| client.spoil(n)),
+            Step::Intrude(opening, most) => {
+                let address = self.server.addresses().unwrap()[0];
+                let stranger = Stranger::connect(address, opening, most);
+                self.strangers.push(stranger);
+            }
+            Step::Act(k, act) => {
+                let count = self.strangers.len().max(1);
+                if let Some(stranger) = self.strangers.get_mut(k % count) {
+                    stranger.act(act);
+                }
+            }
             Step::Fill(n, can_cut) => {
                 self.was_full = true;
                 let mut disk = self.disk.state.borrow_mut();
@@ -630,6 +657,7 @@ impl World {
     /// Everybody sends what he has to say and reads, until all who are still there are answered, and
     /// all who have left are forgotten.
     fn settle(&mut self) -> TestCaseResult {
+        self.strangers.clear();
         let mut progress = Instant::now();
         loop {
             let mut waiting = self.commits.borrow().under_way > 0;

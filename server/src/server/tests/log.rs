@@ -206,7 +206,12 @@ impl State {
             let Some((_, message)) = line.trim_end().split_once(" recieved: ") else {
                 continue;
             };
-            let whole = message.strip_suffix(END).expect("half a message is none");
+            let Some(whole) = message.strip_suffix(END) else {
+                // What may be the beginning of another protocol is a message at its end.
+                let is_half = message.starts_with(|first: char| first.is_ascii_digit());
+                assert!(!is_half, "half a message is none: {message}");
+                continue;
+            };
             let (id, n) = whole.split_once(' ').unwrap();
             let (numbers, ends) = self.records.entry(id.parse().unwrap()).or_default();
             numbers.push(n.parse().unwrap());
