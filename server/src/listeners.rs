@@ -18,6 +18,8 @@ pub const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Listeners {
     sockets: Vec<Listener>,
+    /// What connects to them, for messages.
+    clients: &'static str,
     /// The socket that is asked first: whoever waits at one address must not keep those waiting who
     /// wait at another.
     first: usize,
@@ -35,13 +37,14 @@ struct Listener {
 
 impl Listeners {
     /// Sockets as [`net::listen`](crate::net::listen) makes them.
-    pub fn new(sockets: Vec<TcpListener>) -> Self {
+    pub fn new(sockets: Vec<TcpListener>, clients: &'static str) -> Self {
         let sockets = sockets.into_iter().map(|socket| Listener {
             socket,
             ready: false,
         });
         Self {
             sockets: sockets.collect(),
+            clients,
             first: 0,
             paused_until: None,
             complaint: Throttle::default(),
@@ -125,7 +128,8 @@ impl Listeners {
                 Err(error) => {
                     self.paused_until = Some(now + PAUSE);
                     if let Some(ending) = self.complaint.pass(now) {
-                        log::warn!("cannot accept clients, they wait: {error}{ending}");
+                        let clients = self.clients;
+                        log::warn!("cannot accept {clients}, they wait: {error}{ending}");
                     }
                     return None;
                 }
@@ -195,7 +199,8 @@ mod tests {
     #[test]
     fn addresses_are_served_in_turns() {
         let listen = || net::listen("127.0.0.1", 0, net::Options::default()).unwrap();
-        let mut listeners = Listeners::new(listen().into_iter().chain(listen()).collect());
+        let mut listeners =
+            Listeners::new(listen().into_iter().chain(listen()).collect(), "clients");
         let addresses: Vec<_> = listeners.addresses().map(Result::unwrap).collect();
         let connect = |address| (0..3).map(move |_| Client::connect(address).unwrap());
         let clients: Vec<Client> = addresses.iter().flat_map(connect).collect();

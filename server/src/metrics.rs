@@ -9,32 +9,40 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use slab::Slab;
 
+use crate::listeners::{Listeners, PAUSE};
 use crate::snapshot::Snapshot;
 use http::{Exchange, Page, Response};
 
-/// Connections at once; whoever else comes waits in the backlog, for a second at most.
-const MOST_EXCHANGES: usize = 8;
+/// Connections at once. One more takes the place of one that does nothing.
+const MAX_EXCHANGES: usize = 16;
 
 /// Addresses that it listens on; a name with more has the others left out.
-const MOST_LISTENERS: usize = 8;
+const MAX_LISTENERS: usize = 8;
+
+/// Connections that are accepted in one turn.
+const ACCEPT_BUDGET: usize = MAX_EXCHANGES;
 
 /// Tokens that it needs.
-pub const TOKENS: usize = MOST_LISTENERS + MOST_EXCHANGES;
+pub const TOKENS: usize = MAX_LISTENERS + MAX_EXCHANGES;
 
-/// Descriptors that it needs beside those of its listening sockets.
-pub const DESCRIPTORS: usize = MOST_EXCHANGES;
+/// Descriptors that it needs beside those of its listening sockets: a new connection is accepted before
+/// another one leaves its place to it.
+pub const DESCRIPTORS: usize = MAX_EXCHANGES + 1;
 
 /// No [`deadline`](Metrics::deadline) is further away than this.
-pub const MAX_WAIT: Duration = http::PATIENCE;
+pub const MAX_WAIT: Duration = if http::PATIENCE.as_nanos() > PAUSE.as_nanos() {
+    http::PATIENCE
+} else {
+    PAUSE
+};
 
-/// The listening sockets, and whoever asks.
+/// The listening sockets, and the connections to them.
 #[derive(Debug)]
 pub struct Metrics {
-    listeners: Vec<TcpListener>,
-    exchanges: [Option<Exchange<TcpStream>>; MOST_EXCHANGES],
-    /// Somebody may wait.
-    can_accept: bool,
+    listeners: Listeners,
+    exchanges: Slab<Exchange<TcpStream>>,
     /// `token(n)` of the sockets: listeners first.
     first: Token,
 }
@@ -42,35 +50,32 @@ pub struct Metrics {
 impl Metrics {
     /// Answers on these sockets, if there are any.
     pub fn new(mut listeners: Vec<TcpListener>) -> Option<Self> {
-        listeners.truncate(MOST_LISTENERS);
+        listeners.truncate(MAX_LISTENERS);
         (!listeners.is_empty()).then(|| Self {
-            listeners,
-            exchanges: [const { None }; MOST_EXCHANGES],
-            can_accept: true,
+            listeners: Listeners::new(listeners, "connections to -metrics"),
+            exchanges: Slab::with_capacity(MAX_EXCHANGES),
             first: Token(0),
         })
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> impl Iterator<Item = io::Result<SocketAddr>> {
-        self.listeners.iter().map(TcpListener::local_addr)
+        self.listeners.addresses()
     }
 
-    /// Has itself told of everything, with tokens from `first` on, [`TOKENS`] of them, downwards.
+    /// Registers all sockets, with tokens from `first` on, [`TOKENS`] of them, downwards.
     pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
         self.first = first;
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            registry.register(listener, Token(first.0 - index), Interest::READABLE)?;
-        }
-        Ok(())
+        self.listeners
+            .register(registry, |index| Token(first.0 - index))
     }
 
     /// An event has come, for the token that is so many below the first.
     pub fn note(&mut self, index: usize) {
-        match index.checked_sub(MOST_LISTENERS) {
-            None => self.can_accept = true,
-            Some(at) => {
-                if let Some(Some(exchange)) = self.exchanges.get_mut(at) {
+        match index.checked_sub(MAX_LISTENERS) {
+            None => self.listeners.note(index),
+            Some(key) => {
+                if let Some(exchange) = self.exchanges.get_mut(key) {
                     exchange.note();
                 }
             }
@@ -79,18 +84,19 @@ impl Metrics {
 
     /// Something can be done without waiting.
     pub fn has_work(&self) -> bool {
-        let has_place = self.exchanges.iter().any(Option::is_none);
-        self.can_accept && has_place || self.exchanges.iter().flatten().any(Exchange::has_work)
+        self.listeners.is_ready() && self.has_place()
+            || self.exchanges.iter().any(|(_, it)| it.has_work())
     }
 
-    /// When somebody has taken too long.
+    /// When a connection has taken too long, or another attempt to accept one is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let deadlines = self.exchanges.iter().flatten().map(|it| it.deadline);
-        deadlines.min()
+        let accept_at = self.listeners.paused_until().filter(|_| self.has_place());
+        let deadlines = self.exchanges.iter().map(|(_, it)| it.deadline);
+        deadlines.chain(accept_at).min()
     }
 
-    /// Goes on with everybody, as far as that goes. `health` says why messages are not kept, if they are
-    /// not, and `look` tells all.
+    /// Goes on with all connections, as far as that goes. `health` says why messages are not kept, if
+    /// they are not, and `look` tells all.
     pub fn serve(
         &mut self,
         registry: &Registry,
@@ -100,7 +106,7 @@ impl Metrics {
     ) {
         self.close(now);
         self.accept(registry, now);
-        for exchange in self.exchanges.iter_mut().flatten() {
+        for (_, exchange) in &mut self.exchanges {
             exchange.go_on(|page| match page {
                 Page::Metrics => Response {
                     status: "200 OK",
@@ -116,42 +122,53 @@ impl Metrics {
         self.close(now);
     }
 
-    /// Closes whoever is done, or has had his time.
+    /// Closes connections that are done, or have had their time.
     fn close(&mut self, now: Instant) {
-        for exchange in &mut self.exchanges {
-            if exchange.as_ref().is_some_and(|it| it.is_over(now)) {
-                *exchange = None;
-            }
+        let before = self.exchanges.len();
+        self.exchanges.retain(|_, exchange| !exchange.is_over(now));
+        if self.exchanges.len() < before {
+            self.listeners.resume();
         }
     }
 
     fn accept(&mut self, registry: &Registry, now: Instant) {
-        for (at, place) in self.exchanges.iter_mut().enumerate() {
-            if place.is_some() || !self.can_accept {
-                continue;
+        for _ in 0..ACCEPT_BUDGET {
+            if !self.has_place() {
+                return;
             }
-            let Some(mut socket) = self.listeners.iter().find_map(next) else {
-                self.can_accept = false;
+            let Some((mut socket, _)) = self.listeners.accept(now) else {
                 return;
             };
-            let token = Token(self.first.0 - MOST_LISTENERS - at);
+            self.make_place();
+            let place = self.exchanges.vacant_entry();
+            let token = Token(self.first.0 - MAX_LISTENERS - place.key());
             let interest = Interest::READABLE | Interest::WRITABLE;
             if registry.register(&mut socket, token, interest).is_ok() {
-                *place = Some(Exchange::new(socket, now));
+                place.insert(Exchange::new(socket, now));
             }
         }
     }
-}
 
-/// The next who waits. Whatever goes wrong with one who does not any more concerns nobody else.
-fn next(listener: &TcpListener) -> Option<TcpStream> {
-    loop {
-        match listener.accept() {
-            Ok((socket, _)) => return Some(socket),
-            Err(error) => match error.kind() {
-                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                _ => return None,
-            },
+    /// There is a place for one more connection, be it that of another.
+    fn has_place(&self) -> bool {
+        self.exchanges.len() < MAX_EXCHANGES || self.dispensable().is_some()
+    }
+
+    /// Gives up a connection if all places are taken.
+    fn make_place(&mut self) {
+        if self.exchanges.len() == MAX_EXCHANGES
+            && let Some(key) = self.dispensable()
+        {
+            self.exchanges.remove(key);
         }
+        debug_assert!(self.exchanges.len() < MAX_EXCHANGES);
+    }
+
+    /// Of the connections that wait for their peers, the one that is the least loss: one that has sent
+    /// nothing, the oldest of these.
+    fn dispensable(&self) -> Option<usize> {
+        let waiting = self.exchanges.iter().filter(|(_, it)| !it.has_work());
+        let (key, _) = waiting.min_by_key(|(_, it)| (it.progress(), it.deadline))?;
+        Some(key)
     }
 }

@@ -123,7 +123,7 @@ impl<B: BackEnd> Server<B> {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
-        let mut listeners = Listeners::new(sockets);
+        let mut listeners = Listeners::new(sockets, "clients");
         listeners.register(registry, |index| Token(FIRST_LISTENER.0 - index))?;
         if let Some(metrics) = &mut metrics {
             metrics.register(registry, FIRST_OF_METRICS)?;

@@ -240,18 +240,24 @@ fn requests_may_come_in_any_way() {
     assert!(ask(address, long.as_bytes()).starts_with("HTTP/1.1 431 "));
 }
 
-/// Eight who say nothing are in the way of a ninth for a second, and of clients not at all.
+/// Connections that have sent no request, or a part of one, keep neither another one nor clients waiting.
 #[test]
-fn who_asks_slowly_is_in_nobodys_way() {
+fn idle_connections_hold_no_places() {
+    const IDLE: usize = 80;
     let server = Server::start(&ANYWHERE);
     let address = metrics_of(&server);
     let begun = Instant::now();
-    let silent: Vec<_> = (0..50).map(|_| connect(address)).collect();
-    let mut half = connect(address);
-    half.write_all(b"GET /metr").unwrap();
+    let idle: Vec<_> = (0..IDLE)
+        .map(|n| {
+            let mut stream = connect(address);
+            stream.write_all(&b"GET /metr"[..n % 10]).unwrap();
+            stream
+        })
+        .collect();
     let mut client = server.connect();
     for _ in 0..100 {
         assert_eq!(client.ask("line"), "ok");
+        assert_eq!(get(address, "/health").0, 200);
     }
     // They have their second in eights, and this one comes after them.
     assert_eq!(get(address, "/health").0, 200);

@@ -90,6 +90,17 @@ impl<S: Socket> Exchange<S> {
         self.is_ready
     }
 
+    /// How far it is, to be compared with others: without a request, within one, answered, or within an
+    /// answer that its peer does not take.
+    pub fn progress(&self) -> u8 {
+        match &self.stage {
+            Stage::Over => 0,
+            Stage::Request(request) => u8::from(!request.is_empty()),
+            Stage::End => 2,
+            Stage::Response(_) => 3,
+        }
+    }
+
     /// It is to be closed.
     pub fn is_over(&self, now: Instant) -> bool {
         self.stage == Stage::Over || now >= self.deadline
