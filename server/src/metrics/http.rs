@@ -163,8 +163,11 @@ fn judge(
 ) -> Option<Vec<u8>> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
-    let refuse = |status, why| Some(render(&Response::line(status, why), true));
-    match head.parse(request) {
+    let parsed = head.parse(request);
+    // RFC 9110, section 9.3.2: no answer to HEAD has a body.
+    let with_body = head.method != Some("HEAD");
+    let refuse = |status, why| Some(render(&Response::line(status, why), with_body));
+    match parsed {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) if is_cut => return Some(Vec::new()),
         Ok(httparse::Status::Partial) if request.len() < MOST_REQUEST => return None,
@@ -174,19 +177,28 @@ fn judge(
         }
         Err(_) => return refuse("400 Bad Request", "this is no request of HTTP"),
     }
-    let target = head.path.unwrap_or_default();
-    let page = match target.split('?').next() {
-        Some("/metrics") => Page::Metrics,
-        Some("/health") => Page::Health,
+    let page = match path_of(head.path.unwrap_or_default()) {
+        "/metrics" => Page::Metrics,
+        "/health" => Page::Health,
         _ => return refuse("404 Not Found", "there are /metrics and /health"),
     };
-    let with_body = match head.method {
-        Some("GET") => true,
-        Some("HEAD") => false,
-        _ => return refuse("405 Method Not Allowed", "GET and HEAD are understood"),
-    };
+    if !matches!(head.method, Some("GET" | "HEAD")) {
+        return refuse("405 Method Not Allowed", "GET and HEAD are understood");
+    }
     let response = answer.take()?(page);
     Some(render(&response, with_body))
+}
+
+/// The path that a target names: alone, or behind a scheme and a host (RFC 9112, sections 3.2.1 and 3.2.2).
+fn path_of(target: &str) -> &str {
+    const SCHEME: &str = "http://";
+    let path = match target.split_at_checked(SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => {
+            rest.find(['/', '?']).map_or("", |at| &rest[at..])
+        }
+        _ => target,
+    };
+    path.split('?').next().unwrap_or_default()
 }
 
 fn render(response: &Response, with_body: bool) -> Vec<u8> {
@@ -230,6 +242,24 @@ mod tests {
             ("GET /metrics?a=b HTTP/1.0\r\n\r\n", "200 Metrics"),
             ("GET /health HTTP/1.1\r\n\r\nmore", "200 Health"),
             ("HEAD /health HTTP/1.1\r\n\r\n", "200 "),
+            ("HEAD /none HTTP/1.1\r\n\r\n", "404 "),
+            ("GET http://x/health HTTP/1.1\r\n\r\n", "200 Health"),
+            (
+                "GET HTTP://[::1]:9185/metrics?a HTTP/1.1\r\n\r\n",
+                "200 Metrics",
+            ),
+            (
+                "GET http://x HTTP/1.1\r\n\r\n",
+                "404 there are /metrics and /health",
+            ),
+            (
+                "GET http://x?/health HTTP/1.1\r\n\r\n",
+                "404 there are /metrics and /health",
+            ),
+            (
+                "GET ftp://x/health HTTP/1.1\r\n\r\n",
+                "404 there are /metrics and /health",
+            ),
             (
                 "GET / HTTP/1.1\r\n\r\n",
                 "404 there are /metrics and /health",
@@ -254,6 +284,8 @@ mod tests {
         let long = &long.as_bytes()[..MOST_REQUEST];
         assert!(status(long).unwrap().starts_with("431 "));
         assert_eq!(status(&long[..MOST_REQUEST - 1]), None);
+        let long = [b"HEAD", &long[3..MOST_REQUEST - 1]].concat();
+        assert_eq!(status(&long).unwrap(), "431 ");
         let many = format!(
             "GET /metrics HTTP/1.1\r\n{}\r\n",
             "a: b\r\n".repeat(MOST_FIELDS + 1)
