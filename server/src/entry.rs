@@ -35,9 +35,11 @@ pub struct Entry {
     failures: Throttle,
 }
 
-/// Clients that did not get as far as a message, by the reason.
+/// Clients that got as far as a message, and the others by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Whose first bytes were taken for messages.
+    pub served: u64,
     /// Not within `-allow`.
     pub not_allowed: u64,
     /// No PROXY header from where one is due, or a malformed one.

@@ -10,7 +10,7 @@ use common::units::{count, plural};
 pub struct Figures {
     /// When the counting began.
     pub started: Instant,
-    /// Clients that were served, those still connected included; refused ones are not.
+    /// Clients that got as far as a message, those still connected included.
     pub clients: u64,
     /// Messages whose `ok` the kernel took.
     pub acknowledged: u64,

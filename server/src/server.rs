@@ -472,7 +472,6 @@ impl<B: BackEnd> Server<B> {
         let is_served = self
             .clients
             .admit(socket, channel, peer, self.stop.is_some());
-        self.figures.clients += u64::from(is_served);
         self.figures.refused += u64::from(!is_served);
     }
 }

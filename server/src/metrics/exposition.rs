@@ -75,7 +75,7 @@ impl Snapshot {
         )?;
         out.counter(
             "linelog_clients",
-            "Clients that were served",
+            "Clients that were served: they got as far as a message",
             self.figures.clients,
         )?;
         let reasons = [

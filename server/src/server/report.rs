@@ -31,6 +31,7 @@ impl<B: BackEnd> Server<B> {
             bytes: self.commits.kept_bytes,
             longest_commit: self.commits.longest,
             errors: self.figures.errors + self.work.unsaid_errors,
+            clients: self.work.entry.counts.served,
             turned_away: self.work.entry.counts.turned_away(),
             rotations: self.commits.back_end.rotations(),
             ..self.figures.clone()

@@ -267,6 +267,7 @@ fn wait_no_longer(
         Expected::Messages => {
             let is_over = elapsed_ms >= UNCLEAR_MS;
             if is_over {
+                entry.counts.served += 1;
                 connection.take_for_messages();
             }
             return is_over;
