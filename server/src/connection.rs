@@ -438,7 +438,7 @@ impl<S: Socket> Connection<S> {
                 workspace::count(errors, reply.code(), count);
             }
             record.clear();
-            if records_replies {
+            if records_replies && reply.has_record() {
                 sent_record(record, format, time, peer, client, reply);
             }
             // Of what is a matter of course, JSON has no record.

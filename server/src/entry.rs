@@ -32,6 +32,7 @@ pub struct Entry {
     /// What came of those who came.
     pub counts: Counts,
     strangers: Throttle,
+    over_limit: Throttle,
     failures: Throttle,
 }
 
@@ -77,6 +78,7 @@ impl Entry {
             tls,
             counts: Counts::default(),
             strangers: Throttle::default(),
+            over_limit: Throttle::default(),
             failures: Throttle::default(),
         }
     }
@@ -129,6 +131,13 @@ impl Entry {
             }
         }
         admitted
+    }
+
+    /// Reports a client that came while `most` are connected.
+    pub fn report_limit(&mut self, client: SocketAddr, most: usize, now: Instant) {
+        if let Some(ending) = self.over_limit.pass(now) {
+            log::warn!("{client}: refused, {most} are connected (-max-clients){ending}");
+        }
     }
 
     /// Says, once a second at most, why a client did not get as far as a message.

@@ -473,5 +473,9 @@ impl<B: BackEnd> Server<B> {
             .clients
             .admit(socket, channel, peer, self.stop.is_some());
         self.figures.refused += u64::from(!is_served);
+        if !is_served {
+            let most = self.clients.most();
+            self.work.entry.report_limit(peer, most, self.now);
+        }
     }
 }

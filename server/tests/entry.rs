@@ -248,6 +248,66 @@ fn what_stays_unclear_is_a_message() {
     );
 }
 
+/// A stranger could otherwise push acknowledged lines out of a log that is rotated.
+#[test]
+fn refusals_are_reported_and_leave_no_record() {
+    for format in ["original", "json"] {
+        let options = ["-format", format, "-max-clients", "1"];
+        let mut server = Server::start(&options);
+        for (first_bytes, reply) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], &b"error http: "[..]),
+            (b"PROXY UNKNOWN\r\n", b"error proxy: "),
+            (b"\x16\x03\x01\x00\x10", b"\x15\x03\x01"),
+        ] {
+            let mut stranger = server.connect();
+            stranger.send(first_bytes);
+            let mut said = Vec::new();
+            stranger.stream().read_to_end(&mut said).unwrap();
+            assert!(said.starts_with(reply), "{}", said.escape_ascii());
+            drop(stranger);
+            server.wait_for_clients(0);
+        }
+        let mut client = server.connect();
+        assert_eq!(client.ask("admitted"), "ok");
+        assert!(
+            server
+                .connect()
+                .reply()
+                .starts_with("error too-many-clients")
+        );
+        server.wait_for_line("refused, 1 are connected (-max-clients)");
+        drop(client);
+        server.wait_for_clients(0);
+        let ended = server.stop();
+        let log = ended.log();
+        assert!(!log.contains("error") && !log.contains("WARNING"), "{log}");
+        assert_eq!(log.matches("admitted").count(), 1, "{log}");
+        // All of one kind, so one a second at most.
+        let reports = ended.count_said("closed, it sen") + ended.count_said("closed, it speaks");
+        assert!((1..=3).contains(&reports), "{:?}", ended.said);
+
+        let options = [
+            "-format",
+            format,
+            "-proxy-from",
+            "127.0.0.1",
+            "-allow",
+            "10.0.0.0/8",
+        ];
+        let server = Server::start(&options);
+        for first_bytes in [
+            "a message\n",
+            "PROXY TCP4 198.51.100.7 192.0.2.1 7000 2005\r\na message\n",
+            "PROXY TCP4 10.0.0.1 192.0.2.1 7000 2005\r\nPROXY UNKNOWN\r\na message\n",
+        ] {
+            let mut stranger = server.connect();
+            stranger.send(first_bytes);
+            rest(stranger.stream());
+        }
+        assert_eq!(server.stop().log(), "");
+    }
+}
+
 #[test]
 fn an_open_server_says_what_that_means() {
     let say = |options: &[&str]| {

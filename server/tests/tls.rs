@@ -381,6 +381,33 @@ fn only_those_with_the_right_certificate_come_in() {
     }
 }
 
+/// A stranger could otherwise push acknowledged lines out of a log that is rotated.
+#[test]
+fn clients_without_a_certificate_leave_no_record() {
+    let pki = Pki::new();
+    let ca = pki.path("ca.pem");
+    for format in ["original", "json"] {
+        let server = pki.serve(&["-tls-client-ca", &ca, "-format", format]);
+        for first_bytes in [
+            &b"a message\n"[..],
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+            b"\x16\x03",
+        ] {
+            let mut stranger = server.connect();
+            stranger.send(first_bytes);
+            stranger.end();
+            let mut said = Vec::new();
+            _ = stranger.stream().read_to_end(&mut said);
+        }
+        let mut stranger = SecureClient::connect(server.address(), pki.trust());
+        stranger.send("a message\n");
+        stranger.failure();
+        assert_eq!(server.stop().log(), "");
+    }
+}
+
 #[test]
 fn who_speaks_another_language_is_told_so() {
     let pki = Pki::new();

@@ -146,6 +146,20 @@ impl Reply {
             Self::Http => "http",
         }
     }
+
+    /// Whether a record is written when it was sent. A refusal of a client that was not admitted has none: the log
+    /// must not grow by what a stranger does.
+    pub const fn has_record(self) -> bool {
+        match self {
+            Self::Ok
+            | Self::TooLong(_)
+            | Self::Length(_)
+            | Self::Log(_)
+            | Self::Stream(_)
+            | Self::ShuttingDown => true,
+            Self::TooManyClients(_) | Self::TlsRequired | Self::Proxy | Self::Http => false,
+        }
+    }
 }
 
 impl fmt::Display for Reply {
