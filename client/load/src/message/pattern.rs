@@ -202,14 +202,18 @@ pub(crate) fn escape(bytes: &[u8]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Characters that a terminal obeys, or that make text read otherwise than it is: C1 controls,
-/// line and paragraph separators, bidirectional controls, and what is invisible.
+/// Characters that a terminal obeys, or that make text read otherwise than it is: C1 controls, line and paragraph
+/// separators, interlinear annotation, and what Unicode calls `Default_Ignorable_Code_Point`, without joiners and
+/// variation selectors.
 fn is_deceptive(c: char) -> bool {
-    matches!(c,
-        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{ad}' | '\u{180e}' | '\u{200b}'
-        | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}')
+    let stays = matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180d}' | '\u{180f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+    !stays
+        && matches!(c,
+            '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+            | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -271,6 +275,17 @@ mod tests {
         let logged = "cafe 1 2 \\\\ \\x1b\\xff\\x09 é\\u{202e}\\u{0085}\\x7f\\x0d";
         assert_eq!(pattern.read(logged.as_bytes()), Text::Message(1, 2));
         assert!(pattern.longest() >= logged.len());
+    }
+
+    /// Two implementations of one rule, on every character.
+    #[test]
+    fn each_character_is_escaped_as_the_server_does() {
+        for c in '\0'..=char::MAX {
+            let message = c.to_string();
+            let mut logged = Vec::new();
+            common::record::escape(&mut logged, message.as_bytes());
+            assert_eq!(escape(message.as_bytes()), logged, "U+{:04X}", u32::from(c));
+        }
     }
 
     #[test]
