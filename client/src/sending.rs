@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::output::report;
 use send::state::{Place, Progress as Kept, StateFile};
 use send::{Event, Sender};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -55,7 +56,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 
 /// Nobody may be reading; the exit code tells all the same.
 fn say(text: &str) {
-    _ = writeln!(io::stderr(), "client send: {text}");
+    report("client send", text);
 }
 
 /// Counts SIGINT and SIGTERM: the first asks it to end, the second not to wait.

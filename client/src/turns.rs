@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::connect::connect;
-use common::output::write_all;
+use common::output::{report, write_all};
 use common::summary::Summary;
 use hdrhistogram::Histogram;
 use rustix::io::ioctl_fionread;
@@ -81,7 +81,7 @@ fn tell_of_input() -> bool {
 
 /// Nobody may be reading; the exit code tells all the same.
 fn say(text: &str) {
-    _ = writeln!(io::stderr(), "client: {text}");
+    report("client", text);
 }
 
 /// Why the turns ended before the last one.

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::record::one_line;
+
 use crate::clock::Clock;
 use crate::terminal::Terminal;
 
@@ -43,14 +45,17 @@ impl Stderr {
                     shared.clock.tick();
                     shared.clock.text().to_owned()
                 });
-                writeln!(line, "{level}\t| {time} --server: {}", record.args())
+                // It may hold text of a peer, so it is escaped here, where no caller can forget it.
+                let text = one_line(&record.args().to_string());
+                writeln!(line, "{level}\t| {time} --server: {text}")
             })
             .target(env_logger::Target::Pipe(Box::new(self.clone())))
             .init();
     }
 
-    /// Shows one line, whatever `RUST_LOG` says.
+    /// Shows one line, whatever `RUST_LOG` says. It may hold text of a peer.
     pub fn say(&self, line: &str) {
+        let line = one_line(line);
         self.with_terminal(|terminal, time| terminal.show(format!("{line}\n").as_bytes(), 1, time));
     }
 

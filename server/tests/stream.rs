@@ -233,6 +233,14 @@ fn who_is_no_nats_server_or_an_old_one_is_named() {
             "220 smtp.example ESMTP\r\n",
             "that is not NATS: '220 smtp.example ESMTP' is not understood",
         ),
+        (
+            "INFO {\"version\":\"\\u001b[2J\\nx\",\"headers\":true,\"jetstream\":true}\r\n",
+            r"is nats-server \x1b[2J\x0ax",
+        ),
+        (
+            "INFO {\"headers\":true}\r\n-ERR 'no \u{1b}]0;x\u{7}\u{202e}\u{9b}'\r\n",
+            r"it refuses us: no \x1b]0;x\x07\u{202e}\u{009b}",
+        ),
         ("", "it says nothing"),
     ] {
         let address = say_to_everybody(words);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use authority::Authority;
 use authority::rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, date_time_ymd,
 };
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
@@ -378,6 +378,65 @@ fn only_those_with_the_right_certificate_come_in() {
         let said = server.wait_for_line("closed, ");
         assert!(said.ends_with(why), "{said}");
         assert_eq!(server.stop().log(), "");
+    }
+}
+
+/// A name in a certificate can hold any ASCII, line ends and terminal control sequences included.
+#[test]
+fn a_hostile_name_reaches_no_output_raw() {
+    const NAME: &str =
+        "urn:x\nERROR\t| 2026-11-30 00:00:00 --server: forged\x1b[2J\x1b]0;title\x07";
+    const SHOWN: &str =
+        r"urn:x\x0aERROR\x09| 2026-11-30 00:00:00 --server: forged\x1b[2J\x1b]0;title\x07";
+    let pki = Pki::new();
+    let ca = pki.path("ca.pem");
+    let key = KeyPair::generate().unwrap();
+    let hostile = pki.authority.issue_to(&key, &[], |params| {
+        let name = NAME.try_into().unwrap();
+        params.subject_alt_names = vec![SanType::URI(name)];
+    });
+    let hostile = hostile
+        .unwrap()
+        .write(pki.folder.path(), "hostile")
+        .unwrap();
+    let (cert, cert_key) = (pki.path("server.pem"), pki.path("server.key"));
+    for (names, expected) in [
+        (
+            &["-allow-names", "a.example"][..],
+            "its certificate is for ",
+        ),
+        (&[], "by its certificate, "),
+    ] {
+        let mut command = binary();
+        command.args([
+            "-quiet",
+            "-port",
+            "0",
+            "-format",
+            "json",
+            "-tls-cert",
+            &cert,
+            "-tls-key",
+        ]);
+        command.args([&cert_key, "-tls-client-ca", &ca]).args(names);
+        command.env("RUST_LOG", "debug");
+        let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
+        let mut client = SecureClient::connect(server.address(), pki.trust_as(&hostile));
+        if names.is_empty() {
+            assert_eq!(client.ask("hello"), "ok");
+        } else {
+            client.shake_hands();
+            client.failure();
+        }
+        let said = server.wait_for_line(expected);
+        assert!(said.contains(SHOWN), "{said}");
+        let ended = server.stop();
+        let forged = |line: &String| line.starts_with("ERROR") || line.contains('\x1b');
+        assert!(!ended.said.iter().any(forged), "{:?}", ended.said);
+        let log = ended.log();
+        assert!(!log.contains('\x1b') && log.lines().count() == usize::from(names.is_empty()));
+        let client = r#""client":"urn:x\u000aERROR\u0009| 2026-11-30"#;
+        assert_eq!(log.contains(client), names.is_empty(), "{log}");
     }
 }
 

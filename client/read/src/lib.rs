@@ -16,10 +16,11 @@ mod select;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
+use common::output::report;
 use common::units::plural;
 
 use crate::logs::Logs;
@@ -54,7 +55,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 /// Nobody may be reading; the exit code tells all the same.
 fn say(text: &str) {
-    _ = writeln!(io::stderr(), "client read: {text}");
+    report("client read", text);
 }
 
 struct Reading {

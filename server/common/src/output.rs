@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::record::one_line;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -73,6 +74,12 @@ pub fn write_all(to: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reports something on standard error: one line, escaped, since it may hold text of a peer. A reader that has closed
+/// its end is no error.
+pub fn report(program: &str, text: &str) {
+    _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
 }
 
 /// What is said of a file that cannot be written.

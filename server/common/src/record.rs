@@ -200,15 +200,44 @@ fn escape_each(out: &mut Vec<u8>, message: &[u8]) {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => out.extend_from_slice(br"\\"),
-                '\0'..='\x1f' | '\x7f' => append_byte(out, c as u8),
-                c if is_unsafe(c) => _ = write!(out, "\\u{{{:04x}}}", u32::from(c)),
-                c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                c => append_char(out, c),
             }
         }
         for &byte in chunk.invalid() {
             append_byte(out, byte);
         }
     }
+}
+
+/// Appends a character that is no backslash, escaped unless it is plain text.
+#[inline]
+fn append_char(out: &mut Vec<u8>, c: char) {
+    match c {
+        '\0'..='\x1f' | '\x7f' => append_byte(out, c as u8),
+        // Writing to a Vec cannot fail.
+        c if is_unsafe(c) => _ = write!(out, "\\u{{{:04x}}}", u32::from(c)),
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// The longest text that [`one_line`] shows, in bytes.
+const MAX_LINE: usize = 4096;
+
+/// A diagnostic as one line that is safe to show, whatever text of a peer it holds. It is escaped as records are, but
+/// for backslashes: text that was escaped before, and paths, stay as they are.
+pub fn one_line(text: &str) -> String {
+    let is_end = |at: &usize| text.is_char_boundary(*at);
+    let end = (0..=MAX_LINE.min(text.len()))
+        .rev()
+        .find(is_end)
+        .unwrap_or(0);
+    let mut line = Vec::with_capacity(end);
+    text[..end].chars().for_each(|c| append_char(&mut line, c));
+    if end < text.len() {
+        line.extend_from_slice("…".as_bytes());
+    }
+    // What is escaped is UTF-8.
+    String::from_utf8(line).unwrap_or_default()
 }
 
 /// Foreign bytes as text that is safe to show, escaped as records are; at most `limit` bytes of them.
@@ -538,6 +567,17 @@ mod tests {
         let old = "\u{3164}\u{115f}\u{34f}\u{e0080} \\\\ \\u{200b}";
         let expected = "\u{3164}\u{115f}\u{34f}\u{e0080} \\ \u{200b}";
         assert_eq!(unescape(old.as_bytes()).unwrap(), expected.as_bytes());
+    }
+
+    #[test]
+    fn a_diagnostic_is_one_safe_line() {
+        let hostile = "urn:x\nERROR\t| forged\x1b[2J\u{202e}\u{9b}\u{3164}";
+        let safe = r"urn:x\x0aERROR\x09| forged\x1b[2J\u{202e}\u{009b}\u{3164}";
+        assert_eq!(one_line(hostile), safe);
+        assert_eq!(one_line(safe), safe);
+        assert_eq!(one_line("é 漢"), "é 漢");
+        let long = "é".repeat(MAX_LINE);
+        assert_eq!(one_line(&long), "é".repeat(MAX_LINE / 2) + "…");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use common::record::one_line;
+
 use crate::connection::Socket;
 
 /// The most bytes that a request has.
@@ -35,12 +37,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// A line of text.
+    /// A line of text. It may hold text of a peer.
     pub fn line(status: &'static str, text: &str) -> Self {
         Self {
             status,
             content_type: "text/plain; charset=utf-8",
-            body: format!("{text}\n"),
+            body: one_line(text) + "\n",
         }
     }
 }
@@ -291,6 +293,12 @@ mod tests {
             "a: b\r\n".repeat(MOST_FIELDS + 1)
         );
         assert!(status(many.as_bytes()).unwrap().starts_with("431 "));
+    }
+
+    #[test]
+    fn text_of_a_peer_is_escaped() {
+        let response = Response::line("503 Service Unavailable", "x\n\nlinelog_healthy 1\x1b[2J");
+        assert_eq!(response.body, "x\\x0a\\x0alinelog_healthy 1\\x1b[2J\n");
     }
 
     /// A request, and then more than will ever be read.

@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use common::output::report;
+
 use crate::report::{EndedBy, Report};
 
 /// It could not run, or could not go on.
@@ -54,6 +56,6 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
 
 /// Says on stderr what went wrong; returns the exit code for it.
 pub(crate) fn fail(command: &str, error: &str) -> ExitCode {
-    _ = writeln!(io::stderr(), "{command}: {error}");
+    report(command, error);
     ExitCode::from(EXIT_FAILURE)
 }

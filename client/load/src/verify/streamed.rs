@@ -1,8 +1,8 @@
 //! A log that is a stream.
 
-use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use common::output::report;
 use stream::{Options, Pull, Start};
 
 /// How long an outage may last: longer than a cluster needs to start.
@@ -49,8 +49,7 @@ impl StreamLog {
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
         let delivered = self.pull.next(Instant::now() + LOOK)?;
         for notice in self.pull.notices() {
-            // Nobody may be reading; what was found tells all the same.
-            _ = writeln!(io::stderr(), "{}: {notice}", self.command);
+            report(self.command, &notice);
         }
         Ok(delivered.map(|delivered| delivered.message.payload))
     }

@@ -1,6 +1,7 @@
 //! What went wrong, in words for people.
 
 use std::io;
+use std::net::IpAddr;
 
 use common::pem::day;
 use rustls::{AlertDescription, CertificateError, Error};
@@ -38,7 +39,7 @@ fn of_certificate(error: &CertificateError) -> String {
             format!(
                 "the server's certificate is for {names}, not for '{}' (-tls-name says which it must be \
                  for)",
-                expected.to_str()
+                canonical(&expected.to_str())
             )
         }
         // A signature that is wrong is that of another authority of the same name.
@@ -63,8 +64,16 @@ fn shown(name: &str) -> String {
         .split_once('(')
         .and_then(|(_, rest)| rest.strip_suffix(')'));
     match inner {
-        Some(inner) => format!("'{}'", inner.trim_matches('"')),
+        Some(inner) => format!("'{}'", canonical(inner.trim_matches('"'))),
         None => name.to_owned(),
+    }
+}
+
+/// A name, an IP address in its canonical form: the library writes `::1` as `0::1`.
+fn canonical(name: &str) -> String {
+    match name.parse::<IpAddr>() {
+        Ok(ip) => ip.to_string(),
+        Err(_) => name.to_owned(),
     }
 }
 
@@ -99,11 +108,16 @@ fn of_alert(alert: AlertDescription, is_first: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::ServerName;
+
     use super::*;
 
     #[test]
     fn names_are_shown_as_they_are_written() {
         assert_eq!(shown("DnsName(\"a.example\")"), "'a.example'");
         assert_eq!(shown("IpAddress(127.0.0.1)"), "'127.0.0.1'");
+        assert_eq!(shown("IpAddress(0::1)"), "'::1'");
+        let expected = ServerName::try_from("2001:db8::1").unwrap();
+        assert_eq!(canonical(&expected.to_str()), "2001:db8::1");
     }
 }
