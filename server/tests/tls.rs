@@ -381,6 +381,64 @@ fn only_those_with_the_right_certificate_come_in() {
     }
 }
 
+#[test]
+fn a_record_names_the_client_by_a_dns_name_a_uri_or_an_address() {
+    let pki = Pki::new();
+    let ca = pki.path("ca.pem");
+    let names = ["-allow-names", "a.example,192.0.2.7,2001:db8::7,::1"];
+    let options = [&["-tls-client-ca", &ca, "-format", "json"][..], &names].concat();
+    let mut server = pki.serve(&options);
+    for (n, (names, expected)) in [
+        (&["192.0.2.7"][..], "192.0.2.7"),
+        (&["2001:db8::7"], "2001:db8::7"),
+        (&["0:0:0:0:0:0:0:1", "192.0.2.7"], "::1"),
+        (&["::1", "a.example"], "a.example"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let files = pki.issue(&format!("client{n}"), names);
+        let mut client = SecureClient::connect(server.address(), pki.trust_as(&files));
+        assert_eq!(client.ask(&format!("{n}")), "ok");
+        let expected = format!(r#""client":"{expected}","message":"{n}"}}"#);
+        let log = server.log();
+        assert!(log.trim_end().ends_with(&expected), "{log}");
+    }
+    let other = pki.issue("other", &["::2", "192.0.2.8"]);
+    let mut client = SecureClient::connect(server.address(), pki.trust_as(&other));
+    client.shake_hands();
+    client.failure();
+    let said = server.wait_for_line("closed, ");
+    assert!(
+        said.ends_with("for ::2, 192.0.2.8, which is not in -allow-names"),
+        "{said}"
+    );
+
+    let server = pki.serve(&options[..4]);
+    let key = KeyPair::generate().unwrap();
+    for (name, names, expected) in [
+        (
+            "uri",
+            vec![SanType::IpAddress([192, 0, 2, 7].into()), uri("urn:x")],
+            r#","client":"urn:x","#,
+        ),
+        ("none", Vec::new(), r#"","message""#),
+    ] {
+        let issued = pki
+            .authority
+            .issue_to(&key, &[], |params| params.subject_alt_names = names);
+        let files = issued.unwrap().write(pki.folder.path(), name).unwrap();
+        let mut client = SecureClient::connect(server.address(), pki.trust_as(&files));
+        assert_eq!(client.ask("hello"), "ok");
+        let log = server.log();
+        assert!(log.lines().last().unwrap().contains(expected), "{log}");
+    }
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().unwrap())
+}
+
 /// A name in a certificate can hold any ASCII, line ends and terminal control sequences included.
 #[test]
 fn a_hostile_name_reaches_no_output_raw() {
@@ -392,8 +450,7 @@ fn a_hostile_name_reaches_no_output_raw() {
     let ca = pki.path("ca.pem");
     let key = KeyPair::generate().unwrap();
     let hostile = pki.authority.issue_to(&key, &[], |params| {
-        let name = NAME.try_into().unwrap();
-        params.subject_alt_names = vec![SanType::URI(name)];
+        params.subject_alt_names = vec![uri(NAME)];
     });
     let hostile = hostile
         .unwrap()

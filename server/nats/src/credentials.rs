@@ -51,7 +51,7 @@ fn section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let begin = format!("-----BEGIN {name}-----");
     let mut lines = text
         .lines()
-        .map(str::trim)
+        .map(|line| line.trim_start_matches('\u{feff}').trim())
         .skip_while(|line| *line != begin)
         .skip(1);
     lines

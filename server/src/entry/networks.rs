@@ -1,6 +1,6 @@
 //! Networks by their CIDR notation, as `-allow` and `-proxy-from` take them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -35,14 +35,30 @@ impl FromStr for Networks {
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let bare = text.trim_start_matches('[').replace(']', "");
-    let network = match bare.parse::<IpNet>() {
-        Ok(network) => network,
-        Err(_) => bare.parse::<IpAddr>().map(IpNet::from).map_err(|_| {
-            format!("expected networks such as 192.0.2.0/24,2001:db8::/32, got '{text}'")
-        })?,
+    let network = match text.strip_prefix('[') {
+        Some(rest) => bracketed(rest),
+        None => bare(text),
     };
+    let network = network.ok_or_else(|| {
+        format!("expected networks such as 192.0.2.0/24,2001:db8::/32, got '{text}'")
+    })?;
     canonical(network).ok_or_else(|| format!("'{text}' reaches beyond the IPv4-mapped addresses"))
+}
+
+/// An address, alone or with the length of a prefix.
+fn bare(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok();
+    network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// The same of IPv6, after `[`: `2001:db8::]/32`.
+fn bracketed(rest: &str) -> Option<IpNet> {
+    let (ip, prefix) = rest.split_once(']')?;
+    let ip = ip.parse::<Ipv6Addr>().ok()?;
+    match prefix.strip_prefix('/') {
+        Some(length) => bare(&format!("{ip}/{length}")),
+        None => prefix.is_empty().then(|| IpAddr::V6(ip).into()),
+    }
 }
 
 /// A network of IPv4-mapped addresses as the IPv4 network that it stands for. `None` if it holds
@@ -114,6 +130,19 @@ mod tests {
             ),
         ] {
             assert_eq!(list.parse::<Networks>(), Err(expected.to_owned()));
+        }
+        for list in [
+            "]1]27.0.0.0/8",
+            "[[::1]",
+            "[::1",
+            "::1]",
+            "[::1]]",
+            "[::1/128]",
+            "[::1]128",
+            "[127.0.0.1]",
+            "1]27.0.0.1",
+        ] {
+            assert!(list.parse::<Networks>().is_err(), "{list}");
         }
     }
 }

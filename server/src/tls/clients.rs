@@ -1,6 +1,8 @@
 //! Clients by their certificates: their names, whether these are allowed, and, in people's words, what
 //! went wrong.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::pem::day;
@@ -48,7 +50,7 @@ impl ClientCertVerifier for ByName {
         if self.names.iter().any(is_valid_for) {
             return Ok(verified);
         }
-        let not_allowed = NotAllowed(names(&cert).collect::<Vec<_>>().join(", "));
+        let not_allowed = NotAllowed(names(&cert, end_entity).collect::<Vec<_>>().join(", "));
         let error = OtherError(Arc::new(not_allowed));
         Err(Error::InvalidCertificate(CertificateError::Other(error)))
     }
@@ -96,14 +98,37 @@ impl std::fmt::Display for NotAllowed {
 impl std::error::Error for NotAllowed {}
 
 /// The name of a client by its certificate: the first of its alternative names that is a DNS name, or
-/// else the first URI.
+/// else the first URI, or else the first IP address.
 pub(super) fn name(certificates: Option<&[CertificateDer<'_>]>) -> Option<Box<str>> {
-    let cert = EndEntityCert::try_from(certificates?.first()?).ok()?;
-    names(&cert).next().map(Box::from)
+    let der = certificates?.first()?;
+    let cert = EndEntityCert::try_from(der).ok()?;
+    names(&cert, der).next().map(Box::from)
 }
 
-fn names<'a>(cert: &'a EndEntityCert<'a>) -> impl Iterator<Item = &'a str> {
-    cert.valid_dns_names().chain(cert.valid_uri_names())
+fn names<'a>(cert: &'a EndEntityCert<'a>, der: &'a [u8]) -> impl Iterator<Item = Cow<'a, str>> {
+    let texts = cert.valid_dns_names().chain(cert.valid_uri_names());
+    let addresses = addresses(cert, der).map(|ip| Cow::Owned(ip.to_string()));
+    texts.map(Cow::Borrowed).chain(addresses)
+}
+
+/// The IP addresses among a certificate's names. The library compares names and does not list addresses. So it is asked
+/// about each place of the certificate that looks like one: tag `[7]`, then 4 or 16 bytes (RFC 5280, section 4.2.1.6).
+fn addresses<'a>(
+    cert: &'a EndEntityCert<'a>,
+    der: &'a [u8],
+) -> impl Iterator<Item = IpAddr> + use<'a> {
+    const TAG: u8 = 0x87;
+    /// Each question is a walk over all names.
+    const MAX_QUESTIONS: usize = 64;
+    let places = memchr::memchr_iter(TAG, der).filter_map(|at| match der[at + 1..] {
+        [4, a, b, c, d, ..] => Some(IpAddr::from([a, b, c, d])),
+        [16, ref rest @ ..] => rest.first_chunk::<16>().copied().map(IpAddr::from),
+        _ => None,
+    });
+    places.take(MAX_QUESTIONS).filter(|ip| {
+        let name = ServerName::IpAddress((*ip).into());
+        cert.verify_is_valid_for_subject_name(&name).is_ok()
+    })
 }
 
 /// What is wrong with a client, for whoever reads the server's diagnostics.
