@@ -59,7 +59,7 @@ pub trait Storage: Write + Sized {
 
 /// How many bytes of disk space are reserved at once, at least and at most; in between as many as
 /// the log has, so that a small log stays small on the disk, too. Written into space that is
-/// reserved, a message takes the kernel a tenth less time (docs/performance.md).
+/// reserved, a message takes the kernel a tenth less time (docs/experiments.md).
 const RESERVE: RangeInclusive<u64> = 1 << 20..=4 << 20;
 
 /// The log, written a batch at a time.
