@@ -1,8 +1,8 @@
 //! `cargo xtask dist`: manuals and completions from the tables of options alone, an archive of static
-//! programs, and a Debian package.
+//! programs, and a Debian package. `cargo xtask dist options` renews `docs/options.md`.
 //!
 //! - `pages`: what can be typed, under the names that the programs have when they are installed
-//! - `manual`, `completion`: the same as manuals, and for shells
+//! - `manual`, `completion`, `options`: the same as manuals, for shells, and as one document
 //! - `tree`: the files as they are installed
 //! - `archive`, `debian`: what is made of a tree
 
@@ -10,6 +10,7 @@ mod archive;
 mod completion;
 mod debian;
 mod manual;
+mod options;
 mod pages;
 mod tree;
 
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => dist(&root().join("target/dist")),
         ["docs", folder] => docs(Path::new(folder)),
-        _ => Err("Usage: cargo xtask dist [docs FOLDER]".to_owned()),
+        ["options"] => write_options(),
+        _ => Err("Usage: cargo xtask dist [docs FOLDER | options]".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,6 +44,13 @@ fn main() -> ExitCode {
 /// Manuals and completions alone.
 fn docs(folder: &Path) -> Result<(), String> {
     Tree::new(folder)?.add_documents()
+}
+
+/// Renews the reference of options in the project.
+fn write_options() -> Result<(), String> {
+    let path = root().join(options::PATH);
+    let text = options::render(&pages::all());
+    std::fs::write(&path, text).map_err(|error| about(&path, &error))
 }
 
 /// All of it, into an empty folder.
