@@ -19,10 +19,8 @@ pub(crate) fn make(
     let tree = Tree::new(&scratch.path().join(&name))?;
     tree.add_programs(&built)?;
     tree.add_documents()?;
-    for file in ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md"] {
-        tree.copy(file, file)?;
-    }
-    tree.copy("docs/operating.md", "docs/operating.md")?;
+    tree.add_pages("")?;
+    tree.copy("LICENSE", "LICENSE")?;
     for file in [
         "logrotate",
         "systemd/line-log-server.service",

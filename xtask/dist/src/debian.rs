@@ -26,8 +26,7 @@ pub(crate) fn make(folder: &Path, version: &str, seconds: &str) -> Result<PathBu
         "usr/share/doc/line-log/examples/logrotate",
     )?;
     tree.copy("packaging/debian/default", "etc/default/line-log-server")?;
-    tree.copy("docs/operating.md", "usr/share/doc/line-log/operating.md")?;
-    tree.copy("docs/alerts.yml", "usr/share/doc/line-log/alerts.yml")?;
+    tree.add_pages("usr/share/doc/line-log/")?;
     tree.copy(
         "packaging/debian/copyright",
         "usr/share/doc/line-log/copyright",

@@ -48,6 +48,24 @@ impl Tree {
         self.write(path, text, 0o644)
     }
 
+    /// The project's documents and the files that they link to, below `folder` where they are in the project, so that
+    /// links between them work.
+    pub(crate) fn add_pages(&self, folder: &str) -> Result<(), String> {
+        for file in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
+            self.copy(file, &format!("{folder}{file}"))?;
+        }
+        for directory in ["docs", "packaging/cluster"] {
+            let from = root().join(directory);
+            let entries = fs::read_dir(&from).map_err(|error| about(&from, &error))?;
+            for entry in entries {
+                let name = entry.map_err(|error| about(&from, &error))?.file_name();
+                let path = format!("{directory}/{}", name.to_string_lossy());
+                self.copy(&path, &format!("{folder}{path}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Manuals, and completions for shells, where Debian has them.
     pub(crate) fn add_documents(&self) -> Result<(), String> {
         let pages = pages::all();
