@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sends the lines of standard input to HOST PORT, and each again until it is acknowledged.
 
-At least once: a line whose `ok` was lost is sent twice. `client send -id` numbers lines, so that a
-reader can tell.
+At least once: a connection that ends without a reply means "unknown", so the line is sent again and may
+be in the log twice. `client send -id` numbers lines, so that a reader can tell.
 """
 import collections, socket, sys, time
 
@@ -26,7 +26,7 @@ while not ended or waiting:
                     if reply.startswith(b"error too-long"):
                         print("refused:", waiting[0], file=sys.stderr)
                     elif reply != b"ok\n":
-                        raise OSError(reply or "the connection ended")
+                        raise OSError(reply or "no reply: the line may be in the log or not")
                     waiting.popleft()
     except OSError as why:
         print("trying again:", why, file=sys.stderr)
