@@ -49,19 +49,18 @@ impl Tree {
     }
 
     /// The project's documents and the files that they link to, below `folder` where they are in the project, so that
-    /// links between them work.
+    /// links between them work. Files that git does not track are left out.
     pub(crate) fn add_pages(&self, folder: &str) -> Result<(), String> {
-        for file in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
+        let pages = [
+            "README.md",
+            "CHANGELOG.md",
+            "SECURITY.md",
+            "docs",
+            "packaging/cluster",
+        ];
+        let files = run(Command::new("git").arg("ls-files").args(pages))?;
+        for file in files.lines() {
             self.copy(file, &format!("{folder}{file}"))?;
-        }
-        for directory in ["docs", "packaging/cluster"] {
-            let from = root().join(directory);
-            let entries = fs::read_dir(&from).map_err(|error| about(&from, &error))?;
-            for entry in entries {
-                let name = entry.map_err(|error| about(&from, &error))?.file_name();
-                let path = format!("{directory}/{}", name.to_string_lossy());
-                self.copy(&path, &format!("{folder}{path}"))?;
-            }
         }
         Ok(())
     }
