@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use common::args::{self, Page};
-use common::process::{self, Tie};
+use common::process::{self, ParentCheck};
 
 /// What can be typed: of the client itself and of its own commands.
 pub fn pages() -> Vec<Page> {
@@ -24,8 +24,8 @@ pub fn pages() -> Vec<Page> {
 pub fn main() -> ExitCode {
     args::built_from(env!("LINE_LOG_COMMIT"));
     match process::end_with_launcher() {
-        Ok(Tie::Sound) => {}
-        Ok(Tie::Foreign(pid)) => {
+        Ok(ParentCheck::Sound) => {}
+        Ok(ParentCheck::Foreign(pid)) => {
             let name = process::LAUNCHER_PID;
             _ = writeln!(
                 io::stderr(),

@@ -25,7 +25,7 @@ use send::{Event, Sender};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use self::input::{Given, Input};
+use self::input::{Input, InputLine};
 pub(crate) use self::options::COMMAND;
 use self::options::Options;
 use self::progress::{Figures, Progress};
@@ -187,32 +187,32 @@ impl Sending {
     fn take_lines(&mut self) -> Result<(), String> {
         while self.sender.has_room() && self.unkept + self.sender.pending() < self.options.pipeline
         {
-            let Some(given) = self.input.next()? else {
+            let Some(line) = self.input.next()? else {
                 break;
             };
             for notice in self.input.notices() {
                 self.progress.say(&notice);
             }
-            self.remember_file(&given)?;
-            self.take_line(&given);
+            self.remember_file(&line)?;
+            self.take_line(&line);
         }
         Ok(())
     }
 
     /// Which file the very first line is from has to be known before it is sent: it may be renamed, and
     /// this program end, before anything is acknowledged.
-    fn remember_file(&mut self, given: &Given) -> Result<(), String> {
-        let (Some(state), Some(after), None) = (&self.state, &given.after, &self.kept.place) else {
+    fn remember_file(&mut self, line: &InputLine) -> Result<(), String> {
+        let (Some(state), Some(after), None) = (&self.state, &line.after, &self.kept.place) else {
             return Ok(());
         };
         self.kept.place = Some(after.beginning());
         state.write(&self.kept)
     }
 
-    fn take_line(&mut self, given: &Given) {
+    fn take_line(&mut self, line: &InputLine) {
         self.figures.taken += 1;
         let limit = self.options.max_message;
-        let mut rest = given.text.as_slice();
+        let mut rest = line.text.as_slice();
         loop {
             let tag = match &self.figures.id {
                 Some(id) => format!("@{id}:{} ", self.next),
@@ -225,7 +225,7 @@ impl Sending {
                 (&rest[..input::cut(rest, room)], false)
             } else {
                 let why = format!("longer than {limit} bytes (-max-message)");
-                self.refuse_unsent(given, &why);
+                self.refuse_unsent(line, &why);
                 return;
             };
             let message = [tag.as_bytes(), piece].concat();
@@ -234,7 +234,7 @@ impl Sending {
                 refused = Some("it holds a NUL, which would end it");
             }
             if let Some(why) = refused {
-                self.refuse_unsent(given, why);
+                self.refuse_unsent(line, why);
                 return;
             }
             self.next += 1;
@@ -242,7 +242,7 @@ impl Sending {
             rest = &rest[piece.len()..];
             self.on_the_way.push_back(OnTheWay {
                 text: piece.to_vec(),
-                after: given.after.clone().filter(|_| is_last),
+                after: line.after.clone().filter(|_| is_last),
                 next: self.next,
                 settled: false,
             });
@@ -253,11 +253,11 @@ impl Sending {
     }
 
     /// A line that cannot be sent is told of at once, by its number, and counted.
-    fn refuse_unsent(&mut self, given: &Given, why: &str) {
+    fn refuse_unsent(&mut self, line: &InputLine, why: &str) {
         let number = self.figures.taken;
         self.progress
             .say(&format!("line {number} is not sent: {why}"));
-        self.reject(&given.text);
+        self.reject(&line.text);
     }
 
     fn reject(&mut self, text: &[u8]) {

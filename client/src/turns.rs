@@ -5,14 +5,14 @@
 //! - `options`: what can be typed
 //! - `connection`: one message out, one reply in; everything a server can do wrong
 //! - `wire`: the socket, with TLS or without
-//! - `ring`: whose turn it is
+//! - `round_robin`: whose turn it is
 //! - `interrupt`: Ctrl-C; `limit`: how many threads there may be
 
 mod connection;
 mod interrupt;
 mod limit;
 mod options;
-mod ring;
+mod round_robin;
 mod wire;
 
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ use self::connection::Connection;
 use self::interrupt::{EXIT_INTERRUPTED, Interrupt};
 pub(crate) use self::options::COMMAND;
 use self::options::Options;
-use self::ring::Ring;
+use self::round_robin::RoundRobin;
 
 /// Enough for what a thread does here; a thousand threads cost little.
 const STACK_BYTES: usize = 128 * 1024;
@@ -114,9 +114,9 @@ fn run(options: &Options) -> Result<Summary, End> {
     let connection = Connection::open(stream, session, options.framing, options.timeout);
     let connection = connection.map_err(cannot_set_up)?;
     let session = Session::new(connection, interrupt, options);
-    let ring = Ring::new(options.threads, session);
+    let round_robin = RoundRobin::new(options.threads, session);
     let take_turns = |k| {
-        (0..options.rounds).all(|i| ring.turn(k, |session| session.exchange(k, i)));
+        (0..options.rounds).all(|i| round_robin.turn(k, |session| session.exchange(k, i)));
     };
     thread::scope(|scope| {
         for k in 0..options.threads {
@@ -124,14 +124,14 @@ fn run(options: &Options) -> Result<Summary, End> {
             if let Err(error) = thread.spawn_scoped(scope, move || take_turns(k)) {
                 let of = options.threads;
                 let why = format!("cannot start thread {k} of {of}: {error}; try a smaller -nt");
-                ring.stop(End::Failed(why));
+                round_robin.stop(End::Failed(why));
                 return;
             }
         }
         // Nothing is sent unless all threads are there.
-        ring.start();
+        round_robin.start();
     });
-    ring.finish()?.finish()
+    round_robin.finish()?.finish()
 }
 
 /// What the threads share: the connection and the figures.

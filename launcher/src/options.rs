@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use common::args::{Command, Opt};
 use common::protocol::{DEFAULT_LOG, DEFAULT_PORT};
 use common::summary::{ROUNDS, THREADS};
-use tls::Rows;
+use tls::SharedOptions;
 
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "launcher",
@@ -89,11 +89,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
                    default: none)",
             take: |o, v| v.path().map(|it| o.server_tls.client_ca = Some(it)),
         },
-        Rows::TLS,
-        Rows::CA,
-        Rows::CERT,
-        Rows::KEY,
-        Rows::NAME,
+        SharedOptions::TLS,
+        SharedOptions::CA,
+        SharedOptions::CERT,
+        SharedOptions::KEY,
+        SharedOptions::NAME,
         Opt {
             names: &["keep"],
             value: "",
@@ -197,14 +197,14 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use common::args::{Asked, UsageError};
+    use common::args::{Parsed, UsageError};
 
     use super::*;
 
     fn options(args: &[&str]) -> Result<Options, UsageError> {
         match COMMAND.parse(Options::default(), args)? {
-            Asked::Run(options) => Ok(options),
-            Asked::Print(text) => panic!("{args:?}: {text}"),
+            Parsed::Run(options) => Ok(options),
+            Parsed::Print(text) => panic!("{args:?}: {text}"),
         }
     }
 

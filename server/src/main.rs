@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use signal_hook::consts::SIGTTOU;
 
-use common::process::{self, Tie};
+use common::process::{self, ParentCheck};
 use common::units::plural;
 use server::backend::BackEnd;
 use server::backend::file::LogFile;
@@ -69,7 +69,9 @@ fn prepare_signals() -> io::Result<()> {
 
 /// Binds before it opens the log, so that a second server on the same port leaves it alone.
 fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
-    if let Tie::Foreign(pid) = process::end_with_launcher().map_err(|error| error.to_string())? {
+    if let ParentCheck::Foreign(pid) =
+        process::end_with_launcher().map_err(|error| error.to_string())?
+    {
         let name = process::LAUNCHER_PID;
         log::warn!("{name}={pid} in the environment names no launcher of this server: ignored");
     }

@@ -411,7 +411,7 @@ impl Default for Config {
 #[cfg(test)]
 mod tests {
     #[cfg(feature = "stream")]
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
@@ -423,7 +423,7 @@ mod tests {
             ..COMMAND
         };
         match unchecked.parse(Config::default(), args) {
-            Ok(Asked::Run(config)) => config,
+            Ok(Parsed::Run(config)) => config,
             other => panic!("{args:?}: {other:?}"),
         }
     }

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use common::args::{Command, Given, Opt, UsageError};
-use stream::{Rows, Servers};
+use common::args::{ArgValue, Command, Opt, UsageError};
+use stream::{Servers, SharedOptions};
 
 use crate::output::{Form, Show};
 
@@ -140,11 +140,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
                    (default: files)",
             take: |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
         },
-        Rows::NATS,
-        Rows::CREDENTIALS,
-        Rows::CA,
-        Rows::CERT,
-        Rows::KEY,
+        SharedOptions::NATS,
+        SharedOptions::CREDENTIALS,
+        SharedOptions::CA,
+        SharedOptions::CERT,
+        SharedOptions::KEY,
     ],
     operand: Some(|o, v| v.path().map(|it| o.files.push(it))),
     check: Options::check,
@@ -247,15 +247,15 @@ impl Options {
         self.since.is_some() || self.until.is_some() || self.peer.is_some()
     }
 
-    fn parse_time(&self, given: &Given) -> Result<Moment, UsageError> {
-        let text = given.text()?;
+    fn parse_time(&self, arg: &ArgValue) -> Result<Moment, UsageError> {
+        let text = arg.text()?;
         let format = &time::format_description::well_known::Rfc3339;
         if let Ok(time) = time::OffsetDateTime::parse(&text, format) {
             return Ok(Moment(time));
         }
-        let ago = given.time(std::time::Duration::ZERO..=common::args::LONGEST_TIME);
+        let ago = arg.time(std::time::Duration::ZERO..=common::args::LONGEST_TIME);
         let ago = ago.map_err(|_| {
-            given.unexpected("a time such as 2026-11-25T03:35:12Z, or how long ago: 10m")
+            arg.unexpected("a time such as 2026-11-25T03:35:12Z, or how long ago: 10m")
         })?;
         Ok(Moment(self.now - ago))
     }
@@ -263,14 +263,14 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
     fn options(args: &[&str]) -> Result<Options, String> {
         match COMMAND.parse(Options::default(), args) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Print(text)) => panic!("{text}"),
+            Ok(Parsed::Run(options)) => Ok(options),
+            Ok(Parsed::Print(text)) => panic!("{text}"),
             Err(error) => Err(error.to_string()),
         }
     }

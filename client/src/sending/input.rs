@@ -21,7 +21,7 @@ const INPUT: Token = Token(0);
 const CHUNK: usize = 256 << 10;
 
 /// A line from somewhere.
-pub(super) struct Given {
+pub(super) struct InputLine {
     /// Without its LF.
     pub(super) text: Vec<u8>,
     /// Where the next one begins, in a followed file.
@@ -96,7 +96,7 @@ impl Input {
     }
 
     /// The next line, if there is one now.
-    pub(super) fn next(&mut self) -> Result<Option<Given>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<InputLine>, String> {
         match self {
             Self::Stream(stream) => stream.next(),
             Self::Follow {
@@ -111,7 +111,7 @@ impl Input {
                         break;
                     }
                 }
-                Ok(lines.pop_front().map(|line| Given {
+                Ok(lines.pop_front().map(|line| InputLine {
                     text: line.text,
                     after: Some(line.after),
                 }))
@@ -154,7 +154,7 @@ impl Input {
 }
 
 impl Stream {
-    fn next(&mut self) -> Result<Option<Given>, String> {
+    fn next(&mut self) -> Result<Option<InputLine>, String> {
         let mut searched = 0;
         loop {
             let unread = &self.buffer[self.start..];
@@ -180,13 +180,13 @@ impl Stream {
         }
     }
 
-    fn give(&mut self, text: Vec<u8>) -> Given {
+    fn give(&mut self, text: Vec<u8>) -> InputLine {
         self.position += text.len() as u64 + 1;
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
         }
-        Given { text, after: None }
+        InputLine { text, after: None }
     }
 
     /// Whether reading would bring something at once, if only the end.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
+use common::args::{ArgValue, Command, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use send::Config;
-use tls::{Connector, Rows};
+use tls::{Connector, SharedOptions};
 
 /// The longest name that `-id` takes.
 const MAX_ID: usize = 64;
@@ -118,11 +118,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
             help: "append lines there that were refused (default: none)",
             take: |o, v| v.path().map(|it| o.rejects = Some(it)),
         },
-        Rows::TLS,
-        Rows::CA,
-        Rows::CERT,
-        Rows::KEY,
-        Rows::NAME,
+        SharedOptions::TLS,
+        SharedOptions::CA,
+        SharedOptions::CERT,
+        SharedOptions::KEY,
+        SharedOptions::NAME,
         Opt {
             names: &["json"],
             value: "",
@@ -266,9 +266,9 @@ impl Options {
 }
 
 /// `HOST`, `HOST:PORT`, `[::1]:PORT` or `::1`, separated by commas.
-fn hosts(given: &Given) -> Result<Vec<(String, Option<u16>)>, UsageError> {
-    let text = given.text()?;
-    let expected = || given.unexpected("HOST or HOST:PORT, several separated by commas");
+fn hosts(arg: &ArgValue) -> Result<Vec<(String, Option<u16>)>, UsageError> {
+    let text = arg.text()?;
+    let expected = || arg.unexpected("HOST or HOST:PORT, several separated by commas");
     let host = |text: &str| {
         if let Some(rest) = text.strip_prefix('[') {
             let (host, port) = rest.split_once(']')?;
@@ -289,25 +289,25 @@ fn hosts(given: &Given) -> Result<Vec<(String, Option<u16>)>, UsageError> {
         .ok_or_else(expected)
 }
 
-fn id(given: &Given) -> Result<String, UsageError> {
-    let text = given.text()?;
+fn id(arg: &ArgValue) -> Result<String, UsageError> {
+    let text = arg.text()?;
     let is_good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_good) {
         return Ok(text);
     }
-    Err(given.unexpected("a name of 1 to 64 letters, digits, '.', '_' or '-'"))
+    Err(arg.unexpected("a name of 1 to 64 letters, digits, '.', '_' or '-'"))
 }
 
 #[cfg(test)]
 mod tests {
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
     fn options(args: &[&str]) -> Result<Options, String> {
         match COMMAND.parse(Options::default(), args) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Print(text)) => panic!("{text}"),
+            Ok(Parsed::Run(options)) => Ok(options),
+            Ok(Parsed::Print(text)) => panic!("{text}"),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::args::{Command, LONGEST_TIME, Opt};
 use common::protocol::{DEFAULT_PORT, Framing};
 use common::summary::{ROUNDS, THREADS};
-use tls::Rows;
+use tls::SharedOptions;
 
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "client",
@@ -69,11 +69,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.timeout = it)
             },
         },
-        Rows::TLS,
-        Rows::CA,
-        Rows::CERT,
-        Rows::KEY,
-        Rows::NAME,
+        SharedOptions::TLS,
+        SharedOptions::CA,
+        SharedOptions::CERT,
+        SharedOptions::KEY,
+        SharedOptions::NAME,
         Opt {
             names: &["quiet"],
             value: "",
@@ -182,14 +182,14 @@ impl Formula {
 
 #[cfg(test)]
 mod tests {
-    use common::args::{Asked, UsageError};
+    use common::args::{Parsed, UsageError};
 
     use super::*;
 
     fn options(args: &[&str]) -> Result<Options, UsageError> {
         match COMMAND.parse(Options::default(), args)? {
-            Asked::Run(options) => Ok(options),
-            Asked::Print(text) => panic!("{args:?}: {text}"),
+            Parsed::Run(options) => Ok(options),
+            Parsed::Print(text) => panic!("{args:?}: {text}"),
         }
     }
 

@@ -51,7 +51,7 @@ impl Wire {
 
     /// Takes what has come by now; `WouldBlock` if nothing has.
     pub(super) fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut socket = Glance(&self.socket);
+        let mut socket = NonBlocking(&self.socket);
         match &mut self.session {
             None => socket.read(buffer),
             Some(session) => session.read(&mut socket, buffer),
@@ -80,16 +80,16 @@ impl Wire {
 }
 
 /// A socket that is not waited for when it is read.
-struct Glance<'a>(&'a TcpStream);
+struct NonBlocking<'a>(&'a TcpStream);
 
-impl Read for Glance<'_> {
+impl Read for NonBlocking<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (n, _) = rustix::net::recv(self.0, buffer, RecvFlags::DONTWAIT)?;
         Ok(n)
     }
 }
 
-impl Write for Glance<'_> {
+impl Write for NonBlocking<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

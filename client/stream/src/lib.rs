@@ -3,7 +3,7 @@
 //! Servers that log to a stream publish batches to it: a message is some records, a line each. All messages
 //! laid end to end are the log.
 //!
-//! - [`Options`] and [`Rows`]: what can be typed, the same in every program
+//! - [`Options`] and [`SharedOptions`]: what can be typed, the same in every program
 //! - [`Pull`]: the messages
 
 mod options;
@@ -11,4 +11,4 @@ mod options;
 mod with;
 
 pub use options::Options;
-pub use with::{Delivered, Pull, Rows, Servers, Start, name};
+pub use with::{Delivered, Pull, Servers, SharedOptions, Start, name};

@@ -45,10 +45,10 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use common::args::{Asked, Command, Opt};
+    use common::args::{Command, Opt, Parsed};
 
     use super::*;
-    use crate::Rows;
+    use crate::SharedOptions;
 
     const COMMAND: Command<Options> = Command {
         name: "demo",
@@ -59,11 +59,11 @@ mod tests {
             Opt::new(&["stream"], "NAME", "the stream", |o, v| {
                 crate::name(v).map(|it| o.name = Some(it))
             }),
-            Rows::NATS,
-            Rows::CREDENTIALS,
-            Rows::CA,
-            Rows::CERT,
-            Rows::KEY,
+            SharedOptions::NATS,
+            SharedOptions::CREDENTIALS,
+            SharedOptions::CA,
+            SharedOptions::CERT,
+            SharedOptions::KEY,
         ],
         operand: None,
         check: |options| options.check(),
@@ -79,8 +79,8 @@ mod tests {
 
     fn typed(args: &str) -> Result<Options, String> {
         match COMMAND.parse(Options::default(), args.split_whitespace()) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Print(text)) => panic!("{text}"),
+            Ok(Parsed::Run(options)) => Ok(options),
+            Ok(Parsed::Print(text)) => panic!("{text}"),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -1,15 +1,15 @@
 //! What needs NATS.
 
-use common::args::{Given, UsageError};
+use common::args::{ArgValue, UsageError};
 
-pub use nats::options::{Options as Servers, Rows};
+pub use nats::options::{Options as Servers, SharedOptions};
 pub use nats::pull::{Delivered, Pull, Start};
 
 /// The value of `-stream`.
-pub fn name(given: &Given) -> Result<String, UsageError> {
-    let name = given.text()?;
+pub fn name(arg: &ArgValue) -> Result<String, UsageError> {
+    let name = arg.text()?;
     if nats::protocol::is_word(&name) {
         return Ok(name);
     }
-    Err(given.unexpected("the name of a stream (letters, digits, - and _)"))
+    Err(arg.unexpected("the name of a stream (letters, digits, - and _)"))
 }

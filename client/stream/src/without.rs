@@ -6,13 +6,13 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use common::args::{Given, Opt, UsageError};
+use common::args::{ArgValue, Opt, UsageError};
 
-pub fn name(given: &Given) -> Result<String, UsageError> {
+pub fn name(arg: &ArgValue) -> Result<String, UsageError> {
     Err(absent(given))
 }
 
-fn absent(given: &Given) -> UsageError {
+fn absent(arg: &ArgValue) -> UsageError {
     given.wrong("this program was built without streams")
 }
 
@@ -30,9 +30,9 @@ impl Servers {
 }
 
 #[derive(Debug)]
-pub struct Rows<O>(PhantomData<O>);
+pub struct SharedOptions<O>(PhantomData<O>);
 
-impl<O: AsMut<Servers> + 'static> Rows<O> {
+impl<O: AsMut<Servers> + 'static> SharedOptions<O> {
     pub const NATS: Opt<O> = row(&["nats"], "URLS");
     pub const CREDENTIALS: Opt<O> = row(&["nats-creds"], "FILE");
     pub const CA: Opt<O> = row(&["nats-ca"], "FILE");
@@ -41,7 +41,7 @@ impl<O: AsMut<Servers> + 'static> Rows<O> {
 }
 
 const fn row<O>(names: &'static [&'static str], value: &'static str) -> Opt<O> {
-    Opt::new(names, value, "left out of this program", |_, given| {
+    Opt::new(names, value, "left out of this program", |_, arg| {
         Err(absent(given))
     })
 }

@@ -13,7 +13,7 @@ mod with;
 pub mod options;
 pub mod stream;
 
-pub use options::{Options, Rows};
+pub use options::{Options, SharedOptions};
 pub use stream::Stream;
 pub use with::{connector, session};
 

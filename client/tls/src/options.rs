@@ -67,9 +67,9 @@ impl Options {
 
 /// The rows for the table of a program whose options, `O`, hold these.
 #[derive(Debug)]
-pub struct Rows<O>(PhantomData<O>);
+pub struct SharedOptions<O>(PhantomData<O>);
 
-impl<O: AsMut<Options> + 'static> Rows<O> {
+impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     /// `-tls`
     pub const TLS: Opt<O> = Opt::new(
         &["tls"],

@@ -3,12 +3,12 @@
 //!
 //! A program describes itself as a [`Command`], a table that serves the parser, the help text and
 //! the tests alike: a row holds an option's names, its help and what it does. [`Command::read`]
-//! makes the program's options of what was typed; a [`Given`] helps a row to read its value.
+//! makes the program's options of what was typed; a [`ArgValue`] helps a row to read its value.
 //!
 //! [`lexopt`] does the lexing. It reads `-host` as `-h -o -s -t`, so an argument with one dash and
 //! a longer name is taken off its hands before it looks ([`lexopt::Parser::try_raw_args`]).
 
-mod given;
+mod arg_value;
 mod help;
 mod page;
 mod quantity;
@@ -18,7 +18,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-pub use self::given::{Given, UsageError};
+pub use self::arg_value::{ArgValue, UsageError};
 pub use self::help::columns;
 pub use self::page::{Page, Row};
 pub use self::quantity::LONGEST_TIME;
@@ -59,7 +59,7 @@ pub struct Command<T: 'static> {
 }
 
 /// Puts a value where it belongs, or says what is wrong with it.
-pub type Take<T> = fn(&mut T, &Given) -> Result<(), UsageError>;
+pub type Take<T> = fn(&mut T, &ArgValue) -> Result<(), UsageError>;
 
 /// One option of a [`Command`].
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl<T> Opt<T> {
 
 /// What a command line asks for.
 #[derive(Debug)]
-pub enum Asked<T> {
+pub enum Parsed<T> {
     /// Run with these options.
     Run(T),
     /// Print this (help or version) and exit 0.
@@ -108,14 +108,14 @@ impl<T> Command<T> {
         I: IntoIterator<Item: Into<OsString>>,
     {
         match self.parse(options, args) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Print(text)) => Err(print(&text)),
+            Ok(Parsed::Run(options)) => Ok(options),
+            Ok(Parsed::Print(text)) => Err(print(&text)),
             Err(error) => Err(self.refuse(&error)),
         }
     }
 
     /// The same, with nothing said.
-    pub fn parse<I>(&self, mut options: T, args: I) -> Result<Asked<T>, UsageError>
+    pub fn parse<I>(&self, mut options: T, args: I) -> Result<Parsed<T>, UsageError>
     where
         I: IntoIterator<Item: Into<OsString>>,
     {
@@ -126,13 +126,13 @@ impl<T> Command<T> {
                 Token::Operand(value) => {
                     let take = self.operand.ok_or_else(|| self.unexpected(&value))?;
                     let typed = String::new();
-                    take(&mut options, &Given { typed, value })?;
+                    take(&mut options, &ArgValue { typed, value })?;
                     continue;
                 }
             };
             match typed.trim_start_matches('-') {
-                "h" | "help" => return Ok(Asked::Print(self.help())),
-                "V" | "version" => return Ok(Asked::Print(self.version())),
+                "h" | "help" => return Ok(Parsed::Print(self.help())),
+                "V" | "version" => return Ok(Parsed::Print(self.version())),
                 _ => {}
             }
             let option = self.option(&typed)?;
@@ -147,10 +147,10 @@ impl<T> Command<T> {
                 (false, Some(value)) => value,
                 (false, None) => self.separate_value(&mut parser, &typed, option)?,
             };
-            (option.take)(&mut options, &Given { typed, value })?;
+            (option.take)(&mut options, &ArgValue { typed, value })?;
         }
         (self.check)(&mut options)?;
-        Ok(Asked::Run(options))
+        Ok(Parsed::Run(options))
     }
 
     /// The error for a word that is no option where only options are expected.
@@ -304,23 +304,23 @@ mod tests {
                 names: &["host", "nhost"],
                 value: "HOST",
                 help: "the host",
-                take: |seen, given| given.text().map(|text| seen.push(("host", text))),
+                take: |seen, arg| arg.text().map(|text| seen.push(("host", text))),
             },
             Opt {
                 names: &["port"],
                 value: "PORT",
                 help: "the port",
-                take: |seen, given| given.text().map(|text| seen.push(("port", text))),
+                take: |seen, arg| arg.text().map(|text| seen.push(("port", text))),
             },
             Opt {
                 names: &["quiet"],
                 value: "",
                 help: "say nothing",
-                take: |seen, given| given.text().map(|text| seen.push(("quiet", text))),
+                take: |seen, arg| arg.text().map(|text| seen.push(("quiet", text))),
             },
         ],
         commands: &[("load", "measures")],
-        operand: Some(|seen, given| given.text().map(|text| seen.push(("", text)))),
+        operand: Some(|seen, arg| arg.text().map(|text| seen.push(("", text)))),
         check: |_| Ok(()),
         examples: &[("demo -host x", "does nothing, at length")],
         notes: "",
@@ -328,7 +328,7 @@ mod tests {
 
     fn run(args: &[&str]) -> Seen {
         match COMMAND.parse(Seen::new(), args) {
-            Ok(Asked::Run(seen)) => seen,
+            Ok(Parsed::Run(seen)) => seen,
             other => panic!("{args:?}: {other:?}"),
         }
     }
@@ -370,13 +370,13 @@ mod tests {
                     names: &["path"],
                     value: "PATH",
                     help: "",
-                    take: |paths, given| given.path().map(|path| paths.push(path)),
+                    take: |paths, arg| arg.path().map(|path| paths.push(path)),
                 },
                 Opt {
                     names: &["text"],
                     value: "TEXT",
                     help: "",
-                    take: |_, given| given.text().map(drop),
+                    take: |_, arg| arg.text().map(drop),
                 },
             ],
             operand: None,
@@ -385,7 +385,7 @@ mod tests {
             notes: "",
         };
         for arg in [&b"-path=\xff"[..], b"--path=\xff"] {
-            let Ok(Asked::Run(paths)) = PATH.parse(Vec::new(), [OsStr::from_bytes(arg)]) else {
+            let Ok(Parsed::Run(paths)) = PATH.parse(Vec::new(), [OsStr::from_bytes(arg)]) else {
                 panic!("{arg:?}")
             };
             assert_eq!(paths[0].as_os_str().as_bytes(), b"\xff");
@@ -449,11 +449,11 @@ mod tests {
     fn help_and_version_win_over_what_follows() {
         for args in [["-h"], ["-help"], ["--help"]] {
             assert!(
-                matches!(COMMAND.parse(Seen::new(), args), Ok(Asked::Print(text)) if text == COMMAND.help())
+                matches!(COMMAND.parse(Seen::new(), args), Ok(Parsed::Print(text)) if text == COMMAND.help())
             );
         }
         for args in [["-V"], ["-version"], ["--version"]] {
-            let Ok(Asked::Print(text)) = COMMAND.parse(Seen::new(), args) else {
+            let Ok(Parsed::Print(text)) = COMMAND.parse(Seen::new(), args) else {
                 panic!("{args:?}")
             };
             assert_eq!(text, concat!("demo ", env!("CARGO_PKG_VERSION"), "\n"));

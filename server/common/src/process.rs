@@ -11,8 +11,8 @@ pub const LAUNCHER_PID: &str = "LAUNCHER_PID";
 
 /// What became of [`end_with_launcher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tie {
-    /// No launcher has started this process, or it is tied to the one that did.
+pub enum ParentCheck {
+    /// No launcher has started this process, or it ends with the one that did.
     Sound,
     /// The environment names a launcher that is not this process's parent, so it was left there by
     /// somebody else: its value, to be told of.
@@ -25,15 +25,15 @@ pub enum Tie {
 /// To be called from the main thread, first thing. A launcher that has ended before the call is
 /// an error. It leaves its children to the first process of the system, and no process has its
 /// number any more; whatever else does not fit is a variable that was inherited.
-pub fn end_with_launcher() -> io::Result<Tie> {
+pub fn end_with_launcher() -> io::Result<ParentCheck> {
     let Ok(launcher) = std::env::var(LAUNCHER_PID) else {
-        return Ok(Tie::Sound);
+        return Ok(ParentCheck::Sound);
     };
     let pid = launcher.parse().ok().and_then(Pid::from_raw);
     if pid.is_some() && getppid() == pid {
         end_with_parent()?;
         if getppid() == pid {
-            return Ok(Tie::Sound);
+            return Ok(ParentCheck::Sound);
         }
     }
     let is_orphan = getppid().is_none_or(|parent| parent == Pid::INIT);
@@ -43,7 +43,7 @@ pub fn end_with_launcher() -> io::Result<Tie> {
             "the launcher that started this program has ended",
         ));
     }
-    Ok(Tie::Foreign(launcher))
+    Ok(ParentCheck::Foreign(launcher))
 }
 
 /// Has the kernel send this process SIGTERM when its parent ends, where it can do that: macOS cannot.

@@ -71,9 +71,9 @@ fn parse(urls: &str) -> Result<Vec<Address>, String> {
 
 /// The rows for the table of a program whose options, `O`, hold these.
 #[derive(Debug)]
-pub struct Rows<O>(PhantomData<O>);
+pub struct SharedOptions<O>(PhantomData<O>);
 
-impl<O: AsMut<Options> + 'static> Rows<O> {
+impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     /// `-nats URLS`
     pub const NATS: Opt<O> = Opt::new(
         &["nats"],

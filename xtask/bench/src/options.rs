@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::args::{Command, Given, Opt, UsageError};
+use common::args::{ArgValue, Command, Opt, UsageError};
 
 use crate::setting::{QUICK, Setting};
 use crate::system::SYSTEMS;
@@ -191,16 +191,16 @@ impl Options {
     }
 }
 
-fn systems(given: &Given) -> Result<Vec<usize>, UsageError> {
-    let names = given.text()?;
+fn systems(arg: &ArgValue) -> Result<Vec<usize>, UsageError> {
+    let names = arg.text()?;
     let place = |name: &str| SYSTEMS.iter().position(|system| system.name == name);
     let places: Option<Vec<_>> = names.split(',').map(place).collect();
-    places.ok_or_else(|| given.unexpected("servers as -list names them, separated by commas"))
+    places.ok_or_else(|| arg.unexpected("servers as -list names them, separated by commas"))
 }
 
-fn settings_of(given: &Given) -> Result<Vec<Setting>, UsageError> {
-    let chosen = settings(&given.text()?);
-    chosen.ok_or_else(|| given.unexpected("loads as -list names them, separated by commas"))
+fn settings_of(arg: &ArgValue) -> Result<Vec<Setting>, UsageError> {
+    let chosen = settings(&arg.text()?);
+    chosen.ok_or_else(|| arg.unexpected("loads as -list names them, separated by commas"))
 }
 
 /// None if one of the names means nothing.
@@ -237,14 +237,14 @@ pub(crate) fn list() -> String {
 
 #[cfg(test)]
 mod tests {
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
     fn run(args: &[&str]) -> Options {
         match COMMAND.parse(Options::default(), args).unwrap() {
-            Asked::Run(options) => options,
-            Asked::Print(text) => panic!("{text}"),
+            Parsed::Run(options) => options,
+            Parsed::Print(text) => panic!("{text}"),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, Given, LONGEST_TIME, Opt, UsageError};
+use common::args::{ArgValue, Command, LONGEST_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
 use stream::Servers;
-use tls::Rows;
+use tls::SharedOptions;
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
 use crate::report::threshold::Threshold;
@@ -182,11 +182,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
              instead of a LOG (default: none)",
             |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
         ),
-        stream::Rows::NATS,
-        stream::Rows::CREDENTIALS,
-        stream::Rows::CA,
-        stream::Rows::CERT,
-        stream::Rows::KEY,
+        stream::SharedOptions::NATS,
+        stream::SharedOptions::CREDENTIALS,
+        stream::SharedOptions::CA,
+        stream::SharedOptions::CERT,
+        stream::SharedOptions::KEY,
         Opt::new(
             &["save"],
             "FILE",
@@ -215,11 +215,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.pids.push(it))
             },
         ),
-        Rows::TLS,
-        Rows::CA,
-        Rows::CERT,
-        Rows::KEY,
-        Rows::NAME,
+        SharedOptions::TLS,
+        SharedOptions::CA,
+        SharedOptions::CERT,
+        SharedOptions::KEY,
+        SharedOptions::NAME,
         Opt::new(
             &["json"],
             "",
@@ -408,46 +408,46 @@ impl Options {
     }
 }
 
-fn threshold(given: &Given) -> Result<Threshold, UsageError> {
-    let threshold = Threshold::parse(&given.text()?);
-    threshold.map_err(|expected| given.unexpected(&expected))
+fn threshold(arg: &ArgValue) -> Result<Threshold, UsageError> {
+    let threshold = Threshold::parse(&arg.text()?);
+    threshold.map_err(|expected| arg.unexpected(&expected))
 }
 
-fn positive_duration(given: &Given) -> Result<Duration, UsageError> {
-    given.time(Duration::from_millis(1)..=LONGEST_TIME)
+fn positive_duration(arg: &ArgValue) -> Result<Duration, UsageError> {
+    arg.time(Duration::from_millis(1)..=LONGEST_TIME)
 }
 
-fn rate(given: &Given) -> Result<f64, UsageError> {
-    let rate = given.text()?.parse().ok();
+fn rate(arg: &ArgValue) -> Result<f64, UsageError> {
+    let rate = arg.text()?.parse().ok();
     let rate = rate.filter(|rate| (0.001..=1e9).contains(rate));
-    rate.ok_or_else(|| given.unexpected("a number per second (0.001 to 1000000000)"))
+    rate.ok_or_else(|| arg.unexpected("a number per second (0.001 to 1000000000)"))
 }
 
-fn text(given: &Given) -> Result<Text, UsageError> {
-    Text::new(&given.text()?).map_err(|error| wrong_template(given, &error))
+fn text(arg: &ArgValue) -> Result<Text, UsageError> {
+    Text::new(&arg.text()?).map_err(|error| wrong_template(arg, &error))
 }
 
-fn unescapable(given: &Given) -> Result<String, UsageError> {
-    let text = given.text()?;
+fn unescapable(arg: &ArgValue) -> Result<String, UsageError> {
+    let text = arg.text()?;
     match Template::unescape(&text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(wrong_template(given, &error)),
+        Err(error) => Err(wrong_template(arg, &error)),
     }
 }
 
-fn wrong_template(given: &Given, error: &TemplateError) -> UsageError {
-    given.wrong(&error.to_string())
+fn wrong_template(arg: &ArgValue, error: &TemplateError) -> UsageError {
+    arg.wrong(&error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
     fn options(args: &[&str]) -> Options {
         match COMMAND.parse(Options::default(), args) {
-            Ok(Asked::Run(options)) => options,
+            Ok(Parsed::Run(options)) => options,
             other => panic!("{args:?}: {other:?}"),
         }
     }

@@ -97,11 +97,11 @@ fn read(path: &Path) -> Result<Report, String> {
 
 #[cfg(test)]
 mod tests {
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
-    fn typed(args: &[&str]) -> Result<Asked<Draw>, UsageError> {
+    fn typed(args: &[&str]) -> Result<Parsed<Draw>, UsageError> {
         COMMAND.parse(Draw::default(), args)
     }
 
@@ -113,14 +113,14 @@ mod tests {
             &["a.json", "--output", "c.html", "b.json"],
             &["-output=c.html", "a.json", "b.json"],
         ] {
-            let Ok(Asked::Run(asked)) = typed(args) else {
+            let Ok(Parsed::Run(asked)) = typed(args) else {
                 panic!("{args:?}");
             };
             assert_eq!(asked.runs, [Path::new("a.json"), Path::new("b.json")]);
             assert_eq!(asked.page, Path::new("c.html"));
         }
         for args in [["-h"], ["-help"], ["--help"], ["-V"], ["--version"]] {
-            assert!(matches!(typed(&args), Ok(Asked::Print(_))), "{args:?}");
+            assert!(matches!(typed(&args), Ok(Parsed::Print(_))), "{args:?}");
         }
         for args in [&[][..], &["a.json"], &["-o", "c.html"], &["a.json", "-o"]] {
             assert!(typed(args).is_err(), "{args:?}");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use common::args::{Command, Opt, UsageError};
-use stream::{Rows, Servers, Start};
+use stream::{Servers, SharedOptions, Start};
 
 use super::exit::{EXIT_VERIFICATION, fail, print};
 use crate::show::text;
@@ -36,13 +36,13 @@ pub(crate) const COMMAND: Command<Verify> = Command {
             names: &["stream"],
             value: "NAME",
             help: "the server's log is this stream of NATS (default: LOG)",
-            take: |asked, given| stream::name(given).map(|it| asked.stream.name = Some(it)),
+            take: |asked, arg| stream::name(arg).map(|it| asked.stream.name = Some(it)),
         },
-        Rows::NATS,
-        Rows::CREDENTIALS,
-        Rows::CA,
-        Rows::CERT,
-        Rows::KEY,
+        SharedOptions::NATS,
+        SharedOptions::CREDENTIALS,
+        SharedOptions::CA,
+        SharedOptions::CERT,
+        SharedOptions::KEY,
     ],
     operand: Some(|asked, path| path.path().map(|path| asked.take(path))),
     check: Verify::check,
@@ -146,11 +146,11 @@ impl Verify {
 mod tests {
     use std::path::Path;
 
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
 
-    fn typed(args: &[&str]) -> Result<Asked<Verify>, UsageError> {
+    fn typed(args: &[&str]) -> Result<Parsed<Verify>, UsageError> {
         COMMAND.parse(Verify::default(), args)
     }
 
@@ -160,7 +160,7 @@ mod tests {
             &["run.json", "a.log", "b.log", "-json"][..],
             &["--json", "run.json", "a.log", "b.log"],
         ] {
-            let Ok(Asked::Run(asked)) = typed(args) else {
+            let Ok(Parsed::Run(asked)) = typed(args) else {
                 panic!("{args:?}");
             };
             assert_eq!(asked.run_file, Path::new("run.json"));
@@ -168,7 +168,7 @@ mod tests {
             assert!(asked.json);
         }
         for args in [["-h"], ["-help"], ["--help"], ["-V"], ["--version"]] {
-            assert!(matches!(typed(&args), Ok(Asked::Print(_))), "{args:?}");
+            assert!(matches!(typed(&args), Ok(Parsed::Print(_))), "{args:?}");
         }
         for args in [&[][..], &["run.json"], &["run.json", "a.log", "-jason"]] {
             assert!(typed(args).is_err(), "{args:?}");

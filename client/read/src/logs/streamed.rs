@@ -100,7 +100,7 @@ fn start(options: &Options) -> Start {
 
 #[cfg(test)]
 mod tests {
-    use common::args::Asked;
+    use common::args::Parsed;
 
     use super::*;
     use crate::options::COMMAND;
@@ -120,7 +120,7 @@ mod tests {
             (&["-follow"], Start::First),
         ] {
             let asked = COMMAND.parse(Options::default(), [args, &["a.log"]].concat());
-            let Ok(Asked::Run(options)) = asked else {
+            let Ok(Parsed::Run(options)) = asked else {
                 panic!("{args:?}: {asked:?}")
             };
             assert_eq!(start(&options), expected, "{args:?}");

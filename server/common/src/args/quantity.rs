@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Given, UsageError};
+use super::{ArgValue, UsageError};
 
 /// The longest time that any option takes: a year.
 pub const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -24,7 +24,7 @@ const SIZES: [(&str, f64); 3] = [
     ("G", (1_u64 << 30) as f64),
 ];
 
-impl Given {
+impl ArgValue {
     /// The value as a time within `range`: `5s`, `1.5m`, `500ms`; without a unit, seconds.
     pub fn time(&self, range: RangeInclusive<Duration>) -> Result<Duration, UsageError> {
         let time = parse(&self.text()?, &TIMES);
@@ -136,8 +136,8 @@ fn size_text(bytes: usize) -> String {
 mod tests {
     use super::*;
 
-    fn given(value: &str) -> Given {
-        Given {
+    fn given(value: &str) -> ArgValue {
+        ArgValue {
             typed: "-opt".to_owned(),
             value: value.into(),
         }

@@ -132,7 +132,7 @@ impl AsMut<options::Options> for Config {
 }
 
 /// The rows for the server's table.
-pub type Nats = options::Rows<Config>;
+pub type Nats = options::SharedOptions<Config>;
 
 /// `-stream NAME`
 pub const STREAM: Opt<Config> = Opt::new(

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 ///
 /// Each thread sleeps on a condition variable of its own, so that handing the turn on wakes
 /// exactly one, however many there are.
-pub(super) struct Ring<T, E> {
+pub(super) struct RoundRobin<T, E> {
     state: Mutex<State<T, E>>,
     wakers: Vec<Condvar>,
 }
@@ -22,8 +22,8 @@ enum Turn<E> {
     Stopped(E),
 }
 
-impl<T, E> Ring<T, E> {
-    /// A ring of `threads`; nobody's turn comes before [`Ring::start`].
+impl<T, E> RoundRobin<T, E> {
+    /// A round of `threads`. No turn begins before [`RoundRobin::start`].
     pub(super) fn new(threads: usize, shared: T) -> Self {
         let turn = Turn::NotStarted;
         Self {
@@ -46,7 +46,7 @@ impl<T, E> Ring<T, E> {
         }
     }
 
-    /// Waits for thread `k`'s turn, lets it `work` and hands the turn on; an error stops the ring.
+    /// Waits for thread `k`'s turn, lets it `work` and hands the turn on; an error stops the round.
     /// Returns whether there may be another turn.
     pub(super) fn turn(&self, k: usize, work: impl FnOnce(&mut T) -> Result<(), E>) -> bool {
         let mut state = self.wakers[k]
@@ -72,7 +72,7 @@ impl<T, E> Ring<T, E> {
         true
     }
 
-    /// What was shared, or why the ring was stopped.
+    /// What was shared, or why the round was stopped.
     pub(super) fn finish(self) -> Result<T, E> {
         let state = self.state.into_inner().expect(NO_PANIC);
         match state.turn {
@@ -96,52 +96,52 @@ mod tests {
 
     #[test]
     fn turns_come_round_in_order() {
-        let ring = Ring::new(7, Vec::new());
+        let round_robin = RoundRobin::new(7, Vec::new());
         thread::scope(|scope| {
             for k in (0..7).rev() {
-                let ring = &ring;
+                let round_robin = &round_robin;
                 scope.spawn(move || {
                     for round in 0..50 {
-                        assert!(ring.turn(k, |taken| {
+                        assert!(round_robin.turn(k, |taken| {
                             taken.push((round, k));
                             Ok::<_, ()>(())
                         }));
                     }
                 });
             }
-            ring.start();
+            round_robin.start();
         });
         let expected: Vec<_> = (0..50)
             .flat_map(|round| (0..7).map(move |k| (round, k)))
             .collect();
-        assert_eq!(ring.finish(), Ok(expected));
+        assert_eq!(round_robin.finish(), Ok(expected));
     }
 
     #[test]
     fn an_error_stops_every_thread() {
-        let ring = Ring::new(5, 0);
+        let round_robin = RoundRobin::new(5, 0);
         thread::scope(|scope| {
             for k in 0..5 {
-                let ring = &ring;
+                let round_robin = &round_robin;
                 scope.spawn(move || {
-                    while ring.turn(k, |turns| {
+                    while round_robin.turn(k, |turns| {
                         *turns += 1;
                         if *turns == 12 { Err(k) } else { Ok(()) }
                     }) {}
                 });
             }
-            ring.start();
+            round_robin.start();
         });
-        assert_eq!(ring.finish(), Err(1));
+        assert_eq!(round_robin.finish(), Err(1));
     }
 
     #[test]
     fn a_ring_stopped_before_its_start_takes_no_turn() {
-        let ring = Ring::new(2, ());
+        let round_robin = RoundRobin::new(2, ());
         thread::scope(|scope| {
-            scope.spawn(|| assert!(!ring.turn(1, |()| panic!("took a turn"))));
-            ring.stop("why");
+            scope.spawn(|| assert!(!round_robin.turn(1, |()| panic!("took a turn"))));
+            round_robin.stop("why");
         });
-        assert_eq!(ring.finish(), Err("why"));
+        assert_eq!(round_robin.finish(), Err("why"));
     }
 }

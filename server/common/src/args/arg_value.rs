@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// An option or operand as it was given.
 #[derive(Debug)]
-pub struct Given {
+pub struct ArgValue {
     /// The option as it was typed, dashes included; empty for an operand.
     pub(super) typed: String,
     pub(super) value: OsString,
@@ -33,7 +33,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-impl Given {
+impl ArgValue {
     /// The value as text.
     pub fn text(&self) -> Result<String, UsageError> {
         let text = self.value.to_str().map(str::to_owned);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn values_are_checked() {
-        let given = |value: &str| Given {
+        let given = |value: &str| ArgValue {
             typed: "-port".to_owned(),
             value: value.into(),
         };
