@@ -481,6 +481,38 @@ fn messages_are_chosen_and_shown_as_asked() {
     assert_eq!(read(&[], &[Path::new("/nonexistent")]).2, 1);
 }
 
+/// NULs in the place of pages, as a power cut leaves them: a damaged record is no message, and hides none.
+#[test]
+fn a_damaged_record_is_no_message_and_swallows_none() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("a.log");
+    let original = |text: &str| format!("INFO\t| 2019-02-24 15:10:14 --[::1]:2 recieved: {text}");
+    let json = |text: &str| {
+        format!(r#"{{"time":"2019-02-24T15:10:14Z","peer":"[::1]:2","message":"{text}"}}"#)
+    };
+    let nuls = "\0".repeat(5000);
+    let records: [&dyn Fn(&str) -> String; 2] = [&original, &json];
+    for record in records {
+        let [one, two, three] = ["@a:1 one", "@a:2 two", "@a:3 three"].map(record);
+        let damaged = record(&format!("@a:2 t{nuls}o"));
+        let whole = format!(
+            "{one}\n{damaged}\n{nuls}{two}\n{}{three}\n",
+            &one[..one.len() - 3]
+        );
+        fs::write(&log, whole).unwrap();
+        let (messages, said, code) = read(&["-once"], &[&log]);
+        assert_eq!((text(&messages), code), ("one\ntwo\nthree\n", 0), "{said}");
+        assert!(said.contains("3 lines are no record"), "{said}");
+        assert!(said.contains("a: 3 lines, none missing"), "{said}");
+    }
+    // In the original format a message may look like a record in JSON: after lost pages it is none.
+    let forged = json("forged");
+    let whole = format!("{}\n{nuls}{forged}\n", original("good"));
+    fs::write(&log, whole).unwrap();
+    let (messages, said, _) = read(&[], &[&log]);
+    assert_eq!(text(&messages), "good\n", "{said}");
+}
+
 #[test]
 fn a_followed_log_is_read_on_across_its_rotation() {
     let folder = TempDir::new().unwrap();

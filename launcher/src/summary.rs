@@ -67,9 +67,9 @@ pub(crate) fn count_records(log: &Path) -> io::Result<Records> {
     let mut records = Records::default();
     let mut line = Vec::new();
     while log.read_until(b'\n', &mut line)? > 0 {
-        if line.ends_with(b"\n") {
+        if let Some(record) = line.strip_suffix(b"\n") {
             records.all += 1;
-            records.messages += u64::from(record::is_of_message(&line));
+            records.messages += u64::from(record::is_of_message(record));
         }
         line.clear();
     }

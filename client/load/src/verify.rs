@@ -18,7 +18,7 @@ use crate::message::pattern::{Pattern, Text, escape};
 use crate::verify::logs::{Log, LogFile};
 use crate::verify::seen::Seen;
 use crate::verify::streamed::StreamLog;
-use common::record::printable;
+use common::record::{self, printable};
 
 /// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
 const BUFFER: usize = 1 << 20;
@@ -50,7 +50,7 @@ pub(crate) struct Verification {
     /// Messages sent but never answered: they may be there or not.
     pub(crate) unanswered: u64,
     pub(crate) unanswered_and_logged: u64,
-    /// Records that were cut short, as by a server that was killed: they count as not there.
+    /// Records that were cut short, as by a server that was killed, or spoilt by NULs: they count as not there.
     pub(crate) torn: u64,
     /// The first findings, in words.
     pub(crate) examples: Vec<String>,
@@ -173,6 +173,13 @@ impl<'a> Verifier<'a> {
                 filled -= end;
             } else if filled == buffer.len() && buffer.len() < longest {
                 buffer.resize(longest, 0);
+            } else if filled == buffer.len()
+                && let Some(nul @ 1..) = memrchr(0, &buffer)
+            {
+                // A record may begin after the pages that a power cut has taken.
+                self.too_long(&buffer[..=nul], skipping.take().unwrap_or(false));
+                buffer.copy_within(nul.., 0);
+                filled -= nul;
             } else if filled == buffer.len() {
                 skipping = Some(self.too_long(&buffer, skipping.unwrap_or(false)));
                 filled = 0;
@@ -186,7 +193,7 @@ impl<'a> Verifier<'a> {
         if named || self.run.find(piece).is_none() {
             return named;
         }
-        self.mangled(piece);
+        self.damaged(piece);
         true
     }
 
@@ -200,8 +207,20 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// A line that carries the run's name.
+    /// A line that carries the run's name. A power cut may have left something before a whole record.
     fn line(&mut self, line: &[u8]) {
+        let begin = record::last_in(line, None).unwrap_or(0);
+        let (damaged, record) = line.split_at(begin);
+        if self.run.find(damaged).is_some() {
+            self.damaged(damaged);
+        }
+        if self.run.find(record).is_some() {
+            self.record(record);
+        }
+    }
+
+    /// A line, or its end, that carries the run's name and should be a record.
+    fn record(&mut self, line: &[u8]) {
         let text = if line.starts_with(b"{") {
             self.identify_json(line)
         } else {
@@ -214,7 +233,7 @@ impl<'a> Verifier<'a> {
                 self.found.torn += 1;
                 return;
             }
-            Text::Foreign => return self.mangled(line),
+            Text::Foreign => return self.damaged(line),
         };
         let index = usize::try_from(conn).unwrap_or(usize::MAX);
         let sent = self
@@ -244,6 +263,9 @@ impl<'a> Verifier<'a> {
 
     /// The same of a record in JSON.
     fn identify_json(&self, line: &[u8]) -> Text {
+        if record::has_control(line) {
+            return Text::Foreign;
+        }
         let Ok(json) = serde_json::from_slice::<Json>(line) else {
             // Cut short, as by a server that was killed.
             let is_cut = line.starts_with(br#"{"time":""#) && !line.ends_with(b"}");
@@ -276,6 +298,15 @@ impl<'a> Verifier<'a> {
                 (Text::Torn, _) | (_, Text::Torn) => Text::Torn,
                 _ => Text::Foreign,
             }),
+        }
+    }
+
+    /// What is no record of the run. NULs are pages that a power cut has taken: a torn record.
+    fn damaged(&mut self, line: &[u8]) {
+        if memchr(0, line).is_some() {
+            self.found.torn += 1;
+        } else {
+            self.mangled(line);
         }
     }
 
@@ -370,6 +401,7 @@ fn received(line: &[u8]) -> Option<&[u8]> {
         return None;
     }
     rest.strip_prefix(b" recieved: ")
+        .filter(|text| !record::has_control(text))
 }
 
 #[cfg(test)]
@@ -522,7 +554,7 @@ mod tests {
         (
             "two in a line",
             |log| log[1] = log[1].replace('\n', ""),
-            [2, 0, 0, 1, 0, 0],
+            [1, 0, 0, 1, 0, 0],
         ),
         (
             "rejected, yet there",
@@ -556,6 +588,21 @@ mod tests {
             [0, 0, 0, 0, 0, 1],
         ),
         (
+            "an unanswered one with NULs",
+            |log| log[8] = log[8].replace(" 4;", " 4\0\0\0;"),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        (
+            "NULs, and a record after them",
+            |log| log[1].insert_str(0, "load cafe 0\0\0\0"),
+            [0, 0, 0, 0, 0, 1],
+        ),
+        (
+            "another control character",
+            |log| log[8] = log[8].replace("load", "\tload"),
+            [0, 0, 0, 1, 0, 0],
+        ),
+        (
             "a hello cut",
             |log| log.insert(0, hello("I am cafe/0")),
             [0, 0, 0, 0, 0, 1],
@@ -583,6 +630,18 @@ mod tests {
             assert_eq!(counts, *expected, "{name}: {found:?}");
             assert_eq!(found.passed, expected[..5] == [0; 5], "{name}");
             assert_eq!(found.examples.is_empty(), found.passed, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_record_is_swallowed_by_nuls_before_it() {
+        for nuls in [1, BUFFER - 1, BUFFER, 5 * BUFFER / 2] {
+            let mut log = good();
+            log[1].insert_str(0, &"\0".repeat(nuls));
+            log[4].insert_str(0, &("load cafe 0".to_owned() + &"\0".repeat(nuls)));
+            let found = check(log.concat().as_bytes());
+            assert!(found.passed && found.records == 6, "{nuls}: {found:?}");
+            assert_eq!(found.torn, 1, "{nuls}: {found:?}");
         }
     }
 

@@ -21,6 +21,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use common::output::report;
+use common::record::{self, Format};
 use common::units::plural;
 
 use crate::logs::Logs;
@@ -67,6 +68,8 @@ struct Reading {
     last: VecDeque<Message>,
     /// Lines that are no records.
     foreign: u64,
+    /// The format of the last record.
+    format: Option<Format>,
     /// The reader of the output has gone.
     done: bool,
 }
@@ -81,6 +84,7 @@ impl Reading {
                 .then(|| Once::new(options.is_partial(), options.hold)),
             last: VecDeque::new(),
             foreign: 0,
+            format: None,
             done: false,
             options,
         })
@@ -118,15 +122,15 @@ impl Reading {
     }
 
     fn take_line(&mut self, line: &[u8]) -> Result<ControlFlow<()>, String> {
-        match Message::parse(line, self.selection.wants_time()) {
-            Ok(Some(message)) if self.selection.wants(&message) => self.take(message)?,
-            Ok(_) => {}
-            Err(message::Foreign) => {
-                self.foreign += 1;
-                if self.foreign == 1 {
-                    let line = common::record::printable(line, 120);
-                    say(&format!("no record: '{line}' (others are counted)"));
-                }
+        if !self.take_record(line)? {
+            self.foreign += 1;
+            if self.foreign == 1 {
+                let line = record::printable(line, 120);
+                say(&format!("no record: '{line}' (others are counted)"));
+            }
+            // What a power cut has left may stand before a whole record.
+            if let Some(begin) = record::last_in(line, self.format) {
+                self.take_record(&line[begin..])?;
             }
         }
         Ok(if self.done {
@@ -134,6 +138,23 @@ impl Reading {
         } else {
             ControlFlow::Continue(())
         })
+    }
+
+    /// Returns false if the line is no record.
+    fn take_record(&mut self, line: &[u8]) -> Result<bool, String> {
+        let Ok(message) = Message::parse(line, self.selection.wants_time()) else {
+            return Ok(false);
+        };
+        self.format = Some(if line.starts_with(b"{") {
+            Format::Json
+        } else {
+            Format::Original
+        });
+        match message {
+            Some(message) if self.selection.wants(&message) => self.take(message)?,
+            _ => {}
+        }
+        Ok(true)
     }
 
     fn take(&mut self, message: Message) -> Result<(), String> {

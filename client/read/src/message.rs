@@ -39,6 +39,10 @@ impl Message {
     /// None if the record is of a reply. Without `with_head` nobody asks for time and peer.
     pub(crate) fn parse(line: &[u8], with_head: bool) -> Result<Option<Self>, Foreign> {
         if line.first() == Some(&b'{') {
+            // JSON itself forbids only some of them in strings.
+            if record::has_control(line) {
+                return Err(Foreign);
+            }
             return Self::parse_json(line);
         }
         let parts = record::parse(line).ok_or(Foreign)?;
@@ -149,6 +153,9 @@ mod tests {
             "{}",
             r#"{"time":"x","peer":"p"}"#,
             r"INFO	| 2019-02-24 15:10:14 --a recieved: \q",
+            "INFO\t| 2019-02-24 15:10:14 --a recieved: a\0b",
+            "{\"time\":\"x\",\"peer\":\"p\",\"message\":\"a\x7fb\"}",
+            "{\"time\":\"x\",\t\"peer\":\"p\",\"message\":\"ab\"}",
         ] {
             assert_eq!(message(foreign), Err(Foreign), "{foreign}");
         }

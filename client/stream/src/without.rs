@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use common::args::{ArgValue, Opt, UsageError};
 
 pub fn name(arg: &ArgValue) -> Result<String, UsageError> {
-    Err(absent(given))
+    Err(absent(arg))
 }
 
 fn absent(arg: &ArgValue) -> UsageError {
-    given.wrong("this program was built without streams")
+    arg.wrong("this program was built without streams")
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl<O: AsMut<Servers> + 'static> SharedOptions<O> {
 
 const fn row<O>(names: &'static [&'static str], value: &'static str) -> Opt<O> {
     Opt::new(names, value, "left out of this program", |_, arg| {
-        Err(absent(given))
+        Err(absent(arg))
     })
 }
 

@@ -101,24 +101,11 @@ pub const LONGEST_HEAD: usize = 112;
 /// whose first record is torn.
 pub fn may_begin_log(beginning: &[u8]) -> bool {
     let levels = [Level::Info, Level::Warning];
-    let json = br#"{"time":""#;
-    let is_json = beginning.iter().zip(json).all(|(a, b)| a == b);
+    let is_json = beginning.iter().zip(json::BEGINNING).all(|(a, b)| a == b);
     is_json
         || levels
             .into_iter()
             .any(|level| matches(beginning, level).is_some())
-}
-
-/// Whether a line begins as records do, up to the message or reply.
-pub fn has_head(line: &[u8]) -> bool {
-    let levels = [Level::Info, Level::Warning];
-    levels.into_iter().any(|level| {
-        let rest = matches(line, level).and_then(|n| line.get(n..));
-        let verb = rest.and_then(|rest| Some(&rest[memchr::memchr(b' ', rest)?..]));
-        verb.is_some_and(|verb| {
-            verb.starts_with(RECEIVED.as_bytes()) || verb.starts_with(SENT.as_bytes())
-        })
-    })
 }
 
 /// A record, taken apart.
@@ -132,7 +119,8 @@ pub struct Parts<'a> {
     pub message: Option<&'a [u8]>,
 }
 
-/// Takes a line apart, which has no line end any more; none if it is no record.
+/// Takes a line apart, which has no line end any more; none if it is no record. One with a raw control character is
+/// none: the server writes none but the tab after the level.
 pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
     const TIME: usize = 19;
     let (level, head) = match matches(line, Level::Info) {
@@ -141,6 +129,9 @@ pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
     };
     let (head, rest) = line.split_at_checked(head)?;
     let time = &head[head.len() - 3 - TIME..head.len() - 3];
+    if has_control(rest) {
+        return None;
+    }
     let (peer, rest) = rest.split_at(memchr::memchr(b' ', rest)?);
     let message = rest.strip_prefix(RECEIVED.as_bytes());
     let is_record = match message {
@@ -154,10 +145,58 @@ pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
     })
 }
 
+/// Whether there is a raw control character: C0, DEL or C1.
+pub fn has_control(text: &[u8]) -> bool {
+    // Without branches, so that it compiles to vector instructions.
+    let has_ascii = |text: &[u8]| {
+        text.iter()
+            .fold(false, |any, byte| any | byte.is_ascii_control())
+    };
+    has_ascii(text) || c1_controls(text).next().is_some()
+}
+
+/// Where C1 controls begin: in UTF-8 they are `C2 80` to `C2 9F`.
+fn c1_controls(text: &[u8]) -> impl Iterator<Item = usize> {
+    let is_c1 = |at: &usize| matches!(text.get(at + 1), Some(0x80..=0x9f));
+    memchr::memchr_iter(0xc2, text).filter(is_c1)
+}
+
+/// Where the record begins at the end of a line that is none; none if there is no record. A power cut can leave NULs
+/// or half a record before a whole one, and no newline between them.
+///
+/// `format` is that of the records before the line, if there are any: what a client has sent must not be taken for a
+/// record. No message has a raw tab in the original format, nor a raw quotation mark in JSON.
+pub fn last_in(line: &[u8], format: Option<Format>) -> Option<usize> {
+    let original = || {
+        let begin = level_before(line, memchr::memrchr(b'\t', line)?)?;
+        (begin > 0 && parse(&line[begin..]).is_some()).then_some(begin)
+    };
+    let json = || {
+        let begin = memchr::memmem::rfind(line, json::BEGINNING)?;
+        let (before, record) = line.split_at(begin);
+        let is_json = match format {
+            Some(format) => format == Format::Json,
+            None => line.starts_with(json::BEGINNING) || before.ends_with(b"\0"),
+        };
+        let is_whole = record.ends_with(b"}") && !has_control(record);
+        (begin > 0 && is_json && is_whole).then_some(begin)
+    };
+    original().or_else(json)
+}
+
+/// Where the level begins that stands before the tab at `tab`; none if there is none.
+pub fn level_before(text: &[u8], tab: usize) -> Option<usize> {
+    let before = &text[..tab];
+    [Level::Info, Level::Warning].into_iter().find_map(|level| {
+        let rest = before.strip_suffix(level.name().as_bytes())?;
+        Some(rest.len())
+    })
+}
+
 /// The time that a record of either format tells: `YYYY-MM-DD hh:mm:ss`, or as RFC 3339 has it; none if the
 /// line does not begin as records do.
 pub fn time(line: &[u8]) -> Option<&[u8]> {
-    match line.strip_prefix(br#"{"time":""#) {
+    match line.strip_prefix(json::BEGINNING) {
         Some(rest) => Some(&rest[..memchr::memchr(b'"', rest)?]),
         None => parse(line).map(|parts| parts.time),
     }
@@ -418,13 +457,6 @@ mod tests {
         ] {
             assert!(!may_begin_log(other.as_bytes()), "{other}");
         }
-        assert!(has_head(record));
-        for cut in [
-            b"WARNING\t| 2019-02-24 15:10:14 --[::1]:49030".as_slice(),
-            &record[..47],
-        ] {
-            assert!(!has_head(cut), "{}", String::from_utf8_lossy(cut));
-        }
     }
 
     #[test]
@@ -524,6 +556,7 @@ mod tests {
             b"INFO\t| 2019-02-24 15:10:14 --1.2.3.4:5 said: x",
             b"WARNING\t| 2019-02-24 15:10:14 --1.2.3.4:5 recieved: x",
             b"INFO\t| 2019-02-24 15:10 --1.2.3.4:5 recieved: x",
+            b"WARNING\t| 2019-02-24 15:10:14 --[::1]:49030",
         ] {
             assert_eq!(parse(other), None, "{other:?}");
         }
@@ -578,6 +611,72 @@ mod tests {
         assert_eq!(one_line("é 漢"), "é 漢");
         let long = "é".repeat(MAX_LINE);
         assert_eq!(one_line(&long), "é".repeat(MAX_LINE / 2) + "…");
+    }
+
+    /// Only control characters tell a damaged record: former versions, and the original program, escaped less.
+    #[test]
+    fn a_record_has_no_raw_control_character() {
+        let record =
+            |text: &str| format!("INFO\t| 2019-02-24 15:10:14 --1.2.3.4:5 recieved: {text}");
+        for control in ["\0", "\t", "\r", "\n", "\x1f", "\x7f", "\u{80}", "\u{9f}"] {
+            for text in [
+                control.to_owned(),
+                format!("a{control}b"),
+                "x".repeat(100) + control,
+            ] {
+                assert_eq!(parse(record(&text).as_bytes()), None, "{text:?}");
+            }
+        }
+        for text in ["\u{a0}é漢🦀", "\u{ad}\u{feff}\u{2028}\u{202e}\u{3164}", ""] {
+            assert!(parse(record(text).as_bytes()).is_some(), "{text:?}");
+        }
+        // Bytes that are not UTF-8.
+        for bytes in [b"\x80".as_slice(), b"\xc2", b"\xc2\xa0", b"\xff\x9f"] {
+            assert!(!has_control(bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_record_at_the_end_of_a_damaged_line_is_found() {
+        let original = "INFO\t| 2019-02-24 15:10:14 --1.2.3.4:5 recieved: a";
+        let reply = "WARNING\t| 2019-02-24 15:10:14 --1.2.3.4:5 send: error log: x";
+        let json = r#"{"time":"2019-02-24T15:10:14Z","peer":"1.2.3.4:5","message":"a"}"#;
+        let nuls = "\0".repeat(99);
+        let formats = [None, Some(Format::Original), Some(Format::Json)];
+        for record in [original, reply] {
+            for before in [nuls.as_str(), "lf", &original[..50], &json[..60], "a\0b"] {
+                for format in formats {
+                    let line = [before, record].concat();
+                    assert_eq!(
+                        last_in(line.as_bytes(), format),
+                        Some(before.len()),
+                        "{line:?}"
+                    );
+                }
+            }
+        }
+        for before in [nuls.as_str(), &json[..60], "lf\0"] {
+            let line = [before, json].concat();
+            for (format, is_found) in formats.into_iter().zip([true, false, true]) {
+                let expected = is_found.then_some(before.len());
+                assert_eq!(last_in(line.as_bytes(), format), expected, "{line:?}");
+            }
+        }
+        // What a client may have sent, and what has no end.
+        let line = format!("{nuls}lf {json}");
+        assert_eq!(last_in(line.as_bytes(), None), None);
+        assert_eq!(last_in(line.as_bytes(), Some(Format::Original)), None);
+        for line in [
+            original,
+            json,
+            &nuls,
+            "",
+            "\t",
+            "INFO\t",
+            &[&nuls, original, &nuls].concat(),
+        ] {
+            assert_eq!(last_in(line.as_bytes(), None), None, "{line:?}");
+        }
     }
 
     #[test]

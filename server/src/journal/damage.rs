@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 use common::record;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::Storage;
 use common::units::{count, plural};
@@ -16,6 +16,9 @@ use common::units::{count, plural};
 /// How much of the end of a log is looked through, in bytes: what was written long ago was on the
 /// disk when the power failed.
 pub(super) const LOOK_BACK_BYTES: u64 = 64 << 20;
+
+/// No level is longer.
+const LEVEL_BYTES: u64 = 7;
 
 /// How much of it is read at once, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -80,10 +83,24 @@ pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
     let (damage, last) = look_through(file, length, LOOK_BACK_BYTES)?;
     if damage.ended_last {
         let has_escape_begun = last.backslashes % 2 == 1;
-        let looks_whole = record::is_of_message(&last.head) && !has_escape_begun;
+        let looks_whole = !has_escape_begun && is_torn_message(file, &last)?;
         file.write_all(if looks_whole { b"\\\n" } else { b"\n" })?;
     }
     Ok(damage)
+}
+
+/// Whether the end of this line reads like the record of a message: other things may be before it.
+fn is_torn_message(file: &impl Storage, line: &Line) -> io::Result<bool> {
+    // The only control character of a record is the tab after its level.
+    let Some(tab) = line.last_control else {
+        return Ok(false);
+    };
+    let start = line.start.max(tab.saturating_sub(LEVEL_BYTES));
+    let end = (line.start + line.length).min(start + record::LONGEST_HEAD as u64);
+    let mut head = vec![0; (end - start) as usize];
+    file.read_at(&mut head, start)?;
+    let begin = record::level_before(&head, (tab - start) as usize);
+    Ok(begin.is_some_and(|begin| record::is_of_message(&head[begin..])))
 }
 
 /// What is wrong with the last `budget` bytes of a file that is not written any more. It is left as it is.
@@ -140,6 +157,10 @@ struct Line {
     head: Vec<u8>,
     /// Control characters: one is the tab after the level, further ones no record has.
     controls: usize,
+    /// Where the last of them is.
+    last_control: Option<u64>,
+    /// Where an object of JSON may begin: a record has one, since quotation marks in its message are escaped.
+    objects: usize,
     has_nul: bool,
     /// At its end.
     backslashes: usize,
@@ -153,6 +174,8 @@ impl Line {
             length: 0,
             head: Vec::new(),
             controls: 0,
+            last_control: None,
+            objects: 0,
             has_nul: false,
             backslashes: 0,
             last: 0,
@@ -162,8 +185,9 @@ impl Line {
     fn take(&mut self, bytes: &[u8]) {
         let room = record::LONGEST_HEAD - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.take_controls(bytes);
+        self.objects += self.pairs(bytes, b'{', |next| next == b'"').count();
         self.length += bytes.len() as u64;
-        self.controls += bytes.iter().filter(|byte| byte.is_ascii_control()).count();
         self.has_nul |= memchr(0, bytes).is_some();
         let backslashes = bytes
             .iter()
@@ -177,10 +201,35 @@ impl Line {
         self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
+    /// Looks for control characters, before the bytes are counted.
+    fn take_controls(&mut self, bytes: &[u8]) {
+        let ascii = |byte: &u8| byte.is_ascii_control();
+        let c1 = self.pairs(bytes, 0xc2, |next| matches!(next, 0x80..=0x9f));
+        let last_c1 = c1.clone().last();
+        self.controls += bytes.iter().filter(|byte| ascii(byte)).count() + c1.count();
+        let last = bytes.iter().rposition(ascii).max(last_c1);
+        if let Some(last) = last {
+            self.last_control = Some(self.start + self.length + last as u64);
+        }
+    }
+
+    /// Where in `bytes` a byte is that comes after `first`, be it the last one of the bytes before, and for which `is` holds.
+    fn pairs<'a>(
+        &self,
+        bytes: &'a [u8],
+        first: u8,
+        is: impl Fn(u8) -> bool + Clone + 'a,
+    ) -> impl Iterator<Item = usize> + Clone + 'a {
+        let at_start = (self.length > 0 && self.last == first).then_some(0);
+        let within = memchr_iter(first, bytes).map(|at| at + 1);
+        let is_second = move |at: &usize| bytes.get(*at).is_some_and(|byte| is(*byte));
+        at_start.into_iter().chain(within).filter(is_second)
+    }
+
     fn is_record(&self) -> bool {
         match self.controls {
-            0 => record::json::is_like_record(&self.head, self.last),
-            controls => controls == 1 && record::has_head(&self.head),
+            0 => self.objects == 1 && record::json::is_like_record(&self.head, self.last),
+            controls => controls == 1 && record::parse(&self.head).is_some(),
         }
     }
 }
@@ -191,6 +240,8 @@ mod tests {
     use crate::journal::{Journal, Opening};
 
     const RECORD: &str = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
+
+    const JSON: &str = "{\"time\":\"2026-11-25T03:35:12.123456+01:00\",\"peer\":\"127.0.0.1:49030\",\"message\":\"a {\\\"b\\\"}\"}\n";
 
     /// Opens a log to append, and says what was found; then opens it again, and finds no less.
     fn found(content: &[u8]) -> Damage {
@@ -207,7 +258,14 @@ mod tests {
                 .rsplit(|byte| *byte == b'\n')
                 .next()
                 .unwrap_or_default();
-            let (cut, escape) = (record::is_of_message(last), record::unescape(last));
+            let tab = last.iter().rposition(|byte| *byte == b'\t');
+            let begin = tab
+                .and_then(|tab| record::level_before(last, tab))
+                .unwrap_or(0);
+            let (cut, escape) = (
+                record::is_of_message(&last[begin..]),
+                record::unescape(last),
+            );
             let end = if cut && escape.is_some() {
                 "\\\n"
             } else {
@@ -267,6 +325,10 @@ mod tests {
                 damage(false, 2, 0),
             ),
             (format!("{RECORD}\n{RECORD}"), damage(false, 1, n)),
+            (format!("{RECORD}{nuls}{torn}"), damage(true, 1, n)),
+            (format!("{JSON}{nuls}{JSON}"), damage(false, 1, JSON.len())),
+            (format!("{}{JSON}{JSON}", &JSON[..90]), damage(false, 1, 0)),
+            (format!("{}\u{85}\n", &RECORD[..n - 1]), damage(false, 1, 0)),
         ] {
             assert_eq!(found(content.as_bytes()), expected, "{content:?}");
         }
@@ -285,6 +347,32 @@ mod tests {
         );
     }
 
+    /// Wherever a line is cut in two, what is found is the same.
+    #[test]
+    fn a_line_may_come_in_any_pieces() {
+        let damaged = format!("lf\0\u{85}{}", RECORD.trim_end());
+        for text in [RECORD.trim_end(), JSON.trim_end(), &damaged] {
+            let found = |pieces: &[&[u8]]| {
+                let mut line = Line::begin(7);
+                for piece in pieces {
+                    line.take(piece);
+                }
+                (
+                    line.is_record(),
+                    line.controls,
+                    line.last_control,
+                    line.objects,
+                )
+            };
+            let whole = found(&[text.as_bytes()]);
+            assert_eq!(whole.0, text.len() != damaged.len());
+            for at in 0..=text.len() {
+                let (first, second) = text.as_bytes().split_at(at);
+                assert_eq!(found(&[first, second]), whole, "{text:?} at {at}");
+            }
+        }
+    }
+
     #[test]
     fn it_is_told_in_one_line() {
         for (damage, expected) in [
@@ -301,15 +389,26 @@ mod tests {
 
     #[test]
     fn a_torn_message_does_not_read_like_a_whole_one() {
+        for before in [
+            "",
+            "\0\0\0",
+            "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:4 reci",
+        ] {
+            a_torn_message_is_ended(before);
+        }
+    }
+
+    fn a_torn_message_is_ended(before: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let whole = r"INFO	| 2019-02-24 15:10:14 --127.0.0.1:4 recieved: a\\b\x00\u{202e}\\\\";
         let begin = whole.find(": ").unwrap() + 2;
         for len in 0..=whole.len() {
-            std::fs::write(&path, &whole[..len]).unwrap();
+            std::fs::write(&path, before.to_owned() + &whole[..len]).unwrap();
             Journal::<std::fs::File>::open(&path, Opening::Append, false).unwrap();
             let log = std::fs::read_to_string(&path).unwrap();
-            let mended = log.strip_suffix('\n').unwrap_or(&log);
+            let log = &log[before.len()..];
+            let mended = log.strip_suffix('\n').unwrap_or(log);
             assert!(mended.starts_with(&whole[..len]), "{mended}");
             let message = record::parse(mended.as_bytes()).and_then(|parts| parts.message);
             assert_eq!(message.is_some(), len >= begin, "{mended}");

@@ -222,12 +222,13 @@ impl World {
     fn check(&self) -> TestCaseResult {
         let disk = self.disk.0.borrow();
         // Without syncs nothing is promised for a power cut.
-        let states = match self.sync {
-            true => disk.possible.as_slice(),
-            false => std::slice::from_ref(&disk.bytes),
+        let states = if self.sync {
+            disk.possible.as_slice()
+        } else {
+            std::slice::from_ref(&disk.bytes)
         };
         for (batch, said) in &self.said {
-            let count = |state: &Vec<u8>| state.iter().filter(|byte| *byte == batch).count();
+            let count = |state: &Vec<u8>| memchr::memchr_iter(*batch, state).count();
             match said {
                 Said::Refused => {
                     for state in states {

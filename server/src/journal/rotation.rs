@@ -207,14 +207,13 @@ impl Rotation {
     /// What is known of the log's folder, which is listed if it has to be.
     fn known(&mut self) -> io::Result<&mut Known> {
         let pieces = pieces_of(&self.path)?;
-        let known = match self.known.take().filter(|known| known.pieces == pieces) {
-            Some(known) => known,
-            None => {
-                let listing = pieces
-                    .list()
-                    .map_err(|error| explain(pieces.folder(), error))?;
-                Known::new(pieces, listing, self.keep)
-            }
+        let known = self.known.take().filter(|known| known.pieces == pieces);
+        let known = if let Some(known) = known {
+            known
+        } else {
+            let listing = pieces.list();
+            let listing = listing.map_err(|error| explain(pieces.folder(), error))?;
+            Known::new(pieces, listing, self.keep)
         };
         Ok(self.known.insert(known))
     }

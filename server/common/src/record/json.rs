@@ -14,6 +14,9 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::{is_plain, is_unsafe};
 
+/// What each record begins with.
+pub const BEGINNING: &[u8] = br#"{"time":""#;
+
 /// Appends everything of a record that stands before the message or the error: when, from where, and
 /// from which client, if its certificate told that. Neither time (RFC 3339) nor peer needs escapes.
 pub fn begin(out: &mut Vec<u8>, time: &str, peer: &str, client: Option<&str>) {
@@ -48,7 +51,7 @@ pub fn error(out: &mut Vec<u8>, code: &str) {
 
 /// Whether a line begins and ends as records do.
 pub fn is_like_record(beginning: &[u8], end: u8) -> bool {
-    beginning.starts_with(br#"{"time":""#) && end == b'}'
+    beginning.starts_with(BEGINNING) && end == b'}'
 }
 
 #[inline]
