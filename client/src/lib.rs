@@ -23,6 +23,10 @@ pub fn pages() -> Vec<Page> {
 /// The program.
 pub fn main() -> ExitCode {
     args::built_from(env!("LINE_LOG_COMMIT"));
+    if let Err(error) = process::unblock_signals(process::ENDING_SIGNALS) {
+        _ = writeln!(io::stderr(), "client: cannot unblock signals: {error}");
+        return ExitCode::FAILURE;
+    }
     match process::end_with_launcher() {
         Ok(ParentCheck::Sound) => {}
         Ok(ParentCheck::Foreign(pid)) => {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::summary::Summary;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -503,6 +503,71 @@ fn an_interrupt_tells_what_was_done() {
     let said = String::from_utf8(output.stderr).unwrap();
     let summary = said.strip_prefix("client: interrupted: ").unwrap().trim();
     assert_eq!(summary.parse::<Summary>().unwrap().messages, 3);
+}
+
+/// A shell or a supervisor may have started the client, whatever its command, with anything blocked.
+#[test]
+fn signals_that_were_blocked_at_start_are_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: a line\n";
+    std::fs::write(&log, record).unwrap();
+    let log = log.to_str().unwrap();
+    for command in [
+        "-nt 1 -ni 1 -timeout 1h",
+        "load -connections 1 -duration 1h -timeout 1h",
+        "send -timeout 1h",
+        "read -follow",
+    ] {
+        // It is through with its start when a message comes, or a line is shown.
+        let (sender, started) = mpsc::channel();
+        let said = sender.clone();
+        let port = fake_server(move |stream| {
+            for _ in BufReader::new(stream).lines() {
+                _ = said.send(());
+            }
+        });
+        let (port, reads) = (port.to_string(), command.starts_with("read"));
+        let mut client = Command::new("env");
+        client.args([
+            "--block-signal=INT,TERM,HUP,QUIT,PIPE",
+            env!("CARGO_BIN_EXE_client"),
+        ]);
+        client.args(command.split(' '));
+        if reads {
+            client.arg(log);
+        } else {
+            client.args(["-host", "127.0.0.1", "-port", &port]);
+        }
+        client
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = client.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        _ = stdin.write_all(b"a line\n");
+        let stdout = child.stdout.take().unwrap();
+        thread::spawn(move || {
+            for _ in BufReader::new(stdout).lines() {
+                _ = reads.then(|| sender.send(()));
+            }
+        });
+        started.recv_timeout(PATIENCE).expect(command);
+        let (pid, begun) = (rustix::process::Pid::from_child(&child), Instant::now());
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            // The second does not ask.
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            thread::sleep(Duration::from_millis(20));
+            if begun.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                panic!("{command} goes on");
+            }
+        };
+        assert!(status.code().is_some(), "{command}: {status}");
+    }
 }
 
 #[test]

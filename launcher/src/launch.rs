@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::process;
 use common::summary::Summary;
 use common::units::plural;
 use rustix::process::Signal;
@@ -97,6 +98,8 @@ impl Launch {
     fn new(options: &Options) -> io::Result<Self> {
         let output = Arc::new(Output::new(client_name(options.clients).len()));
         let (to_events, events) = mpsc::channel();
+        process::unblock_signals(process::ENDING_SIGNALS)?;
+        process::unblock_signals([SIGCHLD])?;
         let mut signals = Signals::new([SIGCHLD, SIGINT, SIGTERM])?;
         let heard = to_events.clone();
         thread::Builder::new().spawn(move || {
@@ -127,7 +130,7 @@ impl Launch {
     fn phases(&mut self, options: &Options) -> Result<(), End> {
         let (server, client) = (sibling("server")?, sibling("client")?);
         // Two pipes for each child.
-        common::process::raise_descriptor_limit();
+        process::raise_descriptor_limit();
         let address = self.start_server(&server, options)?;
         self.start_clients(&client, options, address)?;
         self.wait_for_clients()?;

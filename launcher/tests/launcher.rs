@@ -280,6 +280,22 @@ fn an_interrupt_stops_everything_at_any_moment() {
     }
 }
 
+/// A shell or a supervisor may have started the launcher with anything blocked.
+#[test]
+fn signals_that_were_blocked_at_start_are_obeyed() {
+    const BLOCKED: &str = "CHLD,INT,TERM,HUP,QUIT,PIPE";
+    let place = Place::real();
+    let ended = place
+        .start_with_blocked(BLOCKED, &["-clients", "1", "-ni", "1"])
+        .wait();
+    assert!(ended.status.success(), "{:#?}", ended.stderr);
+    let mut running = place.start_with_blocked(BLOCKED, &["-ni", "1000000"]);
+    running.wait_for("client 1 | Thread 0, iteration 1");
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!(ended.last_words(), ("launcher: interrupted", Some(130)));
+}
+
 #[test]
 fn an_interrupt_before_the_server_listens() {
     let place = Place::bare().with("client");

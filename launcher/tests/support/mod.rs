@@ -66,7 +66,18 @@ impl Place {
 
     /// The same with a `stdout` that nothing but the test reads.
     pub fn start_on(&self, stdout: impl Into<Stdio>, args: &[&str]) -> Running {
-        let mut command = Command::new(self.path("launcher"));
+        self.start_as(Command::new(self.path("launcher")), stdout, args)
+    }
+
+    /// The same by a parent that has blocked these signals.
+    pub fn start_with_blocked(&self, signals: &str, args: &[&str]) -> Running {
+        let mut command = Command::new("env");
+        command.arg(format!("--block-signal={signals}"));
+        command.arg(self.path("launcher"));
+        self.start_as(command, Stdio::piped(), args)
+    }
+
+    fn start_as(&self, mut command: Command, stdout: impl Into<Stdio>, args: &[&str]) -> Running {
         command.args(["-port", "0"]).args(args);
         command.current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(stdout);

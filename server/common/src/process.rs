@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getppid, getrlimit, setrlimit, test_kill_process};
 
@@ -53,8 +53,16 @@ fn end_with_parent() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets these signals through, whatever was blocked by whoever started this process. To be called
-/// before there are other threads.
+/// The signals that end a program, at once or as it handles them.
+pub const ENDING_SIGNALS: [i32; 4] = [
+    Signal::SIGINT as i32,
+    Signal::SIGTERM as i32,
+    Signal::SIGHUP as i32,
+    Signal::SIGQUIT as i32,
+];
+
+/// Unblocks these signals: the process that started this one may have blocked any, and what is blocked
+/// stays so. Every program does that for the signals that it relies on, before there are other threads.
 pub fn unblock_signals(signals: impl IntoIterator<Item = i32>) -> io::Result<()> {
     signal_set(signals)?.thread_unblock()?;
     Ok(())
@@ -71,7 +79,7 @@ pub fn block_signal(signal: i32) -> io::Result<()> {
 fn signal_set(signals: impl IntoIterator<Item = i32>) -> io::Result<SigSet> {
     let mut set = SigSet::empty();
     for signal in signals {
-        set.add(nix::sys::signal::Signal::try_from(signal)?);
+        set.add(Signal::try_from(signal)?);
     }
     Ok(set)
 }

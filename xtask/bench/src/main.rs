@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::args;
 use common::output::Output;
+use common::process::{ENDING_SIGNALS, unblock_signals};
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
 
 fn bench(options: Options) -> Result<ExitCode, String> {
     let interrupted = Arc::new(AtomicBool::new(false));
+    unblock_signals(ENDING_SIGNALS).map_err(|error| format!("cannot unblock signals: {error}"))?;
     for signal in [SIGINT, SIGTERM] {
         let flag = signal_hook::flag::register(signal, interrupted.clone());
         flag.map_err(|error| format!("cannot handle signals: {error}"))?;

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use common::args::{Command, LONGEST_TIME, Opt};
+use common::process;
 use common::units::{count, plural, seconds};
 use fastrand::Rng;
 use outcome::Outcome;
@@ -204,8 +205,12 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
+    if let Err(error) = process::unblock_signals(process::ENDING_SIGNALS) {
+        say(&format!("torture: cannot unblock signals: {error}\n"));
+        return ExitCode::FAILURE;
+    }
     // Many clients, and the fuzzer replays by the seed as well.
-    common::process::raise_descriptor_limit();
+    process::raise_descriptor_limit();
     let length = seconds(options.time().as_secs_f64());
     say(&format!("torture: {length}, -seed {}\n", options.seed));
     let mut random = Rng::with_seed(options.seed);

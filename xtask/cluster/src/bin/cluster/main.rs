@@ -19,6 +19,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use cluster::{CURRENT, Cluster, Setup, json};
+use common::process::{ENDING_SIGNALS, unblock_signals};
 use nats::address::Login;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -64,6 +65,7 @@ fn missing() -> Option<String> {
 }
 
 fn run(options: &Options) -> Result<(), String> {
+    unblock_signals(ENDING_SIGNALS).map_err(|error| format!("cannot unblock signals: {error}"))?;
     let folder = Folder::prepare(options.folder.as_deref())?;
     let nodes = start_nodes(&folder)?;
     let servers = ["a", "b"].map(|id| Server::start(id, &nodes, &folder));
