@@ -4,16 +4,28 @@
 use std::io;
 
 use crate::connection::Socket;
+use crate::entry::proxy;
 use crate::tls::Session;
+
+/// The most bytes that are held of a PROXY header, which can be the longest of what comes first.
+pub const MOST_FIRST: usize = proxy::MOST_V2;
 
 /// What lies between a socket and messages. It is no socket around the socket, since for most clients
 /// there is nothing: one word then.
 #[derive(Debug, Default)]
 pub struct Channel(Option<Box<Layer>>);
 
-#[derive(Debug)]
-enum Layer {
-    Opening(Opening),
+#[derive(Debug, Default)]
+struct Layer {
+    transport: Transport,
+    /// Messages are not looked for yet.
+    opening: Option<Opening>,
+}
+
+#[derive(Debug, Default)]
+enum Transport {
+    #[default]
+    Tcp,
     Tls(Box<Session>),
     /// Bytes that are sent as they are, before the end.
     Farewell(&'static [u8]),
@@ -29,6 +41,8 @@ struct Opening {
     expects: Expected,
     /// No more will come.
     is_whole: bool,
+    /// The loop has been told of its deadline.
+    is_timed: bool,
 }
 
 /// What a client has to begin with.
@@ -91,31 +105,45 @@ impl Taken {
 impl Channel {
     /// Of a client that has to begin with something, and has `since_ms` on to do so.
     pub fn opening(expects: Expected, since_ms: u32) -> Self {
-        Self(Some(Box::new(Layer::Opening(Opening {
-            bytes: Vec::new(),
-            since_ms,
-            expects,
-            is_whole: false,
-        }))))
+        Self(Some(Box::new(Layer {
+            transport: Transport::Tcp,
+            opening: Some(Opening::new(expects, since_ms)),
+        })))
     }
 
     /// Of a client that is told this, and nothing more.
     pub fn farewell(bytes: &'static [u8]) -> Self {
-        Self(Some(Box::new(Layer::Farewell(bytes))))
-    }
-
-    /// There is nothing: messages come straight from the socket.
-    pub fn is_plain(&self) -> bool {
-        self.0.is_none()
+        Self::over(Transport::Farewell(bytes))
     }
 
     /// TLS from here on.
     pub fn tls(session: Session) -> Self {
-        Self(Some(Box::new(Layer::Tls(Box::new(session)))))
+        Self::over(Transport::Tls(Box::new(session)))
     }
 
-    /// Reads into `input`, which is as large as [`Workspace`](crate::connection::Workspace) makes it.
-    /// `scratch` is lent, as large.
+    fn over(transport: Transport) -> Self {
+        let opening = None;
+        Self(Some(Box::new(Layer { transport, opening })))
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.0.as_deref()?.transport {
+            Transport::Tls(session) => Some(session),
+            Transport::Tcp | Transport::Farewell(_) => None,
+        }
+    }
+
+    fn first(&self) -> Option<&Opening> {
+        self.0.as_deref()?.opening.as_ref()
+    }
+
+    /// Messages come over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.session().is_some()
+    }
+
+    /// Reads into `input`, which is as large as [`Workspace`](crate::connection::Workspace) makes it; messages that come
+    /// straight from the socket are read `read_bytes` at a time. `scratch` is lent, for ciphertext.
     ///
     /// # Errors
     /// Those of the socket. `UnexpectedEof`: the input was cut off, what had begun is not whole.
@@ -124,16 +152,25 @@ impl Channel {
         &mut self,
         socket: &mut impl Socket,
         input: &mut [u8],
+        read_bytes: usize,
         scratch: &mut [u8],
     ) -> io::Result<Taken> {
-        match self.0.as_deref_mut() {
-            None | Some(Layer::Farewell(_)) => {
-                let bytes = socket.read(input)?;
-                Ok(Taken::plain(bytes, input.len()))
-            }
-            Some(Layer::Opening(opening)) => opening.read(socket, input),
-            Some(Layer::Tls(session)) => session.read(socket, input, scratch),
+        let Some(layer) = self.0.as_deref_mut() else {
+            let bytes = socket.read(&mut input[..read_bytes])?;
+            return Ok(Taken::plain(bytes, read_bytes));
+        };
+        // What comes now goes behind what is held.
+        let held = layer.opening.as_ref().map_or(0, |it| it.bytes.len());
+        let mut taken = if let Transport::Tls(session) = &mut layer.transport {
+            session.read(socket, &mut input[held..], scratch)?
+        } else {
+            let rest = &mut input[held..read_bytes.max(MOST_FIRST)];
+            Taken::plain(socket.read(rest)?, rest.len())
+        };
+        if let Some(opening) = &mut layer.opening {
+            opening.give_back(&mut taken, input);
         }
+        Ok(taken)
     }
 
     /// Sends `bytes`, and what is left of earlier ones. Returns how many of these the kernel has, all
@@ -144,10 +181,10 @@ impl Channel {
         bytes: &[u8],
         scratch: &mut [u8],
     ) -> io::Result<usize> {
-        match self.0.as_deref_mut() {
-            None | Some(Layer::Opening(_)) => socket.write(bytes),
-            Some(Layer::Tls(session)) => session.write(socket, bytes, scratch),
-            Some(Layer::Farewell(left)) => {
+        match self.0.as_deref_mut().map(|layer| &mut layer.transport) {
+            None | Some(Transport::Tcp) => socket.write(bytes),
+            Some(Transport::Tls(session)) => session.write(socket, bytes, scratch),
+            Some(Transport::Farewell(left)) => {
                 let n = socket.write(left)?;
                 *left = &left[n..];
                 Ok(0)
@@ -157,21 +194,21 @@ impl Channel {
 
     /// Something of its own is to be sent.
     pub fn has_output(&self) -> bool {
-        match self.0.as_deref() {
-            None | Some(Layer::Opening(_)) => false,
-            Some(Layer::Tls(session)) => session.has_output(),
-            Some(Layer::Farewell(left)) => !left.is_empty(),
+        match self.0.as_deref().map(|layer| &layer.transport) {
+            None | Some(Transport::Tcp) => false,
+            Some(Transport::Tls(session)) => session.has_output(),
+            Some(Transport::Farewell(left)) => !left.is_empty(),
         }
     }
 
     /// It holds input that it has not looked at.
     pub fn has_unread(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.is_fresh())
+        self.session().is_some_and(Session::is_fresh)
     }
 
     /// The peer would miss a word of farewell.
     pub fn owes_farewell(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.owes_close_notify())
+        self.session().is_some_and(Session::owes_close_notify)
     }
 
     /// Tells the peer that nothing more will be sent. What comes from now on is not looked at.
@@ -179,7 +216,7 @@ impl Channel {
     /// # Errors
     /// `WouldBlock`: the kernel takes nothing; to be called again when it does.
     pub fn end(&mut self, socket: &mut impl Socket) -> io::Result<()> {
-        if let Some(Layer::Tls(session)) = self.0.as_deref_mut() {
+        if let Some(Transport::Tls(session)) = self.0.as_deref_mut().map(|it| &mut it.transport) {
             session.send_close_notify(socket)?;
         }
         self.0 = None;
@@ -188,104 +225,124 @@ impl Channel {
 
     /// Replies that are on their way do not count as sent any more.
     pub fn forget_replies(&mut self) {
-        if let Some(Layer::Tls(session)) = self.0.as_deref_mut() {
+        if let Some(Transport::Tls(session)) = self.0.as_deref_mut().map(|it| &mut it.transport) {
             session.forget_replies();
         }
     }
 
     /// TLS has failed: nothing can be encrypted any more.
     pub fn is_broken(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.has_failed())
+        self.session().is_some_and(Session::has_failed)
     }
 
     /// Nothing more is sent.
     pub fn clear_output(&mut self) {
-        match self.0.as_deref_mut() {
-            None | Some(Layer::Opening(_)) => {}
-            Some(Layer::Tls(session)) => session.clear_output(),
-            Some(Layer::Farewell(left)) => *left = &[],
+        match self.0.as_deref_mut().map(|layer| &mut layer.transport) {
+            None | Some(Transport::Tcp) => {}
+            Some(Transport::Tls(session)) => session.clear_output(),
+            Some(Transport::Farewell(left)) => *left = &[],
         }
     }
 
     /// The client's name by its certificate.
     pub fn client_name(&self) -> Option<&str> {
-        match self.0.as_deref() {
-            Some(Layer::Tls(session)) => session.client_name(),
-            _ => None,
-        }
+        self.session()?.client_name()
     }
 
     /// A TLS handshake is under way.
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Layer::Tls(session)) if session.is_handshaking())
+        self.session().is_some_and(Session::is_handshaking)
     }
 
     /// What has to come first, if anything has.
     pub fn expects(&self) -> Option<Expected> {
-        match self.0.as_deref() {
-            Some(Layer::Opening(opening)) => Some(opening.expects),
-            _ => None,
-        }
+        Some(self.first()?.expects)
     }
 
     /// Keeps the first bytes until more have come. Whether that can be: after the end of the input
     /// it cannot.
     pub fn hold(&mut self, bytes: &[u8], now_ms: u32) -> bool {
-        if self.is_plain() {
-            *self = Self::opening(Expected::Messages, now_ms);
+        debug_assert!(bytes.len() < MOST_FIRST);
+        let layer = self.0.get_or_insert_default();
+        let messages = || Opening::new(Expected::Messages, now_ms);
+        let opening = layer.opening.get_or_insert_with(messages);
+        if !opening.is_whole {
+            opening.bytes = bytes.to_vec();
         }
-        match self.0.as_deref_mut() {
-            Some(Layer::Opening(opening)) if !opening.is_whole => {
-                opening.bytes = bytes.to_vec();
-                true
-            }
-            _ => false,
-        }
+        !opening.is_whole
     }
 
-    /// What has come first is messages: gives back those bytes of it that were held.
+    /// What has come first is messages, or nothing that is wanted: gives back those bytes of it that were held.
     pub fn finish_opening(&mut self) -> Vec<u8> {
-        match self.0.take().map(|layer| *layer) {
-            Some(Layer::Opening(opening)) => opening.bytes,
-            other => {
-                self.0 = other.map(Box::new);
-                Vec::new()
-            }
+        let Some(layer) = self.0.as_deref_mut() else {
+            return Vec::new();
+        };
+        let opening = layer.opening.take();
+        if matches!(layer.transport, Transport::Tcp) {
+            self.0 = None;
         }
+        opening.map_or_else(Vec::new, |opening| opening.bytes)
     }
 
     /// Since when something is due that has not come: what, and since when in the loop's milliseconds.
     pub fn awaits(&self) -> Option<(Expected, u32)> {
-        match self.0.as_deref()? {
-            Layer::Opening(opening) => Some((opening.expects, opening.since_ms)),
-            Layer::Tls(session) => session.handshake_since().map(|ms| (Expected::Tls, ms)),
-            Layer::Farewell(_) => None,
+        if let Some(opening) = self.first() {
+            return Some((opening.expects, opening.since_ms));
+        }
+        let since_ms = self.session()?.handshake_since()?;
+        Some((Expected::Tls, since_ms))
+    }
+
+    /// Since when first bytes are held that may be several things, each time that begins; in the loop's milliseconds.
+    pub fn begins_to_wait(&mut self) -> Option<u32> {
+        let opening = self.0.as_deref_mut()?.opening.as_mut()?;
+        let begins = opening.expects == Expected::Messages && !opening.is_timed;
+        begins.then(|| {
+            opening.is_timed = true;
+            opening.since_ms
+        })
+    }
+
+    /// Has that time begin anew.
+    pub fn wait_anew(&mut self, now_ms: u32) {
+        let layer = self.0.as_deref_mut();
+        if let Some(opening) = layer.and_then(|layer| layer.opening.as_mut()) {
+            opening.since_ms = now_ms;
+            opening.is_timed = false;
         }
     }
 
     /// Bytes of memory that it holds, beside what the library does.
     pub fn held_bytes(&self) -> usize {
-        match self.0.as_deref() {
-            None | Some(Layer::Farewell(_)) => 0,
-            Some(Layer::Opening(opening)) => opening.bytes.capacity(),
-            Some(Layer::Tls(session)) => session.held_bytes(),
-        }
+        let first = self.first().map_or(0, |opening| opening.bytes.capacity());
+        first + self.session().map_or(0, Session::held_bytes)
     }
 }
 
 impl Opening {
-    /// What has come so far, and what comes now.
-    fn read(&mut self, socket: &mut impl Socket, input: &mut [u8]) -> io::Result<Taken> {
+    fn new(expects: Expected, since_ms: u32) -> Self {
+        Self {
+            bytes: Vec::new(),
+            since_ms,
+            expects,
+            is_whole: false,
+            is_timed: false,
+        }
+    }
+
+    /// Puts what is held before what a read has `taken`, which lies behind it in `input`, unless the read brought nothing.
+    fn give_back(&mut self, taken: &mut Taken, input: &mut [u8]) {
         let held = self.bytes.len();
-        input[..held].copy_from_slice(&self.bytes);
-        let rest = &mut input[held..];
-        let mut taken = Taken::plain(socket.read(rest)?, rest.len());
-        if taken.next == Next::End && held > 0 {
+        let is_end = taken.next == Next::End;
+        if taken.bytes == 0 && !is_end {
+            return;
+        }
+        if is_end && held > 0 {
             self.is_whole = true;
             taken.next = Next::More;
         }
+        input[..held].copy_from_slice(&self.bytes);
         taken.bytes += held;
         self.bytes = Vec::new();
-        Ok(taken)
     }
 }

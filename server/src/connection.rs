@@ -229,7 +229,7 @@ impl<S: Socket> Connection<S> {
             }
         }
         debug_assert!(self.framer.held_bytes() <= share.work.most_held_bytes());
-        if !self.channel.is_plain() {
+        if self.channel.is_tls() {
             // TLS may have sent something of its own.
             self.ready |= Ready::UNACKNOWLEDGED;
         }
@@ -247,7 +247,9 @@ impl<S: Socket> Connection<S> {
     /// One read of the socket. Breaks off when there is no more to be had.
     fn read_once(&mut self, share: &mut Share<'_>) -> ControlFlow<()> {
         let (input, scratch) = (&mut share.work.input, &mut share.work.scratch);
-        match self.channel.read(&mut self.socket, input, scratch) {
+        let read_bytes = share.work.read_bytes;
+        let socket = &mut self.socket;
+        match self.channel.read(socket, input, read_bytes, scratch) {
             Ok(taken) => {
                 share.taken_bytes += taken.wire_bytes;
                 if taken.bytes > 0 {
@@ -268,6 +270,7 @@ impl<S: Socket> Connection<S> {
                 }
                 // Cut off: what had begun is no message, as after a reset.
                 io::ErrorKind::UnexpectedEof => {
+                    self.channel.finish_opening();
                     self.framer.discard();
                     self.take_end(share);
                 }
@@ -518,14 +521,21 @@ impl<S: Socket> Connection<S> {
         self.enter(self.life.after_refusal());
     }
 
-    /// The kernel holds no more input while the server is stopping. What comes now is refused; once
-    /// nothing does, the connection is closed.
-    pub fn drained(&mut self) {
-        if self.life == Life::Open {
-            self.framer.discard();
-            self.refuse();
-            self.expect_end();
+    /// The kernel holds no more input while the server is stopping. First bytes that were held are messages. What
+    /// comes now is refused; once nothing does, the connection is closed. Returns whether its first
+    /// message begins with this.
+    pub fn drained(&mut self) -> bool {
+        if self.life != Life::Open {
+            return false;
         }
+        if self.is_unclear() {
+            self.take_for_messages();
+            return true;
+        }
+        self.framer.discard();
+        self.refuse();
+        self.expect_end();
+        false
     }
 
     /// Shuts the sending side down; from now on input is read and forgotten. Returns whether that is

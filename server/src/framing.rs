@@ -237,8 +237,10 @@ impl<'a> Frames<'a> {
             }
             Framing::Octet => self.counted(),
             Framing::None => {
-                let message = &self.input[self.at..];
-                self.at = self.input.len();
+                // First bytes that were held can be more than one read of messages.
+                let rest = &self.input[self.at..];
+                let message = &rest[..rest.len().min(self.rules.max_message)];
+                self.at += message.len();
                 (!message.is_empty()).then_some(Frame::Message(message))
             }
         }
@@ -505,7 +507,8 @@ mod tests {
             }
         }
         assert_eq!(framer.last_frame(rules).next(), None, "nothing can be left");
-        let expected = [&b"a\r\nb\n"[..], b"longer than the limit"];
+        // First bytes that were held can be more than one message.
+        let expected = [&b"a\r\nb\n"[..], b"longer t", b"han the ", b"limit"];
         assert_eq!(all, expected.map(|bytes| Some(bytes.to_vec())));
     }
 

@@ -39,8 +39,8 @@ use crate::options::{Answers, Config};
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
 use chores::CHORES;
+use clients::Clients;
 pub use clients::REFUSALS;
-use clients::{Clients, LINGER};
 use commits::Commits;
 pub use failure::Failure;
 pub use signals::HANDLED_SIGNALS;
@@ -205,6 +205,7 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_chores {
             self.do_chores();
         }
+        self.work.entry.counts.served += self.clients.end_waits();
         self.watch
             .go_on(&mut self.clients, &mut self.work.entry, self.now);
         self.serve_metrics();
@@ -278,7 +279,7 @@ impl<B: BackEnd> Server<B> {
             (self.needs_chores().then_some(self.next_chores), CHORES),
             (self.back_end_chores(), Duration::MAX),
             (listeners.filter(|_| self.clients.have_place()), PAUSE),
-            (self.clients.next_linger_end(), LINGER),
+            (self.clients.next_deadline(), clients::MAX_WAIT),
             (metrics.and_then(Metrics::deadline), metrics::MAX_WAIT),
             (
                 self.supervisor.deadline(self.status()),
@@ -323,7 +324,7 @@ impl<B: BackEnd> Server<B> {
             let spent = self.clients.read_next(|key, client| {
                 let spent_bytes = client.read(key, work, time, batch, batch_bytes);
                 if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
-                    client.drained();
+                    work.entry.counts.served += u64::from(client.drained());
                 }
                 spent_bytes
             });

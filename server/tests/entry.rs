@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 use support::{Client, DEADLINE, Server, received_from};
 
@@ -119,6 +120,66 @@ fn health_checks_leave_no_trace() {
     let ended = server.stop();
     assert_eq!(ended.log(), "");
     assert_eq!(ended.said.len(), 1, "{:?}", ended.said);
+}
+
+/// Proxies add to the addresses what they know of a client's TLS, for example.
+#[test]
+fn a_header_may_be_longer_than_a_message() {
+    let options = [
+        "-proxy-from",
+        "127.0.0.1",
+        "-framing",
+        "none",
+        "-max-message",
+        "64",
+    ];
+    let server = Server::start(&options);
+    let mut long = v2(1, Ipv4Addr::new(203, 0, 113, 7), 7002);
+    // A TLV of no meaning (section 2.2.7), up to the bound of 4 KiB.
+    let length = 4096 - long.len() - 3;
+    long.push(4);
+    long.extend((length as u16).to_be_bytes());
+    long.resize(4096, 0);
+    let total = (long.len() - 16) as u16;
+    long[14..16].copy_from_slice(&total.to_be_bytes());
+    let v1 = b"PROXY TCP6 2001:db8:1111:2222:3333:4444:5555:6666 2001:db8:1111:2222:3333:4444:5555:7777 \
+               45678 2005\r\n";
+    for header in [&v1[..], &long] {
+        for cut in [1, 16, 64, 65, header.len() - 1, header.len()] {
+            let mut client = server.connect();
+            client.send(&header[..cut]);
+            client.send([&header[cut..], b"hello"].concat());
+            let mut reply = [0; 2];
+            client.stream().read_exact(&mut reply).unwrap();
+            assert_eq!(&reply, b"ok", "{cut}");
+        }
+    }
+    let log = server.stop().log();
+    for peer in [
+        "[2001:db8:1111:2222:3333:4444:5555:6666]:45678",
+        "203.0.113.7:7002",
+    ] {
+        assert_eq!(received_from(&log, peer), ["hello"; 6], "{log}");
+    }
+}
+
+/// What a proxy says for itself, its own address stands for.
+#[test]
+fn a_proxy_that_speaks_for_itself_has_to_be_allowed() {
+    let local = [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x20, 0, 0, 0]].concat();
+    for header in [&local[..], b"PROXY UNKNOWN\r\n"] {
+        let hello = [header, b"a message\n"].concat();
+        let mut server = Server::start(&["-proxy-from", "127.0.0.1", "-allow", "10.0.0.0/8"]);
+        let mut proxy = server.connect();
+        proxy.send(&hello);
+        assert!(["", "connection reset"].contains(&rest(proxy.stream()).as_str()));
+        server.wait_for_line("closed, its address is not in -allow");
+        assert_eq!(server.stop().log(), "");
+        let server = Server::start(&["-proxy-from", "127.0.0.1", "-allow", "127.0.0.1"]);
+        let mut proxy = server.connect();
+        proxy.send(&hello);
+        assert_eq!(proxy.reply(), "ok");
+    }
 }
 
 #[test]
@@ -306,6 +367,18 @@ fn refusals_are_reported_and_leave_no_record() {
         }
         assert_eq!(server.stop().log(), "");
     }
+}
+
+/// A stop does not drop what was read before it.
+#[test]
+fn what_is_unclear_at_a_stop_is_a_message() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.send("\r\n");
+    server.signal(Signal::TERM);
+    assert_eq!(client.rest(), "ok\n");
+    let name = client.name();
+    assert_eq!(received_from(&server.wait().log(), &name), [""]);
 }
 
 #[test]

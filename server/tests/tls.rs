@@ -314,6 +314,36 @@ fn a_request_of_http_is_refused_over_tls_too() {
     assert_eq!(server.stop().log().matches("recieved").count(), 0);
 }
 
+/// Libraries write a request in as many records as they like.
+#[test]
+fn first_bytes_are_the_same_in_several_records() {
+    let pki = Pki::new();
+    let server = pki.serve(&[]);
+    for (first_bytes, reply) in [
+        ("POST / HTTP/1.1\r\n", "error http: "),
+        (
+            "PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n",
+            "error proxy: ",
+        ),
+    ] {
+        for cut in 0..first_bytes.len() {
+            let mut client = pki.connect(&server);
+            client.send(&first_bytes[..cut]);
+            client.send(&first_bytes[cut..]);
+            assert!(client.rest().starts_with(reply), "{cut}");
+        }
+    }
+    assert_eq!(server.log(), "");
+    // No second TLS is looked for, and its alert would be no TLS.
+    let mut client = pki.connect(&server);
+    assert_eq!(client.ask("\x16\x03\x01 is a message"), "ok");
+    let mut client = pki.connect(&server);
+    client.send("\r");
+    client.send("\n");
+    assert_eq!(client.reply(), "ok");
+    assert_eq!(server.stop().log().matches("recieved").count(), 2);
+}
+
 #[test]
 fn only_those_with_the_right_certificate_come_in() {
     let pki = Pki::new();
@@ -479,10 +509,18 @@ fn a_hostile_name_reaches_no_output_raw() {
         command.env("RUST_LOG", "debug");
         let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
         let mut client = SecureClient::connect(server.address(), pki.trust_as(&hostile));
+        let hello = client.take_wire();
+        client.stream().write_all(&hello).unwrap();
+        while client.tls().is_handshaking() {
+            client.hear();
+        }
         if names.is_empty() {
+            // Another one is served, so the server has read no more than the hello at first.
+            assert!(server.connect().ask("x").starts_with("error tls-required"));
             assert_eq!(client.ask("hello"), "ok");
         } else {
-            client.shake_hands();
+            let certificate = client.take_wire();
+            client.stream().write_all(&certificate).unwrap();
             client.failure();
         }
         let said = server.wait_for_line(expected);

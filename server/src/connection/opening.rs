@@ -34,7 +34,7 @@ impl<S: Socket> Connection<S> {
             len = self.take_header(work, len)?;
         }
         let (bytes, expects) = (&work.input[..len], self.channel.expects());
-        match recognise(bytes) {
+        match recognise(bytes, self.channel.is_tls()) {
             First::Unclear if self.can_wait(work, len) => None,
             First::Tls if expects == Some(Expected::Tls) => {
                 self.begin_tls(work, len);
@@ -74,10 +74,9 @@ impl<S: Socket> Connection<S> {
         (len > header).then_some(len - header)
     }
 
-    /// Keeps the first bytes until more have come, if that can be. A full buffer must be clear enough.
+    /// Keeps the first bytes until more have come, if that can be.
     fn can_wait(&mut self, work: &Workspace, len: usize) -> bool {
-        let bytes = &work.input[..len];
-        len < work.input.len() && self.channel.hold(bytes, work.now_ms)
+        self.channel.hold(&work.input[..len], work.now_ms)
     }
 
     /// Takes over the address that a proxy tells. Whether a client may come in from there.
@@ -88,8 +87,7 @@ impl<S: Socket> Connection<S> {
                 self.peer = address.to_compact_string();
                 work.entry.admits(address, work.now)
             }
-            // A health check says nothing.
-            Client::Proxy => true,
+            // Its own address counts.
             Client::Unknown => {
                 let proxy = self.peer.parse();
                 proxy.is_ok_and(|proxy| work.entry.admits(proxy, work.now))
@@ -132,9 +130,11 @@ impl<S: Socket> Connection<S> {
         };
         *count += 1;
         work.entry.tell(&self.peer, format_args!("closed, {why}"));
-        if work.answers && first != First::Tls {
+        if first != First::Tls {
             self.channel.finish_opening();
-            self.owe_unasked(reply);
+            if work.answers {
+                self.owe_unasked(reply);
+            }
         }
         self.close();
     }
@@ -171,8 +171,32 @@ impl<S: Socket> Connection<S> {
         self.channel.awaits()
     }
 
-    /// First bytes that may be several things have waited long enough: they are messages.
-    pub fn take_for_messages(&mut self) {
+    /// Since when first bytes are held that may be several things, each time that begins.
+    pub fn begins_to_wait(&mut self) -> Option<u32> {
+        self.channel.begins_to_wait()
+    }
+
+    /// First bytes that may be several things were held for long enough: they are messages. If more has come by now,
+    /// that is looked at first. Returns whether they are messages.
+    pub fn end_wait(&mut self, now_ms: u32) -> bool {
+        if !self.is_unclear() || !self.life.takes_messages() {
+            return false;
+        }
+        if self.ready.contains(Ready::READABLE) {
+            self.channel.wait_anew(now_ms);
+            return false;
+        }
+        self.take_for_messages();
+        true
+    }
+
+    /// First bytes are held that may be several things, messages among them.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.channel.expects() == Some(Expected::Messages)
+    }
+
+    /// Takes what is held for messages.
+    pub(super) fn take_for_messages(&mut self) {
         let bytes = self.channel.finish_opening();
         self.framer.put_back(bytes);
         self.ready |= Ready::HAS_SPOKEN;

@@ -13,6 +13,9 @@ const KEY: u32 = 7;
 const SERIAL: u32 = 70;
 const TIME: &str = "2019-02-24 15:10:14";
 
+#[cfg(feature = "tls")]
+mod first_bytes;
+
 /// A socket whose reads and writes go as planned. Reads that are not planned would block;
 /// writes that are not take everything.
 #[derive(Default)]

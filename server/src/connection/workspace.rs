@@ -8,8 +8,9 @@ use common::record::Format;
 use common::units::plural;
 
 use crate::batch::{Batch, ClientId};
+use crate::channel::MOST_FIRST;
 use crate::diagnostics::Throttle;
-use crate::entry::Entry;
+use crate::entry::{Entry, first};
 use crate::framing::Rules;
 
 /// What a connection is lent for reading and writing.
@@ -37,6 +38,8 @@ pub struct Workspace {
     pub now_ms: u32,
     /// Where input lands first.
     pub(super) input: Vec<u8>,
+    /// How much of messages is read at once.
+    pub(super) read_bytes: usize,
     /// Where ciphertext is, on its way in or out; empty without TLS.
     pub(super) scratch: Vec<u8>,
     /// Where the part of a record is built that is the same for many.
@@ -55,12 +58,16 @@ impl Workspace {
     /// Over TLS it is always the most, as records are long.
     pub fn new(rules: Rules, format: Format, answers: bool, entry: Entry) -> Self {
         const MOST: usize = 64 << 10;
-        let input_bytes = match rules.framing {
+        let read_bytes = match rules.framing {
             _ if entry.tls.is_some() => MOST,
             Framing::None => rules.max_message,
             _ => (rules.max_message + 1).clamp(4 << 10, MOST),
         };
-        let scratch_bytes = input_bytes * usize::from(entry.tls.is_some());
+        // First bytes need more room where messages are short, and what is held of them lies before what is decrypted.
+        let (scratch_bytes, held_bytes) = match entry.tls {
+            Some(_) => (read_bytes, first::MOST_UNCLEAR),
+            None => (0, 0),
+        };
         Self {
             rules,
             format,
@@ -73,7 +80,8 @@ impl Workspace {
             now: Instant::now(),
             now_ms: 0,
             scratch: vec![0; scratch_bytes],
-            input: vec![0; input_bytes],
+            input: vec![0; read_bytes.max(MOST_FIRST) + held_bytes],
+            read_bytes,
             prefix: Vec::new(),
             text: String::new(),
             complaint: Throttle::default(),

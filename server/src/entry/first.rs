@@ -41,10 +41,15 @@ pub enum First {
     Unclear,
 }
 
-/// What a client speaks whose first bytes these are.
-pub fn recognise(bytes: &[u8]) -> First {
+/// What a client speaks whose first bytes these are. Over TLS, no second TLS is looked for.
+///
+/// The verdict does not depend on how the bytes are cut: after the first one that is not `Unclear`, more bytes do not
+/// change it.
+pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
+    let bytes = &bytes[..bytes.len().min(MOST_UNCLEAR)];
+    let tls = if is_over_tls { Sign::No } else { is_tls(bytes) };
     let whole = [
-        (is_tls(bytes), First::Tls),
+        (tls, First::Tls),
         (begins(bytes, PROXY_V1), First::Proxy),
         (begins(bytes, PROXY_V2), First::Proxy),
         (is_request(bytes), First::Http),
@@ -119,7 +124,8 @@ fn is_request(bytes: &[u8]) -> Sign {
     match line_end {
         Some(_) if is_version(version) && !target.is_empty() => Sign::Yes,
         None if may_become && bytes.len() < MOST_UNCLEAR => Sign::Perhaps,
-        None if may_become && is_version(version) => Sign::Yes,
+        // The version begins where nothing more is looked at.
+        None if may_become => Sign::Yes,
         _ => Sign::No,
     }
 }
@@ -162,7 +168,14 @@ mod tests {
     #[test]
     fn examples() {
         for (bytes, expected) in EXAMPLES {
-            assert_eq!(recognise(bytes), expected, "{}", bytes.escape_ascii());
+            let text = bytes.escape_ascii();
+            assert_eq!(recognise(bytes, false), expected, "{text}");
+            let expected = match expected {
+                First::Tls => First::Messages,
+                First::Unclear if bytes[0] == 0x16 => First::Messages,
+                other => other,
+            };
+            assert_eq!(recognise(bytes, true), expected, "{text}");
         }
     }
 
@@ -170,32 +183,48 @@ mod tests {
     fn a_request_is_none_the_less_one_for_its_length() {
         let mut long = b"POST /".to_vec();
         long.resize(MOST_UNCLEAR - 1, b'x');
-        assert_eq!(recognise(&long), First::Unclear);
+        assert_eq!(recognise(&long, false), First::Unclear);
         long.push(b'x');
-        assert_eq!(recognise(&long), First::Http);
+        assert_eq!(recognise(&long, false), First::Http);
+        // Wherever the bytes that are looked at end.
+        for target in MOST_UNCLEAR - 30..MOST_UNCLEAR + 30 {
+            let request = format!("POST /{} HTTP/1.1\r\n", "x".repeat(target));
+            assert_eq!(
+                recognise(request.as_bytes(), false),
+                First::Http,
+                "{target}"
+            );
+        }
     }
 
     proptest! {
-        /// Who is not sure after some bytes says the same in the end as who has seen them at once.
+        /// However bytes are cut, the verdict is the same.
         #[test]
-        fn the_beginning_never_says_something_else(
-            at in 0..EXAMPLES.len(), tail in prop::collection::vec(any::<u8>(), 0..30)
+        fn more_bytes_never_change_a_verdict(
+            at in 0..EXAMPLES.len(), is_over_tls: bool,
+            filler in prop_oneof![4 => Just(0), 1 => 0..1100_usize],
+            tail in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..30),
+                "[ \r\nHTP/1.]{0,12}".prop_map(String::into_bytes),
+            ],
         ) {
             let mut bytes = EXAMPLES[at].0.to_vec();
+            bytes.resize(bytes.len() + filler, b'x');
             bytes.extend(tail);
-            let whole = recognise(&bytes);
+            let whole = recognise(&bytes, is_over_tls);
+            let mut is_clear = false;
             for len in 0..bytes.len() {
-                let first = recognise(&bytes[..len]);
-                if first != First::Unclear {
+                let first = recognise(&bytes[..len], is_over_tls);
+                is_clear |= first != First::Unclear;
+                if is_clear {
                     prop_assert_eq!(first, whole, "{} bytes", len);
-                    break;
                 }
             }
         }
 
         #[test]
         fn it_becomes_clear_in_time(bytes in prop::collection::vec(any::<u8>(), MOST_UNCLEAR..2000)) {
-            prop_assert_ne!(recognise(&bytes), First::Unclear);
+            prop_assert_ne!(recognise(&bytes, false), First::Unclear);
         }
     }
 }

@@ -9,8 +9,9 @@ use ppp::{v1, v2};
 /// The longest header of version 1, its line end included (section 2.1).
 pub const MOST_V1: usize = 107;
 
-/// The longest header of version 2: what fits any network's first segment (section 2.2).
-pub const MOST_V2: usize = 536;
+/// The longest header of version 2. Its length field allows 64 KiB. The addresses have 216 bytes at most, and what
+/// proxies add to them (section 2.2) stays far below this: a name, a certificate's common name, an identifier.
+pub const MOST_V2: usize = 4 << 10;
 
 /// The bytes of version 2 that tell how many follow.
 const V2_START: usize = 16;
@@ -18,8 +19,7 @@ const V2_START: usize = 16;
 /// What the first bytes of a connection from a proxy are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// A header of so many bytes, and who the client is: nobody, if the connection is the proxy's own
-    /// or the proxy does not know.
+    /// A header of so many bytes, and who the client is.
     Whole(usize, Client),
     /// The beginning of one.
     Partial,
@@ -32,10 +32,8 @@ pub enum Header {
 pub enum Client {
     /// That of a client at this address.
     At(SocketAddr),
-    /// The proxy cannot tell: not one over TCP and IP.
+    /// The proxy itself (a health check), or one that it cannot tell: not over TCP and IP.
     Unknown,
-    /// The proxy's own: a health check.
-    Proxy,
 }
 
 /// Looks for a header at the beginning of what came.
@@ -92,7 +90,7 @@ fn parse_v2(bytes: &[u8]) -> Header {
     };
     let is_stream = header.protocol == v2::Protocol::Stream;
     let client = match header.addresses {
-        _ if header.command == v2::Command::Local => Client::Proxy,
+        _ if header.command == v2::Command::Local => Client::Unknown,
         v2::Addresses::IPv4(it) if is_stream => {
             Client::At((it.source_address, it.source_port).into())
         }
@@ -128,6 +126,10 @@ mod tests {
         (ipv6[15], ipv6[33]) = (1, 7);
         let mut with_more = ipv4.to_vec();
         with_more.extend([4, 0, 1, 0]);
+        // As long as a header may be.
+        let mut with_most = ipv4.to_vec();
+        with_most.extend([4, 0x0f, 0xe1]);
+        with_most.resize(MOST_V2 - V2_START, b'x');
         vec![
             (
                 b"PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n".to_vec(),
@@ -141,12 +143,13 @@ mod tests {
             ),
             (v2(1, 0x11, &ipv4), at("192.0.2.1:8080")),
             (v2(1, 0x11, &with_more), at("192.0.2.1:8080")),
+            (v2(1, 0x11, &with_most), at("192.0.2.1:8080")),
             (v2(1, 0x21, &ipv6), at("[::1]:7")),
             (v2(1, 0x12, &ipv4), Client::Unknown),
             (v2(1, 0x31, &[b'/'; 216]), Client::Unknown),
             (v2(1, 0x00, &[]), Client::Unknown),
-            (v2(0, 0x00, &[]), Client::Proxy),
-            (v2(0, 0x11, &ipv4), Client::Proxy),
+            (v2(0, 0x00, &[]), Client::Unknown),
+            (v2(0, 0x11, &ipv4), Client::Unknown),
         ]
     }
 
@@ -182,6 +185,7 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\n\x11\x11\0\0",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04abcd",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xf1",
             b"\x16\x03\x01",
         ] {
             assert_eq!(parse(bytes), Header::Malformed, "{}", bytes.escape_ascii());
@@ -191,7 +195,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_bytes_are_never_more_than_they_are(
-            at in 0..12_usize, flips in prop::collection::vec((0..60_usize, any::<u8>()), 0..4),
+            at in 0..13_usize, flips in prop::collection::vec((0..60_usize, any::<u8>()), 0..4),
             tail in prop::collection::vec(any::<u8>(), 0..600),
         ) {
             let (mut bytes, _) = examples().swap_remove(at);

@@ -11,6 +11,7 @@ use super::queues::Queues;
 use crate::batch::{ClientId, Run};
 use crate::channel::Channel;
 use crate::connection::{Connection, Ready};
+use crate::entry::UNCLEAR_MS;
 use crate::options::{Answers, Config};
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.
@@ -19,8 +20,12 @@ pub const REFUSALS: usize = 8;
 /// How long input is awaited and forgotten after the sending side was shut down, in milliseconds.
 const LINGER_MS: u32 = 1000;
 
-/// The same as a duration: no [end of a lingering](Clients::next_linger_end) is further away.
-pub(super) const LINGER: Duration = Duration::from_millis(LINGER_MS as u64);
+/// No [deadline](Clients::next_deadline) of a connection is further away than this.
+pub(super) const MAX_WAIT: Duration = Duration::from_millis(if LINGER_MS > UNCLEAR_MS {
+    LINGER_MS as u64
+} else {
+    UNCLEAR_MS as u64
+});
 
 /// How many connections are closed, or done with lingering, in one turn.
 const CLOSE_BUDGET: usize = 128;
@@ -230,11 +235,39 @@ impl Clients {
         }
     }
 
-    /// When the first of the lingering connections is to be closed whatever its client does.
-    pub(super) fn next_linger_end(&self) -> Option<Instant> {
-        let (since_ms, _) = self.queues.lingering.front()?;
-        let elapsed_ms = self.queues.now_ms.wrapping_sub(*since_ms);
-        Some(self.now + Duration::from_millis(LINGER_MS.saturating_sub(elapsed_ms).into()))
+    /// Takes first bytes for messages that may be several things and were held long enough, within a budget.
+    /// Returns how many clients are served from now on.
+    pub(super) fn end_waits(&mut self) -> u64 {
+        let mut served = 0;
+        let now_ms = self.queues.now_ms;
+        for _ in 0..CLOSE_BUDGET {
+            let Some(&(since_ms, client)) = self.queues.unclear.front() else {
+                return served;
+            };
+            if now_ms.wrapping_sub(since_ms) < UNCLEAR_MS {
+                return served;
+            }
+            self.queues.unclear.pop_front();
+            self.with_client(client, |connection| {
+                served += u64::from(connection.end_wait(now_ms));
+            });
+        }
+        served
+    }
+
+    /// When something is to be done with a connection whatever its client does: first bytes are held long enough, or
+    /// it has lingered long enough.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let queues = [
+            (&self.queues.unclear, UNCLEAR_MS),
+            (&self.queues.lingering, LINGER_MS),
+        ];
+        let left_ms = queues.into_iter().filter_map(|(queue, most_ms)| {
+            let (since_ms, _) = queue.front()?;
+            let elapsed_ms = self.queues.now_ms.wrapping_sub(*since_ms);
+            Some(most_ms.saturating_sub(elapsed_ms))
+        });
+        Some(self.now + Duration::from_millis(left_ms.min()?.into()))
     }
 
     /// Removes connections that are done with, within a budget, and lends each to `gone`.

@@ -18,6 +18,8 @@ pub(super) struct Queues {
     pub(super) to_reap: VecDeque<u32>,
     /// Connections whose sending side is shut down, and when that was, the earliest first.
     pub(super) lingering: VecDeque<(u32, ClientId)>,
+    /// Connections whose first bytes may be several things, and since when, the earliest first.
+    pub(super) unclear: VecDeque<(u32, ClientId)>,
     /// The time of this turn in milliseconds, as connections keep it. It wraps after 49 days, so
     /// times are only ever subtracted, and stand for less than half of that.
     pub(super) now_ms: u32,
@@ -30,6 +32,7 @@ impl Queues {
             to_write: FairQueue::default(),
             to_reap: VecDeque::new(),
             lingering: VecDeque::new(),
+            unclear: VecDeque::new(),
             now_ms: 0,
         }
     }
@@ -38,6 +41,7 @@ impl Queues {
     /// have changed.
     pub(super) fn schedule(&mut self, key: u32, connection: &mut Connection) {
         self.end(key, connection);
+        self.wait(key, connection);
         self.to_read.enter(key, connection);
         self.to_write.enter(key, connection);
     }
@@ -47,6 +51,7 @@ impl Queues {
         self.touch(connection);
         self.to_read.put_back(key, connection);
         self.end(key, connection);
+        self.wait(key, connection);
         // What comes while its end is waited for is read, too.
         self.to_read.enter(key, connection);
         // There may be something to say at once: why it is turned away, or the rest of a handshake.
@@ -68,6 +73,15 @@ impl Queues {
         }
     }
 
+    /// Gives first bytes that have become unclear their deadline.
+    fn wait(&mut self, key: u32, connection: &mut Connection) {
+        if let Some(since_ms) = connection.begins_to_wait() {
+            let serial = connection.serial;
+            debug_assert!(is_in_order(&self.unclear, since_ms));
+            self.unclear.push_back((since_ms, ClientId { key, serial }));
+        }
+    }
+
     /// Goes on with the end of a connection, if it has one in sight.
     fn end(&mut self, key: u32, connection: &mut Connection) {
         if connection.life() == Life::Open {
@@ -83,6 +97,12 @@ impl Queues {
             self.to_reap.push_back(key);
         }
     }
+}
+
+/// Whether this is no earlier than what is in a queue.
+fn is_in_order(queue: &VecDeque<(u32, ClientId)>, since_ms: u32) -> bool {
+    let last = queue.back().map_or(since_ms, |(last_ms, _)| *last_ms);
+    since_ms.wrapping_sub(last).cast_signed() >= 0
 }
 
 /// What a [`FairQueue`] is for.

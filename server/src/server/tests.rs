@@ -9,6 +9,7 @@ mod budgets;
 mod commits;
 mod ends;
 mod log;
+mod openings;
 #[cfg(feature = "tls")]
 mod secure;
 mod strangers;

@@ -9,7 +9,7 @@ use super::clients::{Clients, Walk};
 use crate::channel::Expected;
 use crate::connection::{Connection, Ready, replies_left};
 use crate::diagnostics::Throttle;
-use crate::entry::{Entry, OPENING_MS, UNCLEAR_MS};
+use crate::entry::{Entry, OPENING_MS};
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
 
@@ -264,14 +264,8 @@ fn wait_no_longer(
     entry: &mut Entry,
 ) -> bool {
     let (count, what) = match expected {
-        Expected::Messages => {
-            let is_over = elapsed_ms >= UNCLEAR_MS;
-            if is_over {
-                entry.counts.served += 1;
-                connection.take_for_messages();
-            }
-            return is_over;
-        }
+        // That has a deadline of its own.
+        Expected::Messages => return false,
         Expected::Tls => (&mut entry.counts.handshakes_failed, "TLS handshake"),
         Expected::Proxy => (&mut entry.counts.proxy_malformed, "PROXY header"),
     };

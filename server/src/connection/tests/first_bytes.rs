@@ -1,0 +1,392 @@
+//! First bytes, cut anywhere into reads or into records of TLS: what they are does not depend on it.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, LazyLock};
+
+use authority::Authority;
+use common::protocol::Framing;
+use common::record::Format;
+use proptest::prelude::*;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use tempfile::TempDir;
+
+use super::{KEY, SERIAL, TIME};
+use crate::batch::Batch;
+use crate::connection::{Connection, Ready, Socket, Workspace};
+use crate::entry::Entry;
+use crate::framing::Rules;
+use crate::options::Config;
+use crate::tls::Acceptor;
+
+struct Certificates {
+    folder: TempDir,
+    client: Arc<ClientConfig>,
+}
+
+static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("first bytes").unwrap();
+    let server = authority.issue(&["localhost"]).unwrap();
+    server.write(folder.path(), "server").unwrap();
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.certificate().as_bytes());
+    roots.add(root.unwrap()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Certificates {
+        folder,
+        client: Arc::new(client),
+    }
+});
+
+/// A socket, each read of which brings one piece.
+#[derive(Default)]
+struct Pieces {
+    to_server: VecDeque<Vec<u8>>,
+    has_ended: bool,
+    to_client: Vec<u8>,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.to_server.pop_front() {
+            None if self.has_ended => Ok(0),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+            Some(mut piece) => {
+                let n = piece.len().min(buffer.len());
+                buffer[..n].copy_from_slice(&piece[..n]);
+                if n < piece.len() {
+                    self.to_server.push_front(piece.split_off(n));
+                }
+                Ok(n)
+            }
+        }
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to_client.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for Pieces {
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How first bytes come.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    tls: bool,
+    framing: Framing,
+    max_message: usize,
+    /// A PROXY header has to come first.
+    proxied: bool,
+}
+
+/// What came of the first bytes: the messages that were recorded, and the code of a refusal.
+type Outcome = (Vec<String>, String);
+
+/// One connection, its client, and what the loop lends it.
+struct World {
+    connection: Connection<Pieces>,
+    client: Option<ClientConnection>,
+    work: Workspace,
+    batch: Batch,
+}
+
+impl World {
+    fn new(setting: Setting) -> Self {
+        let folder = CERTIFICATES.folder.path();
+        let mut config = Config::default();
+        if setting.tls {
+            config.tls_cert = Some(folder.join("server.pem"));
+            config.tls_key = Some(folder.join("server.key"));
+        }
+        if setting.proxied {
+            config.proxy_from = "127.0.0.1".parse().unwrap();
+        }
+        let entry = Entry::new(&config, Acceptor::open(&config).unwrap());
+        let rules = Rules {
+            framing: setting.framing,
+            max_message: setting.max_message,
+        };
+        let peer = ([127, 0, 0, 1], 5).into();
+        let channel = entry.first_channel([127, 0, 0, 1].into(), 0);
+        let socket = Pieces::default();
+        let client = setting.tls.then(|| {
+            let name = ServerName::try_from("localhost").unwrap();
+            ClientConnection::new(Arc::clone(&CERTIFICATES.client), name).unwrap()
+        });
+        Self {
+            connection: Connection::new(socket, channel, peer, SERIAL, 0),
+            client,
+            work: Workspace::new(rules, Format::Original, true, entry),
+            batch: Batch::default(),
+        }
+    }
+
+    /// One piece arrives, and is read.
+    fn bring(&mut self, piece: Vec<u8>) {
+        self.connection.socket.to_server.push_back(piece);
+        self.read();
+    }
+
+    fn read(&mut self) {
+        self.connection.ready |= Ready::READABLE;
+        while self.connection.wants_read() {
+            let (work, batch) = (&mut self.work, &mut self.batch);
+            self.connection.read(KEY, work, TIME, batch, usize::MAX);
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        while self
+            .client
+            .as_ref()
+            .is_some_and(|client| client.is_handshaking())
+        {
+            self.bring_ciphertext();
+            let heard = std::mem::take(&mut self.connection.socket.to_client);
+            let client = self.client.as_mut().unwrap();
+            client.read_tls(&mut heard.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        self.bring_ciphertext();
+    }
+
+    fn bring_ciphertext(&mut self) {
+        let mut wire = Vec::new();
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        if !wire.is_empty() {
+            self.bring(wire);
+        }
+    }
+
+    /// A piece of what the client says: a read, or a record.
+    fn say(&mut self, piece: &[u8]) {
+        match &mut self.client {
+            None => self.bring(piece.to_vec()),
+            Some(client) => {
+                client.writer().write_all(piece).unwrap();
+                self.bring_ciphertext();
+            }
+        }
+    }
+
+    /// Nothing more comes: the end of the input, or only the end of the wait.
+    fn end(&mut self, is_end: bool) {
+        if !is_end {
+            self.connection.end_wait(1000);
+            self.read();
+            return;
+        }
+        if let Some(client) = &mut self.client {
+            client.send_close_notify();
+            self.bring_ciphertext();
+        }
+        self.connection.socket.has_ended = true;
+        self.connection.expect_end();
+        self.read();
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let records = String::from_utf8(self.batch.records().to_vec()).unwrap();
+        let messages = records.lines().map(|line| {
+            let (_, message) = line.split_once(" recieved: ").unwrap();
+            message.to_owned()
+        });
+        let messages = messages.collect();
+        if self.connection.wants_write() {
+            self.connection.write(&mut self.work, TIME, &mut self.batch);
+        }
+        let mut said = self.connection.socket.to_client;
+        if let Some(client) = &mut self.client {
+            client.read_tls(&mut said.as_slice()).unwrap();
+            // What the client hears over TLS is TLS.
+            let state = client.process_new_packets().unwrap();
+            said = vec![0; state.plaintext_bytes_to_read()];
+            client.reader().read_exact(&mut said).unwrap();
+        }
+        let said = said.escape_ascii().to_string();
+        let code = said.split(':').next().unwrap_or_default().to_owned();
+        (messages, code)
+    }
+}
+
+/// What comes of first bytes in these pieces; `is_end`: they are all there ever is.
+fn outcome(setting: Setting, bytes: &[u8], cuts: &[usize], is_end: bool) -> Outcome {
+    let mut world = World::new(setting);
+    world.shake_hands();
+    let mut from = 0;
+    for cut in cuts.iter().copied().chain([bytes.len()]) {
+        if cut > from {
+            world.say(&bytes[from..cut]);
+            from = cut;
+        }
+    }
+    world.end(is_end);
+    world.outcome()
+}
+
+const PLAIN: Setting = Setting {
+    tls: false,
+    framing: Framing::Line,
+    max_message: 64 << 10,
+    proxied: false,
+};
+
+const BEGINNINGS: [&[u8]; 14] = [
+    b"POST / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET it\n",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\nhello\n",
+    b"PROXYING\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\0\x07\0\x50",
+    b"\r\n",
+    b"\r\n\r\nx\n",
+    b"\x16\x03\x01\x00\x05hello\n",
+    b"\x16\x03",
+    b"\x16\x04\n",
+    b"P",
+    b"Thread 0, iteration 1\n",
+    b"\n\n",
+    b"",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn first_bytes_are_the_same_however_they_are_cut(
+        at in 0..BEGINNINGS.len(),
+        filler in prop_oneof![4 => Just(0), 1 => 900..1100_usize],
+        tail in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..20),
+            "[ \\r\\nHTP/1.]{0,12}".prop_map(String::into_bytes),
+        ],
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        is_end: bool,
+    ) {
+        let mut bytes = BEGINNINGS[at].to_vec();
+        bytes.resize(bytes.len() + filler, b'x');
+        bytes.extend(tail);
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        let expected = outcome(PLAIN, &bytes, &[], is_end);
+        prop_assert_eq!(outcome(PLAIN, &bytes, &cuts, is_end), expected.clone());
+        let tls = Setting { tls: true, ..PLAIN };
+        // Over TLS no second TLS is looked for.
+        let whole = outcome(tls, &bytes, &[], is_end);
+        if expected.1 != NO_TLS_ALERT {
+            prop_assert_eq!(&whole, &expected);
+        }
+        prop_assert!(whole.1 != NO_TLS_ALERT);
+        prop_assert_eq!(outcome(tls, &bytes, &cuts, is_end), whole);
+    }
+}
+
+/// The alert that tells a client that speaks TLS where none is spoken, as text.
+const NO_TLS_ALERT: &str = r"\x15\x03\x01\x00\x02\x02(";
+
+/// At every byte, and byte by byte.
+#[test]
+fn each_beginning_is_the_same_at_every_cut() {
+    for bytes in BEGINNINGS {
+        for tls in [false, true] {
+            let setting = Setting { tls, ..PLAIN };
+            for is_end in [false, true] {
+                let whole = outcome(setting, bytes, &[], is_end);
+                for cut in 0..bytes.len() {
+                    let cut_once = outcome(setting, bytes, &[cut], is_end);
+                    assert_eq!(cut_once, whole, "{} {cut} {tls}", bytes.escape_ascii());
+                }
+                let all: Vec<_> = (0..bytes.len()).collect();
+                let in_bytes = outcome(setting, bytes, &all, is_end);
+                assert_eq!(in_bytes, whole, "{} {tls}", bytes.escape_ascii());
+            }
+        }
+    }
+    let tls = Setting { tls: true, ..PLAIN };
+    let (messages, _) = outcome(tls, b"\x16\x03\x01\x00\x05hello\n", &[], false);
+    assert_eq!(messages, [r"\x16\x03\x01\x00\x05hello"]);
+    let refusal = outcome(tls, BEGINNINGS[0], &[4], false);
+    assert_eq!(refusal, (Vec::new(), "error http".to_owned()));
+}
+
+/// The bound of a header does not depend on that of a message.
+#[test]
+fn headers_and_first_bytes_may_be_longer_than_a_message() {
+    let setting = Setting {
+        framing: Framing::None,
+        max_message: 16,
+        proxied: true,
+        ..PLAIN
+    };
+    let mut long =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xf0\xc0\0\x02\x01\xc0\0\x02\x02\0\x07\0\x50\x04\x0f\xe1"
+            .to_vec();
+    long.resize(4096, b'x');
+    let v1 = b"PROXY TCP6 2001:db8:1111:2222:3333:4444:5555:6666 2001:db8:1111:2222:3333:4444:5555:7777 45678 2005\r\n";
+    for header in [&v1[..], &long] {
+        for message in ["hello", "POST a coffee to someone"] {
+            let bytes = [header, message.as_bytes()].concat();
+            for cut in [
+                0,
+                1,
+                16,
+                63,
+                64,
+                header.len() - 1,
+                header.len(),
+                header.len() + 3,
+            ] {
+                let (messages, _) = outcome(setting, &bytes, &[cut], true);
+                assert!(
+                    messages.iter().all(|message| message.len() <= 16),
+                    "{messages:?}"
+                );
+                assert_eq!(messages.concat(), message, "{cut}");
+            }
+        }
+        let request = [header, b"POST /not/here HTTP/1.1\r\n"].concat();
+        for cut in 0..=request.len() {
+            let expected = (Vec::new(), "error http".to_owned());
+            assert_eq!(outcome(setting, &request, &[cut], false), expected, "{cut}");
+        }
+    }
+}
+
+/// After a pause of the process, what has come meanwhile is not known yet.
+#[test]
+fn what_has_come_by_the_end_of_the_wait_is_looked_at_first() {
+    let mut world = World::new(PLAIN);
+    world.bring(b"PO".to_vec());
+    assert_eq!(world.connection.begins_to_wait(), Some(0));
+    assert_eq!(world.connection.begins_to_wait(), None, "it is told once");
+    let rest = b"ST / HTTP/1.1\r\n".to_vec();
+    world.connection.socket.to_server.push_back(rest);
+    world.connection.ready |= Ready::READABLE;
+    world.connection.end_wait(1000);
+    assert_eq!(world.connection.begins_to_wait(), Some(1000));
+    world.read();
+    assert_eq!(world.outcome(), (Vec::new(), "error http".to_owned()));
+}

@@ -1,0 +1,33 @@
+//! How connections begin, as far as the loop keeps time for them.
+
+use super::*;
+
+/// The deadline is one of the loop: nothing has to be looked at from time to time.
+#[test]
+fn first_bytes_that_stay_unclear_are_a_message_after_one_second() {
+    let mut world = World::new(Setting::IN_PLACE);
+    world.server.next_chores = Instant::now() + 10 * PATIENCE;
+    world.connect();
+    let begun = Instant::now();
+    world.clients[0].output.extend_from_slice(b"\r\n");
+    world.clients[0].send(usize::MAX);
+    while world.server.clients.next_deadline().is_none() {
+        world.server.turn().unwrap();
+    }
+    let second = Duration::from_secs(1);
+    assert!(
+        world
+            .server
+            .timeout()
+            .is_some_and(|timeout| timeout <= second)
+    );
+    let mut turns = 0;
+    while world.server.figures.acknowledged == 0 {
+        world.server.turn().unwrap();
+        turns += 1;
+        assert!(begun.elapsed() < PATIENCE, "it is forgotten");
+    }
+    assert!(begun.elapsed() >= second - Duration::from_millis(2));
+    assert!(turns < 20, "the loop does not spin: {turns}");
+    assert!(world.server.clients.next_deadline().is_none());
+}
