@@ -134,17 +134,17 @@ fn a_header_may_be_longer_than_a_message() {
         "64",
     ];
     let server = Server::start(&options);
-    let mut long = v2(1, Ipv4Addr::new(203, 0, 113, 7), 7002);
+    let mut with_tlv = v2(1, Ipv4Addr::new(203, 0, 113, 7), 7002);
     // A TLV of no meaning (section 2.2.7), up to the bound of 4 KiB.
-    let length = 4096 - long.len() - 3;
-    long.push(4);
-    long.extend((length as u16).to_be_bytes());
-    long.resize(4096, 0);
-    let total = (long.len() - 16) as u16;
-    long[14..16].copy_from_slice(&total.to_be_bytes());
+    let length = 4096 - with_tlv.len() - 3;
+    with_tlv.push(4);
+    with_tlv.extend((length as u16).to_be_bytes());
+    with_tlv.resize(4096, 0);
+    let total = (with_tlv.len() - 16) as u16;
+    with_tlv[14..16].copy_from_slice(&total.to_be_bytes());
     let v1 = b"PROXY TCP6 2001:db8:1111:2222:3333:4444:5555:6666 2001:db8:1111:2222:3333:4444:5555:7777 \
                45678 2005\r\n";
-    for header in [&v1[..], &long] {
+    for header in [&v1[..], &with_tlv] {
         for cut in [1, 16, 64, 65, header.len() - 1, header.len()] {
             let mut client = server.connect();
             client.send(&header[..cut]);

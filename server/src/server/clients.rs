@@ -317,6 +317,15 @@ impl Clients {
     }
 
     #[cfg(test)]
+    pub(super) fn holds_unclear(&self, key: u32) -> bool {
+        let serial = self.slab[key as usize].serial;
+        self.queues
+            .unclear
+            .iter()
+            .any(|(_, client)| (client.key, client.serial) == (key, serial))
+    }
+
+    #[cfg(test)]
     pub(super) fn holds_to_write(&self, key: u32) -> bool {
         self.queues
             .to_write

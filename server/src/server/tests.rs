@@ -24,6 +24,7 @@ use proptest::test_runner::{Config as Fuzz, RngSeed, TestCaseResult, TestRunner}
 
 use super::commits::LONE_RECORDS_WAIT;
 use super::*;
+use crate::channel::Expected;
 use crate::connection::{Life, Place};
 use crate::net;
 use crate::replies::Replies;
@@ -544,6 +545,11 @@ impl World {
     fn check_queues(&self) -> TestCaseResult {
         let server = &self.server;
         for (key, client) in server.clients.iter() {
+            prop_assert!(
+                !matches!(client.awaits(), Some((Expected::Messages, _)))
+                    || server.clients.holds_unclear(key),
+                "{key} waits without a deadline: {client:?}"
+            );
             let leaves = client.ready.contains(Ready::QUEUED_TO_REAP);
             prop_assert!(
                 leaves == client.is_done(),
