@@ -128,7 +128,8 @@ mod tests {
         assert!(
             refused(&format!("{jwt}{}", key.replace("SU", "SA"))).ends_with("is no user's seed")
         );
-        std::fs::write(&path, format!("{jwt}\nkeep it secret\n\n{key}")).unwrap();
+        // Editors of Windows begin a file with a byte order mark.
+        std::fs::write(&path, format!("\u{feff}{jwt}\nkeep it secret\n\n{key}")).unwrap();
         let credentials = Credentials::read(&path).unwrap();
         assert_eq!(credentials.jwt(), "abc.def");
         assert_eq!(credentials.sign("nonce").len(), 86, "64 bytes in base64");
