@@ -644,6 +644,29 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     assert!(rotations >= 4, "{trace}");
 }
 
+/// Without `-sync`, too: a number that a power cut takes could come twice.
+#[test]
+fn a_new_file_of_the_number_is_synced_with_its_name() {
+    let calls = "-e trace=rename,renameat2,fsync,fdatasync";
+    let Some(server) = start_traced(calls, "-rotate-size 1K") else {
+        return;
+    };
+    let folder = server.folder().canonicalize().unwrap();
+    ask_for_pieces(&server, &mut server.connect(), 2);
+    let folder_of_test = server.stop().into_folder();
+    let trace = trace(folder_of_test.path());
+    let (before, after) = trace.split_once(" rename").unwrap();
+    for what in [folder.join(".logging.log.number"), folder] {
+        let sync = format!("<{}>)", what.display());
+        let is_synced = |line: &str| line.contains("fsync(") && line.contains(&sync);
+        assert!(before.lines().any(is_synced), "{trace}");
+    }
+    assert!(
+        after.contains(" rename") && !after.contains("sync("),
+        "{trace}"
+    );
+}
+
 /// After a sync that failed nobody knows what is on the disk.
 #[test]
 fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
