@@ -240,6 +240,7 @@ impl<S: Socket> Connection<S> {
     /// The socket may hold more, and nothing that was read before waits to be looked at.
     fn may_read_on(&self) -> bool {
         self.ready.contains(Ready::READABLE)
+            && self.life.reads()
             && !self.framer.has_unread()
             && self.replies.have_room()
     }
