@@ -1,7 +1,10 @@
 //! TLS, with rustls: certificates and keys in files, and sessions in the loop.
 
 mod clients;
+#[cfg(test)]
+mod costs;
 mod files;
+mod limits;
 mod output;
 mod session;
 

@@ -6,9 +6,10 @@ mod support;
 
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +19,10 @@ use authority::rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, date_time_ymd,
 };
 use rustix::process::Signal;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
 use support::secure::{Pki, SecureClient};
 use support::{DEADLINE, Server, binary, can, lines, received_from, script, wait_until};
 
@@ -62,6 +65,31 @@ fn keys_of_every_kind_will_do() {
         fs::write(pki.path(name) + ".pem", identity.unwrap().certificate).unwrap();
         let server = pki.serve_as(name, &[]);
         assert_eq!(pki.connect(&server).ask(name), "ok", "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_makes_handshakes_slow_is_warned_of() {
+    let pki = Pki::new();
+    for (bits, warnings) in [(3072, 0), (4096, 1)] {
+        let key = pki.path("rsa.key");
+        let make = format!(
+            "umask 77; openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:{bits} -out {key}"
+        );
+        if !can("openssl", &make) {
+            return;
+        }
+        let pair = KeyPair::from_pem(&fs::read_to_string(key).unwrap()).unwrap();
+        let identity = pki.authority.issue_to(&pair, &["localhost"], |_| {});
+        fs::write(pki.path("rsa.pem"), identity.unwrap().certificate).unwrap();
+        let server = pki.serve_as("rsa", &[]);
+        assert_eq!(pki.connect(&server).ask("a"), "ok");
+        let ended = server.stop();
+        let said = ended
+            .said
+            .iter()
+            .filter(|line| line.contains("more than 3072 bits"));
+        assert_eq!(said.count(), warnings, "{:?}", ended.said);
     }
 }
 
@@ -947,7 +975,7 @@ fn the_recipe_for_an_authority_works() {
     };
     let root = fs::read_to_string(path("ca.pem")).unwrap();
     let config = support::secure::config(&root, Some(&files));
-    let stream = std::net::TcpStream::connect(server.address()).unwrap();
+    let stream = TcpStream::connect(server.address()).unwrap();
     let mut client = SecureClient::named("logs.example", stream, config);
     assert_eq!(client.ask("a line"), "ok");
     assert!(
@@ -955,4 +983,128 @@ fn the_recipe_for_an_authority_works() {
             .log()
             .contains(r#""client":"shop-7.example","message":"a line"}"#)
     );
+}
+
+/// Clients without a valid certificate that show 135 certificates, and clients with the costliest chain
+/// that is accepted, all at once: the others are served, and a stop takes no longer than ever.
+#[test]
+fn costly_chains_delay_neither_clients_nor_a_stop() {
+    let ca = chain::Certificate::root("authority", &PKCS_ECDSA_P384_SHA384);
+    let between = ca.issue("between", true);
+    let good = between.issue("good", false);
+    let other = chain::Certificate::root("X", &PKCS_ED25519);
+    let forged: Vec<_> = (0..134).map(|_| other.issue("X", true)).collect();
+    let forged_leaf = other.issue("leaf", false);
+
+    let pki = Pki::new();
+    fs::write(pki.path("client-ca.pem"), ca.pem()).unwrap();
+    let mut server = pki.serve(&["-tls-client-ca", &pki.path("client-ca.pem")]);
+    let good = good.config(&pki, &[&between]);
+    let forged = forged_leaf.config(&pki, &forged.iter().collect::<Vec<_>>());
+    let mut talker = SecureClient::connect(server.address(), good.clone());
+    assert_eq!(talker.ask("a"), "ok");
+
+    let (address, over) = (server.address(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for n in 0..12 {
+            let mut config = if n % 2 == 0 { &forged } else { &good }.clone();
+            config.resumption = Resumption::disabled();
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect(address) else {
+                        return;
+                    };
+                    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                    let name = ServerName::try_from("localhost").unwrap();
+                    let mut tls = ClientConnection::new(Arc::new(config.clone()), name).unwrap();
+                    while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
+                }
+            });
+        }
+        for _ in 0..20 {
+            assert_eq!(talker.ask("b"), "ok");
+        }
+        server.wait_for_line("it sent 134 intermediate certificates, the limit is 6");
+        let begun = Instant::now();
+        let ended = server.stop();
+        over.store(true, Ordering::Relaxed);
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(ended.log().lines().count(), 42);
+    });
+}
+
+/// Certificates of one's own making.
+mod chain {
+    use authority::rcgen::{
+        BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+        SignatureAlgorithm,
+    };
+    use rustls::ClientConfig;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    use super::Pki;
+
+    pub struct Certificate {
+        params: CertificateParams,
+        key: KeyPair,
+        pem: String,
+    }
+
+    impl Certificate {
+        fn params(name: &str, is_ca: bool) -> CertificateParams {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            if is_ca {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            }
+            params
+        }
+
+        pub fn root(name: &str, kind: &'static SignatureAlgorithm) -> Self {
+            let (params, key) = (
+                Self::params(name, true),
+                KeyPair::generate_for(kind).unwrap(),
+            );
+            let pem = params.self_signed(&key).unwrap().pem();
+            Self { params, key, pem }
+        }
+
+        pub fn issue(&self, name: &str, is_ca: bool) -> Self {
+            let params = Self::params(name, is_ca);
+            let key = KeyPair::generate_for(self.key.algorithm()).unwrap();
+            let issuer = Issuer::from_params(&self.params, &self.key);
+            let pem = params.signed_by(&key, &issuer).unwrap().pem();
+            Self { params, key, pem }
+        }
+
+        pub fn pem(&self) -> &str {
+            &self.pem
+        }
+
+        /// What a client needs that shows this one and these after it.
+        pub fn config(&self, pki: &Pki, others: &[&Self]) -> ClientConfig {
+            let chain = [self].into_iter().chain(others.iter().copied());
+            let chain =
+                chain.map(|one| CertificateDer::from_pem_slice(one.pem.as_bytes()).unwrap());
+            let key = PrivateKeyDer::from_pem_slice(self.key.serialize_pem().as_bytes()).unwrap();
+            let mut roots = rustls::RootCertStore::empty();
+            let root = pki.authority.certificate();
+            roots
+                .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
+                .unwrap();
+            ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_client_auth_cert(chain.collect(), key)
+                .unwrap()
+        }
+    }
 }

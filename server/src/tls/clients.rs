@@ -2,17 +2,26 @@
 //! went wrong.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::pem::day;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{self, CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use webpki::EndEntityCert;
+
+use super::limits::{self, Name};
+
+/// How many names of a certificate that is refused are shown.
+const SHOWN_NAMES: usize = 5;
+
+/// How many names are compared by the library. The first is enough, unless the certificate is malformed.
+const LIKELY_NAMES: usize = 4;
 
 /// Lets in only those whose certificate has one of some names, beside all that another verifier asks.
 #[derive(Debug)]
@@ -27,6 +36,33 @@ impl ByName {
         names: Vec<ServerName<'static>>,
     ) -> Self {
         Self { verifier, names }
+    }
+
+    /// One of the names is in the certificate. There may be many of either, so the library, which compares
+    /// one by one, is only asked about those that seem to be there.
+    fn allows(&self, der: &[u8], cert: &EndEntityCert<'_>) -> bool {
+        let present: HashSet<_> = limits::names(der).into_iter().flatten().collect();
+        let seems_present = |name: &&ServerName<'_>| match name {
+            ServerName::DnsName(name) => {
+                let name = name.as_ref().to_ascii_lowercase();
+                let parent = name
+                    .split_once('.')
+                    .map(|(_, parent)| format!("*.{parent}"));
+                let names = [Some(name), parent].into_iter().flatten();
+                names
+                    .map(|name| Name::Dns(name.into_bytes()))
+                    .any(|name| present.contains(&name))
+            }
+            ServerName::IpAddress(pki_types::IpAddr::V4(ip)) => {
+                present.contains(&Name::Ip(ip.as_ref().to_vec()))
+            }
+            ServerName::IpAddress(pki_types::IpAddr::V6(ip)) => {
+                present.contains(&Name::Ip(ip.as_ref().to_vec()))
+            }
+            _ => false,
+        };
+        let mut likely = self.names.iter().filter(seems_present).take(LIKELY_NAMES);
+        likely.any(|name| cert.verify_is_valid_for_subject_name(name).is_ok())
     }
 }
 
@@ -46,11 +82,16 @@ impl ClientCertVerifier for ByName {
             .verify_client_cert(end_entity, intermediates, now)?;
         let cert = EndEntityCert::try_from(end_entity)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        let is_valid_for = |name| cert.verify_is_valid_for_subject_name(name).is_ok();
-        if self.names.iter().any(is_valid_for) {
+        if self.allows(end_entity, &cert) {
             return Ok(verified);
         }
-        let not_allowed = NotAllowed(names(&cert, end_entity).collect::<Vec<_>>().join(", "));
+        let mut names = names(&cert, end_entity);
+        let mut shown: Vec<_> = names.by_ref().take(SHOWN_NAMES).collect();
+        let more = names.count();
+        if more > 0 {
+            shown.push(format!("{more} more names").into());
+        }
+        let not_allowed = NotAllowed(shown.join(", "));
         let error = OtherError(Arc::new(not_allowed));
         Err(Error::InvalidCertificate(CertificateError::Other(error)))
     }
@@ -111,21 +152,20 @@ fn names<'a>(cert: &'a EndEntityCert<'a>, der: &'a [u8]) -> impl Iterator<Item =
     texts.map(Cow::Borrowed).chain(addresses)
 }
 
-/// The IP addresses among a certificate's names. The library compares names and does not list addresses. So it is asked
-/// about each place of the certificate that looks like one: tag `[7]`, then 4 or 16 bytes (RFC 5280, section 4.2.1.6).
+/// The IP addresses among a certificate's names. The library does not list them, but confirms each.
 fn addresses<'a>(
     cert: &'a EndEntityCert<'a>,
     der: &'a [u8],
 ) -> impl Iterator<Item = IpAddr> + use<'a> {
-    const TAG: u8 = 0x87;
-    /// Each question is a walk over all names.
-    const MAX_QUESTIONS: usize = 64;
-    let places = memchr::memchr_iter(TAG, der).filter_map(|at| match der[at + 1..] {
-        [4, a, b, c, d, ..] => Some(IpAddr::from([a, b, c, d])),
-        [16, ref rest @ ..] => rest.first_chunk::<16>().copied().map(IpAddr::from),
-        _ => None,
+    let names = limits::names(der).into_iter().flatten();
+    let addresses = names.filter_map(|name| match name {
+        Name::Ip(bytes) => match *bytes.as_slice() {
+            [a, b, c, d] => Some(IpAddr::from([a, b, c, d])),
+            ref bytes => bytes.first_chunk::<16>().copied().map(IpAddr::from),
+        },
+        Name::Dns(_) => None,
     });
-    places.take(MAX_QUESTIONS).filter(|ip| {
+    addresses.filter(|ip| {
         let name = ServerName::IpAddress((*ip).into());
         cert.verify_is_valid_for_subject_name(&name).is_ok()
     })

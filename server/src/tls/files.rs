@@ -16,9 +16,18 @@ use rustls::{Error, RootCertStore, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::clients::ByName;
+use super::limits::{Limited, metered};
 
 /// Of a certificate that expires within so long, people are told.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// A client is told the names of the authorities, so that it can choose a certificate, unless these are
+/// longer: they would be sent in every handshake, and more than 64 KiB cannot be.
+const MAX_HINT_BYTES: usize = 16 << 10;
+
+/// How long a public key may be so that a signature with the private one takes no more than 3 ms: that of
+/// RSA with 3072 bits has 422 bytes, with 4096 bits 550.
+const MAX_QUICK_KEY_BYTES: usize = 450;
 
 /// Where certificates and keys are, all in PEM.
 #[derive(Clone, Debug)]
@@ -75,17 +84,22 @@ impl Files {
             let added = roots.add(certificate);
             added.map_err(|error| failed(&format!("no authority's certificate: {error}")))?;
         }
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let subjects_bytes: usize = roots.roots.iter().map(|root| root.subject.len()).sum();
+        let provider = Arc::new(metered(provider));
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if subjects_bytes > MAX_HINT_BYTES {
+            verifier = verifier.clear_root_hint_subjects();
+        }
         let verifier = verifier.build().map_err(|error| failed(&error))?;
         if self.allow_names.is_empty() {
-            return Ok(verifier);
+            return Ok(Arc::new(Limited::new(verifier)));
         }
         let names = self.allow_names.iter().map(|name| {
             ServerName::try_from(name.clone()).map_err(|_| format!("-allow-names: no name: {name}"))
         });
         let names = names.collect::<Result<_, _>>()?;
-        Ok(Arc::new(ByName::new(verifier, names)))
+        let verifier = Arc::new(ByName::new(verifier, names));
+        Ok(Arc::new(Limited::new(verifier)))
     }
 }
 
@@ -124,6 +138,15 @@ pub fn warnings(files: &Files) -> Vec<String> {
             }
             _ => {}
         }
+    }
+    if let Ok(chain) = certificates(&files.cert)
+        && let Ok(certificate) = EndEntityCert::try_from(&chain[0])
+        && certificate.subject_public_key_info().len() > MAX_QUICK_KEY_BYTES
+    {
+        warnings.push(format!(
+            "{cert}: with an RSA key of more than 3072 bits every handshake delays all clients by \
+             several milliseconds: use an ECDSA key (P-256)"
+        ));
     }
     let mode = fs::metadata(&files.key).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o007 != 0 {

@@ -155,8 +155,11 @@ impl Session {
             self.note_handshake();
         }
         self.note_handshake();
+        if self.input_ended && self.is_handshaking() && self.failure.is_none() {
+            self.failure = Some("it broke the handshake off".into());
+        }
         self.held = wire[at..].to_vec();
-        if self.held.len() > MOST_HELD {
+        if self.held.len() > MOST_HELD && self.failure.is_none() {
             self.failure = Some("its handshake is too long".into());
         }
         if self.failure.is_some() {

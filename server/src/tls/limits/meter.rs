@@ -1,0 +1,110 @@
+//! Signature algorithms that stop when the signatures verified so far have taken too long, by an estimate
+//! that is the same on every machine.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::pki_types::{
+    AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+};
+
+/// What a signature costs, in microseconds of one core of a server of 2020: P-384 has no fast code.
+const ECDSA_P384_US: u32 = 1_150;
+const OTHER_US: u32 = 90;
+/// RSA with a key of 1,024 bits and the largest exponent; it grows with the square of the length.
+const RSA_1024_US: u32 = 25;
+
+/// The exponent that all software uses, 65537, at the end of a key; others take twice as long.
+const USUAL_EXPONENT: &[u8] = &[0x02, 0x03, 0x01, 0x00, 0x01];
+
+thread_local! {
+    /// What is left to be spent in [`within`], and whether that was too little.
+    static LEFT_US: Cell<u32> = const { Cell::new(0) };
+    static EXCEEDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `verify` with so much to spend on signatures. `None`: that was too little.
+pub(super) fn within<T>(budget_us: u32, verify: impl FnOnce() -> T) -> Option<T> {
+    LEFT_US.set(budget_us);
+    EXCEEDED.set(false);
+    let result = verify();
+    (!EXCEEDED.get()).then_some(result)
+}
+
+/// The provider with algorithms that can only be used [`within`] a budget.
+pub(in crate::tls) fn metered(provider: &CryptoProvider) -> CryptoProvider {
+    CryptoProvider {
+        signature_verification_algorithms: *ALGORITHMS,
+        ..provider.clone()
+    }
+}
+
+type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
+
+/// Made once, and never freed: the library wants algorithms that live as long as the process.
+static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> = LazyLock::new(|| {
+    let metered = |algorithms: Algorithms| -> Algorithms {
+        let metered = algorithms.iter().map(|&algorithm| {
+            let metered: &dyn SignatureVerificationAlgorithm =
+                Box::leak(Box::new(Metered(algorithm)));
+            metered
+        });
+        Vec::leak(metered.collect())
+    };
+    let WebPkiSupportedAlgorithms { all, mapping } =
+        ring::default_provider().signature_verification_algorithms;
+    let mapping = mapping
+        .iter()
+        .map(|&(scheme, algorithms)| (scheme, metered(algorithms)));
+    WebPkiSupportedAlgorithms {
+        all: metered(all),
+        mapping: Vec::leak(mapping.collect()),
+    }
+});
+
+#[derive(Debug)]
+struct Metered(&'static dyn SignatureVerificationAlgorithm);
+
+impl Metered {
+    fn cost_us(&self, public_key: &[u8]) -> u32 {
+        match self.0.public_key_alg_id() {
+            alg_id::ECDSA_P384 => ECDSA_P384_US,
+            alg_id::RSA_ENCRYPTION => {
+                // A key is its modulus, and a few bytes.
+                let k = public_key.len() as u32 / 128;
+                let cost_us = RSA_1024_US * k * k;
+                if public_key.ends_with(USUAL_EXPONENT) {
+                    cost_us / 2
+                } else {
+                    cost_us
+                }
+            }
+            _ => OTHER_US,
+        }
+    }
+}
+
+impl SignatureVerificationAlgorithm for Metered {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let Some(left) = LEFT_US.get().checked_sub(self.cost_us(public_key)) else {
+            EXCEEDED.set(true);
+            return Err(InvalidSignature);
+        };
+        LEFT_US.set(left);
+        self.0.verify_signature(public_key, message, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.0.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.0.signature_alg_id()
+    }
+}
