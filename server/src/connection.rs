@@ -27,7 +27,7 @@ use crate::channel::{Channel, Next};
 use crate::framing::{Frame, Framer};
 use crate::replies::Replies;
 pub use life::{LastLine, Life};
-pub use ready::{Place, Ready};
+pub use ready::{Place, Places, Queue, Ready};
 use records::{begin_record, sent_record};
 use workspace::Share;
 pub use workspace::{Workspace, replies_left};
@@ -65,10 +65,8 @@ pub struct Connection<S = TcpStream> {
     pub serial: u32,
     /// When something last came or went, or the lingering began, in the loop's milliseconds.
     pub moved_at_ms: u32,
-    /// Where it is in the queue of those to read.
-    pub to_read: Place,
-    /// Where it is in the queue of those to write.
-    pub to_write: Place,
+    /// Its place in the queues of the loop.
+    pub places: Places,
     /// What is known of its socket.
     pub ready: Ready,
     life: Life,
@@ -94,8 +92,7 @@ impl<S: Socket> Connection<S> {
             replies: Replies::default(),
             serial,
             moved_at_ms: now_ms,
-            to_read: Place::Out,
-            to_write: Place::Out,
+            places: Places::default(),
             ready: Ready::WRITABLE,
             life: Life::Open,
         }
@@ -209,7 +206,7 @@ impl<S: Socket> Connection<S> {
     ) -> usize {
         debug_assert!(self.wants_read());
         let size_before = batch.size();
-        let was_handshaking = self.channel.is_handshaking();
+        let was_opening = self.is_opening();
         let serial = self.serial;
         work.prefix.clear();
         let mut share = Share {
@@ -234,7 +231,10 @@ impl<S: Socket> Connection<S> {
             self.ready |= Ready::UNACKNOWLEDGED;
         }
         let spent_bytes = share.taken_bytes + share.batch.size() - size_before;
-        spent_bytes + self.cost_of_handshake(was_handshaking, work)
+        if was_opening {
+            self.count_handshake(work);
+        }
+        spent_bytes
     }
 
     /// The socket may hold more, and nothing that was read before waits to be looked at.

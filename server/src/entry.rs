@@ -14,7 +14,7 @@ use crate::options::Config;
 use crate::tls::Acceptor;
 use networks::Networks;
 
-/// A handshake, or a PROXY header, takes no longer than this, in milliseconds.
+/// How long a connection may take for its PROXY header and its handshake together, in milliseconds.
 pub const OPENING_MS: u32 = 10_000;
 
 /// First bytes that may be several things are taken for messages after so long, in milliseconds.

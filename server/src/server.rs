@@ -43,6 +43,7 @@ use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
 pub use failure::Failure;
+use queues::{Handshakes, Purpose, Reading};
 pub use signals::HANDLED_SIGNALS;
 use stop::Stop;
 use watch::Watch;
@@ -71,6 +72,12 @@ const EVENTS: usize = 1024;
 /// How much is read and staged in one turn, in bytes of input and of what the batch grows by. Who
 /// is left goes on in the next turn. It bounds how long somebody waits who has just begun to speak.
 const TURN_BUDGET: usize = 512 << 10;
+
+/// How many reads of handshakes and PROXY headers one turn makes at most, and how long it goes on with
+/// them: one that begins within that time may pass it. A connected client waits no longer for those who
+/// connect.
+const HANDSHAKE_READS: usize = 8;
+const HANDSHAKE_TIME: Duration = Duration::from_millis(2);
 
 /// How often a turn looks at the poll again before it commits to a log that takes long. Bounded,
 /// since some input fills no batch: a message that is too long must not keep the others waiting
@@ -193,6 +200,7 @@ impl<B: BackEnd> Server<B> {
         self.submit();
         self.settle()?;
         self.reply();
+        self.shake_hands();
         self.reap();
         self.accept();
         Ok(())
@@ -206,8 +214,7 @@ impl<B: BackEnd> Server<B> {
             self.do_chores();
         }
         self.work.entry.counts.served += self.clients.end_waits();
-        self.watch
-            .go_on(&mut self.clients, &mut self.work.entry, self.now);
+        self.watch.go_on(&mut self.clients, self.now);
         self.serve_metrics();
         self.supervisor.go_on(self.now, self.status());
         self.advance_stop()
@@ -312,27 +319,32 @@ impl<B: BackEnd> Server<B> {
 
     /// Phase 2: reads what clients sent, and stages it.
     fn read(&mut self) {
-        let stopping = self.stop.is_some();
-        let (work, time) = (&mut self.work, self.clock.record_text());
-        let batch_bytes = self.commits.back_end.batch_bytes();
         let mut spent_bytes = 0;
         for _ in 0..self.clients.to_read() {
             if spent_bytes >= TURN_BUDGET || self.commits.is_full() {
                 return;
             }
-            let batch = &mut self.commits.staged;
-            let spent = self.clients.read_next(|key, client| {
-                let spent_bytes = client.read(key, work, time, batch, batch_bytes);
-                if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
-                    work.entry.counts.served += u64::from(client.drained());
-                }
-                spent_bytes
-            });
-            let Some(spent) = spent else {
+            let Some(spent) = self.read_next::<Reading>() else {
                 return;
             };
             spent_bytes += spent;
         }
+    }
+
+    /// Reads the next client in one of the queues for that. Returns the bytes of its input and what the
+    /// batch grew by; `None` if there is no such client.
+    fn read_next<P: Purpose>(&mut self) -> Option<usize> {
+        let stopping = self.stop.is_some();
+        let (work, time) = (&mut self.work, self.clock.record_text());
+        let batch_bytes = self.commits.back_end.batch_bytes();
+        let batch = &mut self.commits.staged;
+        self.clients.read_next::<P, _>(|key, client| {
+            let spent_bytes = client.read(key, work, time, batch, batch_bytes);
+            if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
+                work.entry.counts.served += u64::from(client.drained());
+            }
+            spent_bytes
+        })
     }
 
     /// Still phase 2: a commit that takes far longer than another look at the poll is shared with
@@ -424,8 +436,25 @@ impl<B: BackEnd> Server<B> {
             .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
     }
 
+    /// Still phase 5, when connected clients have their replies: reads handshakes and PROXY headers. These
+    /// reads are expensive, and there can be many at once, for example after a restart.
+    fn shake_hands(&mut self) {
+        let began = Instant::now();
+        for _ in 0..self.clients.handshakes().min(HANDSHAKE_READS) {
+            if self.commits.is_full() || began.elapsed() >= HANDSHAKE_TIME {
+                return;
+            }
+            if self.read_next::<Handshakes>().is_none() {
+                return;
+            }
+        }
+    }
+
     /// Phase 6: removes the connections that are finished.
     fn reap(&mut self) {
+        let entry = &mut self.work.entry;
+        self.clients
+            .end_openings(|connection| watch::end_opening(connection, entry));
         let listeners = &mut self.listeners;
         self.clients.reap(|connection| {
             log::info!("{}: gone", connection.peer);

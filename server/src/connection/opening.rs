@@ -5,15 +5,11 @@ use std::io;
 use common::protocol::Reply;
 use compact_str::ToCompactString as _;
 
-use super::{Connection, READ_BUDGET, Ready, Socket, Workspace};
+use super::{Connection, Ready, Socket, Workspace};
 use crate::channel::{Channel, Expected};
 use crate::entry::first::{First, recognise};
 use crate::entry::proxy::{self, Client, Header};
 use crate::net::canonical;
-
-/// What a turn is charged for a read that a handshake is part of, in bytes of its budget: it takes as
-/// long as so many bytes of messages, or longer. Two such reads make a handshake.
-const HANDSHAKE_COST: usize = READ_BUDGET;
 
 /// Tells a client that speaks TLS where none is spoken, in its own language: a fatal alert,
 /// `handshake_failure` (RFC 8446, section 6).
@@ -70,7 +66,7 @@ impl<S: Socket> Connection<S> {
             return None;
         }
         work.input.copy_within(header..len, 0);
-        self.channel = work.entry.channel(work.now_ms);
+        self.channel = work.entry.channel(self.opening_since(work));
         (len > header).then_some(len - header)
     }
 
@@ -99,9 +95,11 @@ impl<S: Socket> Connection<S> {
         let Some(tls) = &work.entry.tls else {
             return;
         };
-        match tls.accept(work.input[..len].to_vec(), work.now_ms) {
+        let since_ms = self.opening_since(work);
+        match tls.accept(work.input[..len].to_vec(), since_ms) {
             Ok(session) => self.channel = Channel::tls(session),
             Err(error) => {
+                work.entry.counts.handshakes_failed += 1;
                 work.entry.tell(&self.peer, error);
                 self.give_up();
             }
@@ -148,22 +146,30 @@ impl<S: Socket> Connection<S> {
         self.close();
     }
 
-    /// What a read costs the turn beside its bytes: handshakes take long. Counts those that are over.
-    pub(super) fn cost_of_handshake(&self, was_handshaking: bool, work: &mut Workspace) -> usize {
-        let is_handshaking = self.channel.is_handshaking();
-        if !was_handshaking && !is_handshaking {
-            return 0;
-        }
+    /// Counts a handshake that has ended in the last read, be it the read in which it began.
+    pub(super) fn count_handshake(&self, work: &mut Workspace) {
         let counts = &mut work.entry.counts;
-        if !is_handshaking {
+        if self.channel.is_tls() && !self.channel.is_handshaking() {
             counts.handshakes += 1;
             if let Some(name) = self.channel.client_name() {
                 log::info!("{}: by its certificate, {name}", self.peer);
             }
-        } else if !self.life.reads() {
+        } else if self.channel.is_tls() && !self.life.reads() {
             counts.handshakes_failed += 1;
         }
-        HANDSHAKE_COST
+    }
+
+    /// A TLS handshake or a PROXY header is due.
+    pub fn is_opening(&self) -> bool {
+        matches!(
+            self.channel.awaits(),
+            Some((Expected::Tls | Expected::Proxy, _))
+        )
+    }
+
+    /// Since when: PROXY header and handshake have one deadline, so what comes second does not begin anew.
+    fn opening_since(&self, work: &Workspace) -> u32 {
+        self.channel.awaits().map_or(work.now_ms, |(_, ms)| ms)
     }
 
     /// What has to come first, and since when it has not, in the loop's milliseconds.

@@ -26,6 +26,37 @@ bitflags::bitflags! {
     }
 }
 
+/// A queue of the loop. The number is where [`Places`] has its two bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Clients with messages to read.
+    Read = 0,
+    /// Clients whose handshake or PROXY header is to be read.
+    Handshake = 2,
+    /// Clients to write to.
+    Write = 4,
+}
+
+/// The place of a connection in each queue, in one byte: there may be many idle connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places(u8);
+
+impl Places {
+    /// The place in this queue.
+    pub fn get(self, queue: Queue) -> Place {
+        match self.0 >> queue as u8 & 3 {
+            0 => Place::Out,
+            1 => Place::New,
+            _ => Place::Old,
+        }
+    }
+
+    /// Sets the place in this queue.
+    pub fn set(&mut self, queue: Queue, place: Place) {
+        self.0 = self.0 & !(3 << queue as u8) | (place as u8) << queue as u8;
+    }
+}
+
 /// Which list of a [fair queue](crate::server) a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {

@@ -21,6 +21,7 @@ impl<B: BackEnd> Server<B> {
         if self.stop.is_none() {
             self.watch.begin(&self.clients, self.now);
         }
+        self.clients.check_openings();
     }
 
     /// When the log wants to be looked after; not more often than anything else is.

@@ -7,11 +7,13 @@ use common::protocol::Reply;
 use mio::net::TcpStream;
 use slab::Slab;
 
-use super::queues::Queues;
+use super::queues::{Purpose, Queues};
 use crate::batch::{ClientId, Run};
 use crate::channel::Channel;
+#[cfg(test)]
+use crate::connection::Queue;
 use crate::connection::{Connection, Ready};
-use crate::entry::UNCLEAR_MS;
+use crate::entry::{OPENING_MS, UNCLEAR_MS};
 use crate::options::{Answers, Config};
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.
@@ -44,6 +46,11 @@ pub(super) struct Clients {
     answers: bool,
     /// How many are there only to be told that there are too many.
     refused: usize,
+    /// The time by which openings are judged, while some may have taken too long; in the loop's
+    /// milliseconds.
+    judge_openings_at_ms: Option<u32>,
+    /// When openings were last to be checked, in the loop's milliseconds.
+    checked_openings_at_ms: u32,
     next_serial: u32,
     /// Keys that were ever given out are below this.
     end_of_keys: u32,
@@ -68,6 +75,8 @@ impl Clients {
             // Before a handshake, nothing can be said.
             answers: config.answers == Answers::All && config.tls_cert.is_none(),
             refused: 0,
+            judge_openings_at_ms: None,
+            checked_openings_at_ms: 0,
             next_serial: 0,
             end_of_keys: 0,
             epoch: now,
@@ -140,7 +149,12 @@ impl Clients {
             }
             connection.close();
         }
+        let is_opening = connection.is_opening();
         let key = self.slab.insert(connection) as u32;
+        if is_opening {
+            let client = ClientId { key, serial };
+            self.queues.openings.push_back((self.queues.now_ms, client));
+        }
         self.end_of_keys = self.end_of_keys.max(key + 1);
         self.queues.schedule(key, &mut self.slab[key as usize]);
         is_served
@@ -161,12 +175,14 @@ impl Clients {
 
     /// Something can be read or written without waiting for an event.
     pub(super) fn have_input_or_output(&self) -> bool {
-        !(self.queues.to_read.is_empty() && self.queues.to_write.is_empty())
+        !(self.queues.to_read.is_empty()
+            && self.queues.handshakes.is_empty()
+            && self.queues.to_write.is_empty())
     }
 
     /// Somebody is to be removed.
     pub(super) fn are_leaving(&self) -> bool {
-        !self.queues.to_reap.is_empty()
+        !self.queues.to_reap.is_empty() || self.judge_openings_at_ms.is_some()
     }
 
     /// How many entries the queue of those to read has: so many calls of
@@ -175,18 +191,24 @@ impl Clients {
         self.queues.to_read.len()
     }
 
+    /// The same for those whose handshake or PROXY header is to be read.
+    pub(super) fn handshakes(&self) -> usize {
+        self.queues.handshakes.len()
+    }
+
     /// The same for those to write.
     pub(super) fn to_write(&self) -> usize {
         self.queues.to_write.len()
     }
 
-    /// Has `read` serve the next client that wants to be read; `None` if there is none.
-    pub(super) fn read_next<T>(
+    /// Has `read` serve the next client that wants to be read for this purpose; `None` if there is none.
+    pub(super) fn read_next<P: Purpose, T>(
         &mut self,
         read: impl FnOnce(u32, &mut Connection) -> T,
     ) -> Option<T> {
-        let (key, connection) = self.queues.to_read.next(&mut self.slab)?;
+        let (key, connection) = P::queue(&mut self.queues).next(&mut self.slab)?;
         let result = read(key, connection);
+        P::queue(&mut self.queues).put_back(key, connection);
         self.queues.was_read(key, connection);
         Some(result)
     }
@@ -232,6 +254,52 @@ impl Clients {
             }
             self.queues.lingering.pop_front();
             self.with_client(client, Connection::give_up);
+        }
+    }
+
+    /// The next calls of [`end_openings`](Clients::end_openings) look for connections whose time is over.
+    ///
+    /// They are judged by the time of the check before: all that had come by then has been read. So
+    /// after a pause of the process, or a turn that took long, a client has a second to be heard.
+    pub(super) fn check_openings(&mut self) {
+        let before_ms = std::mem::replace(&mut self.checked_openings_at_ms, self.queues.now_ms);
+        self.judge_openings_at_ms = Some(before_ms);
+    }
+
+    /// Lends `end` the connections whose handshake or PROXY header has not come in time, within a budget.
+    /// Where input waits to be read, the server has not got to it: these stay for the next check.
+    pub(super) fn end_openings(&mut self, mut end: impl FnMut(&mut Connection)) {
+        let Some(now_ms) = self.judge_openings_at_ms else {
+            return;
+        };
+        let (mut ended, mut unread) = (0, Vec::new());
+        while ended < CLOSE_BUDGET {
+            let Some(&(since_ms, client)) = self.queues.openings.front() else {
+                break;
+            };
+            // It may have come after the time by which it is judged.
+            if now_ms.wrapping_sub(since_ms).cast_signed() < OPENING_MS.cast_signed() {
+                break;
+            }
+            self.queues.openings.pop_front();
+            self.with_client(client, |connection| {
+                if !connection.is_opening() || !connection.life().reads() {
+                    return;
+                }
+                debug_assert!(matches!(connection.awaits(), Some((_, ms)) if ms == since_ms));
+                if connection.wants_read() {
+                    unread.push((since_ms, client));
+                } else {
+                    end(connection);
+                    ended += 1;
+                }
+            });
+        }
+        if ended < CLOSE_BUDGET {
+            self.judge_openings_at_ms = None;
+        }
+        for opening in unread.into_iter().rev() {
+            self.queues.openings.push_front(opening);
         }
     }
 
@@ -309,11 +377,10 @@ impl Clients {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn holds_to_read(&self, key: u32) -> bool {
-        self.queues
-            .to_read
-            .holds(key, self.slab[key as usize].to_read)
+    /// So much time passes.
+    #[cfg(all(test, feature = "tls"))]
+    pub(super) fn advance(&mut self, time: Duration) {
+        self.epoch -= time;
     }
 
     #[cfg(test)]
@@ -326,10 +393,13 @@ impl Clients {
     }
 
     #[cfg(test)]
-    pub(super) fn holds_to_write(&self, key: u32) -> bool {
-        self.queues
-            .to_write
-            .holds(key, self.slab[key as usize].to_write)
+    pub(super) fn holds(&self, key: u32, queue: Queue) -> bool {
+        let connection = &self.slab[key as usize];
+        match queue {
+            Queue::Read => self.queues.to_read.holds(key, connection),
+            Queue::Handshake => self.queues.handshakes.holds(key, connection),
+            Queue::Write => self.queues.to_write.holds(key, connection),
+        }
     }
 
     #[cfg(test)]

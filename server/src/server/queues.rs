@@ -9,17 +9,22 @@ use std::marker::PhantomData;
 use slab::Slab;
 
 use crate::batch::ClientId;
-use crate::connection::{Connection, Life, Place, Ready};
+use crate::connection::{Connection, Life, Place, Queue, Ready};
 
 #[derive(Debug)]
 pub(super) struct Queues {
     pub(super) to_read: FairQueue<Reading>,
+    /// Their reads cost far more, so they have a queue and a budget of their own.
+    pub(super) handshakes: FairQueue<Handshakes>,
     pub(super) to_write: FairQueue<Writing>,
     pub(super) to_reap: VecDeque<u32>,
     /// Connections whose sending side is shut down, and when that was, the earliest first.
     pub(super) lingering: VecDeque<(u32, ClientId)>,
     /// Connections whose first bytes may be several things, and since when, the earliest first.
     pub(super) unclear: VecDeque<(u32, ClientId)>,
+    /// Connections that began with a handshake or a PROXY header due, and when that was, the earliest
+    /// first. Those that have it leave when their time is over.
+    pub(super) openings: VecDeque<(u32, ClientId)>,
     /// The time of this turn in milliseconds, as connections keep it. It wraps after 49 days, so
     /// times are only ever subtracted, and stand for less than half of that.
     pub(super) now_ms: u32,
@@ -29,10 +34,12 @@ impl Queues {
     pub(super) fn new() -> Self {
         Self {
             to_read: FairQueue::default(),
+            handshakes: FairQueue::default(),
             to_write: FairQueue::default(),
             to_reap: VecDeque::new(),
             lingering: VecDeque::new(),
             unclear: VecDeque::new(),
+            openings: VecDeque::new(),
             now_ms: 0,
         }
     }
@@ -42,18 +49,23 @@ impl Queues {
     pub(super) fn schedule(&mut self, key: u32, connection: &mut Connection) {
         self.end(key, connection);
         self.wait(key, connection);
-        self.to_read.enter(key, connection);
+        self.enter_to_read(key, connection);
         self.to_write.enter(key, connection);
     }
 
-    /// A connection has been read: only what that may have changed is looked at.
+    /// Puts a connection that wants to be read into the queue for what it has to send now.
+    fn enter_to_read(&mut self, key: u32, connection: &mut Connection) {
+        self.to_read.enter(key, connection);
+        self.handshakes.enter(key, connection);
+    }
+
+    /// A connection has been read and is back in its queue: only what that may have changed is looked at.
     pub(super) fn was_read(&mut self, key: u32, connection: &mut Connection) {
         self.touch(connection);
-        self.to_read.put_back(key, connection);
         self.end(key, connection);
         self.wait(key, connection);
         // What comes while its end is waited for is read, too.
-        self.to_read.enter(key, connection);
+        self.enter_to_read(key, connection);
         // There may be something to say at once: why it is turned away, or the rest of a handshake.
         self.to_write.enter(key, connection);
     }
@@ -63,7 +75,7 @@ impl Queues {
         self.touch(connection);
         self.to_write.put_back(key, connection);
         self.end(key, connection);
-        self.to_read.enter(key, connection);
+        self.enter_to_read(key, connection);
     }
 
     /// Something came from this client or went to it.
@@ -106,23 +118,42 @@ fn is_in_order(queue: &VecDeque<(u32, ClientId)>, since_ms: u32) -> bool {
 }
 
 /// What a [`FairQueue`] is for.
-pub(super) trait Purpose {
-    /// Where a connection remembers its place in that queue.
-    fn place(connection: &mut Connection) -> &mut Place;
+pub(super) trait Purpose: Sized {
+    /// Under which name a connection remembers its place in that queue.
+    const QUEUE: Queue;
     /// Whether a connection wants what the queue is for.
     fn wants(connection: &Connection) -> bool;
+    /// That queue.
+    fn queue(queues: &mut Queues) -> &mut FairQueue<Self>;
 }
 
 #[derive(Debug)]
 pub(super) struct Reading;
 
 impl Purpose for Reading {
-    fn place(connection: &mut Connection) -> &mut Place {
-        &mut connection.to_read
-    }
+    const QUEUE: Queue = Queue::Read;
 
     fn wants(connection: &Connection) -> bool {
-        connection.wants_read()
+        connection.wants_read() && !connection.is_opening()
+    }
+
+    fn queue(queues: &mut Queues) -> &mut FairQueue<Self> {
+        &mut queues.to_read
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Handshakes;
+
+impl Purpose for Handshakes {
+    const QUEUE: Queue = Queue::Handshake;
+
+    fn wants(connection: &Connection) -> bool {
+        connection.wants_read() && connection.is_opening()
+    }
+
+    fn queue(queues: &mut Queues) -> &mut FairQueue<Self> {
+        &mut queues.handshakes
     }
 }
 
@@ -130,12 +161,14 @@ impl Purpose for Reading {
 pub(super) struct Writing;
 
 impl Purpose for Writing {
-    fn place(connection: &mut Connection) -> &mut Place {
-        &mut connection.to_write
-    }
+    const QUEUE: Queue = Queue::Write;
 
     fn wants(connection: &Connection) -> bool {
         connection.wants_write()
+    }
+
+    fn queue(queues: &mut Queues) -> &mut FairQueue<Self> {
+        &mut queues.to_write
     }
 }
 
@@ -174,8 +207,8 @@ impl<P: Purpose> FairQueue<P> {
 
     /// Lets a connection in that wants something and is not in yet.
     fn enter(&mut self, key: u32, connection: &mut Connection) {
-        if *P::place(connection) == Place::Out && P::wants(connection) {
-            *P::place(connection) = Place::New;
+        if connection.places.get(P::QUEUE) == Place::Out && P::wants(connection) {
+            connection.places.set(P::QUEUE, Place::New);
             self.new.push_back(key);
         }
     }
@@ -194,33 +227,33 @@ impl<P: Purpose> FairQueue<P> {
             let Some(connection) = connections.get_mut(key as usize) else {
                 continue;
             };
-            if *P::place(connection) != from {
+            if connection.places.get(P::QUEUE) != from {
                 continue;
             }
             if P::wants(connection) {
                 return Some((key, &mut connections[key as usize]));
             }
-            *P::place(connection) = Place::Out;
+            connection.places.set(P::QUEUE, Place::Out);
         }
     }
 
     /// Puts a connection back that has had its share.
-    fn put_back(&mut self, key: u32, connection: &mut Connection) {
-        let place = *P::place(connection);
+    pub(super) fn put_back(&mut self, key: u32, connection: &mut Connection) {
+        let place = connection.places.get(P::QUEUE);
         debug_assert!(place != Place::Out, "it was taken out of a list");
         let others_wait = place == Place::New && !self.old.is_empty();
         if others_wait || P::wants(connection) {
-            *P::place(connection) = Place::Old;
+            connection.places.set(P::QUEUE, Place::Old);
             self.old.push_back(key);
         } else {
-            *P::place(connection) = Place::Out;
+            connection.places.set(P::QUEUE, Place::Out);
         }
     }
 
     /// Whether a connection is in the list that its place says.
     #[cfg(test)]
-    pub(super) fn holds(&self, key: u32, place: Place) -> bool {
-        match place {
+    pub(super) fn holds(&self, key: u32, connection: &Connection) -> bool {
+        match connection.places.get(P::QUEUE) {
             Place::Out => false,
             Place::New => self.new.contains(&key),
             Place::Old => self.old.contains(&key),

@@ -8,6 +8,8 @@
 mod budgets;
 mod commits;
 mod ends;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod log;
 mod openings;
 #[cfg(feature = "tls")]
@@ -25,7 +27,7 @@ use proptest::test_runner::{Config as Fuzz, RngSeed, TestCaseResult, TestRunner}
 use super::commits::LONE_RECORDS_WAIT;
 use super::*;
 use crate::channel::Expected;
-use crate::connection::{Life, Place};
+use crate::connection::{Life, Place, Queue};
 use crate::net;
 use crate::replies::Replies;
 use crate::tls::MOST_HELD_BYTES;
@@ -89,6 +91,8 @@ struct Setting {
     max_clients: Option<usize>,
     /// Everybody speaks TLS.
     tls: bool,
+    /// A PROXY header comes first.
+    proxied: bool,
 }
 
 impl Setting {
@@ -97,6 +101,7 @@ impl Setting {
         idle_timeout: None,
         max_clients: None,
         tls: false,
+        proxied: false,
     };
 }
 
@@ -343,7 +348,7 @@ struct World {
 type Phase = fn(&mut World) -> TestCaseResult;
 
 /// The phases of [`Server::turn`], in its order.
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 8] = [
     |world| {
         // Without a wait, so that it never blocks.
         world.server.wait(Some(Duration::ZERO)).unwrap();
@@ -367,6 +372,10 @@ const PHASES: [Phase; 7] = [
         Ok(())
     },
     |world| {
+        world.server.shake_hands();
+        Ok(())
+    },
+    |world| {
         world.server.reap();
         Ok(())
     },
@@ -387,6 +396,15 @@ impl World {
             idle_timeout: setting.idle_timeout,
             max_clients: setting.max_clients,
             ..Config::default()
+        };
+        let config = if setting.proxied {
+            let proxy_from = "127.0.0.0/8".parse().unwrap();
+            Config {
+                proxy_from,
+                ..config
+            }
+        } else {
+            config
         };
         let disk = Disk::default();
         let back_end = Delayed::new(disk.clone(), setting.room, BATCH_BYTES);
@@ -557,18 +575,13 @@ impl World {
             );
             prop_assert!(!client.wants_end(), "{key} is not closed: {client:?}");
             let queues = [
-                (
-                    client.wants_read(),
-                    client.to_read,
-                    server.clients.holds_to_read(key),
-                ),
-                (
-                    client.wants_write(),
-                    client.to_write,
-                    server.clients.holds_to_write(key),
-                ),
+                (client.wants_read() && !client.is_opening(), Queue::Read),
+                (client.wants_read() && client.is_opening(), Queue::Handshake),
+                (client.wants_write(), Queue::Write),
             ];
-            for (wants, place, is_held) in queues {
+            for (wants, queue) in queues {
+                let place = client.places.get(queue);
+                let is_held = server.clients.holds(key, queue);
                 prop_assert!(
                     !wants || place != Place::Out,
                     "{key} is forgotten: {client:?}"

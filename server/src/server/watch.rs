@@ -101,16 +101,14 @@ impl Watch {
     }
 
     /// Goes on with a walk, if one is under way.
-    pub(super) fn go_on(&mut self, clients: &mut Clients, entry: &mut Entry, now: Instant) {
+    pub(super) fn go_on(&mut self, clients: &mut Clients, now: Instant) {
         if self.walk.is_over() {
             return;
         }
         (self.now, self.now_ms) = (now, clients.now_ms());
         self.questions = QUESTIONS;
         let mut walk = std::mem::take(&mut self.walk);
-        clients.go_on(&mut walk, |key, connection| {
-            self.visit(key, connection, entry)
-        });
+        clients.go_on(&mut walk, |key, connection| self.visit(key, connection));
         self.walk = walk;
     }
 
@@ -125,17 +123,14 @@ impl Watch {
     }
 
     /// Looks at one client; whether its connection is now being ended.
-    fn visit(&mut self, key: u32, connection: &mut Connection, entry: &mut Entry) -> bool {
+    fn visit(&mut self, key: u32, connection: &mut Connection) -> bool {
         let life = connection.life();
         if !life.is_watched() {
             return false;
         }
-        if let Some((expected, since_ms)) = connection.awaits().filter(|_| life.takes_messages()) {
-            let elapsed_ms = match expected {
-                Expected::Messages => self.now_ms.wrapping_sub(since_ms),
-                Expected::Tls | Expected::Proxy => self.quiet_ms(since_ms),
-            };
-            return wait_no_longer(connection, expected, elapsed_ms, entry);
+        // What is due first has a deadline of its own.
+        if life.takes_messages() && connection.awaits().is_some() {
+            return false;
         }
         self.hint(connection);
         let Some(reason) = self.reason_to_end(key, connection) else {
@@ -255,23 +250,13 @@ impl Watch {
     }
 }
 
-/// Looks at a client that has to begin with something else than messages, or may have: whether that
-/// was awaited long enough.
-fn wait_no_longer(
-    connection: &mut Connection,
-    expected: Expected,
-    elapsed_ms: u32,
-    entry: &mut Entry,
-) -> bool {
-    let (count, what) = match expected {
-        // That has a deadline of its own.
-        Expected::Messages => return false,
-        Expected::Tls => (&mut entry.counts.handshakes_failed, "TLS handshake"),
-        Expected::Proxy => (&mut entry.counts.proxy_malformed, "PROXY header"),
+/// Closes a connection whose handshake or PROXY header has not come in time.
+pub(super) fn end_opening(connection: &mut Connection, entry: &mut Entry) {
+    let (count, what) = match connection.awaits() {
+        Some((Expected::Tls, _)) => (&mut entry.counts.handshakes_failed, "TLS handshake"),
+        Some((Expected::Proxy, _)) => (&mut entry.counts.proxy_malformed, "PROXY header"),
+        Some((Expected::Messages, _)) | None => return,
     };
-    if elapsed_ms < OPENING_MS {
-        return false;
-    }
     *count += 1;
     let seconds = OPENING_MS / 1000;
     entry.tell(
@@ -279,5 +264,4 @@ fn wait_no_longer(
         format_args!("closed, no {what} within {seconds} s"),
     );
     connection.close();
-    true
 }
