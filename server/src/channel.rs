@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::connection::Socket;
-use crate::entry::proxy;
+use crate::admission::proxy;
 use crate::tls::Session;
 
 /// The most bytes that are held of a PROXY header, which can be the longest of what comes first.

@@ -297,7 +297,7 @@ impl<S: Socket> Connection<S> {
         if !self.is_new() {
             self.stage(share, Input::Read(bytes));
         } else if let Some(bytes) = self.open(share.work, bytes) {
-            share.work.entry.counts.served += u64::from(self.life != Life::Refusing);
+            share.work.admission.counts.served += u64::from(self.life != Life::Refusing);
             self.stage(share, Input::Read(bytes));
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! - [`connection`]: one client. [`framing`] cuts its bytes into messages, [`replies`] are what it is
 //!   owed; neither does any I/O.
-//! - [`entry`]: who may come in; [`channel`] and [`tls`]: what lies between a socket and its messages.
+//! - [`admission`]: who may come in; [`channel`] and [`tls`]: what lies between a socket and its messages.
 //! - [`batch`]: what a turn stages; [`common::record`] is the shape of it, [`clock`] the time in it.
 //! - [`backend`]: where records are kept, as the loop sees it: in a [file](backend::file), whose
 //!   [`journal`] commits all or nothing, or in a replicated [stream](backend::stream).
@@ -20,7 +20,7 @@ pub mod clock;
 pub mod connection;
 pub mod diagnostics;
 pub mod distribution;
-pub mod entry;
+pub mod admission;
 pub mod figures;
 pub mod framing;
 pub mod journal;

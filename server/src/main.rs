@@ -16,7 +16,7 @@ use server::backend::BackEnd;
 use server::backend::file::LogFile;
 use server::backend::stream::StreamLog;
 use server::diagnostics::Stderr;
-use server::entry::Entry;
+use server::admission::Admission;
 use server::figures::Figures;
 use server::journal::rotation::Rotation;
 use server::journal::{Journal, Left, Opened, Opening};
@@ -88,7 +88,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let for_metrics = metrics.as_ref().map_or(0, |_| metrics::DESCRIPTORS);
     limit_clients(&mut config, descriptors, sockets.len(), for_metrics)?;
     let start = Start {
-        entry: Entry::new(&config, tls),
+        admission: Admission::new(&config, tls),
         sockets,
         metrics,
         supervisor,
@@ -151,7 +151,7 @@ fn report_damage(rotation: &mut Rotation, logged: u64) {
 
 /// All that was opened before the log.
 struct Start<'a> {
-    entry: Entry,
+    admission: Admission,
     sockets: Vec<TcpListener>,
     metrics: Option<Metrics>,
     supervisor: Supervisor,
@@ -180,7 +180,7 @@ impl Start<'_> {
             .map_err(cannot_start)?;
         let server = Server::new(
             config,
-            self.entry,
+            self.admission,
             self.sockets,
             self.metrics,
             log,

@@ -10,7 +10,7 @@ use common::record::Format;
 
 use crate::backend::file::Limits;
 use crate::backend::stream::settings as stream;
-use crate::entry::networks::Networks;
+use crate::admission::networks::Networks;
 use crate::journal::Opening;
 use crate::net;
 

@@ -30,7 +30,7 @@ use crate::backend::{BackEnd, Finished, Verdict};
 use crate::clock::Clock;
 use crate::connection::{Ready, Workspace};
 use crate::diagnostics::{Stderr, Throttle};
-use crate::entry::Entry;
+use crate::admission::Admission;
 use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::{Listeners, PAUSE};
@@ -121,7 +121,7 @@ impl<B: BackEnd> Server<B> {
     /// [run](Server::run).
     pub fn new(
         config: &Config,
-        entry: Entry,
+        admission: Admission,
         sockets: Vec<TcpListener>,
         mut metrics: Option<Metrics>,
         mut back_end: B,
@@ -143,7 +143,7 @@ impl<B: BackEnd> Server<B> {
             max_message: config.max_message,
         };
         let now = Instant::now();
-        let mut work = Workspace::new(rules, config.format, config.answers == Answers::All, entry);
+        let mut work = Workspace::new(rules, config.format, config.answers == Answers::All, admission);
         work.records_replies = B::RECORDS_REPLIES;
         Ok(Self {
             poll,
@@ -213,7 +213,7 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_chores {
             self.do_chores();
         }
-        self.work.entry.counts.served += self.clients.end_waits();
+        self.work.admission.counts.served += self.clients.end_waits();
         self.watch.go_on(&mut self.clients, self.now);
         self.serve_metrics();
         self.supervisor.go_on(self.now, self.status());
@@ -341,7 +341,7 @@ impl<B: BackEnd> Server<B> {
         self.clients.read_next::<P, _>(|key, client| {
             let spent_bytes = client.read(key, work, time, batch, batch_bytes);
             if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
-                work.entry.counts.served += u64::from(client.drained());
+                work.admission.counts.served += u64::from(client.drained());
             }
             spent_bytes
         })
@@ -452,9 +452,9 @@ impl<B: BackEnd> Server<B> {
 
     /// Phase 6: removes the connections that are finished.
     fn reap(&mut self) {
-        let entry = &mut self.work.entry;
+        let admission = &mut self.work.admission;
         self.clients
-            .end_openings(|connection| watch::end_opening(connection, entry));
+            .end_openings(|connection| watch::end_opening(connection, admission));
         let listeners = &mut self.listeners;
         self.clients.reap(|connection| {
             log::info!("{}: gone", connection.peer);
@@ -484,11 +484,11 @@ impl<B: BackEnd> Server<B> {
     }
 
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
-        let entry = &mut self.work.entry;
-        if !entry.is_proxy(peer.ip()) && !entry.admits(peer, self.now) {
+        let admission = &mut self.work.admission;
+        if !admission.is_proxy(peer.ip()) && !admission.admits(peer, self.now) {
             return;
         }
-        let channel = entry.first_channel(peer.ip(), self.clients.now_ms());
+        let channel = admission.first_channel(peer.ip(), self.clients.now_ms());
         let token = Token(self.clients.next_key());
         // Registered once for both: readiness is kept in the connection from then on.
         let registry = self.poll.registry();
@@ -505,7 +505,7 @@ impl<B: BackEnd> Server<B> {
         self.figures.refused += u64::from(!is_served);
         if !is_served {
             let most = self.clients.most();
-            self.work.entry.report_limit(peer, most, self.now);
+            self.work.admission.report_limit(peer, most, self.now);
         }
     }
 }

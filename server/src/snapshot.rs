@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::backend::LogSpace;
 use crate::distribution::Distribution;
-use crate::entry::Counts;
+use crate::admission::Counts;
 use crate::figures::Figures;
 
 /// What is told.
@@ -18,7 +18,7 @@ pub struct Snapshot {
     /// Error replies by their code.
     pub errors: Vec<(&'static str, u64)>,
     /// Clients that were turned away.
-    pub entry: Counts,
+    pub admission: Counts,
     /// Clients that are connected.
     pub connected: usize,
     /// And those that may be.

@@ -7,8 +7,8 @@ use compact_str::ToCompactString as _;
 
 use super::{Connection, Ready, Socket, Workspace};
 use crate::channel::{Channel, Expected};
-use crate::entry::first::{First, recognise};
-use crate::entry::proxy::{self, Client, Header};
+use crate::admission::first::{First, recognise};
+use crate::admission::proxy::{self, Client, Header};
 use crate::net::canonical;
 
 /// Tells a client that speaks TLS where none is spoken, in its own language: a fatal alert,
@@ -54,9 +54,9 @@ impl<S: Socket> Connection<S> {
             Header::Whole(header, client) => (header, client),
             Header::Partial if self.can_wait(work, len) => return None,
             Header::Partial | Header::Malformed => {
-                work.entry.counts.proxy_malformed += 1;
+                work.admission.counts.proxy_malformed += 1;
                 let why = "closed, it did not begin with a PROXY header, or with a malformed one";
-                work.entry.tell(&self.peer, why);
+                work.admission.report(&self.peer, why);
                 self.close();
                 return None;
             }
@@ -66,7 +66,7 @@ impl<S: Socket> Connection<S> {
             return None;
         }
         work.input.copy_within(header..len, 0);
-        self.channel = work.entry.channel(self.opening_since(work));
+        self.channel = work.admission.channel(self.opening_since(work));
         (len > header).then_some(len - header)
     }
 
@@ -81,26 +81,26 @@ impl<S: Socket> Connection<S> {
             Client::At(address) => {
                 let address = canonical(address);
                 self.peer = address.to_compact_string();
-                work.entry.admits(address, work.now)
+                work.admission.admits(address, work.now)
             }
             // Its own address counts.
             Client::Unknown => {
                 let proxy = self.peer.parse();
-                proxy.is_ok_and(|proxy| work.entry.admits(proxy, work.now))
+                proxy.is_ok_and(|proxy| work.admission.admits(proxy, work.now))
             }
         }
     }
 
     fn begin_tls(&mut self, work: &mut Workspace, len: usize) {
-        let Some(tls) = &work.entry.tls else {
+        let Some(tls) = &work.admission.tls else {
             return;
         };
         let since_ms = self.opening_since(work);
         match tls.accept(work.input[..len].to_vec(), since_ms) {
             Ok(session) => self.channel = Channel::tls(session),
             Err(error) => {
-                work.entry.counts.handshakes_failed += 1;
-                work.entry.tell(&self.peer, error);
+                work.admission.counts.handshakes_failed += 1;
+                work.admission.report(&self.peer, error);
                 self.give_up();
             }
         }
@@ -108,7 +108,7 @@ impl<S: Socket> Connection<S> {
 
     /// Ends a connection whose first bytes are something else than what is due.
     fn turn_away(&mut self, first: First, work: &mut Workspace) {
-        let counts = &mut work.entry.counts;
+        let counts = &mut work.admission.counts;
         let (count, reply, why) = match first {
             First::Http => (&mut counts.http, Reply::Http, "it sent a request of HTTP"),
             First::Proxy => (
@@ -127,7 +127,7 @@ impl<S: Socket> Connection<S> {
             }
         };
         *count += 1;
-        work.entry.tell(&self.peer, format_args!("closed, {why}"));
+        work.admission.report(&self.peer, format_args!("closed, {why}"));
         if first != First::Tls {
             self.channel.finish_opening();
             if work.answers {
@@ -140,7 +140,7 @@ impl<S: Socket> Connection<S> {
     /// The client has broken the rules of TLS, or has none of the certificates that will do. It was
     /// told that already.
     pub(super) fn break_off(&mut self, error: &io::Error, work: &mut Workspace) {
-        work.entry.tell(&self.peer, format_args!("closed, {error}"));
+        work.admission.report(&self.peer, format_args!("closed, {error}"));
         self.ready -= Ready::READABLE;
         self.forget_replies();
         self.close();
@@ -148,7 +148,7 @@ impl<S: Socket> Connection<S> {
 
     /// Counts a handshake that has ended in the last read, be it the read in which it began.
     pub(super) fn count_handshake(&self, work: &mut Workspace) {
-        let counts = &mut work.entry.counts;
+        let counts = &mut work.admission.counts;
         if self.channel.is_tls() && !self.channel.is_handshaking() {
             counts.handshakes += 1;
             if let Some(name) = self.channel.client_name() {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use common::protocol::Framing;
 
 use super::*;
-use crate::entry::Entry;
+use crate::admission::Admission;
 use crate::framing::Rules;
 use crate::options::Config;
 
@@ -74,7 +74,7 @@ impl Bench {
             framing: Framing::Line,
             max_message,
         };
-        let entry = Entry::new(&Config::default(), None);
+        let admission = Admission::new(&Config::default(), None);
         let mut socket = Planned::default();
         socket.reads.extend(reads);
         let peer = ([127, 0, 0, 1], 5).into();
@@ -82,7 +82,7 @@ impl Bench {
         connection.ready |= Ready::READABLE;
         Self {
             connection,
-            work: Workspace::new(rules, Format::Original, true, entry),
+            work: Workspace::new(rules, Format::Original, true, admission),
             batch: Batch::default(),
         }
     }
@@ -417,8 +417,8 @@ fn input_that_nobody_looked_at_is_bounded_by_the_longest_message() {
             framing: Framing::Line,
             max_message,
         };
-        let entry = Entry::new(&Config::default(), None);
-        let work = Workspace::new(rules, Format::Original, true, entry);
+        let admission = Admission::new(&Config::default(), None);
+        let work = Workspace::new(rules, Format::Original, true, admission);
         assert_eq!(work.most_held_bytes(), most);
     }
 }

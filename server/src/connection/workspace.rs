@@ -10,7 +10,7 @@ use common::units::plural;
 use crate::batch::{Batch, ClientId};
 use crate::channel::MOST_FIRST;
 use crate::diagnostics::Throttle;
-use crate::entry::{Entry, first};
+use crate::admission::{Admission, first};
 use crate::framing::Rules;
 
 /// What a connection is lent for reading and writing.
@@ -31,7 +31,7 @@ pub struct Workspace {
     /// Clients that closed without reading their replies.
     pub unread: Unread,
     /// Who may come in, and how.
-    pub entry: Entry,
+    pub admission: Admission,
     /// The time of this turn.
     pub now: Instant,
     /// The same in the loop's milliseconds.
@@ -56,15 +56,15 @@ impl Workspace {
     /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
     /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
     /// Over TLS it is always the most, as records are long.
-    pub fn new(rules: Rules, format: Format, answers: bool, entry: Entry) -> Self {
+    pub fn new(rules: Rules, format: Format, answers: bool, admission: Admission) -> Self {
         const MOST: usize = 64 << 10;
         let read_bytes = match rules.framing {
-            _ if entry.tls.is_some() => MOST,
+            _ if admission.tls.is_some() => MOST,
             Framing::None => rules.max_message,
             _ => (rules.max_message + 1).clamp(4 << 10, MOST),
         };
         // First bytes need more room where messages are short, and what is held of them lies before what is decrypted.
-        let (scratch_bytes, held_bytes) = match entry.tls {
+        let (scratch_bytes, held_bytes) = match admission.tls {
             Some(_) => (read_bytes, first::MOST_UNCLEAR),
             None => (0, 0),
         };
@@ -76,7 +76,7 @@ impl Workspace {
             unsaid_errors: 0,
             errors: Reply::ERROR_CODES.map(|code| (code, 0)),
             unread: Unread::default(),
-            entry,
+            admission,
             now: Instant::now(),
             now_ms: 0,
             scratch: vec![0; scratch_bytes],

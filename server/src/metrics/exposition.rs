@@ -62,7 +62,7 @@ impl Snapshot {
     }
 
     fn encode_clients(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        let entry = &self.entry;
+        let admission = &self.admission;
         out.gauge(
             "linelog_connected_clients",
             "Clients that are connected",
@@ -80,12 +80,12 @@ impl Snapshot {
         )?;
         let reasons = [
             ("limit", self.figures.refused),
-            ("not-allowed", entry.not_allowed),
-            ("proxy-malformed", entry.proxy_malformed),
-            ("proxy-untrusted", entry.proxy_untrusted),
-            ("http", entry.http),
-            ("tls-mismatch", entry.tls_mismatched),
-            ("handshake", entry.handshakes_failed),
+            ("not-allowed", admission.not_allowed),
+            ("proxy-malformed", admission.proxy_malformed),
+            ("proxy-untrusted", admission.proxy_untrusted),
+            ("http", admission.http),
+            ("tls-mismatch", admission.tls_mismatched),
+            ("handshake", admission.handshakes_failed),
         ];
         out.counters(
             "linelog_refused_clients",
@@ -94,8 +94,8 @@ impl Snapshot {
             &reasons,
         )?;
         let outcomes = [
-            ("done", entry.handshakes),
-            ("failed", entry.handshakes_failed),
+            ("done", admission.handshakes),
+            ("failed", admission.handshakes_failed),
         ];
         out.counters(
             "linelog_tls_handshakes",

@@ -13,7 +13,7 @@ use crate::channel::Channel;
 #[cfg(test)]
 use crate::connection::Queue;
 use crate::connection::{Connection, Ready};
-use crate::entry::{OPENING_MS, UNCLEAR_MS};
+use crate::admission::{OPENING_MS, UNCLEAR_MS};
 use crate::options::{Answers, Config};
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.

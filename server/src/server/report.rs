@@ -31,8 +31,8 @@ impl<B: BackEnd> Server<B> {
             bytes: self.commits.kept_bytes,
             longest_commit: self.commits.longest,
             errors: self.figures.errors + self.work.unsaid_errors,
-            clients: self.work.entry.counts.served,
-            turned_away: self.work.entry.counts.turned_away(),
+            clients: self.work.admission.counts.served,
+            turned_away: self.work.admission.counts.turned_away(),
             rotations: self.commits.back_end.rotations(),
             ..self.figures.clone()
         }
@@ -51,7 +51,7 @@ impl<B: BackEnd> Server<B> {
         Snapshot {
             figures: self.figures(),
             errors: self.work.errors.to_vec(),
-            entry: self.work.entry.counts,
+            admission: self.work.admission.counts,
             connected: self.clients.served(),
             max_clients: self.clients.most(),
             commit_seconds: self.commits.seconds.clone(),

@@ -414,10 +414,10 @@ impl World {
         let acceptor = setting.tls.then(secure::acceptor).flatten();
         #[cfg(not(feature = "tls"))]
         let acceptor = None;
-        let entry = Entry::new(&config, acceptor);
+        let admission = Admission::new(&config, acceptor);
         let terminal = Terminal::closed();
         let server =
-            Server::new(&config, entry, sockets, None, back_end, terminal, stderr).unwrap();
+            Server::new(&config, admission, sockets, None, back_end, terminal, stderr).unwrap();
         Self {
             server,
             disk,

@@ -9,7 +9,7 @@ use super::clients::{Clients, Walk};
 use crate::channel::Expected;
 use crate::connection::{Connection, Ready, replies_left};
 use crate::diagnostics::Throttle;
-use crate::entry::{Entry, OPENING_MS};
+use crate::admission::{Admission, OPENING_MS};
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
 
@@ -251,15 +251,15 @@ impl Watch {
 }
 
 /// Closes a connection whose handshake or PROXY header has not come in time.
-pub(super) fn end_opening(connection: &mut Connection, entry: &mut Entry) {
+pub(super) fn end_opening(connection: &mut Connection, admission: &mut Admission) {
     let (count, what) = match connection.awaits() {
-        Some((Expected::Tls, _)) => (&mut entry.counts.handshakes_failed, "TLS handshake"),
-        Some((Expected::Proxy, _)) => (&mut entry.counts.proxy_malformed, "PROXY header"),
+        Some((Expected::Tls, _)) => (&mut admission.counts.handshakes_failed, "TLS handshake"),
+        Some((Expected::Proxy, _)) => (&mut admission.counts.proxy_malformed, "PROXY header"),
         Some((Expected::Messages, _)) | None => return,
     };
     *count += 1;
     let seconds = OPENING_MS / 1000;
-    entry.tell(
+    admission.report(
         &connection.peer,
         format_args!("closed, no {what} within {seconds} s"),
     );

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::{KEY, SERIAL, TIME};
 use crate::batch::Batch;
 use crate::connection::{Connection, Ready, Socket, Workspace};
-use crate::entry::Entry;
+use crate::admission::Admission;
 use crate::framing::Rules;
 use crate::options::Config;
 use crate::tls::Acceptor;
@@ -120,13 +120,13 @@ impl World {
         if setting.proxied {
             config.proxy_from = "127.0.0.1".parse().unwrap();
         }
-        let entry = Entry::new(&config, Acceptor::open(&config).unwrap());
+        let admission = Admission::new(&config, Acceptor::open(&config).unwrap());
         let rules = Rules {
             framing: setting.framing,
             max_message: setting.max_message,
         };
         let peer = ([127, 0, 0, 1], 5).into();
-        let channel = entry.first_channel([127, 0, 0, 1].into(), 0);
+        let channel = admission.first_channel([127, 0, 0, 1].into(), 0);
         let socket = Pieces::default();
         let client = setting.tls.then(|| {
             let name = ServerName::try_from("localhost").unwrap();
@@ -135,7 +135,7 @@ impl World {
         Self {
             connection: Connection::new(socket, channel, peer, SERIAL, 0),
             client,
-            work: Workspace::new(rules, Format::Original, true, entry),
+            work: Workspace::new(rules, Format::Original, true, admission),
             batch: Batch::default(),
         }
     }

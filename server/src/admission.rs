@@ -22,7 +22,7 @@ pub const UNCLEAR_MS: u32 = 1000;
 
 /// Whom the server lets in.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Admission {
     /// Whoever comes from elsewhere is closed at once; everybody may come if there is none.
     allow: Option<Networks>,
     /// From here a PROXY header comes before all else.
@@ -69,7 +69,7 @@ impl Counts {
     }
 }
 
-impl Entry {
+impl Admission {
     /// As the command line says; `tls` is open already.
     pub fn new(config: &Config, tls: Option<Acceptor>) -> Self {
         Self {
@@ -141,7 +141,7 @@ impl Entry {
     }
 
     /// Says, once a second at most, why a client did not get as far as a message.
-    pub fn tell(&mut self, peer: &str, why: impl std::fmt::Display) {
+    pub fn report(&mut self, peer: &str, why: impl std::fmt::Display) {
         if let Some(ending) = self.failures.pass(Instant::now()) {
             log::warn!("{peer}: {why}{ending}");
         }
