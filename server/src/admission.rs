@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::channel::{Channel, Expected};
-use crate::diagnostics::Throttle;
+use crate::diagnostics::RateLimit;
 use crate::options::Config;
 use crate::tls::Acceptor;
 use networks::Networks;
@@ -31,9 +31,9 @@ pub struct Admission {
     pub tls: Option<Acceptor>,
     /// What came of those who came.
     pub counts: Counts,
-    strangers: Throttle,
-    over_limit: Throttle,
-    failures: Throttle,
+    strangers: RateLimit,
+    over_limit: RateLimit,
+    failures: RateLimit,
 }
 
 /// Clients that got as far as a message, and the others by the reason.
@@ -77,9 +77,9 @@ impl Admission {
             proxies: config.proxy_from.clone(),
             tls,
             counts: Counts::default(),
-            strangers: Throttle::default(),
-            over_limit: Throttle::default(),
-            failures: Throttle::default(),
+            strangers: RateLimit::default(),
+            over_limit: RateLimit::default(),
+            failures: RateLimit::default(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Admission {
             .is_none_or(|allow| allow.contain(client.ip()));
         if !admitted {
             self.counts.not_allowed += 1;
-            if let Some(ending) = self.strangers.pass(now) {
+            if let Some(ending) = self.strangers.allow(now) {
                 log::warn!("{client}: closed, its address is not in -allow{ending}");
             }
         }
@@ -135,14 +135,14 @@ impl Admission {
 
     /// Reports a client that came while `most` are connected.
     pub fn report_limit(&mut self, client: SocketAddr, most: usize, now: Instant) {
-        if let Some(ending) = self.over_limit.pass(now) {
+        if let Some(ending) = self.over_limit.allow(now) {
             log::warn!("{client}: refused, {most} are connected (-max-clients){ending}");
         }
     }
 
     /// Says, once a second at most, why a client did not get as far as a message.
     pub fn report(&mut self, peer: &str, why: impl std::fmt::Display) {
-        if let Some(ending) = self.failures.pass(Instant::now()) {
+        if let Some(ending) = self.failures.allow(Instant::now()) {
             log::warn!("{peer}: {why}{ending}");
         }
     }

@@ -67,8 +67,8 @@ pub trait BackEnd {
         false
     }
 
-    /// A commit takes so long that it is worth waiting a little for those who were just answered.
-    fn waits_for_company(&self) -> bool {
+    /// A commit takes so long that it is worth a short delay, for more messages to share it.
+    fn delays_commits(&self) -> bool {
         false
     }
 

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use crate::connection::Socket;
 use crate::admission::proxy;
+use crate::connection::Socket;
 use crate::tls::Session;
 
 /// The most bytes that are held of a PROXY header, which can be the longest of what comes first.

@@ -98,19 +98,19 @@ impl Write for Stderr {
 
 /// Lets a diagnostic that clients can cause through once a second, or more rarely, and counts the others.
 #[derive(Debug)]
-pub struct Throttle {
+pub struct RateLimit {
     interval: Duration,
     last: Option<Instant>,
     suppressed: u64,
 }
 
-impl Default for Throttle {
+impl Default for RateLimit {
     fn default() -> Self {
         Self::new(Duration::from_secs(1))
     }
 }
 
-impl Throttle {
+impl RateLimit {
     /// One that lets one through in every `interval`.
     pub fn new(interval: Duration) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl Throttle {
 
     /// Whether to speak now; then how to end the line: with the number of those left out since
     /// the last one, if there were any.
-    pub fn pass(&mut self, now: Instant) -> Option<String> {
+    pub fn allow(&mut self, now: Instant) -> Option<String> {
         if self
             .last
             .is_some_and(|last| now.duration_since(last) < self.interval)
@@ -144,14 +144,14 @@ mod tests {
 
     #[test]
     fn a_throttle_passes_one_a_second_and_counts_the_rest() {
-        let mut throttle = Throttle::default();
+        let mut throttle = RateLimit::default();
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(throttle.pass(at(0)).as_deref(), Some(""));
-        assert_eq!(throttle.pass(at(1)), None);
-        assert_eq!(throttle.pass(at(999)), None);
-        let ending = throttle.pass(at(1000)).unwrap();
+        assert_eq!(throttle.allow(at(0)).as_deref(), Some(""));
+        assert_eq!(throttle.allow(at(1)), None);
+        assert_eq!(throttle.allow(at(999)), None);
+        let ending = throttle.allow(at(1000)).unwrap();
         assert_eq!(ending, " (2 more like this in the meantime)");
-        assert_eq!(throttle.pass(at(2000)).as_deref(), Some(""));
+        assert_eq!(throttle.allow(at(2000)).as_deref(), Some(""));
     }
 }

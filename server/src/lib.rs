@@ -13,6 +13,7 @@
 //! - [`net`] and [`listeners`]: sockets, and who comes; [`sock_diag`]: what the kernel knows of them.
 //! - [`options`], [`figures`]: what it is told to do, and what it has done.
 
+pub mod admission;
 pub mod backend;
 pub mod batch;
 pub mod channel;
@@ -20,7 +21,6 @@ pub mod clock;
 pub mod connection;
 pub mod diagnostics;
 pub mod distribution;
-pub mod admission;
 pub mod figures;
 pub mod framing;
 pub mod journal;

@@ -8,7 +8,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
-use crate::diagnostics::Throttle;
+use crate::diagnostics::RateLimit;
 use crate::net::canonical;
 
 /// How long to wait for descriptors or memory, unless a connection ends before.
@@ -25,7 +25,7 @@ pub struct Listeners {
     first: usize,
     /// Descriptors or memory have run out: no attempt before this.
     paused_until: Option<Instant>,
-    complaint: Throttle,
+    complaint: RateLimit,
 }
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Listeners {
             clients,
             first: 0,
             paused_until: None,
-            complaint: Throttle::default(),
+            complaint: RateLimit::default(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Listeners {
                 Ok(None) => {}
                 Err(error) => {
                     self.paused_until = Some(now + PAUSE);
-                    if let Some(ending) = self.complaint.pass(now) {
+                    if let Some(ending) = self.complaint.allow(now) {
                         let clients = self.clients;
                         log::warn!("cannot accept {clients}, they wait: {error}{ending}");
                     }

@@ -12,11 +12,11 @@ use signal_hook::consts::SIGTTOU;
 
 use common::process::{self, ParentCheck};
 use common::units::plural;
+use server::admission::Admission;
 use server::backend::BackEnd;
 use server::backend::file::LogFile;
 use server::backend::stream::StreamLog;
 use server::diagnostics::Stderr;
-use server::admission::Admission;
 use server::figures::Figures;
 use server::journal::rotation::Rotation;
 use server::journal::{Journal, Left, Opened, Opening};

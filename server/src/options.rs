@@ -8,9 +8,9 @@ use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 use common::record::Format;
 
+use crate::admission::networks::Networks;
 use crate::backend::file::Limits;
 use crate::backend::stream::settings as stream;
-use crate::admission::networks::Networks;
 use crate::journal::Opening;
 use crate::net;
 

@@ -5,8 +5,8 @@
 mod chores;
 mod clients;
 mod commits;
-mod company;
 mod failure;
+mod group_commit_delay;
 mod queues;
 mod report;
 mod signals;
@@ -25,12 +25,12 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::admission::Admission;
 use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, Finished, Verdict};
 use crate::clock::Clock;
 use crate::connection::{Ready, Workspace};
-use crate::diagnostics::{Stderr, Throttle};
-use crate::admission::Admission;
+use crate::diagnostics::{RateLimit, Stderr};
 use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::{Listeners, PAUSE};
@@ -113,7 +113,7 @@ pub struct Server<B: BackEnd = LogFile> {
     next_chores: Instant,
     watch: Watch,
     /// About clients that cannot be watched.
-    complaint: Throttle,
+    complaint: RateLimit,
 }
 
 impl<B: BackEnd> Server<B> {
@@ -143,7 +143,12 @@ impl<B: BackEnd> Server<B> {
             max_message: config.max_message,
         };
         let now = Instant::now();
-        let mut work = Workspace::new(rules, config.format, config.answers == Answers::All, admission);
+        let mut work = Workspace::new(
+            rules,
+            config.format,
+            config.answers == Answers::All,
+            admission,
+        );
         work.records_replies = B::RECORDS_REPLIES;
         Ok(Self {
             poll,
@@ -166,7 +171,7 @@ impl<B: BackEnd> Server<B> {
             figures: Figures::new(config.answers == Answers::All, now),
             next_chores: now + CHORES,
             watch: Watch::new(config, now),
-            complaint: Throttle::default(),
+            complaint: RateLimit::default(),
         })
     }
 
@@ -493,7 +498,7 @@ impl<B: BackEnd> Server<B> {
         // Registered once for both: readiness is kept in the connection from then on.
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut socket, token, INTEREST) {
-            if let Some(ending) = self.complaint.pass(self.now) {
+            if let Some(ending) = self.complaint.allow(self.now) {
                 log::warn!("{peer}: cannot be watched, closed: {error}{ending}");
             }
             return;

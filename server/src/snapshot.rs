@@ -5,9 +5,9 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::admission::Counts;
 use crate::backend::LogSpace;
 use crate::distribution::Distribution;
-use crate::admission::Counts;
 use crate::figures::Figures;
 
 /// What is told.

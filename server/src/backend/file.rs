@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::{BackEnd, Finished, LogSpace, Verdict};
 use crate::batch::Batch;
-use crate::diagnostics::Throttle;
+use crate::diagnostics::RateLimit;
 use crate::journal::rotation::Rotation;
 use crate::journal::{CommitError, Journal, Storage};
 use common::protocol::Reply;
@@ -28,7 +28,7 @@ pub struct LogFile<F: Storage = File> {
     failing: bool,
     /// When and why messages could last not be written, if none have been since.
     failure: Option<(Instant, String)>,
-    complaint: Throttle,
+    complaint: RateLimit,
     /// The path leads elsewhere by now; said once.
     displaced: bool,
     /// The path could not be opened anew; tried again until it can.
@@ -49,7 +49,7 @@ impl<F: Storage> LogFile<F> {
             finished: None,
             failing: false,
             failure: None,
-            complaint: Throttle::default(),
+            complaint: RateLimit::default(),
             displaced: false,
             reopen_failed: false,
             reopened: 0,
@@ -100,7 +100,7 @@ impl<F: Storage> LogFile<F> {
 
     fn report_failure(&mut self, error: &io::Error, batch: &Batch, outcome: &str, now: Instant) {
         self.failure = Some((now, error.to_string()));
-        if let Some(ending) = self.complaint.pass(now) {
+        if let Some(ending) = self.complaint.allow(now) {
             self.failing = true;
             let (path, messages) = (self.path.display(), plural(batch.messages(), "message"));
             log::error!("cannot write {path}: {error}; {messages} {outcome}{ending}");

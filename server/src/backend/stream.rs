@@ -389,7 +389,7 @@ impl BackEnd for StreamLog {
         true
     }
 
-    fn waits_for_company(&self) -> bool {
+    fn delays_commits(&self) -> bool {
         true
     }
 

@@ -6,9 +6,9 @@ use common::protocol::Reply;
 use compact_str::ToCompactString as _;
 
 use super::{Connection, Ready, Socket, Workspace};
-use crate::channel::{Channel, Expected};
 use crate::admission::first::{First, recognise};
 use crate::admission::proxy::{self, Client, Header};
+use crate::channel::{Channel, Expected};
 use crate::net::canonical;
 
 /// Tells a client that speaks TLS where none is spoken, in its own language: a fatal alert,
@@ -127,7 +127,8 @@ impl<S: Socket> Connection<S> {
             }
         };
         *count += 1;
-        work.admission.report(&self.peer, format_args!("closed, {why}"));
+        work.admission
+            .report(&self.peer, format_args!("closed, {why}"));
         if first != First::Tls {
             self.channel.finish_opening();
             if work.answers {
@@ -140,7 +141,8 @@ impl<S: Socket> Connection<S> {
     /// The client has broken the rules of TLS, or has none of the certificates that will do. It was
     /// told that already.
     pub(super) fn break_off(&mut self, error: &io::Error, work: &mut Workspace) {
-        work.admission.report(&self.peer, format_args!("closed, {error}"));
+        work.admission
+            .report(&self.peer, format_args!("closed, {error}"));
         self.ready -= Ready::READABLE;
         self.forget_replies();
         self.close();

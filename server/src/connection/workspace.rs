@@ -7,10 +7,10 @@ use common::protocol::{Framing, Reply};
 use common::record::Format;
 use common::units::plural;
 
+use crate::admission::{Admission, first};
 use crate::batch::{Batch, ClientId};
 use crate::channel::MOST_FIRST;
-use crate::diagnostics::Throttle;
-use crate::admission::{Admission, first};
+use crate::diagnostics::RateLimit;
 use crate::framing::Rules;
 
 /// What a connection is lent for reading and writing.
@@ -47,7 +47,7 @@ pub struct Workspace {
     /// Where replies are put together.
     pub(super) text: String,
     /// About clients whose machines have gone.
-    pub(super) complaint: Throttle,
+    pub(super) complaint: RateLimit,
 }
 
 impl Workspace {
@@ -84,7 +84,7 @@ impl Workspace {
             read_bytes,
             prefix: Vec::new(),
             text: String::new(),
-            complaint: Throttle::default(),
+            complaint: RateLimit::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Workspace {
             HostUnreachable | NetworkUnreachable | TimedOut
         ) {
             log::debug!("{peer}: {error}");
-        } else if let Some(ending) = self.complaint.pass(self.now) {
+        } else if let Some(ending) = self.complaint.allow(self.now) {
             let left = replies_left(owed);
             log::warn!("{peer}: dropped, its machine does not answer: {error}{left}{ending}");
         }
@@ -111,7 +111,7 @@ impl Workspace {
     /// So many messages of `peer` are not kept, and it gets no reply that says so.
     pub(super) fn keep_silent_about(&mut self, peer: &str, messages: u64) {
         self.unsaid_errors += messages;
-        if let Some(ending) = self.complaint.pass(self.now) {
+        if let Some(ending) = self.complaint.allow(self.now) {
             let limit = self.rules.max_message;
             let (messages, are) = match messages {
                 1 => ("a message".to_owned(), "is"),

@@ -8,12 +8,12 @@ use mio::net::TcpStream;
 use slab::Slab;
 
 use super::queues::{Purpose, Queues};
+use crate::admission::{OPENING_MS, UNCLEAR_MS};
 use crate::batch::{ClientId, Run};
 use crate::channel::Channel;
 #[cfg(test)]
 use crate::connection::Queue;
 use crate::connection::{Connection, Ready};
-use crate::admission::{OPENING_MS, UNCLEAR_MS};
 use crate::options::{Answers, Config};
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.

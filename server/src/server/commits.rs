@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::company::{Company, LONGEST};
+use super::group_commit_delay::{GroupCommitDelay, MAX_DELAY};
 use crate::backend::{BackEnd, Finished, Verdict};
 use crate::batch::Batch;
 use crate::distribution::Distribution;
@@ -12,10 +12,10 @@ use crate::distribution::Distribution;
 pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
 
 /// No batch waits longer than this for others to share its commit, whichever wait it is.
-pub(super) const MAX_WAIT: Duration = if LONE_RECORDS_WAIT.as_nanos() > LONGEST.as_nanos() {
+pub(super) const MAX_WAIT: Duration = if LONE_RECORDS_WAIT.as_nanos() > MAX_DELAY.as_nanos() {
     LONE_RECORDS_WAIT
 } else {
-    LONGEST
+    MAX_DELAY
 };
 
 /// The log's back end, and the batches on their way through it.
@@ -32,10 +32,10 @@ pub(super) struct Commits<B> {
     settled: Vec<Batch>,
     /// The memory of one that is done with, for the one that gathers next.
     spare: Batch,
-    /// Since when `send:` records wait for company.
+    /// Since when `send:` records wait to share a write.
     lone_since: Instant,
-    /// Who is expected to share the next commit, if the back end waits for anybody.
-    company: Company,
+    /// Of the next commit, if the back end delays commits.
+    delay: GroupCommitDelay,
     /// Bytes of the records that are in the log, since the start.
     pub(super) kept_bytes: u64,
     /// The longest that a commit took.
@@ -80,7 +80,7 @@ impl<B: BackEnd> Commits<B> {
             settled: Vec::new(),
             spare: Batch::default(),
             lone_since: now,
-            company: Company::new(now),
+            delay: GroupCommitDelay::new(now),
             kept_bytes: 0,
             longest: Duration::ZERO,
             seconds: Distribution::new(SECONDS),
@@ -100,25 +100,25 @@ impl<B: BackEnd> Commits<B> {
         let waited = at_once || self.is_full() || now >= self.lone_since + LONE_RECORDS_WAIT;
         let asked = self.staged.messages() > 0 || !self.staged.replies().is_empty();
         let due = asked || waited && !self.staged.is_empty();
-        due && self.back_end.has_room() && (at_once || self.has_company(now))
+        due && self.back_end.has_room() && (at_once || self.delay_is_over(now))
     }
 
-    /// Nobody is waited for who might share the commit of the messages that are staged.
-    pub(super) fn has_company(&self, now: Instant) -> bool {
+    /// No more messages are waited for to share the commit of those that are staged.
+    pub(super) fn delay_is_over(&self, now: Instant) -> bool {
         let staged = self.staged.messages();
-        if !self.back_end.waits_for_company() || staged == 0 || self.is_full() {
+        if !self.back_end.delays_commits() || staged == 0 || self.is_full() {
             return true;
         }
-        // Who is yet to be answered cannot come.
-        self.under_way.is_empty() && self.company.is_there(staged, now)
+        // A client whose last message is not answered sends no next one.
+        self.under_way.is_empty() && self.delay.is_over(staged, now)
     }
 
-    /// When what is staged and waits for company is to be submitted even so.
+    /// When what is staged and is delayed is submitted at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waits = !self.staged.is_empty() && self.back_end.has_room();
         waits.then(|| match self.staged.messages() {
             0 => self.lone_since + LONE_RECORDS_WAIT,
-            _ => self.company.until(),
+            _ => self.delay.deadline(),
         })
     }
 
@@ -126,7 +126,7 @@ impl<B: BackEnd> Commits<B> {
     pub(super) fn submit(&mut self, now: Instant) {
         debug_assert!(self.back_end.has_room() && !self.staged.is_empty());
         if self.staged.messages() > 0 {
-            self.company.leave(self.staged.messages());
+            self.delay.end(self.staged.messages());
         }
         let next = std::mem::take(&mut self.spare);
         let batch = std::mem::replace(&mut self.staged, next);
@@ -154,7 +154,7 @@ impl<B: BackEnd> Commits<B> {
                 self.kept_bytes += bytes as u64;
                 self.last = begun.map(|begun| begun + took);
                 let (messages, staged) = (finished.batch.messages(), self.staged.messages());
-                self.company.expect(messages, took, staged, now);
+                self.delay.begin(messages, took, staged, now);
             }
             // Dropped, not tried again: the messages are answered so.
             Verdict::Refused(_) | Verdict::Unknown | Verdict::Ended(_) => {

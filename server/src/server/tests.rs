@@ -416,8 +416,10 @@ impl World {
         let acceptor = None;
         let admission = Admission::new(&config, acceptor);
         let terminal = Terminal::closed();
-        let server =
-            Server::new(&config, admission, sockets, None, back_end, terminal, stderr).unwrap();
+        let server = Server::new(
+            &config, admission, sockets, None, back_end, terminal, stderr,
+        )
+        .unwrap();
         Self {
             server,
             disk,
@@ -601,14 +603,14 @@ impl World {
             prop_assert!(server.has_work());
         }
         if !server.commits.staged.is_empty() && has_room {
-            let longest = LONE_RECORDS_WAIT.max(company::LONGEST);
+            let longest = LONE_RECORDS_WAIT.max(group_commit_delay::MAX_DELAY);
             prop_assert!(timeout.is_some_and(|timeout| timeout <= longest));
         }
         let waits = !server.commits.staged.replies().is_empty();
-        let has_company = server.commits.has_company(server.now);
+        let delay_is_over = server.commits.delay_is_over(server.now);
         prop_assert!(
-            !waits || !has_room || !has_company || server.has_work(),
-            "no message waits for company that is not expected"
+            !waits || !has_room || !delay_is_over || server.has_work(),
+            "no message waits when the delay is over"
         );
         Ok(())
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use common::protocol::Framing;
 
 use super::clients::{Clients, Walk};
+use crate::admission::{Admission, OPENING_MS};
 use crate::channel::Expected;
 use crate::connection::{Connection, Ready, replies_left};
-use crate::diagnostics::Throttle;
-use crate::admission::{Admission, OPENING_MS};
+use crate::diagnostics::RateLimit;
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
 
@@ -43,8 +43,8 @@ pub(super) struct Watch {
     /// When this walk began, and the one before it.
     begun: Instant,
     begun_before: Instant,
-    dropped: Throttle,
-    hints: Throttle,
+    dropped: RateLimit,
+    hints: RateLimit,
     /// What the kernel is to say in a test.
     #[cfg(test)]
     pretended: Option<Tcp>,
@@ -79,8 +79,8 @@ impl Watch {
             now_ms: 0,
             begun: now,
             begun_before: now,
-            dropped: Throttle::default(),
-            hints: Throttle::default(),
+            dropped: RateLimit::default(),
+            hints: RateLimit::default(),
             #[cfg(test)]
             pretended: None,
         }
@@ -153,7 +153,7 @@ impl Watch {
         {
             // Once a client: it counts as having spoken.
             connection.ready |= Ready::HAS_SPOKEN;
-            if let Some(ending) = self.hints.pass(self.now) {
+            if let Some(ending) = self.hints.allow(self.now) {
                 let peer = &connection.peer;
                 log::warn!(
                     "no line end yet from {peer}; the original's client needs -framing none{ending}"
@@ -231,7 +231,7 @@ impl Watch {
     }
 
     fn tell(&mut self, connection: &Connection, reason: Reason) {
-        let Some(ending) = self.dropped.pass(self.now) else {
+        let Some(ending) = self.dropped.allow(self.now) else {
             return;
         };
         let (peer, left) = (&connection.peer, replies_left(connection.owed()));

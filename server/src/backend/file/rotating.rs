@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::units::plural;
 use time::OffsetDateTime;
 
-use crate::diagnostics::Throttle;
+use crate::diagnostics::RateLimit;
 use crate::journal::rotation::{Rotated, Rotation, RotationError};
 use crate::journal::{Journal, Storage};
 
@@ -57,7 +57,7 @@ pub(super) struct Rotating {
     too_old_at: Option<Instant>,
     /// The last attempt failed, and the next one has to wait until then.
     retry_at: Option<Instant>,
-    complaint: Throttle,
+    complaint: RateLimit,
     /// Rotations since the start.
     pub(super) count: u64,
 }
@@ -71,7 +71,7 @@ impl Rotating {
             full_since: None,
             too_old_at: None,
             retry_at: None,
-            complaint: Throttle::new(COMPLAINT),
+            complaint: RateLimit::new(COMPLAINT),
             count: 0,
         }
     }
@@ -144,7 +144,7 @@ impl Rotating {
             }
             Err(RotationError::Refused(error)) => {
                 self.retry_at = Some(now + RETRY);
-                if let Some(ending) = self.complaint.pass(now) {
+                if let Some(ending) = self.complaint.allow(now) {
                     log::error!("cannot rotate {log}: {error}; records go on into it{ending}");
                 }
                 Outcome::GoesOn
@@ -177,7 +177,7 @@ impl Rotating {
                 log::info!("{log}: deleted {pieces}, -keep {keep} keeps the others");
             }
             Err(error) => {
-                if let Some(ending) = self.complaint.pass(now) {
+                if let Some(ending) = self.complaint.allow(now) {
                     log::error!(
                         "{log}: cannot delete old pieces: {error}; tried again at the next rotation{ending}"
                     );

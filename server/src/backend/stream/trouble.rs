@@ -6,7 +6,7 @@ use common::units::plural;
 use nats::address::Address;
 use nats::jetstream::ApiError;
 
-use crate::diagnostics::Throttle;
+use crate::diagnostics::RateLimit;
 
 /// Without an acknowledgement, or without a connection, for so long, the server is not well.
 const UNWELL_AFTER: Duration = Duration::from_secs(10);
@@ -40,10 +40,10 @@ pub struct Trouble {
     failure: Option<(Instant, String)>,
     /// And since when none could be.
     failing_since: Option<Instant>,
-    refusals: Throttle,
-    losses: Throttle,
-    complaints: Throttle,
-    disturbances: Throttle,
+    refusals: RateLimit,
+    losses: RateLimit,
+    complaints: RateLimit,
+    disturbances: RateLimit,
 }
 
 impl Trouble {
@@ -59,10 +59,10 @@ impl Trouble {
             said: false,
             failure: None,
             failing_since: None,
-            refusals: Throttle::default(),
-            losses: Throttle::default(),
-            complaints: Throttle::new(REMINDER),
-            disturbances: Throttle::new(REMINDER),
+            refusals: RateLimit::default(),
+            losses: RateLimit::default(),
+            complaints: RateLimit::new(REMINDER),
+            disturbances: RateLimit::new(REMINDER),
         }
     }
 
@@ -115,7 +115,7 @@ impl Trouble {
     pub fn connected(&mut self, server: &Address, now: Instant) {
         let lost_since = self.lost_since.take();
         if let Some(loss) = self.loss.take()
-            && let Some(ending) = self.losses.pass(now)
+            && let Some(ending) = self.losses.allow(now)
         {
             log::warn!(
                 "stream {}: lost {loss}; uses {server} now{ending}",
@@ -138,7 +138,7 @@ impl Trouble {
     fn say_over(&mut self, since: Option<Instant>, now: Instant, what: &str) {
         if std::mem::take(&mut self.said) {
             // What comes next is told of at once, and counted anew.
-            self.refusals = Throttle::default();
+            self.refusals = RateLimit::default();
             let (stream, seconds) = (&self.stream, elapsed(since, now).as_secs_f64());
             log::warn!("stream {stream}: {what}, after {seconds:.1} s");
         }
@@ -161,7 +161,7 @@ impl Trouble {
         } else {
             error.to_string()
         };
-        if let Some(ending) = self.refusals.pass(now) {
+        if let Some(ending) = self.refusals.allow(now) {
             self.said = true;
             let messages = plural(messages, "message");
             log::error!("stream {stream} takes nothing: {why}; {messages} not kept{ending}");
@@ -189,7 +189,7 @@ impl Trouble {
         if why.contains("Permissions Violation") {
             self.denial = Some(why.to_owned());
         }
-        if let Some(ending) = self.complaints.pass(now) {
+        if let Some(ending) = self.complaints.allow(now) {
             self.said = true;
             log::error!(
                 "stream {}: the NATS server says: {why}{ending}",
@@ -201,7 +201,7 @@ impl Trouble {
 
     /// Somebody else publishes where only this server should.
     pub fn disturbed(&mut self, subject: &str, now: Instant) {
-        if let Some(ending) = self.disturbances.pass(now) {
+        if let Some(ending) = self.disturbances.allow(now) {
             log::warn!(
                 "stream {}: somebody else publishes to {subject}, which is this server's own: replies take \
                  longer, and after two minutes a line could be stored twice{ending}",

@@ -15,9 +15,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tempfile::TempDir;
 
 use super::{KEY, SERIAL, TIME};
+use crate::admission::Admission;
 use crate::batch::Batch;
 use crate::connection::{Connection, Ready, Socket, Workspace};
-use crate::admission::Admission;
 use crate::framing::Rules;
 use crate::options::Config;
 use crate::tls::Acceptor;

@@ -101,7 +101,7 @@ fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
     let commits = &world.server.commits;
     assert!(!commits.can_submit(before, false));
     assert!(commits.can_submit(before, true), "a stop waits for nobody");
-    let later = Instant::now() + company::LONGEST;
+    let later = Instant::now() + group_commit_delay::MAX_DELAY;
     assert!(commits.can_submit(later, false), "nobody comes");
     world.send(0, "0 1 .\n");
     world.server.wait(Some(Duration::ZERO)).unwrap();
@@ -119,10 +119,13 @@ fn a_long_turn_does_not_make_the_wait_for_others_longer() {
     world.finish(Outcome::Decided);
     world.server.wait(Some(Duration::ZERO)).unwrap();
     // The long turn is the fault.
-    std::thread::sleep(2 * company::LONGEST);
+    std::thread::sleep(2 * group_commit_delay::MAX_DELAY);
     world.server.settle().unwrap();
     let deadline = world.server.commits.deadline();
-    assert!(deadline.is_some_and(|deadline| deadline <= world.server.now + company::LONGEST));
+    assert!(
+        deadline
+            .is_some_and(|deadline| deadline <= world.server.now + group_commit_delay::MAX_DELAY)
+    );
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl BackEnd for Delayed {
         self.control.borrow().room > 0
     }
 
-    fn waits_for_company(&self) -> bool {
+    fn delays_commits(&self) -> bool {
         self.control.borrow().room == 1
     }
 

@@ -1,0 +1,107 @@
+//! How long a batch waits for more messages before it is committed, as `commit_delay` of Postgres does.
+//!
+//! The clients whose messages were just answered are about to send their next ones. A batch that left
+//! without these would make them wait for a whole commit. From then on the clients would take turns, one
+//! half of them in every other commit.
+
+use std::time::{Duration, Instant};
+
+/// The delay is at most the time of the last commit, divided by this.
+const COMMIT_TIME_DIVISOR: u32 = 4;
+
+/// The delay is never longer than this.
+pub(super) const MAX_DELAY: Duration = Duration::from_millis(5);
+
+/// How many batches are not delayed after a delay that brought too few messages.
+const BATCHES_WITHOUT_DELAY: u32 = 16;
+
+/// The delay of the next commit: it ends when the expected messages are staged, or at a deadline.
+#[derive(Debug)]
+pub(super) struct GroupCommitDelay {
+    /// How many messages were staged when the delay began.
+    staged: u64,
+    /// How many more are expected; 0 means no delay.
+    expected: u64,
+    deadline: Instant,
+    /// How many more batches are not delayed.
+    batches_without_delay: u32,
+}
+
+impl GroupCommitDelay {
+    /// No delay.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            staged: 0,
+            expected: 0,
+            deadline: now,
+            batches_without_delay: 0,
+        }
+    }
+
+    /// Begins a delay when `messages` are about to be answered, after a commit that `took` so long. `staged`
+    /// messages of other clients wait already.
+    pub(super) fn begin(&mut self, messages: u64, took: Duration, staged: u64, now: Instant) {
+        let delays = self.batches_without_delay == 0;
+        self.batches_without_delay = self.batches_without_delay.saturating_sub(1);
+        self.staged = staged;
+        self.expected = if delays { messages } else { 0 };
+        self.deadline = now + (took / COMMIT_TIME_DIVISOR).min(MAX_DELAY);
+    }
+
+    /// The delay is over: the expected messages are staged, or the deadline has passed.
+    pub(super) fn is_over(&self, staged: u64, now: Instant) -> bool {
+        staged >= self.staged + self.expected || now >= self.deadline
+    }
+
+    /// When the delay is over at the latest.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Ends the delay: the batch is submitted with `staged` messages. If fewer than half of the expected
+    /// ones came, their clients are slow or send little, and the next batches are not delayed.
+    pub(super) fn end(&mut self, staged: u64) {
+        if staged < self.staged + self.expected / 2 {
+            self.batches_without_delay = BATCHES_WITHOUT_DELAY;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(8);
+
+    #[test]
+    fn a_batch_waits_for_as_many_messages_as_were_answered() {
+        let now = Instant::now();
+        let mut delay = GroupCommitDelay::new(now);
+        assert!(delay.is_over(1, now), "no delay has begun");
+        delay.begin(10, TOOK, 3, now);
+        assert!(!delay.is_over(12, now));
+        assert!(delay.is_over(13, now));
+        assert_eq!(delay.deadline(), now + TOOK / COMMIT_TIME_DIVISOR);
+        assert!(delay.is_over(3, delay.deadline()));
+        delay.begin(10, Duration::from_secs(9), 3, now);
+        assert_eq!(delay.deadline(), now + MAX_DELAY);
+    }
+
+    #[test]
+    fn a_delay_that_brings_little_is_not_repeated_at_once() {
+        let now = Instant::now();
+        let mut delay = GroupCommitDelay::new(now);
+        for came in [5, 4] {
+            delay.begin(10, TOOK, 3, now);
+            assert!(!delay.is_over(3, now));
+            delay.end(3 + came);
+        }
+        for _ in 0..BATCHES_WITHOUT_DELAY {
+            delay.begin(10, TOOK, 3, now);
+            assert!(delay.is_over(3, now));
+            delay.end(3);
+        }
+        delay.begin(10, TOOK, 3, now);
+        assert!(!delay.is_over(3, now), "once more");
+    }
+}
