@@ -73,13 +73,13 @@ pub trait BackEnd {
     }
 
     /// Looks after what no event reports; called about once a second.
-    fn do_chores(&mut self, now: Instant);
+    fn run_periodic_tasks(&mut self, now: Instant);
 
-    /// Whether chores are due even while nothing else happens.
-    fn needs_chores(&self) -> bool;
+    /// Whether periodic tasks are due even while nothing else happens.
+    fn needs_periodic_tasks(&self) -> bool;
 
     /// When they will be, if that can be told.
-    fn chores_due(&self) -> Option<Instant> {
+    fn periodic_tasks_due(&self) -> Option<Instant> {
         None
     }
 

@@ -2,18 +2,18 @@
 //!
 //! [`Server::turn`] is the table of contents. ARCHITECTURE.md draws it and names what must hold.
 
-mod chores;
 mod clients;
 mod commits;
 mod failure;
 mod group_commit_delay;
+mod periodic_tasks;
 mod queues;
 mod report;
 mod signals;
 mod stop;
 #[cfg(test)]
 mod tests;
-mod watch;
+mod timeouts;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,15 +38,15 @@ use crate::metrics::{self, Metrics};
 use crate::options::{Answers, Config};
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
-use chores::CHORES;
 use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
 pub use failure::Failure;
+use periodic_tasks::PERIOD;
 use queues::{Handshakes, Purpose, Reading};
 pub use signals::HANDLED_SIGNALS;
 use stop::Stop;
-use watch::Watch;
+use timeouts::Timeouts;
 
 /// Tokens below these are keys of the slab.
 const SIGNALS: Token = Token(usize::MAX);
@@ -110,8 +110,8 @@ pub struct Server<B: BackEnd = LogFile> {
     clock: Clock,
     now: Instant,
     figures: Figures,
-    next_chores: Instant,
-    watch: Watch,
+    next_periodic_tasks: Instant,
+    timeouts: Timeouts,
     /// About clients that cannot be watched.
     complaint: RateLimit,
 }
@@ -169,8 +169,8 @@ impl<B: BackEnd> Server<B> {
             clock: Clock::of(config.format, config.utc),
             now,
             figures: Figures::new(config.answers == Answers::All, now),
-            next_chores: now + CHORES,
-            watch: Watch::new(config, now),
+            next_periodic_tasks: now + PERIOD,
+            timeouts: Timeouts::new(config, now),
             complaint: RateLimit::default(),
         })
     }
@@ -215,11 +215,11 @@ impl<B: BackEnd> Server<B> {
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         self.figures.turns += 1;
         self.look(timeout)?;
-        if self.now >= self.next_chores {
-            self.do_chores();
+        if self.now >= self.next_periodic_tasks {
+            self.run_periodic_tasks();
         }
         self.work.admission.counts.served += self.clients.end_waits();
-        self.watch.go_on(&mut self.clients, self.now);
+        self.timeouts.go_on(&mut self.clients, self.now);
         self.serve_metrics();
         self.supervisor.go_on(self.now, self.status());
         self.advance_stop()
@@ -288,8 +288,12 @@ impl<B: BackEnd> Server<B> {
         let deadlines = [
             (self.commits.deadline(), commits::MAX_WAIT),
             (self.commits.back_end.deadline(), Duration::MAX),
-            (self.needs_chores().then_some(self.next_chores), CHORES),
-            (self.back_end_chores(), Duration::MAX),
+            (
+                self.needs_periodic_tasks()
+                    .then_some(self.next_periodic_tasks),
+                PERIOD,
+            ),
+            (self.back_end_tasks_due(), Duration::MAX),
             (listeners.filter(|_| self.clients.have_place()), PAUSE),
             (self.clients.next_deadline(), clients::MAX_WAIT),
             (metrics.and_then(Metrics::deadline), metrics::MAX_WAIT),
@@ -317,7 +321,7 @@ impl<B: BackEnd> Server<B> {
             || self.commits.can_submit(self.now, self.stop.is_some())
             || self.clients.are_leaving()
             || self.can_accept()
-            || self.watch.has_work()
+            || self.timeouts.has_work()
             || self.metrics.as_ref().is_some_and(Metrics::has_work)
             || self.stop.as_ref().is_some_and(Stop::has_work)
     }
@@ -459,7 +463,7 @@ impl<B: BackEnd> Server<B> {
     fn reap(&mut self) {
         let admission = &mut self.work.admission;
         self.clients
-            .end_openings(|connection| watch::end_opening(connection, admission));
+            .end_openings(|connection| timeouts::end_opening(connection, admission));
         let listeners = &mut self.listeners;
         self.clients.reap(|connection| {
             log::info!("{}: gone", connection.peer);

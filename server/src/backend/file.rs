@@ -242,7 +242,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
         self.journal.syncs()
     }
 
-    fn do_chores(&mut self, now: Instant) {
+    fn run_periodic_tasks(&mut self, now: Instant) {
         self.check_path(now);
         if self.reopen_failed {
             self.reopen(now);
@@ -255,12 +255,12 @@ impl<F: Storage> BackEnd for LogFile<F> {
         }
     }
 
-    fn needs_chores(&self) -> bool {
+    fn needs_periodic_tasks(&self) -> bool {
         let waits = |rotating: &Rotating| self.displaced || rotating.has_old();
         self.reopen_failed || self.rotating.as_ref().is_some_and(waits)
     }
 
-    fn chores_due(&self) -> Option<Instant> {
+    fn periodic_tasks_due(&self) -> Option<Instant> {
         let rotating = self.rotating.as_ref().filter(|_| !self.displaced);
         rotating.and_then(Rotating::due)
     }

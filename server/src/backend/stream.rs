@@ -393,9 +393,9 @@ impl BackEnd for StreamLog {
         true
     }
 
-    fn do_chores(&mut self, _now: Instant) {}
+    fn run_periodic_tasks(&mut self, _now: Instant) {}
 
-    fn needs_chores(&self) -> bool {
+    fn needs_periodic_tasks(&self) -> bool {
         false
     }
 

@@ -86,11 +86,11 @@ impl BackEnd for StreamLog {
         match self.0 {}
     }
 
-    fn do_chores(&mut self, _: Instant) {
+    fn run_periodic_tasks(&mut self, _: Instant) {
         match self.0 {}
     }
 
-    fn needs_chores(&self) -> bool {
+    fn needs_periodic_tasks(&self) -> bool {
         match self.0 {}
     }
 }

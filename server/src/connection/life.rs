@@ -57,7 +57,7 @@ impl Life {
 
     /// Only the watch over idle clients and vanished machines ends it if its client does nothing more.
     /// The others have an end of their own.
-    pub const fn is_watched(self) -> bool {
+    pub const fn has_timeout(self) -> bool {
         match self {
             Self::Open | Self::Refusing | Self::Ended | Self::Deaf(_) | Self::Closing => true,
             // After a second, and at once.

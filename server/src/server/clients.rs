@@ -32,8 +32,8 @@ pub(super) const MAX_WAIT: Duration = Duration::from_millis(if LINGER_MS > UNCLE
 /// How many connections are closed, or done with lingering, in one turn.
 const CLOSE_BUDGET: usize = 128;
 
-/// How many clients a walk looks at in one turn.
-const WALK_BUDGET: u32 = 4096;
+/// How many clients a sweep looks at in one turn.
+const SWEEP_BUDGET: u32 = 4096;
 
 /// Every client, by key, in the queues that its state calls for.
 #[derive(Debug)]
@@ -59,9 +59,9 @@ pub(super) struct Clients {
     now: Instant,
 }
 
-/// Where a walk over all clients is, some of them in each turn.
+/// Where a sweep over all clients is, some of them in each turn.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
+pub(super) struct Sweep {
     next: u32,
     end: u32,
 }
@@ -351,22 +351,22 @@ impl Clients {
         }
     }
 
-    /// A walk over everybody who is there now.
-    pub(super) fn walk(&self) -> Walk {
+    /// A sweep over everybody who is there now.
+    pub(super) fn sweep(&self) -> Sweep {
         let (next, end) = (0, self.end_of_keys);
-        Walk { next, end }
+        Sweep { next, end }
     }
 
-    /// Goes on with a walk, within a budget: `visit` says whether it has changed something.
+    /// Goes on with a sweep, within a budget: `visit` says whether it has changed something.
     pub(super) fn go_on(
         &mut self,
-        walk: &mut Walk,
+        sweep: &mut Sweep,
         mut visit: impl FnMut(u32, &mut Connection) -> bool,
     ) {
         let (mut looks, mut changes) = (0, 0);
-        while !walk.is_over() && looks < WALK_BUDGET && changes < CLOSE_BUDGET {
-            let key = walk.next;
-            walk.next += 1;
+        while !sweep.is_over() && looks < SWEEP_BUDGET && changes < CLOSE_BUDGET {
+            let key = sweep.next;
+            sweep.next += 1;
             looks += 1;
             if let Some(connection) = self.slab.get_mut(key as usize)
                 && visit(key, connection)
@@ -408,7 +408,7 @@ impl Clients {
     }
 }
 
-impl Walk {
+impl Sweep {
     pub(super) fn is_over(&self) -> bool {
         self.next >= self.end
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::clients::Walk;
+use super::clients::Sweep;
 use super::{Failure, Server};
 use crate::backend::BackEnd;
 use crate::connection::replies_left;
@@ -35,7 +35,7 @@ pub(super) struct Stop {
     begun: Instant,
     step: Step,
     /// Who has been told of this step.
-    walk: Walk,
+    sweep: Sweep,
     /// Clients that did not take their replies in time, and how many these were.
     cut_off: (u64, usize),
 }
@@ -77,7 +77,7 @@ impl Stop {
 
     /// Some clients have not been told of the step yet.
     pub(super) fn has_work(&self) -> bool {
-        !self.walk.is_over()
+        !self.sweep.is_over()
     }
 }
 
@@ -86,12 +86,12 @@ impl<B: BackEnd> Server<B> {
     /// kernel holds.
     pub fn begin_stop(&mut self) {
         log::info!("stopping: {} connected", self.clients.len());
-        let (begun, step, walk) = (self.now, Step::Drain, self.clients.walk());
+        let (begun, step, sweep) = (self.now, Step::Drain, self.clients.sweep());
         let cut_off = (0, 0);
         self.stop = Some(Stop {
             begun,
             step,
-            walk,
+            sweep,
             cut_off,
         });
         self.supervisor.tell_stopping(self.now);
@@ -112,12 +112,12 @@ impl<B: BackEnd> Server<B> {
             && self.now >= stop.begun + end
         {
             // Who has not been told of the step before does not need to be: each goes further.
-            (stop.step, stop.walk) = (next, self.clients.walk());
+            (stop.step, stop.sweep) = (next, self.clients.sweep());
             // A flood of new clients must not keep the server.
             self.listeners.close();
         }
         let reached = stop.step;
-        self.clients.go_on(&mut stop.walk, |_, connection| {
+        self.clients.go_on(&mut stop.sweep, |_, connection| {
             match reached {
                 Step::Drain => connection.expect_end(),
                 Step::Refuse => connection.refuse(),

@@ -200,7 +200,7 @@ fn an_idle_client_is_found_while_every_turn_takes_long() {
     while !world.clients[0].was_closed {
         world.phase().unwrap();
         // The long turn is the fault.
-        std::thread::sleep(2 * CHORES + Duration::from_millis(1));
+        std::thread::sleep(2 * PERIOD + Duration::from_millis(1));
         while world.next_phase > 0 {
             world.phase().unwrap();
         }
@@ -246,13 +246,13 @@ fn what_a_turn_has_taken_is_not_slept_again() {
         world.turn().unwrap();
     }
     let begun = Instant::now();
-    world.server.next_chores = world.server.now + CHORES;
+    world.server.next_periodic_tasks = world.server.now + PERIOD;
     let timeout = world.server.timeout();
-    assert_eq!(timeout, Some(CHORES));
+    assert_eq!(timeout, Some(PERIOD));
     // The long turn is the fault.
-    std::thread::sleep(CHORES);
+    std::thread::sleep(PERIOD);
     world.server.wait(timeout).unwrap();
-    assert!(begun.elapsed() < 2 * CHORES);
+    assert!(begun.elapsed() < 2 * PERIOD);
 }
 
 /// A reset that comes between the reading of half a line and the reply to the line before it is told

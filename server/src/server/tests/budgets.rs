@@ -31,14 +31,14 @@ impl World {
 #[test]
 fn clients_that_time_out_together_are_not_closed_in_one_breath() {
     let mut world = World::with_many(Some(Duration::from_secs(5)));
-    let mut walk = world.server.clients.walk();
-    while !walk.is_over() {
-        world.server.clients.go_on(&mut walk, |_, client| {
+    let mut sweep = world.server.clients.sweep();
+    while !sweep.is_over() {
+        world.server.clients.go_on(&mut sweep, |_, client| {
             client.moved_at_ms = client.moved_at_ms.wrapping_sub(10_000);
             true
         });
     }
-    world.server.next_chores = Instant::now();
+    world.server.next_periodic_tasks = Instant::now();
     let mut closed = Vec::new();
     while closed.iter().sum::<usize>() < MANY {
         let before = world.count(Life::Lingering);

@@ -242,7 +242,7 @@ fn a_slow_commit_is_not_taken_for_a_silent_client() {
     world.connect();
     world.send(0, "0 0 .\n");
     let begun = Instant::now();
-    // The time that passes is the fault; the server wakes up for its chores.
+    // The time that passes is the fault; the server wakes up for its periodic tasks.
     while begun.elapsed() < Duration::from_millis(3500) {
         world.turn().unwrap();
         std::thread::sleep(Duration::from_millis(20));

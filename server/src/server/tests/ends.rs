@@ -63,14 +63,14 @@ impl World {
     fn wait_for_the_end(mut self, life: Life) {
         let begun = Instant::now();
         while !self.server.clients.is_empty() {
-            let mut walk = self.server.clients.walk();
-            while !walk.is_over() {
-                self.server.clients.go_on(&mut walk, |_, client| {
+            let mut sweep = self.server.clients.sweep();
+            while !sweep.is_over() {
+                self.server.clients.go_on(&mut sweep, |_, client| {
                     client.moved_at_ms = client.moved_at_ms.wrapping_sub(HOUR_MS);
                     true
                 });
             }
-            self.server.next_chores = self.server.now;
+            self.server.next_periodic_tasks = self.server.now;
             self.turn().unwrap();
             assert!(begun.elapsed() < PATIENCE, "{life:?} stays");
         }
@@ -81,7 +81,7 @@ impl World {
 fn a_client_whose_machine_has_gone_is_dropped_in_every_state() {
     for life in all_states() {
         let mut world = World::with_one_in(life, true);
-        world.server.watch.pretend(GONE);
+        world.server.timeouts.pretend(GONE);
         world.wait_for_the_end(life);
     }
 }

@@ -102,7 +102,7 @@ fn a_connection_has_ten_seconds_to_open() {
     };
     let wait = |world: &mut World, ms| {
         world.server.clients.advance(Duration::from_millis(ms));
-        world.server.next_chores = Instant::now();
+        world.server.next_periodic_tasks = Instant::now();
         world.turn().unwrap();
         world
             .server

@@ -158,12 +158,12 @@ impl BackEnd for Delayed {
         self.file.reopen(now);
     }
 
-    fn do_chores(&mut self, now: Instant) {
-        self.file.do_chores(now);
+    fn run_periodic_tasks(&mut self, now: Instant) {
+        self.file.run_periodic_tasks(now);
     }
 
-    fn needs_chores(&self) -> bool {
-        self.file.needs_chores()
+    fn needs_periodic_tasks(&self) -> bool {
+        self.file.needs_periodic_tasks()
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// A turn without the periodic tasks.
 fn turn(world: &mut World) {
-    world.server.next_chores = world.server.now + CHORES;
+    world.server.next_periodic_tasks = world.server.now + PERIOD;
     world.server.turn().unwrap();
 }
 

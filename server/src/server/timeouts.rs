@@ -1,11 +1,11 @@
-//! Looks after what no event reports: clients that are idle, machines that have gone, senders that
-//! never end a line. A walk over all clients every second or so, some of them in each turn.
+//! Timeouts that no event reports: idle clients, machines that have vanished, first lines without an end.
+//! A sweep checks all clients about once a second, some of them in each turn.
 
 use std::time::{Duration, Instant};
 
 use common::protocol::Framing;
 
-use super::clients::{Clients, Walk};
+use super::clients::{Clients, Sweep};
 use crate::admission::{Admission, OPENING_MS};
 use crate::channel::Expected;
 use crate::connection::{Connection, Ready, replies_left};
@@ -16,31 +16,31 @@ use crate::sock_diag::{SockDiag, Tcp};
 /// A client whose first line has no end after so long is told of, in milliseconds.
 const LINE_END_HINT_MS: u32 = 5000;
 
-/// The kernel is asked about a client at most once in so many walks.
-const MOST_WALKS_BETWEEN: u64 = 8;
+/// The kernel is asked about a client at most once in so many sweeps.
+const MAX_SWEEPS_BETWEEN: u64 = 8;
 
-/// How many questions are put to the kernel in one turn; the others wait for the next walk.
+/// How many questions are put to the kernel in one turn; the others wait for the next sweep.
 const QUESTIONS: u32 = 64;
 
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Timeouts {
     idle_timeout: Option<Duration>,
     /// Nothing is to be heard for longer than this of a machine that is asked.
     silence: Option<Duration>,
     framing: Framing,
     /// Missing where the kernel or a sandbox has none; then nothing is known of other machines.
     sock_diag: Option<SockDiag>,
-    walk: Walk,
-    /// Numbers the walks, so that not everybody is asked about in the same one.
-    walks: u32,
-    /// Clients are asked about in so many walks once.
-    walks_between: u32,
+    sweep: Sweep,
+    /// Numbers the sweeps, so that not everybody is asked about in the same one.
+    sweeps: u32,
+    /// Clients are asked about in so many sweeps once.
+    sweeps_between: u32,
     /// How many more may be asked about in this turn.
     questions: u32,
     now: Instant,
     /// The same in the loop's milliseconds.
     now_ms: u32,
-    /// When this walk began, and the one before it.
+    /// When this sweep began, and the one before it.
     begun: Instant,
     begun_before: Instant,
     dropped: RateLimit,
@@ -57,7 +57,7 @@ enum Reason {
     Silent(Duration),
 }
 
-impl Watch {
+impl Timeouts {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         let idle_timeout = config.idle_timeout;
         // Twice, as for an idle client, whom the kernel's keepalive finds out.
@@ -67,14 +67,14 @@ impl Watch {
         Self {
             idle_timeout,
             silence,
-            walks_between: quarter_s.clamp(1, MOST_WALKS_BETWEEN) as u32,
+            sweeps_between: quarter_s.clamp(1, MAX_SWEEPS_BETWEEN) as u32,
             questions: 0,
             framing: config.framing,
             sock_diag: SockDiag::open()
                 .inspect_err(|error| log::info!("no sock_diag: {error}"))
                 .ok(),
-            walk: Walk::default(),
-            walks: 0,
+            sweep: Sweep::default(),
+            sweeps: 0,
             now,
             now_ms: 0,
             begun: now,
@@ -86,35 +86,35 @@ impl Watch {
         }
     }
 
-    /// Some clients have not been looked at yet in this walk.
+    /// Some clients have not been looked at yet in this sweep.
     pub(super) fn has_work(&self) -> bool {
-        !self.walk.is_over()
+        !self.sweep.is_over()
     }
 
-    /// Begins a walk, unless one is under way.
+    /// Begins a sweep, unless one is under way.
     pub(super) fn begin(&mut self, clients: &Clients, now: Instant) {
-        if self.walk.is_over() {
-            self.walk = clients.walk();
-            self.walks = self.walks.wrapping_add(1);
+        if self.sweep.is_over() {
+            self.sweep = clients.sweep();
+            self.sweeps = self.sweeps.wrapping_add(1);
             self.begun_before = std::mem::replace(&mut self.begun, now);
         }
     }
 
-    /// Goes on with a walk, if one is under way.
+    /// Goes on with a sweep, if one is under way.
     pub(super) fn go_on(&mut self, clients: &mut Clients, now: Instant) {
-        if self.walk.is_over() {
+        if self.sweep.is_over() {
             return;
         }
         (self.now, self.now_ms) = (now, clients.now_ms());
         self.questions = QUESTIONS;
-        let mut walk = std::mem::take(&mut self.walk);
-        clients.go_on(&mut walk, |key, connection| self.visit(key, connection));
-        self.walk = walk;
+        let mut sweep = std::mem::take(&mut self.sweep);
+        clients.go_on(&mut sweep, |key, connection| self.visit(key, connection));
+        self.sweep = sweep;
     }
 
     /// For how long nothing has happened that happened last at `since_ms`, in milliseconds.
     ///
-    /// What has happened since the walk before does not count: it may not have been read yet. So after a
+    /// What has happened since the previous sweep does not count: it may not have been read yet. So after a
     /// pause of the process, or a turn that took long, a client has a second to be heard.
     fn quiet_ms(&self, since_ms: u32) -> u32 {
         let unread = self.now.duration_since(self.begun_before).as_millis();
@@ -125,7 +125,7 @@ impl Watch {
     /// Looks at one client; whether its connection is now being ended.
     fn visit(&mut self, key: u32, connection: &mut Connection) -> bool {
         let life = connection.life();
-        if !life.is_watched() {
+        if !life.has_timeout() {
             return false;
         }
         // What is due first has a deadline of its own.
@@ -178,8 +178,8 @@ impl Watch {
         }
         if connection.may_be_unacknowledged() {
             let is_turn = key
-                .wrapping_add(self.walks)
-                .is_multiple_of(self.walks_between);
+                .wrapping_add(self.sweeps)
+                .is_multiple_of(self.sweeps_between);
             let due = is_turn || connection.ready.contains(Ready::SUSPECT);
             if !due || self.questions == 0 {
                 return None;
