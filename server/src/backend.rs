@@ -127,20 +127,20 @@ pub struct StreamFigures {
 pub struct Finished {
     /// The batch as it was submitted.
     pub batch: Batch,
-    /// What became of it.
-    pub verdict: Verdict,
+    /// Whether it is in the log.
+    pub outcome: CommitOutcome,
 }
 
-/// Is it in the log?
+/// Whether a batch is in the log.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum CommitOutcome {
     /// All of it is.
-    Kept,
-    /// None of it is, or will be, and its messages are answered so; the next one may fare better.
-    Refused(Reply),
-    /// Nobody knows: its clients are closed without a word about it.
+    Committed,
+    /// None of it is or will be. Its messages get this reply; the next batch may be committed.
+    Rejected(Reply),
+    /// It may be in the log or not. Its clients are closed without a reply.
     Unknown,
-    /// Nobody knows, and no later verdict could be trusted: the server ends for this reason, and
-    /// sends nothing more.
-    Ended(String),
+    /// It may be in the log or not, and no later outcome can be trusted. The server ends for this
+    /// reason, and sends nothing more.
+    Fatal(String),
 }

@@ -392,9 +392,9 @@ impl<S: Socket> Connection<S> {
     }
 
     /// A batch was committed, or refused: a run of the replies it owed is due.
-    pub fn settle(&mut self, reply: Reply, count: u16) {
+    pub fn complete(&mut self, reply: Reply, count: u16) {
         if self.takes_replies() {
-            self.replies.settle(reply, count);
+            self.replies.complete(reply, count);
         } else {
             self.replies.unstage(count);
         }

@@ -45,7 +45,7 @@ impl Replies {
     }
 
     /// A batch is finished: one of its runs, `count` times `reply`, is due.
-    pub fn settle(&mut self, reply: Reply, count: u16) {
+    pub fn complete(&mut self, reply: Reply, count: u16) {
         self.unstage(count);
         self.push(reply, count);
     }

@@ -27,7 +27,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::admission::Admission;
 use crate::backend::file::LogFile;
-use crate::backend::{BackEnd, Finished, Verdict};
+use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::clock::Clock;
 use crate::connection::{Ready, Workspace};
 use crate::diagnostics::{RateLimit, Stderr};
@@ -203,7 +203,7 @@ impl<B: BackEnd> Server<B> {
         self.read();
         self.gather()?;
         self.submit();
-        self.settle()?;
+        self.complete()?;
         self.reply();
         self.shake_hands();
         self.reap();
@@ -385,20 +385,20 @@ impl<B: BackEnd> Server<B> {
     }
 
     /// Phase 4: makes the replies due of what the log has decided about, in the order of submission.
-    fn settle(&mut self) -> Result<(), Failure> {
-        while let Some(Finished { batch, verdict }) = self.commits.finished(self.now) {
-            let refusal = match verdict {
-                Verdict::Kept => {
+    fn complete(&mut self) -> Result<(), Failure> {
+        while let Some(Finished { batch, outcome }) = self.commits.finished(self.now) {
+            let refusal = match outcome {
+                CommitOutcome::Committed => {
                     self.figures.kept += batch.messages();
                     None
                 }
-                Verdict::Refused(refusal) => {
+                CommitOutcome::Rejected(refusal) => {
                     let unsaid = batch.messages() * u64::from(!self.work.answers);
                     self.work.unsaid_errors += unsaid;
                     Some(refusal)
                 }
-                Verdict::Ended(why) => return Err(Failure::Log(why)),
-                Verdict::Unknown => {
+                CommitOutcome::Fatal(why) => return Err(Failure::Log(why)),
+                CommitOutcome::Unknown => {
                     for run in batch.replies() {
                         self.clients.close_unanswered(run);
                     }
@@ -410,7 +410,7 @@ impl<B: BackEnd> Server<B> {
                     (Reply::Ok, Some(refusal)) => refusal,
                     (reply, _) => reply,
                 };
-                self.clients.settle(run, reply);
+                self.clients.complete(run, reply);
             }
             self.commits.keep_to_show(batch);
         }

@@ -43,7 +43,7 @@ pub enum First {
 
 /// What a client speaks whose first bytes these are. Over TLS, no second TLS is looked for.
 ///
-/// The verdict does not depend on how the bytes are cut: after the first one that is not `Unclear`, more bytes do not
+/// The outcome does not depend on how the bytes are cut: after the first one that is not `Unclear`, more bytes do not
 /// change it.
 pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
     let bytes = &bytes[..bytes.len().min(MOST_UNCLEAR)];
@@ -198,7 +198,7 @@ mod tests {
     }
 
     proptest! {
-        /// However bytes are cut, the verdict is the same.
+        /// However bytes are cut, the outcome is the same.
         #[test]
         fn more_bytes_never_change_a_verdict(
             at in 0..EXAMPLES.len(), is_over_tls: bool,

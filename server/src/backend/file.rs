@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{BackEnd, Finished, LogSpace, Verdict};
+use super::{BackEnd, CommitOutcome, Finished, LogSpace};
 use crate::batch::Batch;
 use crate::diagnostics::RateLimit;
 use crate::journal::rotation::Rotation;
@@ -16,7 +16,7 @@ use crate::journal::{CommitError, Journal, Storage};
 use common::protocol::Reply;
 use common::units::plural;
 pub use rotating::Limits;
-use rotating::{Outcome, Rotating};
+use rotating::{Rotating, RotationResult};
 
 /// The journal as the back end of the loop.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl<F: Storage> LogFile<F> {
     }
 
     /// Writes the records of `batch`, and says what is to be said about that.
-    fn commit(&mut self, batch: &Batch, now: Instant) -> Verdict {
+    fn commit(&mut self, batch: &Batch, now: Instant) -> CommitOutcome {
         if let Some(error) = self.unsure.take() {
             return self.unsure_of(&error);
         }
@@ -82,17 +82,17 @@ impl<F: Storage> LogFile<F> {
                         log::warn!("{path}: can be written again");
                     }
                 }
-                Verdict::Kept
+                CommitOutcome::Committed
             }
             Err(CommitError::Refused(error)) => {
                 self.report_failure(&error, batch, "not kept", now);
-                Verdict::Refused(Reply::log(&error))
+                CommitOutcome::Rejected(Reply::log(&error))
             }
             // An error reply would be a claim as well.
             Err(CommitError::Unknown(error)) => {
                 let outcome = "may or may not be kept: connections closed without a reply";
                 self.report_failure(&error, batch, outcome, now);
-                Verdict::Unknown
+                CommitOutcome::Unknown
             }
             Err(CommitError::Fatal(error)) => self.unsure_of(&error),
         }
@@ -108,9 +108,9 @@ impl<F: Storage> LogFile<F> {
     }
 
     /// After a failed sync the kernel may drop the pages, and the next sync succeed without them.
-    fn unsure_of(&self, error: &io::Error) -> Verdict {
+    fn unsure_of(&self, error: &io::Error) -> CommitOutcome {
         let path = self.path.display();
-        Verdict::Ended(format!(
+        CommitOutcome::Fatal(format!(
             "cannot sync {path}: {error}; what was not answered may be lost, so nothing more is; \
              check the disk before starting again"
         ))
@@ -137,12 +137,12 @@ impl<F: Storage> LogFile<F> {
             return Ok(());
         }
         match rotating.rotate(&mut self.journal, &self.path, now) {
-            Outcome::GoesOn => Ok(()),
-            Outcome::Unopened => {
+            RotationResult::Continues => Ok(()),
+            RotationResult::Unopened => {
                 (self.displaced, self.reopen_failed) = (true, true);
                 Ok(())
             }
-            Outcome::Fatal(error) => Err(error),
+            RotationResult::Fatal(error) => Err(error),
         }
     }
 
@@ -190,14 +190,14 @@ impl<F: Storage> BackEnd for LogFile<F> {
 
     fn submit(&mut self, batch: Batch, now: Instant) {
         debug_assert!(self.has_room());
-        let mut verdict = self.commit(&batch, now);
-        if let (Verdict::Kept, Some(rotating)) = (&verdict, &mut self.rotating) {
+        let mut outcome = self.commit(&batch, now);
+        if let (CommitOutcome::Committed, Some(rotating)) = (&outcome, &mut self.rotating) {
             rotating.look(&self.journal, batch.records().len() as u64, now);
             if let Err(error) = self.rotate_if_due(now) {
-                verdict = self.unsure_of(&error);
+                outcome = self.unsure_of(&error);
             }
         }
-        self.finished = Some(Finished { batch, verdict });
+        self.finished = Some(Finished { batch, outcome });
     }
 
     fn finished(&mut self) -> Option<Finished> {

@@ -30,13 +30,13 @@ use nats::info::Info;
 use nats::jetstream::{Answer, ApiError, last_message_of, message_subject};
 use nats::protocol;
 
-use super::{BackEnd, Finished, LogSpace, StreamFigures, Verdict};
+use super::{BackEnd, CommitOutcome, Finished, LogSpace, StreamFigures};
 use crate::batch::Batch;
 use check::Found;
 use heard::{ANSWERS, Heard, PRESENCE};
 use limits::{AROUND_BYTES, batch_bytes, most_record};
 use link::{Link, Notice};
-use publisher::{Do, Event, Outcome, Publisher};
+use publisher::{BatchOutcome, Do, Event, Publisher};
 use settings::Settings;
 use trouble::Trouble;
 
@@ -289,7 +289,7 @@ impl StreamLog {
         block
     }
 
-    fn finish(&mut self, outcome: Outcome, now: Instant) {
+    fn finish(&mut self, outcome: BatchOutcome, now: Instant) {
         if let Some(notice) = self.link.take_back(now) {
             self.take_notice(notice, now);
         }
@@ -298,22 +298,22 @@ impl StreamLog {
             return;
         };
         let messages = batch.messages();
-        let verdict = match outcome {
-            Outcome::Kept => {
+        let outcome = match outcome {
+            BatchOutcome::Kept => {
                 self.trouble.acknowledged(now);
-                Verdict::Kept
+                CommitOutcome::Committed
             }
-            Outcome::Refused(error) => {
+            BatchOutcome::Refused(error) => {
                 let subject = self.publisher.subject();
                 self.trouble.refused(&error, subject, messages, now);
-                Verdict::Refused(Reply::Stream(error.number()))
+                CommitOutcome::Rejected(Reply::Stream(error.number()))
             }
-            Outcome::Unknown => {
+            BatchOutcome::Unknown => {
                 self.figures.unknown += messages;
                 self.trouble.unknown(messages, self.settings.ack_wait, now);
-                Verdict::Unknown
+                CommitOutcome::Unknown
             }
-            Outcome::Usurped(_) => Verdict::Ended(format!(
+            BatchOutcome::Usurped(_) => CommitOutcome::Fatal(format!(
                 "another server publishes to {} as {}: what was not answered may be in the stream or \
                  not; give each server an -id of its own",
                 self.publisher.subject(),
@@ -321,7 +321,7 @@ impl StreamLog {
             )),
         };
         debug_assert!(self.finished.is_empty(), "one batch at a time");
-        self.finished.push_back(Finished { batch, verdict });
+        self.finished.push_back(Finished { batch, outcome });
     }
 }
 
@@ -368,8 +368,8 @@ impl BackEnd for StreamLog {
         // Errors alone are nothing to be stored; they stand behind what was answered before.
         if batch.messages() == 0 {
             debug_assert!(batch.records().is_empty() && self.finished.len() < 2);
-            let verdict = Verdict::Kept;
-            self.finished.push_back(Finished { batch, verdict });
+            let outcome = CommitOutcome::Committed;
+            self.finished.push_back(Finished { batch, outcome });
             return;
         }
         self.trouble.waits(now);
@@ -440,7 +440,7 @@ mod tests {
         lines.receive(CLIENT, b"> ", b"a line");
         stream.submit(lines, now);
         assert!(!stream.has_room());
-        stream.obey(Do::Finish(Outcome::Kept), now);
+        stream.obey(Do::Finish(BatchOutcome::Kept), now);
         assert!(stream.has_room());
         let mut errors = Batch::default();
         errors.owe(CLIENT, Reply::TooLong(8));
@@ -455,7 +455,7 @@ mod tests {
         assert!(
             finished
                 .iter()
-                .all(|it| matches!(it.verdict, Verdict::Kept))
+                .all(|it| matches!(it.outcome, CommitOutcome::Committed))
         );
     }
 }

@@ -100,7 +100,7 @@ impl Bench {
     fn commit(&mut self) -> Vec<String> {
         for run in self.batch.replies() {
             assert_eq!((run.client.key, run.client.serial), (KEY, SERIAL));
-            self.connection.settle(run.reply, run.count);
+            self.connection.complete(run.reply, run.count);
         }
         let records = String::from_utf8(self.batch.records().to_vec()).unwrap();
         self.batch.clear();
@@ -312,7 +312,7 @@ fn a_failed_commit_is_answered_with_its_error() {
             Reply::Ok => Reply::Log(28),
             reply => reply,
         };
-        bench.connection.settle(reply, run.count);
+        bench.connection.complete(reply, run.count);
     }
     bench.batch.clear();
     assert_eq!(bench.write(), Sent { oks: 0, errors: 3 });

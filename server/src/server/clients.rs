@@ -222,8 +222,10 @@ impl Clients {
     }
 
     /// Makes the replies of a run due, if its client is still there.
-    pub(super) fn settle(&mut self, run: &Run, reply: Reply) {
-        self.with_client(run.client, |connection| connection.settle(reply, run.count));
+    pub(super) fn complete(&mut self, run: &Run, reply: Reply) {
+        self.with_client(run.client, |connection| {
+            connection.complete(reply, run.count)
+        });
     }
 
     /// Closes the client of a run, if it is still there, without a word about what is staged.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::group_commit_delay::{GroupCommitDelay, MAX_DELAY};
-use crate::backend::{BackEnd, Finished, Verdict};
+use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::batch::Batch;
 use crate::distribution::Distribution;
 
@@ -29,7 +29,7 @@ pub(super) struct Commits<B> {
     pub(super) staged: Batch,
     under_way: VecDeque<UnderWay>,
     /// Finished in this turn, and to be shown.
-    settled: Vec<Batch>,
+    completed: Vec<Batch>,
     /// The memory of one that is done with, for the one that gathers next.
     spare: Batch,
     /// Since when `send:` records wait to share a write.
@@ -77,7 +77,7 @@ impl<B: BackEnd> Commits<B> {
             back_end,
             staged: Batch::default(),
             under_way: VecDeque::new(),
-            settled: Vec::new(),
+            completed: Vec::new(),
             spare: Batch::default(),
             lone_since: now,
             delay: GroupCommitDelay::new(now),
@@ -147,8 +147,8 @@ impl<B: BackEnd> Commits<B> {
         let took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         self.longest = self.longest.max(took);
         self.seconds.observe(took.as_secs_f64());
-        match finished.verdict {
-            Verdict::Kept => {
+        match finished.outcome {
+            CommitOutcome::Committed => {
                 let bytes = finished.batch.records().len();
                 self.sizes.observe(bytes as f64);
                 self.kept_bytes += bytes as u64;
@@ -157,7 +157,7 @@ impl<B: BackEnd> Commits<B> {
                 self.delay.begin(messages, took, staged, now);
             }
             // Dropped, not tried again: the messages are answered so.
-            Verdict::Refused(_) | Verdict::Unknown | Verdict::Ended(_) => {
+            CommitOutcome::Rejected(_) | CommitOutcome::Unknown | CommitOutcome::Fatal(_) => {
                 finished.batch.forget_records();
             }
         }
@@ -166,12 +166,12 @@ impl<B: BackEnd> Commits<B> {
 
     /// Keeps a batch whose replies are due, until its records are shown.
     pub(super) fn keep_to_show(&mut self, batch: Batch) {
-        self.settled.push(batch);
+        self.completed.push(batch);
     }
 
-    /// Lends the batches that were settled in this turn, then keeps their memory for others.
+    /// Lends the batches that were completed in this turn, then keeps their memory for others.
     pub(super) fn show(&mut self, mut show: impl FnMut(&Batch)) {
-        for mut batch in self.settled.drain(..) {
+        for mut batch in self.completed.drain(..) {
             show(&batch);
             batch.clear();
             self.spare = batch;

@@ -31,7 +31,7 @@ use crate::connection::{Life, Place, Queue};
 use crate::net;
 use crate::replies::Replies;
 use crate::tls::MOST_HELD_BYTES;
-use log::{Control, Delayed, Disk, Outcome};
+use log::{Control, Decision, Delayed, Disk};
 use strangers::{Act, OPENINGS, Stranger};
 use talker::Talker;
 
@@ -75,7 +75,7 @@ enum Step {
     /// The log has room again.
     Free,
     /// A commit that is under way is finished.
-    Finish(Outcome),
+    Finish(Decision),
     /// The next phase of a turn.
     Phase,
     /// All of them.
@@ -109,9 +109,9 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
     let who = 0..16_usize;
     let some = prop_oneof![8 => 0..40_usize, 2 => 0..3_000_usize, 1 => 0..40_000_usize];
     let few = prop_oneof![8 => 0..4_usize, 1 => 0..500_usize];
-    let outcome = prop_oneof![
-        12 => Just(Outcome::Decided),
-        1 => any::<bool>().prop_map(|written| Outcome::Unknown { written }),
+    let decision = prop_oneof![
+        12 => Just(Decision::Decided),
+        1 => any::<bool>().prop_map(|written| Decision::Unknown { written }),
     ];
     let act = prop_oneof![
         Just(Act::Send),
@@ -133,7 +133,7 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         3 => (who, act).prop_map(|(k, act)| Step::Act(k, act)),
         2 => (some, any::<bool>()).prop_map(|(n, cuts)| Step::Fill(n, cuts)),
         2 => Just(Step::Free),
-        4 => outcome.prop_map(Step::Finish),
+        4 => decision.prop_map(Step::Finish),
         24 => Just(Step::Phase),
         6 => Just(Step::Turn),
     ];
@@ -174,7 +174,7 @@ fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
     });
     world.connect();
     world.clients[0].say(1, "");
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
     world.clients[0].say(1, "");
     world.clients[0].send(usize::MAX);
     world.phase().unwrap();
@@ -183,7 +183,7 @@ fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
     std::thread::sleep(Duration::from_millis(2100));
     world.turn().unwrap();
     world.clients[0].say(1, "");
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
 }
 
 /// Turns that take longer than anything is waited for are no pause: idle clients are found beside them.
@@ -195,7 +195,7 @@ fn an_idle_client_is_found_while_every_turn_takes_long() {
     });
     world.connect();
     world.clients[0].say(1, "");
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
     let begun = Instant::now();
     while !world.clients[0].was_closed {
         world.phase().unwrap();
@@ -222,7 +222,7 @@ fn a_commit_that_takes_longer_than_the_idle_timeout_makes_nobody_idle() {
     world.turn().unwrap();
     world.clients[0].say(1, "");
     world.clients[0].send(usize::MAX);
-    // Wait, read, submit; the commit that takes long; settle and reply.
+    // Wait, read, submit; the commit that takes long; complete and reply.
     for _ in 0..3 {
         world.phase().unwrap();
     }
@@ -271,7 +271,7 @@ fn half_a_line_is_a_message_after_a_true_end_only() {
         world.turn().unwrap();
         world.clients[0].output.extend_from_slice(b"0 0 .\n0 1 .");
         world.clients[0].send(usize::MAX);
-        // Wait and read; then the client goes; then submit, settle and reply.
+        // Wait and read; then the client goes; then submit, complete and reply.
         world.phase().unwrap();
         world.phase().unwrap();
         leave(&mut world.clients[0]);
@@ -294,7 +294,7 @@ fn tls_may_break_while_replies_wait() {
     });
     world.connect();
     world.clients[0].say(1, "");
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
     let is_blocked = |world: &World| {
         let mut clients = world.server.clients.iter();
         clients.any(|(_, client)| !client.ready.contains(Ready::WRITABLE))
@@ -323,7 +323,7 @@ fn tls_may_break_while_replies_wait() {
         }
         assert!(begun.elapsed() < PATIENCE, "the connection ends");
     }
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
     world.check_log().unwrap();
 }
 
@@ -364,7 +364,7 @@ const PHASES: [Phase; 8] = [
         Ok(())
     },
     |world| {
-        world.server.settle().unwrap();
+        world.server.complete().unwrap();
         Ok(())
     },
     |world| {
@@ -440,7 +440,7 @@ impl World {
         }
         self.disk.state.borrow_mut().room = None;
         self.disk.state.borrow_mut().can_cut = true;
-        self.settle()?;
+        self.run_until_idle()?;
         self.check_log()?;
         self.stop()
     }
@@ -483,7 +483,7 @@ impl World {
                 let mut disk = self.disk.state.borrow_mut();
                 (disk.room, disk.can_cut) = (None, true);
             }
-            Step::Finish(outcome) => self.finish(outcome),
+            Step::Finish(decision) => self.finish(decision),
             Step::Phase => self.phase()?,
             Step::Turn => self.turn()?,
         }
@@ -515,10 +515,10 @@ impl World {
         self.unknown + self.commits.borrow().unknown
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish(&mut self, decision: Decision) {
         if self.commits.borrow().under_way > 0 {
-            self.unknown += usize::from(matches!(outcome, Outcome::Unknown { .. }));
-            self.commits.borrow_mut().finish(outcome);
+            self.unknown += usize::from(matches!(decision, Decision::Unknown { .. }));
+            self.commits.borrow_mut().finish(decision);
         }
     }
 
@@ -678,7 +678,7 @@ impl World {
 
     /// Everybody sends what he has to say and reads, until all who are still there are answered, and
     /// all who have left are forgotten.
-    fn settle(&mut self) -> TestCaseResult {
+    fn run_until_idle(&mut self) -> TestCaseResult {
         self.strangers.clear();
         let mut progress = Instant::now();
         loop {
@@ -700,7 +700,7 @@ impl World {
             if !waiting && self.server.commits.staged.replies().is_empty() {
                 return Ok(());
             }
-            self.finish(Outcome::Decided);
+            self.finish(Decision::Decided);
             self.turn()?;
             let stuck = progress.elapsed() > PATIENCE;
             prop_assert!(!stuck, "a client waits for ever: {:?}", self.server.clients);
@@ -714,7 +714,7 @@ impl World {
         self.connect();
         let last = self.clients.len() - 1;
         self.clients[last].say(1, "");
-        self.settle()?;
+        self.run_until_idle()?;
         let unknown = self.unknown();
         let mut disk = self.disk.state.borrow_mut();
         prop_assert!(disk.bytes.ends_with(b"\n"), "no torn record");
@@ -741,7 +741,7 @@ impl World {
         self.server.begin_stop();
         let begun = Instant::now();
         while !self.server.has_stopped() {
-            self.finish(Outcome::Decided);
+            self.finish(Decision::Decided);
             for k in 0..self.clients.len() {
                 let bytes = self.clients[k].read(usize::MAX);
                 self.hear(k, &bytes)?;

@@ -37,9 +37,9 @@ impl Limits {
 
 /// What became of an attempt.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum RotationResult {
     /// The journal goes on in a new log; or, since that is not possible now, in the present one.
-    GoesOn,
+    Continues,
     /// It goes on in what is a piece by now, until the log can be opened by its name again.
     Unopened,
     /// A sync failed: no later result can be trusted.
@@ -131,7 +131,7 @@ impl Rotating {
         journal: &mut Journal<F>,
         path: &Path,
         now: Instant,
-    ) -> Outcome {
+    ) -> RotationResult {
         let log = path.display();
         match self.rotation.rotate(journal) {
             Ok(rotated) => {
@@ -140,14 +140,14 @@ impl Rotating {
                 self.look_anew(journal, now);
                 tell(path, &rotated, failed_before);
                 self.delete_old(path, now);
-                Outcome::GoesOn
+                RotationResult::Continues
             }
             Err(RotationError::Refused(error)) => {
                 self.retry_at = Some(now + RETRY);
                 if let Some(ending) = self.complaint.allow(now) {
                     log::error!("cannot rotate {log}: {error}; records go on into it{ending}");
                 }
-                Outcome::GoesOn
+                RotationResult::Continues
             }
             Err(RotationError::Unopened(piece, error)) => {
                 self.count += 1;
@@ -156,9 +156,9 @@ impl Rotating {
                     "cannot begin a new {log}: {error}; records go on into {piece}, and the new log is \
                      tried again every second"
                 );
-                Outcome::Unopened
+                RotationResult::Unopened
             }
-            Err(RotationError::Fatal(error)) => Outcome::Fatal(error),
+            Err(RotationError::Fatal(error)) => RotationResult::Fatal(error),
         }
     }
 

@@ -90,12 +90,12 @@ pub enum Do {
     /// Leave the server: it does not.
     Reconnect,
     /// The batch is done with.
-    Finish(Outcome),
+    Finish(BatchOutcome),
 }
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum BatchOutcome {
     /// It is in the stream.
     Kept,
     /// It is not, and never will be.
@@ -376,7 +376,7 @@ impl Publisher {
         None
     }
 
-    fn finish(&mut self, outcome: Outcome) -> Do {
+    fn finish(&mut self, outcome: BatchOutcome) -> Do {
         self.batch = None;
         Do::Finish(outcome)
     }
@@ -398,7 +398,7 @@ impl Publisher {
             }
             Answer::Yes(ack) => {
                 self.sequence = ack.seq;
-                return Some(self.finish(Outcome::Kept));
+                return Some(self.finish(BatchOutcome::Kept));
             }
             Answer::No(error) => (Meaning::of(error), error.to_string()),
             Answer::Nonsense(what) => (
@@ -455,10 +455,10 @@ impl Publisher {
         match id {
             Some(id) if id == own => {
                 self.sequence = stored.seq;
-                Some(self.finish(Outcome::Kept))
+                Some(self.finish(BatchOutcome::Kept))
             }
             Some(id) if id > own || self.is_alive(id, stored.seq) => {
-                Some(self.finish(Outcome::Usurped(id)))
+                Some(self.finish(BatchOutcome::Usurped(id)))
             }
             // Nothing of ours is behind an earlier batch of this run, or behind what was there before.
             _ if is_earlier => {
@@ -494,7 +494,7 @@ impl Publisher {
             if may_pass && now < batch.begun + BETWEEN_LEADERS {
                 return self.pause(now);
             }
-            return Some(self.finish(Outcome::Refused(error)));
+            return Some(self.finish(BatchOutcome::Refused(error)));
         }
         batch.looks += 1;
         if batch.looks > EAGER_LOOKS {
@@ -517,7 +517,7 @@ impl Publisher {
                 if !matches!(batch.step, Step::Paused { .. }) {
                     self.node = Node::Suspect;
                 }
-                Some(self.finish(Outcome::Unknown))
+                Some(self.finish(BatchOutcome::Unknown))
             }
             Step::Paused { until } if connected && now >= until => Some(self.publish(now)),
             Step::Published { since } | Step::Looking { since, .. }

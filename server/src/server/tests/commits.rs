@@ -56,14 +56,14 @@ fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered()
     assert_eq!(world.server.commits.staged.messages(), 2);
     assert!(world.replies(0).is_empty() && world.replies(1).is_empty());
 
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);
     assert!(
         world.replies(1).is_empty(),
         "what had gathered is under way now"
     );
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(
         (world.replies(0), world.replies(1)),
@@ -79,7 +79,7 @@ fn what_is_decided_while_others_are_looked_for_is_answered_in_the_same_turn() {
     world.rest();
     world.send(1, "1 0 .\n");
     world.phase().unwrap();
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     while world.next_phase > 0 {
         world.phase().unwrap();
     }
@@ -94,9 +94,9 @@ fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
     world.send(1, "1 0 .\n");
     world.rest();
     let before = world.server.now;
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.server.wait(Some(Duration::ZERO)).unwrap();
-    world.server.settle().unwrap();
+    world.server.complete().unwrap();
     world.server.reply();
     let commits = &world.server.commits;
     assert!(!commits.can_submit(before, false));
@@ -116,11 +116,11 @@ fn a_long_turn_does_not_make_the_wait_for_others_longer() {
     world.connect();
     world.send(1, "1 0 .\n");
     world.rest();
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.server.wait(Some(Duration::ZERO)).unwrap();
     // The long turn is the fault.
     std::thread::sleep(2 * group_commit_delay::MAX_DELAY);
-    world.server.settle().unwrap();
+    world.server.complete().unwrap();
     let deadline = world.server.commits.deadline();
     assert!(
         deadline
@@ -145,7 +145,7 @@ fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
     world.rest();
     assert_eq!(world.server.clients.len(), 1);
     assert_eq!(world.server.figures().clients, 1);
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);
 }
@@ -187,13 +187,13 @@ fn a_client_that_leaves_is_forgotten_at_once_and_who_comes_after_gets_none_of_it
         0,
         "the same key"
     );
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert!(world.replies(1).is_empty());
     assert_eq!(world.disk.state.borrow_mut().records(0), [0]);
     world.send(1, "1 0 .\n");
     world.rest();
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(1), ["ok"]);
 }
@@ -205,9 +205,9 @@ fn what_nobody_knows_of_is_not_answered_but_what_was_decided_before_is() {
     world.connect();
     world.send(1, "1 0 .\n");
     world.rest();
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
-    world.finish(Outcome::Unknown { written: true });
+    world.finish(Decision::Unknown { written: true });
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);
     for k in 0..2 {
@@ -224,9 +224,9 @@ fn a_half_closed_client_waits_for_its_commit() {
     world.clients[0].send(0);
     world.rest();
     assert_eq!(world.server.clients.served(), 1);
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok", "ok"]);
     assert!(world.server.clients.is_empty());
@@ -247,7 +247,7 @@ fn a_slow_commit_is_not_taken_for_a_silent_client() {
         world.turn().unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);
 }
@@ -299,7 +299,7 @@ fn a_stop_answers_what_is_decided_in_time() {
         .unwrap()
         .age(Duration::from_millis(4200));
     world.rest();
-    world.finish(Outcome::Decided);
+    world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);
     world.clients[0].socket = None;
@@ -307,7 +307,7 @@ fn a_stop_answers_what_is_decided_in_time() {
     while !world.server.has_stopped() {
         assert!(Instant::now() < deadline, "it does not stop");
         // The record of the reply is a batch as well.
-        world.finish(Outcome::Decided);
+        world.finish(Decision::Decided);
         world.turn().unwrap();
     }
 }

@@ -37,7 +37,7 @@ impl World {
         });
         world.connect();
         world.clients[0].say(1, "");
-        world.settle().unwrap();
+        world.run_until_idle().unwrap();
         let deadline = Instant::now() + PATIENCE;
         let is_stuck = |world: &Self| {
             let (_, client) = world.server.clients.iter().next().unwrap();

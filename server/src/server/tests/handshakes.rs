@@ -63,7 +63,7 @@ fn connected_clients_do_not_wait_for_handshakes() {
     let mut world = over_tls();
     world.connect();
     world.clients[0].say(1, "");
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
     let mut world = with_hellos(world);
     for n in 1..=3 {
         world.clients[0].say(1, "");
@@ -79,7 +79,7 @@ fn connected_clients_do_not_wait_for_handshakes() {
         assert_eq!(reply, b"ok\n");
         world.hear(0, &reply).unwrap();
     }
-    world.settle().unwrap();
+    world.run_until_idle().unwrap();
 }
 
 /// A PROXY header and a handshake have ten seconds together, and bytes that come are no reason to wait

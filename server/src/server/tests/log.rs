@@ -11,7 +11,7 @@ use mio::{Registry, Token, Waker};
 
 use super::talker::END;
 use crate::backend::file::LogFile;
-use crate::backend::{BackEnd, Finished, Verdict};
+use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::batch::Batch;
 use crate::journal::ownership::Ownership;
 use crate::journal::{Journal, Storage};
@@ -24,7 +24,7 @@ pub(super) struct Delayed {
     /// The poll has told of something.
     noted: bool,
     /// What the schedule has said, and was gone on with.
-    told: VecDeque<Outcome>,
+    told: VecDeque<Decision>,
     pub(super) control: Rc<RefCell<Control>>,
 }
 
@@ -40,13 +40,13 @@ pub(super) struct Control {
     /// How many the file has left unknown.
     pub(super) unknown: usize,
     /// What is to become of the next ones.
-    outcomes: VecDeque<Outcome>,
+    decisions: VecDeque<Decision>,
     waker: Option<Waker>,
 }
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
+pub(super) enum Decision {
     /// It is written if the disk takes it.
     Decided,
     /// It is written or not, but nobody hears of it.
@@ -55,10 +55,10 @@ pub(super) enum Outcome {
 
 impl Control {
     /// Has the next batch finished, which the poll will tell of.
-    pub(super) fn finish(&mut self, outcome: Outcome) {
+    pub(super) fn finish(&mut self, decision: Decision) {
         if self.finishing < self.under_way {
             self.finishing += 1;
-            self.outcomes.push_back(outcome);
+            self.decisions.push_back(decision);
             self.waker.as_ref().unwrap().wake().unwrap();
         }
     }
@@ -83,7 +83,7 @@ impl Delayed {
     fn write(&mut self, batch: Batch) -> Finished {
         self.file.submit(batch, Instant::now());
         let finished = self.file.finished().unwrap();
-        let is_unknown = matches!(finished.verdict, Verdict::Unknown);
+        let is_unknown = matches!(finished.outcome, CommitOutcome::Unknown);
         self.control.borrow_mut().unknown += usize::from(is_unknown);
         finished
     }
@@ -106,7 +106,7 @@ impl BackEnd for Delayed {
     fn go_on(&mut self, _: Instant) {
         if std::mem::take(&mut self.noted) {
             self.told
-                .extend(self.control.borrow_mut().outcomes.drain(..));
+                .extend(self.control.borrow_mut().decisions.drain(..));
         }
     }
 
@@ -129,27 +129,27 @@ impl BackEnd for Delayed {
         control.under_way += 1;
         if control.room == 0 {
             control.finishing += 1;
-            self.told.push_back(Outcome::Decided);
+            self.told.push_back(Decision::Decided);
         }
     }
 
     fn finished(&mut self) -> Option<Finished> {
-        let outcome = self.told.pop_front()?;
+        let decision = self.told.pop_front()?;
         let mut control = self.control.borrow_mut();
         control.under_way -= 1;
         control.finishing -= 1;
         drop(control);
         let batch = self.held.pop_front().unwrap();
-        match outcome {
-            Outcome::Decided => Some(self.write(batch)),
-            Outcome::Unknown { written } => {
+        match decision {
+            Decision::Decided => Some(self.write(batch)),
+            Decision::Unknown { written } => {
                 let batch = if written {
                     self.write(batch).batch
                 } else {
                     batch
                 };
-                let verdict = Verdict::Unknown;
-                Some(Finished { batch, verdict })
+                let outcome = CommitOutcome::Unknown;
+                Some(Finished { batch, outcome })
             }
         }
     }

@@ -81,7 +81,7 @@ fn who_speaks_another_protocol_may_end_at_any_moment() {
                 stranger.act(first);
                 (0..more).for_each(|_| world.phase().unwrap());
                 stranger.act(second);
-                world.settle().unwrap();
+                world.run_until_idle().unwrap();
                 assert!(world.server.clients.is_empty());
             }
         }

@@ -332,10 +332,10 @@ impl Case {
             (Some(Do::Look), Some(Step::Looking { .. })) => "L!",
             (Some(Do::Ping), Some(Step::Doubted { .. })) => "G",
             (Some(Do::Reconnect), Some(Step::Doubted { .. })) => "R",
-            (Some(Do::Finish(Outcome::Kept)), None) => "K",
-            (Some(Do::Finish(Outcome::Refused(_))), None) => "N",
-            (Some(Do::Finish(Outcome::Unknown)), None) => "U",
-            (Some(Do::Finish(Outcome::Usurped(_))), None) => "X",
+            (Some(Do::Finish(BatchOutcome::Kept)), None) => "K",
+            (Some(Do::Finish(BatchOutcome::Refused(_))), None) => "N",
+            (Some(Do::Finish(BatchOutcome::Unknown)), None) => "U",
+            (Some(Do::Finish(BatchOutcome::Usurped(_))), None) => "X",
             (done, after) => panic!("{name}: {done:?}, then {after:?}"),
         };
         let [_, _, (_, sequence)] = self.publisher.headers();

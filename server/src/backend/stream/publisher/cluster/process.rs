@@ -9,7 +9,7 @@ use super::requests::{Request, What};
 use super::stream::Attempt;
 use super::{Happening, RECOVERY, SERVER, STREAM, SUBJECT, World};
 use crate::backend::stream::identity::{BatchId, Identity};
-use crate::backend::stream::publisher::{Do, Event, Outcome, Publisher};
+use crate::backend::stream::publisher::{BatchOutcome, Do, Event, Publisher};
 
 /// So much is done for a batch in the first moments, and in each second.
 const MOST_AT_ONCE: u64 = 30;
@@ -220,7 +220,7 @@ impl World<'_> {
     }
 
     /// Holds what became of a batch against what is in the stream.
-    fn finish(&mut self, i: usize, outcome: &Outcome) {
+    fn finish(&mut self, i: usize, outcome: &BatchOutcome) {
         let process = &self.processes[i];
         let (number, _) = process.publisher.attempt();
         let run = process.run;
@@ -229,13 +229,13 @@ impl World<'_> {
         let waited = self.now.saturating_sub(process.submitted);
         let is_recovered = self.well.is_some_and(|well| self.now > well + RECOVERY);
         let (what, is_true) = match outcome {
-            Outcome::Kept => ("kept", self.stored.contains(&id)),
-            Outcome::Refused(_) => ("refused", !is_in && !is_recovered),
-            Outcome::Unknown => {
+            BatchOutcome::Kept => ("kept", self.stored.contains(&id)),
+            BatchOutcome::Refused(_) => ("refused", !is_in && !is_recovered),
+            BatchOutcome::Unknown => {
                 let is_due = waited >= self.setting.ack_wait;
                 ("unknown", is_due && !is_recovered)
             }
-            Outcome::Usurped(other) => {
+            BatchOutcome::Usurped(other) => {
                 let is_other = other.run != run && self.stored.contains(other);
                 ("usurped", is_other && self.setting.has_rivals())
             }
@@ -245,15 +245,15 @@ impl World<'_> {
             self.lie = Some(format!("{id:?} is not {outcome:?} after {waited:?}"));
         }
         match outcome {
-            Outcome::Refused(_) => _ = self.refused.insert(id),
-            Outcome::Usurped(_) => {
+            BatchOutcome::Refused(_) => _ = self.refused.insert(id),
+            BatchOutcome::Usurped(_) => {
                 self.processes[i].end();
                 if self.alive() == 0 || self.chance(20) {
                     self.after(Duration::from_secs(1), Happening::Started);
                 }
                 return;
             }
-            Outcome::Kept | Outcome::Unknown => {}
+            BatchOutcome::Kept | BatchOutcome::Unknown => {}
         }
         self.go_on(i);
     }

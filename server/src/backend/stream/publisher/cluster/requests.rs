@@ -98,11 +98,11 @@ impl World<'_> {
         let proposed = self.proposed.as_ref().and_then(Request::attempt);
         let was_taken = self.taken.contains(&key);
         match stream.judge(attempt, proposed, was_taken, self.now) {
-            Some(verdict) => {
-                if Refusal::is_said(&verdict) {
+            Some(outcome) => {
+                if Refusal::is_said(&outcome) {
                     self.dismissed.insert(key);
                 }
-                self.say(&request, verdict);
+                self.say(&request, outcome);
             }
             None if !stream.is_meant_by(attempt) => {}
             None => {

@@ -131,12 +131,12 @@ impl Stream {
             let refusal = refusal.filter(|refusal| refusal.is_full() == is_full)?;
             Some(Answer::No(refusal.error()))
         };
-        let verdict = refused(false);
-        let verdict = match self.rules {
-            Rules::IdentityFirst => verdict.or_else(known).or_else(moved),
-            Rules::SequenceFirst | Rules::Old => verdict.or_else(moved).or_else(known),
+        let outcome = refused(false);
+        let outcome = match self.rules {
+            Rules::IdentityFirst => outcome.or_else(known).or_else(moved),
+            Rules::SequenceFirst | Rules::Old => outcome.or_else(moved).or_else(known),
         };
-        verdict.or_else(occupied).or_else(|| refused(true))
+        outcome.or_else(occupied).or_else(|| refused(true))
     }
 
     /// What was sent before the last message was there means another one, whatever number it has.
