@@ -153,7 +153,7 @@ impl<S: Socket> Connection<S> {
         self.is_settled()
             && match self.life {
                 Life::Closing => true,
-                Life::Ended => self.channel.owes_farewell(),
+                Life::ReadClosed => self.channel.owes_farewell(),
                 // Whatever comes from now on is refused, so nothing is lost if it is not read.
                 Life::Refusing => !self.ready.contains(Ready::READABLE) && !self.has_unread(),
                 _ => false,
@@ -162,9 +162,9 @@ impl<S: Socket> Connection<S> {
 
     /// Nothing is left to do but to close the socket.
     pub fn is_done(&self) -> bool {
-        debug_assert!(self.life != Life::Gone || !self.has_output());
-        self.life == Life::Gone
-            || self.life == Life::Ended && self.is_settled() && !self.channel.owes_farewell()
+        debug_assert!(self.life != Life::Closed || !self.has_output());
+        self.life == Life::Closed
+            || self.life == Life::ReadClosed && self.is_settled() && !self.channel.owes_farewell()
     }
 
     /// Replies that are staged or due.
@@ -305,7 +305,7 @@ impl<S: Socket> Connection<S> {
     /// The end of the input has come.
     fn take_end(&mut self, share: &mut Share<'_>) {
         self.ready -= Ready::READABLE;
-        if self.life == Life::Deaf(LastLine::Dropped) {
+        if self.life == Life::WriteClosed(LastLine::Dropped) {
             self.framer.discard();
         }
         self.stage(share, Input::End);
@@ -321,23 +321,23 @@ impl<S: Socket> Connection<S> {
         let Workspace {
             rules,
             format,
-            answers,
+            sends_replies,
             input,
             prefix,
             ..
         } = &mut *share.work;
-        let answers = *answers;
+        let sends_replies = *sends_replies;
         let format = *format;
         if prefix.is_empty() {
             let client = self.channel.client_name();
             begin_record(prefix, format, share.time, &self.peer, client);
         }
         let (refusing, max_message) = (self.life == Life::Refusing, rules.max_message);
-        // Who is never answered cannot be told that a message was refused.
-        let keeps = !refusing || !answers;
+        // Without replies a client cannot learn that a message was refused.
+        let keeps = !refusing || !sends_replies;
         let (most, most_runs) = self.replies.room();
         let (mut staged, mut runs) = (0, 0);
-        let (mut heard, mut unsaid, mut lost_count) = (false, 0, false);
+        let (mut heard, mut suppressed, mut lost_count) = (false, 0, false);
         let unread;
         let mut frames = match from {
             Input::Read(n) => self.framer.frames(*rules, &input[..n]),
@@ -354,7 +354,7 @@ impl<S: Socket> Connection<S> {
                         Format::Original => batch.record(prefix, message),
                         Format::Json => batch.record_json(prefix, message),
                     }
-                    if answers {
+                    if sends_replies {
                         staged += 1;
                         runs += u16::from(batch.owe(client, Reply::Ok));
                     } else {
@@ -364,11 +364,11 @@ impl<S: Socket> Connection<S> {
                 frame => {
                     lost_count = frame == Frame::BadLength;
                     let reply = refusal(&frame, refusing, max_message);
-                    if answers {
+                    if sends_replies {
                         staged += 1;
                         runs += u16::from(batch.owe(client, reply));
                     } else {
-                        unsaid += 1;
+                        suppressed += 1;
                     }
                 }
             }
@@ -380,11 +380,11 @@ impl<S: Socket> Connection<S> {
         if staged > 0 {
             self.replies.stage(staged, runs);
         }
-        if heard || staged > 0 || unsaid > 0 {
+        if heard || staged > 0 || suppressed > 0 {
             self.ready |= Ready::HAS_SPOKEN;
         }
-        if unsaid > 0 {
-            share.work.keep_silent_about(&self.peer, unsaid);
+        if suppressed > 0 {
+            share.work.count_suppressed(&self.peer, suppressed);
         }
         if lost_count {
             self.close();
@@ -477,7 +477,7 @@ impl<S: Socket> Connection<S> {
 
     /// The socket failed, or its time is up: nothing more is read or written.
     pub fn give_up(&mut self) {
-        self.enter(Life::Gone);
+        self.enter(Life::Closed);
         self.ready -= Ready::READABLE;
         self.framer.discard();
     }

@@ -17,7 +17,7 @@ pub struct Figures {
     /// Messages that are in the log.
     pub kept: u64,
     /// Whether messages are answered at all.
-    pub answers: bool,
+    pub sends_replies: bool,
     /// Error replies that the kernel took, or that nobody was to get.
     pub errors: u64,
     /// Clients that were one too many.
@@ -36,13 +36,13 @@ pub struct Figures {
 
 impl Figures {
     /// Nothing yet.
-    pub fn new(answers: bool, now: Instant) -> Self {
+    pub fn new(sends_replies: bool, now: Instant) -> Self {
         Self {
             started: now,
             clients: 0,
             acknowledged: 0,
             kept: 0,
-            answers,
+            sends_replies,
             errors: 0,
             refused: 0,
             turned_away: 0,
@@ -69,7 +69,7 @@ impl Figures {
     }
 
     fn counts(&self) -> String {
-        let (messages, what) = if self.answers {
+        let (messages, what) = if self.sends_replies {
             (self.acknowledged, "acknowledged")
         } else {
             (self.kept, "kept, none acknowledged")

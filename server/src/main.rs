@@ -22,7 +22,7 @@ use server::journal::rotation::Rotation;
 use server::journal::{Journal, Left, Opened, Opening};
 use server::metrics::{self, Metrics};
 use server::net;
-use server::options::{Answers, COMMAND, Config};
+use server::options::{COMMAND, Config, ReplyMode};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
 use server::systemd::{self, Supervisor};
 use server::terminal::Terminal;
@@ -189,7 +189,7 @@ impl Start<'_> {
         );
         let mut server = server.map_err(cannot_start)?;
         server.handle_signals().map_err(cannot_start)?;
-        if config.answers == Answers::None {
+        if config.reply_mode == ReplyMode::None {
             stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
         }
         for address in metrics_at {

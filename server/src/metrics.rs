@@ -48,7 +48,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Answers on these sockets, if there are any.
+    /// ReplyMode on these sockets, if there are any.
     pub fn new(mut listeners: Vec<TcpListener>) -> Option<Self> {
         listeners.truncate(MAX_LISTENERS);
         (!listeners.is_empty()).then(|| Self {

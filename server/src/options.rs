@@ -135,7 +135,7 @@ pub const COMMAND: Command<Config> = Command {
             value: "all|none",
             help: "'none': answer nothing, for senders that never read; nobody learns then what is in \
                    the log (default all)",
-            take: |o, v| v.choice(Answers::CHOICES).map(|it| o.answers = it),
+            take: |o, v| v.choice(ReplyMode::CHOICES).map(|it| o.reply_mode = it),
         },
         Opt {
             names: &["max-message"],
@@ -271,14 +271,14 @@ const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
 
 /// Which messages are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answers {
+pub enum ReplyMode {
     /// Each, with `ok` or an error.
     All,
     /// None: what the senders never read would turn their close into a reset, which loses messages.
     None,
 }
 
-impl Answers {
+impl ReplyMode {
     const CHOICES: &[(&str, Self)] = &[("all", Self::All), ("none", Self::None)];
 }
 
@@ -308,7 +308,7 @@ pub struct Config {
     /// How messages are told apart.
     pub framing: Framing,
     /// Which messages are answered.
-    pub answers: Answers,
+    pub reply_mode: ReplyMode,
     /// The longest message in bytes.
     pub max_message: usize,
     /// The most clients at once, if not as many as descriptors allow.
@@ -392,7 +392,7 @@ impl Default for Config {
             stream: stream::Options::default(),
             quiet: false,
             framing: Framing::Line,
-            answers: Answers::All,
+            reply_mode: ReplyMode::All,
             max_message: DEFAULT_MAX_MESSAGE,
             max_clients: None,
             idle_timeout: None,
@@ -468,7 +468,7 @@ mod tests {
             }),
             ("quiet", "", |c| c.quiet = true),
             ("framing", "none", |c| c.framing = Framing::None),
-            ("replies", "none", |c| c.answers = Answers::None),
+            ("replies", "none", |c| c.reply_mode = ReplyMode::None),
             ("max-message", "2K", |c| c.max_message = 2048),
             ("max-clients", "7", |c| c.max_clients = Some(7)),
             ("idle-timeout", "9", |c| {

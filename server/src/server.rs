@@ -35,7 +35,7 @@ use crate::figures::Figures;
 use crate::framing::Rules;
 use crate::listeners::{Listeners, PAUSE};
 use crate::metrics::{self, Metrics};
-use crate::options::{Answers, Config};
+use crate::options::{Config, ReplyMode};
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
 use clients::Clients;
@@ -146,7 +146,7 @@ impl<B: BackEnd> Server<B> {
         let mut work = Workspace::new(
             rules,
             config.format,
-            config.answers == Answers::All,
+            config.reply_mode == ReplyMode::All,
             admission,
         );
         work.records_replies = B::RECORDS_REPLIES;
@@ -168,7 +168,7 @@ impl<B: BackEnd> Server<B> {
             stderr,
             clock: Clock::of(config.format, config.utc),
             now,
-            figures: Figures::new(config.answers == Answers::All, now),
+            figures: Figures::new(config.reply_mode == ReplyMode::All, now),
             next_periodic_tasks: now + PERIOD,
             timeouts: Timeouts::new(config, now),
             complaint: RateLimit::default(),
@@ -393,8 +393,8 @@ impl<B: BackEnd> Server<B> {
                     None
                 }
                 CommitOutcome::Rejected(refusal) => {
-                    let unsaid = batch.messages() * u64::from(!self.work.answers);
-                    self.work.unsaid_errors += unsaid;
+                    let suppressed = batch.messages() * u64::from(!self.work.sends_replies);
+                    self.work.suppressed_errors += suppressed;
                     Some(refusal)
                 }
                 CommitOutcome::Fatal(why) => return Err(Failure::Log(why)),

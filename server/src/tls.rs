@@ -11,7 +11,7 @@ mod session;
 use std::io;
 use std::sync::Arc;
 
-use crate::options::Answers;
+use crate::options::ReplyMode;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
@@ -41,7 +41,7 @@ impl Acceptor {
             allow_names: config.allow_names.clone(),
             // A certificate is checked in a full handshake only. A client that never reads would leave
             // the ticket unread, and the kernel would make a reset of its close.
-            tickets: config.tls_client_ca.is_none() && config.answers == Answers::All,
+            tickets: config.tls_client_ca.is_none() && config.reply_mode == ReplyMode::All,
         };
         let config = files.read()?;
         Ok(Some(Self { files, config }))

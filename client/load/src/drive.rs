@@ -45,7 +45,7 @@ const INTERRUPTED: &str = "interrupted";
 
 /// All that is known about a run when it is over.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct RunResult {
     pub(crate) plan: Arc<Plan>,
     pub(crate) control: Arc<Control>,
     pub(crate) start: Nanos,
@@ -59,7 +59,7 @@ pub(crate) struct Outcome {
 }
 
 /// Runs the load; errors are for the user.
-pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<Outcome, String> {
+pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, String> {
     check_descriptors(&plan)?;
     let progress = Progress::new(&plan);
     let started = Instant::now();
@@ -130,7 +130,7 @@ struct Coordinator<'a> {
 }
 
 impl Coordinator<'_> {
-    fn conduct(&mut self, started: Instant) -> Result<Outcome, String> {
+    fn conduct(&mut self, started: Instant) -> Result<RunResult, String> {
         self.await_connections()?;
         let ready_in = started.elapsed();
         let start = self.start();
@@ -152,7 +152,7 @@ impl Coordinator<'_> {
                 self.control.wake();
             }
         }
-        Ok(Outcome {
+        Ok(RunResult {
             plan: self.plan.clone(),
             control: self.control.clone(),
             start,
@@ -227,7 +227,7 @@ impl Coordinator<'_> {
     }
 }
 
-impl Outcome {
+impl RunResult {
     /// When the measurement began.
     pub(crate) fn begin(&self) -> Nanos {
         self.start + self.plan.warmup

@@ -9,17 +9,17 @@ pub enum Life {
     /// The server is stopping: messages are answered `error shutting-down`.
     Refusing,
     /// The client has ended its input; it still gets its replies.
-    Ended,
+    ReadClosed,
     /// Replies cannot reach the client any more. What it had sent is still read and logged, up to
     /// the end, which decides about a line without a line end.
-    Deaf(LastLine),
+    WriteClosed(LastLine),
     /// The server has decided to end it: nothing more is read, replies still go out.
     Closing,
     /// The sending side is shut down. What still comes is read and forgotten for a while, so that it
     /// does not make the kernel reset the connection and destroy the last reply.
     Lingering,
     /// Nothing is left to do but to close the socket.
-    Gone,
+    Closed,
 }
 
 /// What becomes of a line without a line end when the input of a client that takes no replies is
@@ -38,20 +38,20 @@ impl Life {
     pub const fn reads(self) -> bool {
         matches!(
             self,
-            Self::Open | Self::Refusing | Self::Deaf(_) | Self::Lingering
+            Self::Open | Self::Refusing | Self::WriteClosed(_) | Self::Lingering
         )
     }
 
     /// Messages are cut from the input.
     pub const fn takes_messages(self) -> bool {
-        matches!(self, Self::Open | Self::Refusing | Self::Deaf(_))
+        matches!(self, Self::Open | Self::Refusing | Self::WriteClosed(_))
     }
 
     /// Replies are sent, and those that become due are kept.
     pub const fn sends(self) -> bool {
         matches!(
             self,
-            Self::Open | Self::Refusing | Self::Ended | Self::Closing
+            Self::Open | Self::Refusing | Self::ReadClosed | Self::Closing
         )
     }
 
@@ -59,9 +59,13 @@ impl Life {
     /// The others have an end of their own.
     pub const fn has_timeout(self) -> bool {
         match self {
-            Self::Open | Self::Refusing | Self::Ended | Self::Deaf(_) | Self::Closing => true,
+            Self::Open
+            | Self::Refusing
+            | Self::ReadClosed
+            | Self::WriteClosed(_)
+            | Self::Closing => true,
             // After a second, and at once.
-            Self::Lingering | Self::Gone => false,
+            Self::Lingering | Self::Closed => false,
         }
     }
 
@@ -69,9 +73,9 @@ impl Life {
     #[must_use]
     pub const fn after_end_of_input(self) -> Self {
         match self {
-            Self::Open | Self::Refusing => Self::Ended,
-            Self::Ended | Self::Closing => self,
-            Self::Deaf(_) | Self::Lingering | Self::Gone => Self::Gone,
+            Self::Open | Self::Refusing => Self::ReadClosed,
+            Self::ReadClosed | Self::Closing => self,
+            Self::WriteClosed(_) | Self::Lingering | Self::Closed => Self::Closed,
         }
     }
 
@@ -79,9 +83,9 @@ impl Life {
     #[must_use]
     pub const fn after_hang_up(self, last_line: LastLine) -> Self {
         match self {
-            Self::Open => Self::Deaf(last_line),
-            Self::Deaf(_) | Self::Lingering => self,
-            Self::Refusing | Self::Ended | Self::Closing | Self::Gone => Self::Gone,
+            Self::Open => Self::WriteClosed(last_line),
+            Self::WriteClosed(_) | Self::Lingering => self,
+            Self::Refusing | Self::ReadClosed | Self::Closing | Self::Closed => Self::Closed,
         }
     }
 
@@ -90,8 +94,10 @@ impl Life {
     pub const fn after_refusal(self) -> Self {
         match self {
             Self::Open => Self::Refusing,
-            Self::Deaf(_) => Self::Gone,
-            Self::Refusing | Self::Ended | Self::Closing | Self::Lingering | Self::Gone => self,
+            Self::WriteClosed(_) => Self::Closed,
+            Self::Refusing | Self::ReadClosed | Self::Closing | Self::Lingering | Self::Closed => {
+                self
+            }
         }
     }
 
@@ -100,8 +106,8 @@ impl Life {
     pub const fn after_close(self) -> Self {
         match self {
             Self::Open | Self::Refusing => Self::Closing,
-            Self::Deaf(_) => Self::Gone,
-            Self::Ended | Self::Closing | Self::Lingering | Self::Gone => self,
+            Self::WriteClosed(_) => Self::Closed,
+            Self::ReadClosed | Self::Closing | Self::Lingering | Self::Closed => self,
         }
     }
 }

@@ -131,7 +131,7 @@ impl<S: Socket> Connection<S> {
             .report(&self.peer, format_args!("closed, {why}"));
         if first != First::Tls {
             self.channel.finish_opening();
-            if work.answers {
+            if work.sends_replies {
                 self.owe_unasked(reply);
             }
         }

@@ -141,7 +141,7 @@ fn a_short_read_ends_the_reading_unless_the_end_was_announced() {
     bench.connection.expect_end();
     bench.read();
     assert_eq!(bench.commit(), ["recieved: b"]);
-    assert_eq!(bench.life(), Life::Ended);
+    assert_eq!(bench.life(), Life::ReadClosed);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn nothing_is_owed_before_the_commit_and_nothing_is_done_before_the_reply() {
     let mut bench = Bench::new([Ok(&b"a\nb"[..]), Ok(b"")]);
     bench.connection.expect_end();
     bench.read();
-    assert_eq!(bench.life(), Life::Ended);
+    assert_eq!(bench.life(), Life::ReadClosed);
     assert!(!bench.connection.wants_write() && !bench.connection.is_done());
     assert_eq!(bench.commit(), ["recieved: a", "recieved: b"]);
     assert!(bench.connection.wants_write() && !bench.connection.is_done());
@@ -237,7 +237,7 @@ fn a_reset_that_a_write_was_told_of_drops_the_unfinished_message() {
         bench.read();
         // Ten bytes are too long, so no record is made of the message that was cut in two.
         assert_eq!(bench.commit(), expected, "{fate:?}");
-        assert_eq!(bench.life(), Life::Gone);
+        assert_eq!(bench.life(), Life::Closed);
     }
 }
 
@@ -399,7 +399,7 @@ fn the_last_line_counts() {
     let mut bench = Bench::with_limit(8 << 10, [Ok(&LINE[..]), Ok(b"")]);
     bench.connection.expect_end();
     let spent = bench.read();
-    assert_eq!(bench.life(), Life::Ended);
+    assert_eq!(bench.life(), Life::ReadClosed);
     assert!(
         spent > 5 * LINE.len(),
         "each byte is escaped to four: {spent}"

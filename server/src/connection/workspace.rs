@@ -21,11 +21,11 @@ pub struct Workspace {
     /// How records are written.
     pub format: Format,
     /// Messages are answered.
-    pub answers: bool,
+    pub sends_replies: bool,
     /// Replies that were sent have records, too.
     pub records_replies: bool,
     /// Error replies that nobody gets, since nothing is answered.
-    pub unsaid_errors: u64,
+    pub suppressed_errors: u64,
     /// Error replies that were sent, by their code.
     pub errors: [(&'static str, u64); Reply::ERROR_CODES.len()],
     /// Clients that closed without reading their replies.
@@ -56,7 +56,7 @@ impl Workspace {
     /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
     /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
     /// Over TLS it is always the most, as records are long.
-    pub fn new(rules: Rules, format: Format, answers: bool, admission: Admission) -> Self {
+    pub fn new(rules: Rules, format: Format, sends_replies: bool, admission: Admission) -> Self {
         const MOST: usize = 64 << 10;
         let read_bytes = match rules.framing {
             _ if admission.tls.is_some() => MOST,
@@ -71,9 +71,9 @@ impl Workspace {
         Self {
             rules,
             format,
-            answers,
+            sends_replies,
             records_replies: true,
-            unsaid_errors: 0,
+            suppressed_errors: 0,
             errors: Reply::ERROR_CODES.map(|code| (code, 0)),
             unread: Unread::default(),
             admission,
@@ -94,7 +94,7 @@ impl Workspace {
     /// One that `has_spoken`, and resets the connection, has not read its replies.
     pub(super) fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize, has_spoken: bool) {
         use io::ErrorKind::{ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
-        if error.kind() == ConnectionReset && self.answers && has_spoken {
+        if error.kind() == ConnectionReset && self.sends_replies && has_spoken {
             self.unread.count += 1;
         }
         if !matches!(
@@ -109,8 +109,8 @@ impl Workspace {
     }
 
     /// So many messages of `peer` are not kept, and it gets no reply that says so.
-    pub(super) fn keep_silent_about(&mut self, peer: &str, messages: u64) {
-        self.unsaid_errors += messages;
+    pub(super) fn count_suppressed(&mut self, peer: &str, messages: u64) {
+        self.suppressed_errors += messages;
         if let Some(ending) = self.complaint.allow(self.now) {
             let limit = self.rules.max_message;
             let (messages, are) = match messages {

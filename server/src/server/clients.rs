@@ -14,7 +14,7 @@ use crate::channel::Channel;
 #[cfg(test)]
 use crate::connection::Queue;
 use crate::connection::{Connection, Ready};
-use crate::options::{Answers, Config};
+use crate::options::{Config, ReplyMode};
 
 /// Clients over the limit that are told so at the same time; the others wait in the backlog.
 pub const REFUSALS: usize = 8;
@@ -43,7 +43,7 @@ pub(super) struct Clients {
     /// How many may be served at once.
     most: usize,
     /// Who is refused is told so.
-    answers: bool,
+    sends_replies: bool,
     /// How many are there only to be told that there are too many.
     refused: usize,
     /// The time by which openings are judged, while some may have taken too long; in the loop's
@@ -73,7 +73,7 @@ impl Clients {
             queues: Queues::new(),
             most: config.max_clients.unwrap_or(usize::MAX),
             // Before a handshake, nothing can be said.
-            answers: config.answers == Answers::All && config.tls_cert.is_none(),
+            sends_replies: config.reply_mode == ReplyMode::All && config.tls_cert.is_none(),
             refused: 0,
             judge_openings_at_ms: None,
             checked_openings_at_ms: 0,
@@ -144,7 +144,7 @@ impl Clients {
         if !is_served {
             self.refused += 1;
             connection.ready |= Ready::REFUSED;
-            if self.answers {
+            if self.sends_replies {
                 connection.owe_unasked(Reply::TooManyClients(self.most));
             }
             connection.close();

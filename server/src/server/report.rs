@@ -30,7 +30,7 @@ impl<B: BackEnd> Server<B> {
         Figures {
             bytes: self.commits.kept_bytes,
             longest_commit: self.commits.longest,
-            errors: self.figures.errors + self.work.unsaid_errors,
+            errors: self.figures.errors + self.work.suppressed_errors,
             clients: self.work.admission.counts.served,
             turned_away: self.work.admission.counts.turned_away(),
             rotations: self.commits.back_end.rotations(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::running::{Server, folder};
 use fastrand::Rng;
 
-use crate::outcome::Outcome;
+use crate::report::FaultReport;
 
 /// The server's memory, in KiB: for itself, and for each client that says nothing.
 const OWN_KIB: u64 = 64 << 10;
@@ -61,40 +61,40 @@ fn p99(address: SocketAddr) -> Result<Duration, String> {
 
 /// The best of some, and of some more as long as it is over `enough`; and how many messages that
 /// took, all of them acknowledged.
-fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, Outcome), String> {
-    let (mut best, mut outcome) = (Duration::MAX, Outcome::default());
+fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, FaultReport), String> {
+    let (mut best, mut report) = (Duration::MAX, FaultReport::default());
     for attempt in 0..MOST_ATTEMPTS {
         if attempt >= ATTEMPTS && best <= enough {
             break;
         }
         best = best.min(p99(address)?);
-        outcome.sent += ASKED as u64;
-        outcome.acknowledged += ASKED as u64;
+        report.sent += ASKED as u64;
+        report.acknowledged += ASKED as u64;
     }
-    Ok((best, outcome))
+    Ok((best, report))
 }
 
 /// Another client's replies beside those that are connected, against what they take `alone`.
-fn beside(alone: Duration, address: SocketAddr) -> Result<Outcome, String> {
+fn beside(alone: Duration, address: SocketAddr) -> Result<FaultReport, String> {
     let bound = (TIMES_AS_LONG * alone).max(SCHEDULING);
-    let (disturbed, mut outcome) = best_p99(address, bound)?;
-    outcome.note = format!("p99 alone {alone:.0?}, beside them {disturbed:.0?}");
-    outcome.expect(disturbed <= bound, || {
+    let (disturbed, mut report) = best_p99(address, bound)?;
+    report.note = format!("p99 alone {alone:.0?}, beside them {disturbed:.0?}");
+    report.expect(disturbed <= bound, || {
         format!("another client waits {disturbed:?} instead of {alone:?} (p99)")
     });
-    Ok(outcome)
+    Ok(report)
 }
 
-fn check_memory(outcome: &mut Outcome, server: &Server, clients: u64) {
+fn check_memory(report: &mut FaultReport, server: &Server, clients: u64) {
     let peak = server.peak_kib();
     let bound = OWN_KIB + clients;
-    outcome.expect(peak < bound, || {
+    report.expect(peak < bound, || {
         format!("{peak} KiB of memory, more than {bound}")
     });
-    outcome.remark(format_args!("{} MiB", peak >> 10));
+    report.remark(format_args!("{} MiB", peak >> 10));
 }
 
-pub(crate) fn in_a_row(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn in_a_row(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
     for n in 0..10_000 {
@@ -104,12 +104,12 @@ pub(crate) fn in_a_row(_: &mut Rng) -> Result<Outcome, String> {
         }
     }
     server.wait_for_clients(0)?;
-    let mut outcome = Outcome::default();
-    check_memory(&mut outcome, &server, 0);
-    Ok(outcome)
+    let mut report = FaultReport::default();
+    check_memory(&mut report, &server, 0);
+    Ok(report)
 }
 
-pub(crate) fn silent(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn silent(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
     let (alone, _) = best_p99(server.address, Duration::MAX)?;
@@ -117,18 +117,18 @@ pub(crate) fn silent(_: &mut Rng) -> Result<Outcome, String> {
     let clients: Result<Vec<_>, _> = (0..19_000).map(connect).collect();
     let clients = match clients {
         Ok(clients) => clients,
-        Err(error) => return Ok(Outcome::skipped(&format!("19,000 sockets: {error}"))),
+        Err(error) => return Ok(FaultReport::skipped(&format!("19,000 sockets: {error}"))),
     };
     server.wait_for_clients(19_000)?;
-    let mut outcome = beside(alone, server.address)?;
-    check_memory(&mut outcome, &server, 19_000);
+    let mut report = beside(alone, server.address)?;
+    check_memory(&mut report, &server, 19_000);
     drop(clients);
     server.wait_for_clients(0)?;
-    Ok(outcome)
+    Ok(report)
 }
 
 /// Clients that send a byte now and then, and one that reads one now and then.
-pub(crate) fn slow(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn slow(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let (alone, _) = best_p99(server.address, Duration::MAX)?;
@@ -148,16 +148,16 @@ pub(crate) fn slow(_: &mut Rng) -> Result<Outcome, String> {
                 thread::sleep(Duration::from_millis(100));
             }
         });
-        let outcome = beside(alone, server.address);
+        let report = beside(alone, server.address);
         going_on.store(false, Ordering::Relaxed);
-        let mut outcome = outcome?;
-        check_memory(&mut outcome, &server, 500);
-        Ok(outcome)
+        let mut report = report?;
+        check_memory(&mut report, &server, 500);
+        Ok(report)
     })
 }
 
 /// Full speed, and it takes its replies.
-pub(crate) fn flooder(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn flooder(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let flooder = TcpStream::connect(server.address).map_err(text)?;
@@ -169,19 +169,19 @@ pub(crate) fn flooder(_: &mut Rng) -> Result<Outcome, String> {
         scope.spawn(|| std::io::copy(&mut &flooder, &mut std::io::sink()));
         let disturbed = best_p99(server.address, BESIDE_A_FLOODER);
         _ = flooder.shutdown(std::net::Shutdown::Both);
-        let (disturbed, mut outcome) = disturbed?;
-        outcome.note = format!("p99 beside it {disturbed:.0?}");
+        let (disturbed, mut report) = disturbed?;
+        report.note = format!("p99 beside it {disturbed:.0?}");
         let within = disturbed < BESIDE_A_FLOODER;
-        outcome.expect(within, || {
+        report.expect(within, || {
             format!("another client waits {disturbed:?} (p99)")
         });
-        check_memory(&mut outcome, &server, 0);
-        Ok(outcome)
+        check_memory(&mut report, &server, 0);
+        Ok(report)
     })
 }
 
 /// Tries to send 100 MB and reads no reply.
-pub(crate) fn deaf(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn deaf(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let (alone, _) = best_p99(server.address, Duration::MAX)?;
@@ -199,14 +199,14 @@ pub(crate) fn deaf(_: &mut Rng) -> Result<Outcome, String> {
             break false;
         }
     };
-    let mut outcome = beside(alone, server.address)?;
-    outcome.expect(stopped, || format!("it is read from: {sent} bytes"));
-    outcome.remark(format_args!("stopped after {} KB", sent / 1000));
-    check_memory(&mut outcome, &server, 0);
-    Ok(outcome)
+    let mut report = beside(alone, server.address)?;
+    report.expect(stopped, || format!("it is read from: {sent} bytes"));
+    report.remark(format_args!("stopped after {} KB", sent / 1000));
+    check_memory(&mut report, &server, 0);
+    Ok(report)
 }
 
-pub(crate) fn endless_line(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn endless_line(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let mut client = TcpStream::connect(server.address).map_err(text)?;
@@ -217,15 +217,15 @@ pub(crate) fn endless_line(_: &mut Rng) -> Result<Outcome, String> {
     client.write_all(b"\nin step\n").map_err(text)?;
     let mut replies = BufReader::new(client).lines().map_while(Result::ok);
     let (first, second) = (replies.next(), replies.next());
-    let mut outcome = Outcome {
+    let mut report = FaultReport {
         sent: 2,
         acknowledged: 1,
-        ..Outcome::default()
+        ..FaultReport::default()
     };
     let refused = first.is_some_and(|line| line.starts_with("error too-long: "));
-    outcome.expect(refused && second.as_deref() == Some("ok"), || {
+    report.expect(refused && second.as_deref() == Some("ok"), || {
         format!("then {second:?}")
     });
-    check_memory(&mut outcome, &server, 0);
-    Ok(outcome)
+    check_memory(&mut report, &server, 0);
+    Ok(report)
 }

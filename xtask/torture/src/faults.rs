@@ -15,7 +15,7 @@ use crate::numbered::{Account, Load, verify};
 use crate::running::{self, MOUNT, Server, can, folder, log, wait_until};
 use fastrand::Rng;
 
-use crate::outcome::Outcome;
+use crate::report::FaultReport;
 
 /// How often the server is killed on the same log, and the log renamed under the same server.
 const KILLS: u32 = 10;
@@ -33,22 +33,22 @@ fn pause_below(random: &mut Rng, millis: u64) {
     thread::sleep(Duration::from_micros(random.u64(..1000 * millis)));
 }
 
-fn check(accounts: &[Account], path: &Path) -> Result<Outcome, String> {
+fn check(accounts: &[Account], path: &Path) -> Result<FaultReport, String> {
     let verdict = verify(accounts, running::open(path)?).map_err(text)?;
-    Ok(Outcome::of(&verdict))
+    Ok(FaultReport::of(&verdict))
 }
 
 /// Killed at a random moment, started again on the same log, killed again.
-pub(crate) fn crash(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn crash(random: &mut Rng) -> Result<FaultReport, String> {
     kill_again_and_again(random, "-append")
 }
 
 /// The same of a server that rotates its log all the time.
-pub(crate) fn crash_rotating(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn crash_rotating(random: &mut Rng) -> Result<FaultReport, String> {
     kill_again_and_again(random, "-append -rotate-size 20K")
 }
 
-fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<Outcome, String> {
+fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<FaultReport, String> {
     let folder = folder()?;
     let mut accounts = Vec::new();
     let mut torn_before = false;
@@ -78,20 +78,20 @@ fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<Outcome, Stri
     if let Some(mut file) = open_if_there(&log(folder.path()))? {
         file.read_to_end(&mut all).map_err(text)?;
     }
-    let mut outcome = Outcome::of(&verify(&accounts, all.as_slice()).map_err(text)?);
+    let mut report = FaultReport::of(&verify(&accounts, all.as_slice()).map_err(text)?);
     if pieces
         .windows(2)
         .any(|pair| pair[0].number == pair[1].number)
     {
         broken.push(format!("a number that was given twice: {pieces:?}"));
     }
-    outcome.broken.append(&mut broken);
-    outcome.times = KILLS;
-    outcome.note = match pieces.len() {
+    report.broken.append(&mut broken);
+    report.times = KILLS;
+    report.note = match pieces.len() {
         0 => format!("the last {KILLS} left {torn} torn records"),
         n => format!("the last {KILLS} left {n} pieces, {torn} torn records"),
     };
-    Ok(outcome)
+    Ok(report)
 }
 
 /// Killed in the middle of a rotation, a server leaves no log of this name.
@@ -116,17 +116,17 @@ fn ends_torn(path: &Path) -> Result<bool, String> {
 }
 
 /// Told to stop at a random moment.
-pub(crate) fn stop(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn stop(random: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
     let load = Load::start(server.address, 50, 1 + random.u64(..256) as usize).map_err(text)?;
     pause_below(random, 200);
     let (status, took) = server.stop()?;
-    let mut outcome = check(&load.wait().map_err(text)?, &log(folder.path()))?;
-    outcome.expect(status.success(), || format!("{status}: {:?}", server.said));
-    outcome.expect(took < STOPS_WITHIN, || format!("took {took:?}"));
-    outcome.note = format!("the last took {took:.0?}");
-    Ok(outcome)
+    let mut report = check(&load.wait().map_err(text)?, &log(folder.path()))?;
+    report.expect(status.success(), || format!("{status}: {:?}", server.said));
+    report.expect(took < STOPS_WITHIN, || format!("took {took:?}"));
+    report.note = format!("the last took {took:.0?}");
+    Ok(report)
 }
 
 /// A log that has no room, until `free` makes some: the same clients go on.
@@ -135,7 +135,7 @@ fn fill_and_free(
     mut file: File,
     random: &mut Rng,
     free: impl FnOnce(&Server) -> Result<(), String>,
-) -> Result<Outcome, String> {
+) -> Result<FaultReport, String> {
     let load = Load::start(server.address, 20, 1 + random.u64(..64) as usize).map_err(text)?;
     wait_until("errors", || load.errors() > 0)?;
     pause_below(random, 100);
@@ -145,20 +145,20 @@ fn fill_and_free(
     let accounts = load.finish().map_err(text)?;
     let bytes = running::read(&mut file)?;
     let verdict = verify(&accounts, bytes.as_slice()).map_err(text)?;
-    let mut outcome = Outcome::of(&verdict);
+    let mut report = FaultReport::of(&verdict);
     let whole = verdict.torn == 0 && bytes.ends_with(b"\n");
-    outcome.expect(whole, || "a torn record is left".to_owned());
-    outcome.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
+    report.expect(whole, || "a torn record is left".to_owned());
+    report.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
     let (status, _) = server.stop()?;
-    outcome.expect(status.success(), || format!("{status}"));
+    report.expect(status.success(), || format!("{status}"));
     let lines = server.said.len();
-    outcome.expect(lines < 50, || format!("{lines} lines on standard error"));
-    Ok(outcome)
+    report.expect(lines < 50, || format!("{lines} lines on standard error"));
+    Ok(report)
 }
 
-pub(crate) fn full_disk(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn full_disk(random: &mut Rng) -> Result<FaultReport, String> {
     if !can(MOUNT) {
-        return Ok(Outcome::skipped("a tmpfs cannot be mounted"));
+        return Ok(FaultReport::skipped("a tmpfs cannot be mounted"));
     }
     let folder = folder()?;
     let ballast = 300_000 + random.u64(..600_000);
@@ -177,7 +177,7 @@ pub(crate) fn full_disk(random: &mut Rng) -> Result<Outcome, String> {
     })
 }
 
-pub(crate) fn file_size_limit(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn file_size_limit(random: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let blocks = 1 + random.u64(..2000);
     let limited = format!("ulimit -S -f {blocks}; exec $SERVER -port 0 -quiet");
@@ -193,7 +193,7 @@ pub(crate) fn file_size_limit(random: &mut Rng) -> Result<Outcome, String> {
     })
 }
 
-pub(crate) fn rotation(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn rotation(random: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
     let load = Load::start(server.address, 50, 1 + random.u64(..64) as usize).map_err(text)?;
@@ -213,16 +213,16 @@ pub(crate) fn rotation(random: &mut Rng) -> Result<Outcome, String> {
         all.append(&mut fs::read(name).map_err(text)?);
     }
     let verdict = verify(&accounts, all.as_slice()).map_err(text)?;
-    let mut outcome = Outcome::of(&verdict);
-    outcome.times = ROTATIONS;
-    outcome.expect(verdict.unanswered + verdict.torn == 0, || {
+    let mut report = FaultReport::of(&verdict);
+    report.times = ROTATIONS;
+    report.expect(verdict.unanswered + verdict.torn == 0, || {
         format!("{verdict:?}")
     });
-    Ok(outcome)
+    Ok(report)
 }
 
 /// A pause of the whole process, with clients that go on sending.
-pub(crate) fn pause(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn pause(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "-keepalive 2 -idle-timeout 5")?;
     let load = Load::start(server.address, 50, 16).map_err(text)?;
@@ -234,13 +234,13 @@ pub(crate) fn pause(_: &mut Rng) -> Result<Outcome, String> {
     wait_until("service again", || load.acknowledged() > before + 10_000)?;
     let accounts = load.finish().map_err(text)?;
     let verdict = verify(&accounts, running::open(&log(folder.path()))?).map_err(text)?;
-    let mut outcome = Outcome::of(&verdict);
-    outcome.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
-    Ok(outcome)
+    let mut report = FaultReport::of(&verdict);
+    report.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
+    Ok(report)
 }
 
 /// More clients than descriptors: nothing spins, nothing floods, and load goes on beside them.
-pub(crate) fn few_descriptors(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn few_descriptors(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let limited = "ulimit -n 64; exec $SERVER -port 0 -quiet";
     let mut server = Server::start_script(folder.path(), limited)?;
@@ -252,11 +252,11 @@ pub(crate) fn few_descriptors(_: &mut Rng) -> Result<Outcome, String> {
         .map_err(text)?;
     wait_until("load", || load.acknowledged() > 10_000)?;
     let accounts = load.finish().map_err(text)?;
-    let mut outcome = check(&accounts, &log(folder.path()))?;
+    let mut report = check(&accounts, &log(folder.path()))?;
     let before = server.cpu_time();
     thread::sleep(Duration::from_secs(2));
     let used = server.cpu_time().saturating_sub(before);
-    outcome.expect(used < Duration::from_millis(100), || {
+    report.expect(used < Duration::from_millis(100), || {
         format!("spins: {used:?} in 2 s")
     });
     drop(clients);
@@ -266,13 +266,13 @@ pub(crate) fn few_descriptors(_: &mut Rng) -> Result<Outcome, String> {
         .iter()
         .filter(|line| line.starts_with("WARNING"))
         .count();
-    outcome.expect(lines < 20, || format!("{lines} warnings"));
-    outcome.note = format!("{} ms of CPU time in 2 s", used.as_millis());
-    Ok(outcome)
+    report.expect(lines < 20, || format!("{lines} warnings"));
+    report.note = format!("{} ms of CPU time in 2 s", used.as_millis());
+    Ok(report)
 }
 
 /// The property test of the loop, with another seed and for longer.
-pub(crate) fn schedules(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn schedules(random: &mut Rng) -> Result<FaultReport, String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let seed = random.u64(..);
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -290,15 +290,15 @@ pub(crate) fn schedules(random: &mut Rng) -> Result<Outcome, String> {
         .env("FUZZ_CASES", "300")
         .output()
         .map_err(text)?;
-    let mut outcome = Outcome {
+    let mut report = FaultReport {
         note: "300 schedules each".to_owned(),
-        ..Outcome::default()
+        ..FaultReport::default()
     };
-    outcome.expect(output.status.success(), || {
+    report.expect(output.status.success(), || {
         format!(
             "FUZZ_SEED={seed}: {}",
             String::from_utf8_lossy(&output.stdout)
         )
     });
-    Ok(outcome)
+    Ok(report)
 }

@@ -7,7 +7,7 @@
 //! - `clients`: those that clients cause, and what others notice of them
 //! - `senders`: a sender that follows a file, and everything around it killed
 //! - `storms`: those that many clients cause together
-//! - `outcome`: what came of a fault
+//! - `report`: what came of a fault
 //! - `stream`: the same where the log is a stream of several machines
 //! - `running`: a server that was started
 //! - `numbered`, `balancer`: the load and the check of the log, and what stands before servers; the tests
@@ -21,7 +21,7 @@ mod faults;
 #[path = "../../../server/tests/support/numbered.rs"]
 #[allow(clippy::missing_docs_in_private_items)]
 mod numbered;
-mod outcome;
+mod report;
 mod running;
 mod senders;
 mod storms;
@@ -35,7 +35,7 @@ use common::args::{Command, LONGEST_TIME, Opt};
 use common::process;
 use common::units::{count, plural, seconds};
 use fastrand::Rng;
-use outcome::Outcome;
+use report::FaultReport;
 
 const COMMAND: Command<Options> = Command {
     name: "torture",
@@ -135,7 +135,7 @@ impl Options {
 struct Fault {
     name: &'static str,
     at_most: u32,
-    provoke: fn(&mut Rng) -> Result<Outcome, String>,
+    provoke: fn(&mut Rng) -> Result<FaultReport, String>,
 }
 
 /// In the order in which they are begun; then those that may come again do, in turns.
@@ -170,7 +170,7 @@ const FAULTS: &[Fault] = &[
 const fn fault(
     name: &'static str,
     at_most: u32,
-    provoke: fn(&mut Rng) -> Result<Outcome, String>,
+    provoke: fn(&mut Rng) -> Result<FaultReport, String>,
 ) -> Fault {
     Fault {
         name,
@@ -185,18 +185,18 @@ struct Row {
     times: u32,
     /// It was not asked for.
     left_out: bool,
-    total: Outcome,
+    total: FaultReport,
 }
 
 impl Row {
-    fn add(&mut self, outcome: Outcome) {
-        self.times += outcome.times.max(u32::from(!outcome.skipped));
-        self.total.sent += outcome.sent;
-        self.total.acknowledged += outcome.acknowledged;
-        self.total.lost += outcome.lost;
-        self.total.broken.extend(outcome.broken);
-        self.total.note = outcome.note;
-        self.total.skipped |= outcome.skipped;
+    fn add(&mut self, report: FaultReport) {
+        self.times += report.times.max(u32::from(!report.skipped));
+        self.total.sent += report.sent;
+        self.total.acknowledged += report.acknowledged;
+        self.total.lost += report.lost;
+        self.total.broken.extend(report.broken);
+        self.total.note = report.note;
+        self.total.skipped |= report.skipped;
     }
 }
 
@@ -232,12 +232,12 @@ fn main() -> ExitCode {
                 continue;
             }
             progress(fault.name);
-            let mut failed = Outcome::default();
-            let outcome = (fault.provoke)(&mut random).unwrap_or_else(|why| {
+            let mut failed = FaultReport::default();
+            let report = (fault.provoke)(&mut random).unwrap_or_else(|why| {
                 failed.broken.push(why);
                 failed
             });
-            row.add(outcome);
+            row.add(report);
             again = true;
         }
         if !again {

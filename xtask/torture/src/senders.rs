@@ -12,7 +12,7 @@ use fastrand::Rng;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
-use crate::outcome::Outcome;
+use crate::report::FaultReport;
 use crate::running::{Server, folder, persist, wait_until};
 
 /// How often something happens in one run.
@@ -60,7 +60,7 @@ struct Fixture {
 }
 
 /// One run: faults at random moments, then the account.
-pub(crate) fn under_faults(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn under_faults(random: &mut Rng) -> Result<FaultReport, String> {
     let mut fixture = Fixture::set()?;
     for n in 0..FAULT_COUNT {
         fixture.write_lines(LINES / FAULT_COUNT as u64)?;
@@ -179,7 +179,7 @@ impl Fixture {
     }
 
     /// Waits until all is sent, and holds what the reader shows against what was written.
-    fn account(mut self) -> Result<Outcome, String> {
+    fn account(mut self) -> Result<FaultReport, String> {
         let mut logs = std::mem::take(&mut self.pieces);
         logs.push(self.path("logging.log"));
         let last = format!("@torture:{} ", self.lines);
@@ -198,22 +198,22 @@ impl Fixture {
         let read = read.map_err(|error| format!("cannot read: {error}"))?;
         let said = String::from_utf8_lossy(&read.stderr).into_owned();
         let shown = read.stdout.split(|byte| *byte == b'\n').count() as u64 - 1;
-        let mut outcome = Outcome {
+        let mut report = FaultReport {
             times: FAULT_COUNT as u32,
             sent: self.lines,
             acknowledged: self.lines,
             lost: self.lines.saturating_sub(shown),
-            ..Outcome::default()
+            ..FaultReport::default()
         };
-        outcome.expect(ended.success(), || format!("the sender ended with {ended}"));
-        outcome.expect(read.status.success(), || format!("the reader says: {said}"));
-        outcome.expect(read.stdout == self.input, || {
+        report.expect(ended.success(), || format!("the sender ended with {ended}"));
+        report.expect(read.status.success(), || format!("the reader says: {said}"));
+        report.expect(read.stdout == self.input, || {
             format!(
                 "{shown} lines are not the {} that were written: {said}",
                 self.lines
             )
         });
-        Ok(outcome)
+        Ok(report)
     }
 }
 

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use crate::running::{self, Server, folder, folder_in_memory, log};
 use fastrand::Rng;
 
-use crate::outcome::Outcome;
+use crate::report::FaultReport;
 
 /// How many flooders there are.
 const FLOODERS: usize = 50;
@@ -30,7 +30,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Half a line each, then a reset, at a random moment while the server is busy with the line before.
-pub(crate) fn resets(random: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn resets(random: &mut Rng) -> Result<FaultReport, String> {
     const RESETS: u64 = 5000;
     let folder = folder()?;
     let options = if random.u64(..2) == 0 { "" } else { "-sync" };
@@ -47,9 +47,9 @@ pub(crate) fn resets(random: &mut Rng) -> Result<Outcome, String> {
     }
     server.wait_for_clients(0)?;
     let (status, _) = server.stop()?;
-    let mut outcome = Outcome {
+    let mut report = FaultReport {
         sent: RESETS,
-        ..Outcome::default()
+        ..FaultReport::default()
     };
     let (mut whole, mut half) = (0, 0);
     for line in running::open(&log(folder.path()))?.lines() {
@@ -57,15 +57,15 @@ pub(crate) fn resets(random: &mut Rng) -> Result<Outcome, String> {
         whole += u32::from(line.contains(" recieved: whole "));
         half += u32::from(line.contains("HALF"));
     }
-    outcome.note = format!("{whole} whole lines logged {options}");
-    outcome.expect(status.success(), || format!("ended with {status}"));
-    outcome.expect(half == 0, || format!("{half} half lines logged as whole"));
-    Ok(outcome)
+    report.note = format!("{whole} whole lines logged {options}");
+    report.expect(status.success(), || format!("ended with {status}"));
+    report.expect(half == 0, || format!("{half} half lines logged as whole"));
+    Ok(report)
 }
 
 /// A thousand clients that end their input together, in the middle of a line that is escaped to four
 /// times its length.
-pub(crate) fn ends(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn ends(_: &mut Rng) -> Result<FaultReport, String> {
     const CLIENTS: usize = 1000;
     /// What a client may own, what the server may on top of that, in KiB.
     const HELD_KIB: u64 = 64 * CLIENTS as u64;
@@ -85,38 +85,38 @@ pub(crate) fn ends(_: &mut Rng) -> Result<Outcome, String> {
         client.shutdown(Shutdown::Write).map_err(text)?;
     }
     server.signal(Signal::CONT)?;
-    let mut outcome = Outcome {
+    let mut report = FaultReport {
         sent: CLIENTS as u64,
-        ..Outcome::default()
+        ..FaultReport::default()
     };
     for mut client in &clients {
         let mut reply = String::new();
         client.read_to_string(&mut reply).map_err(text)?;
-        outcome.acknowledged += u64::from(reply == "ok\n");
+        report.acknowledged += u64::from(reply == "ok\n");
     }
-    let (acknowledged, peak) = (outcome.acknowledged, server.peak_kib());
-    outcome.note = format!("{} MiB", peak >> 10);
-    outcome.expect(acknowledged == CLIENTS as u64, || {
+    let (acknowledged, peak) = (report.acknowledged, server.peak_kib());
+    report.note = format!("{} MiB", peak >> 10);
+    report.expect(acknowledged == CLIENTS as u64, || {
         format!("{acknowledged} answered ok")
     });
-    outcome.expect(peak < HELD_KIB + OWN_KIB, || {
+    report.expect(peak < HELD_KIB + OWN_KIB, || {
         format!("{peak} KiB of memory")
     });
-    Ok(outcome)
+    Ok(report)
 }
 
-pub(crate) fn light_beside_flooders(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn light_beside_flooders(_: &mut Rng) -> Result<FaultReport, String> {
     beside_flooders(b"Thread 3, iteration 1\n", Duration::from_millis(10))
 }
 
-pub(crate) fn light_beside_bare_line_ends(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn light_beside_bare_line_ends(_: &mut Rng) -> Result<FaultReport, String> {
     beside_flooders(b"\n", Duration::from_millis(20))
 }
 
 /// How long a client waits that says little, beside many that say as much as they can and take their
 /// replies.
-fn beside_flooders(line: &[u8], bound: Duration) -> Result<Outcome, String> {
-    let mut outcome = Outcome::default();
+fn beside_flooders(line: &[u8], bound: Duration) -> Result<FaultReport, String> {
+    let mut report = FaultReport::default();
     let (mut best, mut half) = (Duration::MAX, Duration::MAX);
     for _ in 0..ATTEMPTS {
         let folder = folder_in_memory()?;
@@ -129,8 +129,8 @@ fn beside_flooders(line: &[u8], bound: Duration) -> Result<Outcome, String> {
             measured
         });
         let times = measured?;
-        outcome.sent += LINES as u64;
-        outcome.acknowledged += LINES as u64;
+        report.sent += LINES as u64;
+        report.acknowledged += LINES as u64;
         let p99 = times[LINES * 99 / 100];
         if p99 < best {
             (best, half) = (p99, times[LINES / 2]);
@@ -139,11 +139,11 @@ fn beside_flooders(line: &[u8], bound: Duration) -> Result<Outcome, String> {
             break;
         }
     }
-    outcome.note = format!("p99 {best:.1?}, p50 {half:.1?}");
-    outcome.expect(best <= bound, || {
+    report.note = format!("p99 {best:.1?}, p50 {half:.1?}");
+    report.expect(best <= bound, || {
         format!("a light client waits {best:?} (p99)")
     });
-    Ok(outcome)
+    Ok(report)
 }
 
 /// A line now and then; how long each reply took, the shortest first.
@@ -197,7 +197,7 @@ fn flood(address: SocketAddr, line: &[u8], over: &AtomicBool) {
 }
 
 /// Clients that take a reply now and then, with a keepalive that is soon over: none is dropped.
-pub(crate) fn slow_readers(_: &mut Rng) -> Result<Outcome, String> {
+pub(crate) fn slow_readers(_: &mut Rng) -> Result<FaultReport, String> {
     const CLIENTS: usize = 50;
     const WATCHED: Duration = Duration::from_secs(12);
     let folder = folder()?;
@@ -228,9 +228,9 @@ pub(crate) fn slow_readers(_: &mut Rng) -> Result<Outcome, String> {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    let mut outcome = Outcome::default();
-    outcome.expect(cut_off == 0, || {
+    let mut report = FaultReport::default();
+    report.expect(cut_off == 0, || {
         "a client that takes replies was dropped".to_owned()
     });
-    Ok(outcome)
+    Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::drive::Outcome;
+use crate::drive::RunResult;
 use crate::drive::clock::Nanos;
 use crate::drive::figures::{Latency, add, curve, distribution, new_histogram};
 use crate::drive::plan::Done;
@@ -16,7 +16,12 @@ use crate::report::{
 };
 
 /// The report of `outcome`, its verification and thresholds still to be added.
-pub(crate) fn report(mut outcome: Outcome, settings: Settings, run: &str, started: &str) -> Report {
+pub(crate) fn report(
+    mut outcome: RunResult,
+    settings: Settings,
+    run: &str,
+    started: &str,
+) -> Report {
     let begin = outcome.begin();
     let end = outcome
         .done
@@ -110,7 +115,7 @@ pub(crate) fn report(mut outcome: Outcome, settings: Settings, run: &str, starte
     report
 }
 
-fn ended_by(outcome: &Outcome) -> EndedBy {
+fn ended_by(outcome: &RunResult) -> EndedBy {
     if outcome.interrupted {
         return EndedBy::Interrupt;
     }
@@ -134,7 +139,7 @@ fn ended_by(outcome: &Outcome) -> EndedBy {
 
 /// How many measured messages were planned and not sent. A run that was ended by hand or by an error
 /// was to send no more than it had until then.
-fn never_sent(outcome: &Outcome, ended_by: EndedBy) -> u64 {
+fn never_sent(outcome: &RunResult, ended_by: EndedBy) -> u64 {
     let sent_until = outcome.done.iter().map(|done| done.sent_until).max();
     let planned = match (outcome.control.schedule.get(), ended_by) {
         (Some(schedule), EndedBy::Interrupt | EndedBy::Error) => {

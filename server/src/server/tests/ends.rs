@@ -17,13 +17,13 @@ const GONE: Tcp = Tcp {
 fn all_states() -> Vec<Life> {
     let next = |life| match life {
         Life::Open => Some(Life::Refusing),
-        Life::Refusing => Some(Life::Ended),
-        Life::Ended => Some(Life::Deaf(LastLine::AsReadingTells)),
-        Life::Deaf(LastLine::AsReadingTells) => Some(Life::Deaf(LastLine::Dropped)),
-        Life::Deaf(LastLine::Dropped) => Some(Life::Closing),
+        Life::Refusing => Some(Life::ReadClosed),
+        Life::ReadClosed => Some(Life::WriteClosed(LastLine::AsReadingTells)),
+        Life::WriteClosed(LastLine::AsReadingTells) => Some(Life::WriteClosed(LastLine::Dropped)),
+        Life::WriteClosed(LastLine::Dropped) => Some(Life::Closing),
         Life::Closing => Some(Life::Lingering),
-        Life::Lingering => Some(Life::Gone),
-        Life::Gone => None,
+        Life::Lingering => Some(Life::Closed),
+        Life::Closed => None,
     };
     std::iter::successors(Some(Life::Open), |life| next(*life)).collect()
 }

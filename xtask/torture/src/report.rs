@@ -6,7 +6,7 @@ use crate::numbered::Verdict;
 
 /// What came of a fault.
 #[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct FaultReport {
     /// How often it was provoked, if not once.
     pub(crate) times: u32,
     pub(crate) sent: u64,
@@ -19,16 +19,16 @@ pub(crate) struct Outcome {
     pub(crate) skipped: bool,
 }
 
-impl Outcome {
+impl FaultReport {
     pub(crate) fn of(verdict: &Verdict) -> Self {
-        let mut outcome = Self {
+        let mut report = Self {
             sent: verdict.sent,
             acknowledged: verdict.acknowledged,
             lost: verdict.lost,
             ..Self::default()
         };
-        outcome.expect(verdict.is_good(), || format!("{verdict:?}"));
-        outcome
+        report.expect(verdict.is_good(), || format!("{verdict:?}"));
+        report
     }
 
     pub(crate) fn skipped(why: &str) -> Self {
