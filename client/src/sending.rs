@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::output::report;
-use send::state::{Place, Progress as Kept, StateFile};
+use send::state::{FilePosition, Progress as Kept, StateFile};
 use send::{Event, Sender};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -77,7 +77,7 @@ struct OnTheWay {
     /// As it came, for `-rejects`.
     text: Vec<u8>,
     /// Where the next one begins, in a followed file.
-    after: Option<Place>,
+    after: Option<FilePosition>,
     /// The next number once it is settled.
     next: u64,
     settled: bool,

@@ -27,7 +27,7 @@ use crate::channel::{Channel, Next};
 use crate::framing::{Frame, Framer};
 use crate::replies::Replies;
 pub use life::{LastLine, Life};
-pub use ready::{Place, Places, Queue, Ready};
+pub use ready::{Queue, QueueState, QueueStates, Ready};
 use records::{begin_record, sent_record};
 use workspace::Share;
 pub use workspace::{Workspace, replies_left};
@@ -66,7 +66,7 @@ pub struct Connection<S = TcpStream> {
     /// When something last came or went, or the lingering began, in the loop's milliseconds.
     pub moved_at_ms: u32,
     /// Its place in the queues of the loop.
-    pub places: Places,
+    pub queue_states: QueueStates,
     /// What is known of its socket.
     pub ready: Ready,
     life: Life,
@@ -92,7 +92,7 @@ impl<S: Socket> Connection<S> {
             replies: Replies::default(),
             serial,
             moved_at_ms: now_ms,
-            places: Places::default(),
+            queue_states: QueueStates::default(),
             ready: Ready::WRITABLE,
             life: Life::Open,
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::pieces::Pieces;
 
-use crate::state::{Head, Place};
+use crate::state::{FilePosition, Head};
 
 /// Read at once, in bytes.
 const INPUT: usize = 64 << 10;
@@ -32,7 +32,7 @@ pub struct Line {
     /// Without its line end.
     pub text: Vec<u8>,
     /// Where the next line begins.
-    pub after: Place,
+    pub after: FilePosition,
 }
 
 /// Follows the file of a name.
@@ -51,7 +51,7 @@ pub struct Follow {
 #[derive(Debug)]
 struct Current {
     file: File,
-    place: Place,
+    place: FilePosition,
     /// What was read and is no whole line yet.
     begun: Vec<u8>,
     /// The name leads elsewhere, since then.
@@ -64,7 +64,7 @@ struct Current {
 
 impl Follow {
     /// Follows `path` from its beginning, or from `place` on, wherever the file there is now.
-    pub fn new(path: &Path, place: Option<Place>) -> io::Result<Self> {
+    pub fn new(path: &Path, place: Option<FilePosition>) -> io::Result<Self> {
         let mut follow = Self {
             path: path.to_owned(),
             current: None,
@@ -171,17 +171,17 @@ impl Follow {
         if !metadata.is_file() {
             return Err(io::Error::other("only a regular file can be followed"));
         }
-        let place = Place {
+        let place = FilePosition {
             device: metadata.dev(),
             inode: metadata.ino(),
-            ..Place::default()
+            ..FilePosition::default()
         };
         self.current = Some(Current::new(file, place, now));
         Ok(true)
     }
 
     /// Finds the file of `place`, under its name or another beside it, and goes on there.
-    fn go_on_from(&mut self, place: Place) -> io::Result<()> {
+    fn go_on_from(&mut self, place: FilePosition) -> io::Result<()> {
         let files = self.relatives()?;
         let path = self.path.display();
         let Some(found) = files.into_iter().find(|file| is_of(file, &place)) else {
@@ -206,7 +206,7 @@ impl Follow {
     }
 
     /// The files that come after that of `place`; none if that is not among them.
-    fn relatives_after(&self, place: &Place) -> io::Result<Option<VecDeque<File>>> {
+    fn relatives_after(&self, place: &FilePosition) -> io::Result<Option<VecDeque<File>>> {
         let mut files: VecDeque<_> = self.relatives()?.into();
         while let Some(file) = files.pop_front() {
             if is_of(&file, place) {
@@ -272,7 +272,7 @@ impl Follow {
 }
 
 impl Current {
-    fn new(file: File, place: Place, now: Instant) -> Self {
+    fn new(file: File, place: FilePosition, now: Instant) -> Self {
         Self {
             file,
             place,
@@ -342,13 +342,13 @@ impl Current {
 }
 
 /// Whether this is the file of the place.
-fn is_of(file: &File, place: &Place) -> bool {
+fn is_of(file: &File, place: &FilePosition) -> bool {
     file.metadata()
         .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (place.device, place.inode))
 }
 
 /// Whether the file of this name is that of the place.
-fn is_at(path: &Path, place: &Place) -> bool {
+fn is_at(path: &Path, place: &FilePosition) -> bool {
     fs::metadata(path)
         .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (place.device, place.inode))
 }

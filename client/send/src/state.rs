@@ -18,12 +18,12 @@ pub struct Progress {
     /// The number of the first line that is not acknowledged, from 1.
     pub next: u64,
     /// Where that line is, if a file is followed.
-    pub place: Option<Place>,
+    pub place: Option<FilePosition>,
 }
 
 /// A place in a file that may be renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct FilePosition {
     /// Which file it is.
     pub device: u64,
     /// Likewise.
@@ -34,7 +34,7 @@ pub struct Place {
     pub head: Head,
 }
 
-impl Place {
+impl FilePosition {
     /// Where the same file begins.
     #[must_use]
     pub fn beginning(&self) -> Self {
@@ -214,7 +214,7 @@ mod tests {
         let used = StateFile::open(&path, false, Some("shop-7")).unwrap_err();
         assert!(used.contains("in use by another sender"), "{used}");
         progress.next = 42;
-        progress.place = Some(Place {
+        progress.place = Some(FilePosition {
             device: 1,
             inode: 2,
             offset: 3,

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use send::follow::{Follow, Line, Watch};
-use send::state::Place;
+use send::state::FilePosition;
 
 use super::options::Options;
 
@@ -25,7 +25,7 @@ pub(super) struct InputLine {
     /// Without its LF.
     pub(super) text: Vec<u8>,
     /// Where the next one begins, in a followed file.
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<FilePosition>,
 }
 
 /// The lines that are to be sent.
@@ -56,7 +56,7 @@ impl Input {
     /// Opens what the options say; a stream that can be waited for wakes `registry`'s poll.
     pub(super) fn open(
         options: &Options,
-        place: Option<Place>,
+        place: Option<FilePosition>,
         registry: &Registry,
     ) -> Result<Self, String> {
         if let Some(path) = &options.follow {

@@ -4,12 +4,12 @@
 //! be gone at any moment; then another one begins behind the last message that was given.
 //!
 //! - `feed`: what one consumer sends
-//! - `place`: how far the stream was read, and whether it is still the same
+//! - `position`: how far the stream was read, and whether it is still the same
 //! - `outage`: when to try again, and for how long
 
 mod feed;
 mod outage;
-mod place;
+mod position;
 
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
@@ -26,7 +26,7 @@ use crate::options::Options;
 
 use self::feed::{Feed, News};
 use self::outage::Outage;
-use self::place::{Place, Wrong};
+use self::position::{StreamPosition, Wrong};
 
 /// How long a server waits for messages to come, and how often it says meanwhile that it is there.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub enum Start {
 /// A message of the stream.
 #[derive(Debug)]
 pub struct Delivered {
-    /// Its place in the stream.
+    /// Its position in the stream.
     pub sequence: u64,
     /// When it was stored.
     pub time: SystemTime,
@@ -79,7 +79,7 @@ pub struct Pull {
     patience: Option<Duration>,
     client: Option<Client>,
     feed: Option<Feed>,
-    place: Option<Place>,
+    position: Option<StreamPosition>,
     /// What is there by now is to belong to what is read.
     extends: bool,
     /// How many more there are, as far as is known.
@@ -121,7 +121,7 @@ impl Pull {
             patience: Some(OPENING),
             client: None,
             feed: None,
-            place: None,
+            position: None,
             extends: true,
             pending: 0,
             silence: Duration::ZERO,
@@ -180,7 +180,7 @@ impl Pull {
 
     /// Everything was given that was there when the stream was opened or last [extended](Self::extend).
     pub fn is_done(&self) -> bool {
-        !self.extends && self.place.as_ref().is_some_and(Place::is_done)
+        !self.extends && self.position.as_ref().is_some_and(StreamPosition::is_done)
     }
 
     /// How many more messages there are, as far as the servers have said.
@@ -201,7 +201,7 @@ impl Pull {
 
     /// Looks at what came: whether it is the next message.
     fn take(&mut self, received: Received) -> Option<Delivered> {
-        let (feed, place) = (self.feed.as_mut()?, self.place.as_mut()?);
+        let (feed, position) = (self.feed.as_mut()?, self.position.as_mut()?);
         let (sequence, time) = match feed.take(&received) {
             News::Nothing => return None,
             News::Broken(why) => {
@@ -209,7 +209,7 @@ impl Pull {
                 return None;
             }
             News::Idle(last) => {
-                let removed = place.arrive_at(last.saturating_add(1));
+                let removed = position.arrive_at(last.saturating_add(1));
                 self.pending = 0;
                 self.is_well(removed);
                 return None;
@@ -220,11 +220,11 @@ impl Pull {
             }
         };
         // It was told of as removed: what sends it does not know that yet.
-        if sequence < place.next() {
+        if sequence < position.next() {
             return None;
         }
-        let removed = place.arrive_at(sequence);
-        place.pass(sequence);
+        let removed = position.arrive_at(sequence);
+        position.pass(sequence);
         self.is_well(removed);
         Some(Delivered {
             sequence,
@@ -302,21 +302,21 @@ impl Pull {
         }
         let info = self.look()?;
         let name = format!("read-{:016x}", fastrand::u64(..));
-        let begin = match (&self.start, &self.place) {
-            (_, Some(place)) => Begin::Sequence(place.next()),
+        let begin = match (&self.start, &self.position) {
+            (_, Some(position)) => Begin::Sequence(position.next()),
             (Start::Time(time), None) => Begin::Time(time),
-            (start, None) => Begin::Sequence(Place::new(&info, start).next()),
+            (start, None) => Begin::Sequence(StreamPosition::new(&info, start).next()),
         };
         let subject = consumer::create_subject(&self.stream, &name);
         let request = consumer::create(&self.stream, &name, begin, UNUSED);
         let made: ConsumerInfo = self.call(&subject, &request)?;
-        let place = self.place.get_or_insert_with(|| {
-            let mut place = Place::new(&info, &self.start);
-            place.begin_at(made.delivered.stream_seq.saturating_add(1));
-            place
+        let position = self.position.get_or_insert_with(|| {
+            let mut position = StreamPosition::new(&info, &self.start);
+            position.begin_at(made.delivered.stream_seq.saturating_add(1));
+            position
         });
         if std::mem::take(&mut self.extends) {
-            place.extend(&info.state);
+            position.extend(&info.state);
         }
         self.feed = Some(Feed::of(name));
         Ok(())
@@ -328,11 +328,11 @@ impl Pull {
         if !info.has_leader() {
             return Err(Trouble::Passing("it has no leader".to_owned()));
         }
-        let Some(place) = &mut self.place else {
+        let Some(position) = &mut self.position else {
             return Ok(info);
         };
         let stream = &self.stream;
-        match place.check(&info) {
+        match position.check(&info) {
             Ok(()) => {}
             Err(Wrong::Remade) => {
                 return Err(Trouble::Lasting(format!(
@@ -340,7 +340,7 @@ impl Pull {
                 )));
             }
             Err(Wrong::Shorter(last)) => {
-                let read = place.next() - 1;
+                let read = position.next() - 1;
                 let why = format!(
                     "stream {stream} has lost messages: it was read to {read}, and ends with {last} now"
                 );
@@ -353,7 +353,7 @@ impl Pull {
                 return Err(Trouble::Passing(why));
             }
         }
-        let removed = place.arrive_at(info.state.first_seq.max(1));
+        let removed = position.arrive_at(info.state.first_seq.max(1));
         self.tell_removed(removed);
         Ok(info)
     }
@@ -362,11 +362,11 @@ impl Pull {
     fn connect(&mut self) -> Result<(), String> {
         let client = Client::connect(&self.options, &self.name)?;
         let urls = &mut self.options.urls;
-        for place in &client.info().connect_urls {
+        for position in &client.info().connect_urls {
             urls.extend(
                 client
                     .address()
-                    .sibling(place)
+                    .sibling(position)
                     .filter(|it| !urls.contains(it)),
             );
         }
@@ -402,7 +402,7 @@ impl Pull {
     fn refused(&self, error: &ApiError, address: &Address) -> Trouble {
         let stream = &self.stream;
         let is_missing = error.err_code == ApiError::STREAM_NOT_FOUND;
-        match self.place {
+        match self.position {
             _ if error.is_passing() => Trouble::Passing(format!("{address}: {error}")),
             None if is_missing => {
                 Trouble::Lasting(format!("there is no stream {stream} at {address}"))

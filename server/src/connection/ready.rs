@@ -26,7 +26,7 @@ bitflags::bitflags! {
     }
 }
 
-/// A queue of the loop. The number is where [`Places`] has its two bits.
+/// A queue of the loop. The number is where [`QueueStates`] has its two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
     /// Clients with messages to read.
@@ -39,27 +39,27 @@ pub enum Queue {
 
 /// The place of a connection in each queue, in one byte: there may be many idle connections.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Places(u8);
+pub struct QueueStates(u8);
 
-impl Places {
+impl QueueStates {
     /// The place in this queue.
-    pub fn get(self, queue: Queue) -> Place {
+    pub fn get(self, queue: Queue) -> QueueState {
         match self.0 >> queue as u8 & 3 {
-            0 => Place::Out,
-            1 => Place::New,
-            _ => Place::Old,
+            0 => QueueState::Out,
+            1 => QueueState::New,
+            _ => QueueState::Old,
         }
     }
 
     /// Sets the place in this queue.
-    pub fn set(&mut self, queue: Queue, place: Place) {
+    pub fn set(&mut self, queue: Queue, place: QueueState) {
         self.0 = self.0 & !(3 << queue as u8) | (place as u8) << queue as u8;
     }
 }
 
 /// Which list of a [fair queue](crate::server) a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
+pub enum QueueState {
     /// Neither.
     #[default]
     Out,

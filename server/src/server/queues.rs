@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use slab::Slab;
 
 use crate::batch::ClientId;
-use crate::connection::{Connection, Life, Place, Queue, Ready};
+use crate::connection::{Connection, Life, Queue, QueueState, Ready};
 
 #[derive(Debug)]
 pub(super) struct Queues {
@@ -207,8 +207,8 @@ impl<P: Purpose> FairQueue<P> {
 
     /// Lets a connection in that wants something and is not in yet.
     fn enter(&mut self, key: u32, connection: &mut Connection) {
-        if connection.places.get(P::QUEUE) == Place::Out && P::wants(connection) {
-            connection.places.set(P::QUEUE, Place::New);
+        if connection.queue_states.get(P::QUEUE) == QueueState::Out && P::wants(connection) {
+            connection.queue_states.set(P::QUEUE, QueueState::New);
             self.new.push_back(key);
         }
     }
@@ -221,42 +221,42 @@ impl<P: Purpose> FairQueue<P> {
     ) -> Option<(u32, &'a mut Connection)> {
         loop {
             let (key, from) = match self.new.pop_front() {
-                Some(key) => (key, Place::New),
-                None => (self.old.pop_front()?, Place::Old),
+                Some(key) => (key, QueueState::New),
+                None => (self.old.pop_front()?, QueueState::Old),
             };
             let Some(connection) = connections.get_mut(key as usize) else {
                 continue;
             };
-            if connection.places.get(P::QUEUE) != from {
+            if connection.queue_states.get(P::QUEUE) != from {
                 continue;
             }
             if P::wants(connection) {
                 return Some((key, &mut connections[key as usize]));
             }
-            connection.places.set(P::QUEUE, Place::Out);
+            connection.queue_states.set(P::QUEUE, QueueState::Out);
         }
     }
 
     /// Puts a connection back that has had its share.
     pub(super) fn put_back(&mut self, key: u32, connection: &mut Connection) {
-        let place = connection.places.get(P::QUEUE);
-        debug_assert!(place != Place::Out, "it was taken out of a list");
-        let others_wait = place == Place::New && !self.old.is_empty();
+        let place = connection.queue_states.get(P::QUEUE);
+        debug_assert!(place != QueueState::Out, "it was taken out of a list");
+        let others_wait = place == QueueState::New && !self.old.is_empty();
         if others_wait || P::wants(connection) {
-            connection.places.set(P::QUEUE, Place::Old);
+            connection.queue_states.set(P::QUEUE, QueueState::Old);
             self.old.push_back(key);
         } else {
-            connection.places.set(P::QUEUE, Place::Out);
+            connection.queue_states.set(P::QUEUE, QueueState::Out);
         }
     }
 
     /// Whether a connection is in the list that its place says.
     #[cfg(test)]
     pub(super) fn holds(&self, key: u32, connection: &Connection) -> bool {
-        match connection.places.get(P::QUEUE) {
-            Place::Out => false,
-            Place::New => self.new.contains(&key),
-            Place::Old => self.old.contains(&key),
+        match connection.queue_states.get(P::QUEUE) {
+            QueueState::Out => false,
+            QueueState::New => self.new.contains(&key),
+            QueueState::Old => self.old.contains(&key),
         }
     }
 }

@@ -27,7 +27,7 @@ use proptest::test_runner::{Config as Fuzz, RngSeed, TestCaseResult, TestRunner}
 use super::commits::LONE_RECORDS_WAIT;
 use super::*;
 use crate::channel::Expected;
-use crate::connection::{Life, Place, Queue};
+use crate::connection::{Life, Queue, QueueState};
 use crate::net;
 use crate::replies::Replies;
 use crate::tls::MOST_HELD_BYTES;
@@ -582,14 +582,14 @@ impl World {
                 (client.wants_write(), Queue::Write),
             ];
             for (wants, queue) in queues {
-                let place = client.places.get(queue);
+                let place = client.queue_states.get(queue);
                 let is_held = server.clients.holds(key, queue);
                 prop_assert!(
-                    !wants || place != Place::Out,
+                    !wants || place != QueueState::Out,
                     "{key} is forgotten: {client:?}"
                 );
                 prop_assert!(
-                    is_held || place == Place::Out,
+                    is_held || place == QueueState::Out,
                     "{key} is in no list: {client:?}"
                 );
             }

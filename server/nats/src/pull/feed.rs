@@ -32,7 +32,7 @@ struct Asked {
 pub(super) enum News<'a> {
     /// It is the next message.
     Message(Metadata<'a>),
-    /// Nothing is there after this place in the stream.
+    /// Nothing is there after this position in the stream.
     Idle(u64),
     /// The consumer cannot be used any more, for this reason.
     Broken(String),
@@ -153,7 +153,7 @@ mod tests {
         feed
     }
 
-    fn place(news: &News<'_>) -> Option<u64> {
+    fn position(news: &News<'_>) -> Option<u64> {
         match news {
             News::Message(metadata) => Some(metadata.stream_sequence),
             _ => None,
@@ -163,10 +163,10 @@ mod tests {
     #[test]
     fn messages_are_counted() {
         let mut feed = asked(2);
-        assert_eq!(place(&feed.take(&message("c", 1))), Some(71));
+        assert_eq!(position(&feed.take(&message("c", 1))), Some(71));
         assert_eq!(feed.take(&message("before", 2)), News::Nothing);
         assert_eq!(feed.wants(), None, "one is still to come");
-        assert_eq!(place(&feed.take(&message("c", 2))), Some(72));
+        assert_eq!(position(&feed.take(&message("c", 2))), Some(72));
         assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)));
         feed.asked("reply".to_owned(), BATCH);
         assert_eq!(feed.take(&message("c", 4)), lost(), "3 is missing");
@@ -183,7 +183,7 @@ mod tests {
         };
         let mut feed = asked(5);
         assert_eq!(feed.take(&idle(0)), News::Idle(99));
-        assert_eq!(place(&feed.take(&message("c", 1))), Some(71));
+        assert_eq!(position(&feed.take(&message("c", 1))), Some(71));
         assert_eq!(feed.take(&idle(1)), News::Idle(99));
         assert_eq!(feed.take(&idle(2)), lost());
         assert_eq!(feed.wants(), None, "it goes on");
@@ -210,14 +210,14 @@ mod tests {
     fn a_message_of_any_size_is_asked_for_in_the_end() {
         let too_large = status("reply", "409 Message Size Exceeds MaxBytes");
         let mut feed = asked(BATCH);
-        assert!(place(&feed.take(&message("c", 1))).is_some());
+        assert!(position(&feed.take(&message("c", 1))).is_some());
         feed.take(&too_large);
         assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)), "it may fit alone");
         feed.asked("reply".to_owned(), BATCH);
         feed.take(&too_large);
         assert_eq!(feed.wants(), Some((1, 0)));
         feed.asked("reply".to_owned(), 1);
-        assert!(place(&feed.take(&message("c", 2))).is_some());
+        assert!(position(&feed.take(&message("c", 2))).is_some());
         assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)));
     }
 }

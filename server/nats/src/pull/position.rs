@@ -7,7 +7,7 @@ use crate::jetstream::{StreamInfo, StreamState};
 
 /// How far a stream was read.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StreamPosition {
     /// When the stream was made.
     created: String,
     /// Every message before this one was given, or is not there any more.
@@ -25,16 +25,16 @@ pub(super) enum Wrong {
     Shorter(u64),
 }
 
-impl Place {
+impl StreamPosition {
     pub(super) fn new(info: &StreamInfo, start: &Start) -> Self {
-        let mut place = Self {
+        let mut position = Self {
             created: info.created.clone(),
             next: 1,
             end: 0,
         };
-        place.extend(&info.state);
-        place.next = first(&info.state, start);
-        place
+        position.extend(&info.state);
+        position.next = first(&info.state, start);
+        position
     }
 
     /// What is there by now belongs to it as well.
@@ -128,45 +128,45 @@ mod tests {
             (&purged, Start::First, 10, true),
             (&purged, Start::Last(1), 10, true),
         ] {
-            let place = Place::new(stream, &start);
+            let position = StreamPosition::new(stream, &start);
             assert_eq!(
-                (place.next(), place.is_done()),
+                (position.next(), position.is_done()),
                 (next, is_done),
                 "{start:?}"
             );
         }
-        let mut later = Place::new(&all, &Start::Time(String::new()));
+        let mut later = StreamPosition::new(&all, &Start::Time(String::new()));
         later.begin_at(6);
         assert_eq!((later.next(), later.arrive_at(6)), (6, None));
     }
 
     #[test]
     fn what_is_not_there_is_told_once() {
-        let mut place = Place::new(&info("", 1, 9, 9), &Start::First);
-        assert_eq!(place.arrive_at(1), None);
-        place.pass(1);
-        assert_eq!(place.arrive_at(5), Some(2..=4));
-        assert_eq!(place.arrive_at(5), None, "told already");
-        place.pass(5);
-        assert!(!place.is_done());
-        assert_eq!(place.arrive_at(10), Some(6..=9));
-        assert!(place.is_done());
-        place.extend(&info("", 1, 12, 9).state);
-        assert!(!place.is_done());
+        let mut position = StreamPosition::new(&info("", 1, 9, 9), &Start::First);
+        assert_eq!(position.arrive_at(1), None);
+        position.pass(1);
+        assert_eq!(position.arrive_at(5), Some(2..=4));
+        assert_eq!(position.arrive_at(5), None, "told already");
+        position.pass(5);
+        assert!(!position.is_done());
+        assert_eq!(position.arrive_at(10), Some(6..=9));
+        assert!(position.is_done());
+        position.extend(&info("", 1, 12, 9).state);
+        assert!(!position.is_done());
     }
 
     #[test]
     fn another_stream_is_told_from_this() {
-        let mut place = Place::new(&info("monday", 1, 3, 3), &Start::First);
-        place.pass(1);
-        place.pass(2);
-        assert_eq!(place.check(&info("monday", 1, 2, 2)), Ok(()));
+        let mut position = StreamPosition::new(&info("monday", 1, 3, 3), &Start::First);
+        position.pass(1);
+        position.pass(2);
+        assert_eq!(position.check(&info("monday", 1, 2, 2)), Ok(()));
         assert_eq!(
-            place.check(&info("monday", 1, 1, 1)),
+            position.check(&info("monday", 1, 1, 1)),
             Err(Wrong::Shorter(1))
         );
-        assert_eq!(place.check(&info("friday", 1, 9, 9)), Err(Wrong::Remade));
-        let new = Place::new(&info("monday", 0, 0, 0), &Start::First);
+        assert_eq!(position.check(&info("friday", 1, 9, 9)), Err(Wrong::Remade));
+        let new = StreamPosition::new(&info("monday", 0, 0, 0), &Start::First);
         assert_eq!(new.check(&info("monday", 0, 0, 0)), Ok(()));
     }
 }
