@@ -78,7 +78,7 @@ impl Batch {
     pub fn owe(&mut self, client: ClientId, reply: Reply) -> bool {
         match self.replies.last_mut() {
             Some(run) if run.client == client && run.reply == reply => {
-                debug_assert!(usize::from(run.count) < Replies::MOST);
+                debug_assert!(usize::from(run.count) < Replies::MAX);
                 run.count += 1;
                 false
             }

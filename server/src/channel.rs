@@ -8,7 +8,7 @@ use crate::connection::Socket;
 use crate::tls::Session;
 
 /// The most bytes that are held of a PROXY header, which can be the longest of what comes first.
-pub const MOST_FIRST: usize = proxy::MOST_V2;
+pub const MAX_FIRST: usize = proxy::MOST_V2;
 
 /// What lies between a socket and messages. It is no socket around the socket, since for most clients
 /// there is nothing: one word then.
@@ -164,7 +164,7 @@ impl Channel {
         let mut taken = if let Transport::Tls(session) = &mut layer.transport {
             session.read(socket, &mut input[held..], scratch)?
         } else {
-            let rest = &mut input[held..read_bytes.max(MOST_FIRST)];
+            let rest = &mut input[held..read_bytes.max(MAX_FIRST)];
             Taken::plain(socket.read(rest)?, rest.len())
         };
         if let Some(opening) = &mut layer.opening {
@@ -262,7 +262,7 @@ impl Channel {
     /// Keeps the first bytes until more have come. Whether that can be: after the end of the input
     /// it cannot.
     pub fn hold(&mut self, bytes: &[u8], now_ms: u32) -> bool {
-        debug_assert!(bytes.len() < MOST_FIRST);
+        debug_assert!(bytes.len() < MAX_FIRST);
         let layer = self.0.get_or_insert_default();
         let messages = || Opening::new(Expected::Messages, now_ms);
         let opening = layer.opening.get_or_insert_with(messages);

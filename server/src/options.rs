@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{Command, LONGEST_TIME, Opt, UsageError};
+use common::args::{Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 use common::record::Format;
@@ -91,7 +91,7 @@ pub const COMMAND: Command<Config> = Command {
             value: "TIME",
             help: "do so when its first record is so old; an empty log stays (default: never)",
             take: |o, v| {
-                v.time(SECOND..=LONGEST_TIME)
+                v.time(SECOND..=MAX_TIME)
                     .map(|it| o.rotation.age = Some(it))
             },
         },
@@ -158,7 +158,7 @@ pub const COMMAND: Command<Config> = Command {
             help: "close a connection on which nothing comes or goes for so long; one that takes its \
                    replies slowly is not idle (default 0: never)",
             take: |o, v| {
-                v.time_or_never(SECOND..=LONGEST_IDLE)
+                v.time_or_never(SECOND..=MAX_IDLE)
                     .map(|it| o.idle_timeout = it)
             },
         },
@@ -169,7 +169,7 @@ pub const COMMAND: Command<Config> = Command {
                    about twice that, one that takes its replies slowly is not (default 60s; 0: \
                    never)",
             take: |o, v| {
-                v.time_or_never(SECOND..=LONGEST_KEEPALIVE)
+                v.time_or_never(SECOND..=MAX_KEEPALIVE)
                     .map(|it| o.sockets.keepalive = it)
             },
         },
@@ -264,10 +264,10 @@ pub const COMMAND: Command<Config> = Command {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The loop keeps milliseconds in 32 bits, and compares them across a wrap.
-const LONGEST_IDLE: Duration = Duration::from_secs(20 * 24 * 3600);
+const MAX_IDLE: Duration = Duration::from_secs(20 * 24 * 3600);
 
 /// What the kernel takes for `TCP_KEEPIDLE`.
-const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
 
 /// Which messages are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

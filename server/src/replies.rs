@@ -31,11 +31,11 @@ struct Rest {
 impl Replies {
     /// The most replies that one client is owed; a client that is owed as many is not read from
     /// until it has taken some.
-    pub const MOST: usize = 16 << 10;
+    pub const MAX: usize = 16 << 10;
 
     /// The most runs of equal replies that one client is owed, so that one who has good and bad
     /// messages alternate costs 3 KiB, and not a queue as long as what it sends.
-    pub const MOST_RUNS: usize = 128;
+    pub const MAX_RUNS: usize = 128;
 
     /// A batch has staged so many more replies, and with them so many runs were begun.
     pub fn stage(&mut self, replies: u16, runs: u16) {
@@ -62,10 +62,10 @@ impl Replies {
         let owed = usize::from(self.staged) + self.len();
         let runs = usize::from(self.staged_runs) + self.run_count();
         // A reply that nobody has asked for comes on top.
-        debug_assert!(owed <= Self::MOST + 1 && runs <= Self::MOST_RUNS + 1);
+        debug_assert!(owed <= Self::MAX + 1 && runs <= Self::MAX_RUNS + 1);
         let (replies, runs) = (
-            Self::MOST.saturating_sub(owed),
-            Self::MOST_RUNS.saturating_sub(runs),
+            Self::MAX.saturating_sub(owed),
+            Self::MAX_RUNS.saturating_sub(runs),
         );
         (replies as u16, runs as u16)
     }
@@ -99,7 +99,7 @@ impl Replies {
                 }
             }
         }
-        debug_assert!(self.len() <= Self::MOST + 1 && self.run_count() <= Self::MOST_RUNS + 1);
+        debug_assert!(self.len() <= Self::MAX + 1 && self.run_count() <= Self::MAX_RUNS + 1);
     }
 
     /// Nothing is due.
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn what_alternates_costs_little() {
         let mut replies = Replies::default();
-        while replies.run_count() < Replies::MOST_RUNS {
+        while replies.run_count() < Replies::MAX_RUNS {
             let reply = [Reply::Ok, Reply::TooLong(8)][replies.run_count() % 2];
             replies.push(reply, 1);
         }

@@ -16,7 +16,7 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
 pub use files::{Files, warnings};
-pub use session::{MOST_HELD_BYTES, Session};
+pub use session::{MAX_HELD_BYTES, Session};
 
 /// Makes sessions, of what was in the files when they were last read.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::channel::Taken;
 use crate::connection::Socket;
 
 /// No session holds anything.
-pub const MOST_HELD_BYTES: usize = 0;
+pub const MAX_HELD_BYTES: usize = 0;
 
 /// Makes no sessions.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use self::streamed::Streamed;
 const CHUNK: usize = 1 << 20;
 
 /// A longer line is no record: four bytes for each of the longest message.
-const LONGEST: usize = 1 << 32;
+const MAX: usize = 1 << 32;
 
 /// How often a followed log is looked at if nothing tells of a change.
 const LOOK: Duration = Duration::from_millis(250);
@@ -320,7 +320,7 @@ impl Lines {
                 return Ok(None);
             }
             let unread = self.buffer.len() - self.start;
-            if unread > LONGEST {
+            if unread > MAX {
                 return Err(format!("{}: a line without end", self.name));
             }
             self.fill()?;

@@ -253,7 +253,7 @@ impl Options {
         if let Ok(time) = time::OffsetDateTime::parse(&text, format) {
             return Ok(Moment(time));
         }
-        let ago = arg.time(std::time::Duration::ZERO..=common::args::LONGEST_TIME);
+        let ago = arg.time(std::time::Duration::ZERO..=common::args::MAX_TIME);
         let ago = ago.map_err(|_| {
             arg.unexpected("a time such as 2026-11-25T03:35:12Z, or how long ago: 10m")
         })?;

@@ -298,7 +298,7 @@ impl Current {
     /// The file does not begin as the one did that was read.
     fn head_differs(&self) -> bool {
         use std::os::unix::fs::FileExt as _;
-        let mut head = vec![0; self.place.head.length.min(Head::MOST as u64) as usize];
+        let mut head = vec![0; self.place.head.length.min(Head::MAX as u64) as usize];
         let read = self.file.read_exact_at(&mut head, 0);
         read.is_err() || Head::of(&head) != self.place.head
     }
@@ -323,7 +323,7 @@ impl Current {
     fn push(&mut self, end: u64, lines: &mut VecDeque<Line>) {
         let text = std::mem::take(&mut self.begun);
         self.place.offset += text.len() as u64 + end;
-        if self.place.head.length < Head::MOST as u64 {
+        if self.place.head.length < Head::MAX as u64 {
             self.place.head = self.read_head();
         }
         let after = self.place.clone();
@@ -333,7 +333,7 @@ impl Current {
     /// How the file begins, as far as it was read.
     fn read_head(&self) -> Head {
         use std::os::unix::fs::FileExt as _;
-        let mut head = vec![0; self.place.offset.min(Head::MOST as u64) as usize];
+        let mut head = vec![0; self.place.offset.min(Head::MAX as u64) as usize];
         match self.file.read_exact_at(&mut head, 0) {
             Ok(()) => Head::of(&head),
             Err(_) => self.place.head,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// And the longest.
-const LONGEST: Duration = Duration::from_secs(10);
+const MAX: Duration = Duration::from_secs(10);
 
 /// The time since lines were last acknowledged, while there is something wrong.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Outage {
     /// An attempt has failed. `jitter`, from 0 to 1, keeps many senders from coming back together.
     pub(crate) fn postpone(&mut self, now: Instant, jitter: f64) {
         let longest = SHORTEST * 2u32.saturating_pow(self.attempts.min(16));
-        let pause = longest.min(LONGEST);
+        let pause = longest.min(MAX);
         self.attempts += 1;
         self.next = now + pause.mul_f64(0.5 + jitter / 2.0);
     }

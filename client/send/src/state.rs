@@ -64,11 +64,11 @@ impl Default for Head {
 
 impl Head {
     /// Bytes that are looked at, at most.
-    pub const MOST: usize = 1024;
+    pub const MAX: usize = 1024;
 
     /// Of a file that begins with these.
     pub fn of(bytes: &[u8]) -> Self {
-        let bytes = &bytes[..bytes.len().min(Self::MOST)];
+        let bytes = &bytes[..bytes.len().min(Self::MAX)];
         let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });

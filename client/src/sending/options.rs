@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{ArgValue, Command, LONGEST_TIME, Opt, UsageError};
+use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use send::Config;
 use tls::{Connector, SharedOptions};
@@ -78,7 +78,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             help: "for how long to try again while no server takes lines; 0: not at all (default: for \
                    ever)",
             take: |o, v| {
-                v.time(Duration::ZERO..=LONGEST_TIME)
+                v.time(Duration::ZERO..=MAX_TIME)
                     .map(|it| o.retry = Some(it))
             },
         },
@@ -87,7 +87,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             value: "TIME",
             help: "silence for so long, with lines on the way, is a broken connection (default 10s)",
             take: |o, v| {
-                let possible = Duration::from_millis(1)..=LONGEST_TIME;
+                let possible = Duration::from_millis(1)..=MAX_TIME;
                 v.time(possible).map(|it| o.timeout = it)
             },
         },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::args::{Command, LONGEST_TIME, Opt};
+use common::args::{Command, MAX_TIME, Opt};
 use common::protocol::{DEFAULT_PORT, Framing};
 use common::summary::{ROUNDS, THREADS};
 use tls::SharedOptions;
@@ -65,7 +65,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             value: "TIME",
             help: "how long to wait for the connection, and for each reply (default 10s)",
             take: |o, v| {
-                v.time(Duration::from_millis(1)..=LONGEST_TIME)
+                v.time(Duration::from_millis(1)..=MAX_TIME)
                     .map(|it| o.timeout = it)
             },
         },

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 pub use self::arg_value::{ArgValue, UsageError};
 pub use self::help::columns;
 pub use self::page::{Page, Row};
-pub use self::quantity::LONGEST_TIME;
+pub use self::quantity::MAX_TIME;
 
 /// See [`built_from`].
 static COMMIT: OnceLock<&str> = OnceLock::new();

@@ -95,7 +95,7 @@ pub const BEGINNING: usize = 24;
 
 /// The longest that anything is that [`begin`] makes, in bytes: the address is that of an IPv6 peer
 /// with a scope.
-pub const LONGEST_HEAD: usize = 112;
+pub const MAX_HEAD: usize = 112;
 
 /// Whether a file that begins with these bytes may be a log, in this format or in JSON, be it one
 /// whose first record is torn.
@@ -494,7 +494,7 @@ mod tests {
             &peer,
             RECEIVED,
         );
-        assert!(head.len() <= LONGEST_HEAD, "{}", head.len());
+        assert!(head.len() <= MAX_HEAD, "{}", head.len());
     }
 
     #[test]

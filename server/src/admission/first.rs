@@ -24,7 +24,7 @@ const METHODS: [&[u8]; 10] = [
 ];
 
 /// The most bytes that may be unclear. A method and one word of so many bytes are a request.
-pub const MOST_UNCLEAR: usize = 1024;
+pub const MAX_UNCLEAR: usize = 1024;
 
 /// What the first bytes of a client show it to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum First {
 /// The outcome does not depend on how the bytes are cut: after the first one that is not `Unclear`, more bytes do not
 /// change it.
 pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
-    let bytes = &bytes[..bytes.len().min(MOST_UNCLEAR)];
+    let bytes = &bytes[..bytes.len().min(MAX_UNCLEAR)];
     let tls = if is_over_tls { Sign::No } else { is_tls(bytes) };
     let whole = [
         (tls, First::Tls),
@@ -62,7 +62,7 @@ pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
     let first = found
         .min_by_key(|first| *first == First::Unclear)
         .unwrap_or(First::Messages);
-    debug_assert!(first != First::Unclear || bytes.len() < MOST_UNCLEAR);
+    debug_assert!(first != First::Unclear || bytes.len() < MAX_UNCLEAR);
     first
 }
 
@@ -106,7 +106,7 @@ fn is_request(bytes: &[u8]) -> Sign {
     let (target, version) = (words.next().unwrap_or_default(), words.next());
     let Some(version) = version else {
         // One word so far. Nobody begins a message so, and goes on for long.
-        let is_long = bytes.len() >= MOST_UNCLEAR;
+        let is_long = bytes.len() >= MAX_UNCLEAR;
         return match line_end {
             Some(_) => Sign::No,
             None if is_long => Sign::Yes,
@@ -123,7 +123,7 @@ fn is_request(bytes: &[u8]) -> Sign {
     let may_become = b"HTTP/".starts_with(&version[..version.len().min(5)]) && version.len() <= 8;
     match line_end {
         Some(_) if is_version(version) && !target.is_empty() => Sign::Yes,
-        None if may_become && bytes.len() < MOST_UNCLEAR => Sign::Perhaps,
+        None if may_become && bytes.len() < MAX_UNCLEAR => Sign::Perhaps,
         // The version begins where nothing more is looked at.
         None if may_become => Sign::Yes,
         _ => Sign::No,
@@ -182,12 +182,12 @@ mod tests {
     #[test]
     fn a_request_is_none_the_less_one_for_its_length() {
         let mut long = b"POST /".to_vec();
-        long.resize(MOST_UNCLEAR - 1, b'x');
+        long.resize(MAX_UNCLEAR - 1, b'x');
         assert_eq!(recognise(&long, false), First::Unclear);
         long.push(b'x');
         assert_eq!(recognise(&long, false), First::Http);
         // Wherever the bytes that are looked at end.
-        for target in MOST_UNCLEAR - 30..MOST_UNCLEAR + 30 {
+        for target in MAX_UNCLEAR - 30..MAX_UNCLEAR + 30 {
             let request = format!("POST /{} HTTP/1.1\r\n", "x".repeat(target));
             assert_eq!(
                 recognise(request.as_bytes(), false),
@@ -223,7 +223,7 @@ mod tests {
         }
 
         #[test]
-        fn it_becomes_clear_in_time(bytes in prop::collection::vec(any::<u8>(), MOST_UNCLEAR..2000)) {
+        fn it_becomes_clear_in_time(bytes in prop::collection::vec(any::<u8>(), MAX_UNCLEAR..2000)) {
             prop_assert_ne!(recognise(&bytes, false), First::Unclear);
         }
     }

@@ -9,7 +9,7 @@ use common::units::plural;
 
 use crate::admission::{Admission, first};
 use crate::batch::{Batch, ClientId};
-use crate::channel::MOST_FIRST;
+use crate::channel::MAX_FIRST;
 use crate::diagnostics::RateLimit;
 use crate::framing::Rules;
 
@@ -57,15 +57,15 @@ impl Workspace {
     /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
     /// Over TLS it is always the most, as records are long.
     pub fn new(rules: Rules, format: Format, sends_replies: bool, admission: Admission) -> Self {
-        const MOST: usize = 64 << 10;
+        const MAX: usize = 64 << 10;
         let read_bytes = match rules.framing {
-            _ if admission.tls.is_some() => MOST,
+            _ if admission.tls.is_some() => MAX,
             Framing::None => rules.max_message,
-            _ => (rules.max_message + 1).clamp(4 << 10, MOST),
+            _ => (rules.max_message + 1).clamp(4 << 10, MAX),
         };
         // First bytes need more room where messages are short, and what is held of them lies before what is decrypted.
         let (scratch_bytes, held_bytes) = match admission.tls {
-            Some(_) => (read_bytes, first::MOST_UNCLEAR),
+            Some(_) => (read_bytes, first::MAX_UNCLEAR),
             None => (0, 0),
         };
         Self {
@@ -80,7 +80,7 @@ impl Workspace {
             now: Instant::now(),
             now_ms: 0,
             scratch: vec![0; scratch_bytes],
-            input: vec![0; read_bytes.max(MOST_FIRST) + held_bytes],
+            input: vec![0; read_bytes.max(MAX_FIRST) + held_bytes],
             read_bytes,
             prefix: Vec::new(),
             text: String::new(),

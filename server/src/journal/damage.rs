@@ -96,7 +96,7 @@ fn is_torn_message(file: &impl Storage, line: &Line) -> io::Result<bool> {
         return Ok(false);
     };
     let start = line.start.max(tab.saturating_sub(LEVEL_BYTES));
-    let end = (line.start + line.length).min(start + record::LONGEST_HEAD as u64);
+    let end = (line.start + line.length).min(start + record::MAX_HEAD as u64);
     let mut head = vec![0; (end - start) as usize];
     file.read_at(&mut head, start)?;
     let begin = record::level_before(&head, (tab - start) as usize);
@@ -183,7 +183,7 @@ impl Line {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        let room = record::LONGEST_HEAD - self.head.len();
+        let room = record::MAX_HEAD - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.take_controls(bytes);
         self.objects += self.pairs(bytes, b'{', |next| next == b'"').count();

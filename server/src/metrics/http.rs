@@ -8,10 +8,10 @@ use common::record::one_line;
 use crate::connection::Socket;
 
 /// The most bytes that a request has.
-pub const MOST_REQUEST: usize = 4 << 10;
+pub const MAX_REQUEST: usize = 4 << 10;
 
 /// The most header fields.
-const MOST_FIELDS: usize = 32;
+const MAX_FIELDS: usize = 32;
 
 /// How long a connection may take, from its beginning to its end.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -126,13 +126,13 @@ impl<S: Socket> Exchange<S> {
     }
 
     fn step(&mut self, answer: &mut Option<impl FnOnce(Page) -> Response>) -> io::Result<()> {
-        let mut buffer = [0; MOST_REQUEST];
+        let mut buffer = [0; MAX_REQUEST];
         match &mut self.stage {
             Stage::Request(request) => {
-                let room = MOST_REQUEST - request.len();
+                let room = MAX_REQUEST - request.len();
                 let n = self.socket.read(&mut buffer[..room])?;
                 request.extend_from_slice(&buffer[..n]);
-                debug_assert!(request.len() <= MOST_REQUEST);
+                debug_assert!(request.len() <= MAX_REQUEST);
                 if let Some(response) = judge(request, n == 0, answer) {
                     self.stage = Stage::Response(response);
                 }
@@ -163,7 +163,7 @@ fn judge(
     is_cut: bool,
     answer: &mut Option<impl FnOnce(Page) -> Response>,
 ) -> Option<Vec<u8>> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let parsed = head.parse(request);
     // RFC 9110, section 9.3.2: no answer to HEAD has a body.
@@ -172,7 +172,7 @@ fn judge(
     match parsed {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) if is_cut => return Some(Vec::new()),
-        Ok(httparse::Status::Partial) if request.len() < MOST_REQUEST => return None,
+        Ok(httparse::Status::Partial) if request.len() < MAX_REQUEST => return None,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             let status = "431 Request Header Fields Too Large";
             return refuse(status, "a request has 4 KiB and 32 fields at most");
@@ -282,15 +282,15 @@ mod tests {
                 "{request:?}"
             );
         }
-        let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(MOST_REQUEST));
-        let long = &long.as_bytes()[..MOST_REQUEST];
+        let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(MAX_REQUEST));
+        let long = &long.as_bytes()[..MAX_REQUEST];
         assert!(status(long).unwrap().starts_with("431 "));
-        assert_eq!(status(&long[..MOST_REQUEST - 1]), None);
-        let long = [b"HEAD", &long[3..MOST_REQUEST - 1]].concat();
+        assert_eq!(status(&long[..MAX_REQUEST - 1]), None);
+        let long = [b"HEAD", &long[3..MAX_REQUEST - 1]].concat();
         assert_eq!(status(&long).unwrap(), "431 ");
         let many = format!(
             "GET /metrics HTTP/1.1\r\n{}\r\n",
-            "a: b\r\n".repeat(MOST_FIELDS + 1)
+            "a: b\r\n".repeat(MAX_FIELDS + 1)
         );
         assert!(status(many.as_bytes()).unwrap().starts_with("431 "));
     }

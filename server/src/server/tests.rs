@@ -30,7 +30,7 @@ use crate::channel::Expected;
 use crate::connection::{Life, Queue, QueueState};
 use crate::net;
 use crate::replies::Replies;
-use crate::tls::MOST_HELD_BYTES;
+use crate::tls::MAX_HELD_BYTES;
 use log::{Control, Decision, Delayed, Disk};
 use strangers::{Act, OPENINGS, Stranger};
 use talker::Talker;
@@ -623,10 +623,10 @@ impl World {
         );
         for (key, client) in self.server.clients.iter() {
             let (held, _) = client.footprint();
-            let of_channel = MOST_HELD_BYTES * usize::from(self.tls);
+            let of_channel = MAX_HELD_BYTES * usize::from(self.tls);
             let most = self.server.work.most_held_bytes() + of_channel;
             prop_assert!(held <= most, "{key} holds {held} bytes");
-            prop_assert!(client.owed() <= Replies::MOST, "{key}: {client:?}");
+            prop_assert!(client.owed() <= Replies::MAX, "{key}: {client:?}");
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::connection::Socket;
 
 /// The most bytes of input that cannot be made anything of yet: more than a record has
 /// (RFC 8446, section 5.2), and enough for a client's certificates.
-const MOST_HELD: usize = 32 << 10;
+const MAX_HELD: usize = 32 << 10;
 
 /// What one record holds of messages at most (RFC 8446, section 5.1).
 const MAX_PLAINTEXT: usize = 16 << 10;
@@ -30,7 +30,7 @@ const MAX_PLAINTEXT: usize = 16 << 10;
 const MAX_OUTPUT: usize = 64 << 10;
 
 /// The most bytes that a session holds, beside what the library keeps of it.
-pub const MOST_HELD_BYTES: usize = MOST_HELD + MAX_OUTPUT;
+pub const MAX_HELD_BYTES: usize = MAX_HELD + MAX_OUTPUT;
 
 /// A session, from the client's hello to its end.
 pub struct Session {
@@ -79,7 +79,7 @@ impl Session {
         input: &mut [u8],
         scratch: &mut [u8],
     ) -> io::Result<Taken> {
-        debug_assert!(input.len() >= scratch.len() && scratch.len() > MOST_HELD);
+        debug_assert!(input.len() >= scratch.len() && scratch.len() > MAX_HELD);
         if let Some(failure) = &self.failure {
             let failure = failure.to_string();
             return Err(io::Error::new(io::ErrorKind::InvalidData, failure));
@@ -159,13 +159,13 @@ impl Session {
             self.failure = Some("it broke the handshake off".into());
         }
         self.held = wire[at..].to_vec();
-        if self.held.len() > MOST_HELD && self.failure.is_none() {
+        if self.held.len() > MAX_HELD && self.failure.is_none() {
             self.failure = Some("its handshake is too long".into());
         }
         if self.failure.is_some() {
             self.held = Vec::new();
         }
-        debug_assert!(self.held_bytes() <= MOST_HELD_BYTES);
+        debug_assert!(self.held_bytes() <= MAX_HELD_BYTES);
         debug_assert!(bytes == 0 || self.handshake_since.is_none());
         bytes
     }

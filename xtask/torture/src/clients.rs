@@ -30,7 +30,7 @@ const BESIDE_A_FLOODER: Duration = Duration::from_millis(10);
 /// The machine may be busy with other things: the best of so many measurements counts, and of more
 /// before it is called too long.
 const ATTEMPTS: usize = 5;
-const MOST_ATTEMPTS: usize = 30;
+const MAX_ATTEMPTS: usize = 30;
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -63,7 +63,7 @@ fn p99(address: SocketAddr) -> Result<Duration, String> {
 /// took, all of them acknowledged.
 fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, FaultReport), String> {
     let (mut best, mut report) = (Duration::MAX, FaultReport::default());
-    for attempt in 0..MOST_ATTEMPTS {
+    for attempt in 0..MAX_ATTEMPTS {
         if attempt >= ATTEMPTS && best <= enough {
             break;
         }

@@ -31,7 +31,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::args::{Command, LONGEST_TIME, Opt};
+use common::args::{Command, MAX_TIME, Opt};
 use common::process;
 use common::units::{count, plural, seconds};
 use fastrand::Rng;
@@ -48,7 +48,7 @@ const COMMAND: Command<Options> = Command {
             value: "TIME",
             help: "begin nothing new after so long (default 2m, with -stream 10m)",
             take: |o, v| {
-                let possible = Duration::from_secs(1)..=LONGEST_TIME;
+                let possible = Duration::from_secs(1)..=MAX_TIME;
                 v.time(possible).map(|it| o.time = Some(it))
             },
         },

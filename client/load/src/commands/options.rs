@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{ArgValue, Command, LONGEST_TIME, Opt, UsageError};
+use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
 use stream::Servers;
 use tls::SharedOptions;
@@ -79,10 +79,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["warmup"],
             "TIME",
             "send for so long before measuring (default 0s)",
-            |o, v| {
-                v.time(Duration::ZERO..=LONGEST_TIME)
-                    .map(|it| o.warmup = it)
-            },
+            |o, v| v.time(Duration::ZERO..=MAX_TIME).map(|it| o.warmup = it),
         ),
         Opt::new(
             &["timeout"],
@@ -414,7 +411,7 @@ fn threshold(arg: &ArgValue) -> Result<Threshold, UsageError> {
 }
 
 fn positive_duration(arg: &ArgValue) -> Result<Duration, UsageError> {
-    arg.time(Duration::from_millis(1)..=LONGEST_TIME)
+    arg.time(Duration::from_millis(1)..=MAX_TIME)
 }
 
 fn rate(arg: &ArgValue) -> Result<f64, UsageError> {

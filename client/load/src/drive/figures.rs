@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) const INTERVAL: u64 = 1_000_000_000;
 
 /// The longest latency that is told apart, an hour; longer ones count as this.
-const LONGEST: u64 = 3_600_000_000_000;
+const MAX: u64 = 3_600_000_000_000;
 
 /// A histogram of nanoseconds, three significant digits.
 pub(crate) fn new_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are in order")
+    Histogram::new_with_bounds(1, MAX, 3).expect("the bounds are in order")
 }
 
 /// Messages and bytes. `sent` is the sum of `acknowledged`, `errors`, `timeouts` and `unanswered`

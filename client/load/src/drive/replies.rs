@@ -196,7 +196,7 @@ pub(crate) struct ErrorKind {
 }
 
 impl ErrorKinds {
-    const MOST: usize = 16;
+    const MAX: usize = 16;
     const OTHERS: &str = "(other)";
 
     /// Counts an error reply.
@@ -240,7 +240,7 @@ impl ErrorKinds {
             known.count += new.count;
             return;
         }
-        if self.kinds.len() < Self::MOST {
+        if self.kinds.len() < Self::MAX {
             self.kinds.push(new);
             return;
         }
@@ -382,7 +382,7 @@ mod tests {
             kinds.count(format!("kind{n}").as_bytes());
         }
         let sorted = kinds.into_sorted();
-        assert_eq!(sorted.len(), ErrorKinds::MOST + 1);
+        assert_eq!(sorted.len(), ErrorKinds::MAX + 1);
         assert_eq!(sorted.iter().map(|kind| kind.count).sum::<u64>(), 1007);
     }
 }

@@ -18,7 +18,7 @@ const RELAXED: Ordering = Ordering::Relaxed;
 const GAP: Nanos = 2_000_000;
 
 /// So many such times are remembered.
-const MOST_BLOCKED: usize = 1000;
+const MAX_BLOCKED: usize = 1000;
 
 /// The closed loop's: how many of `-messages` are left to be sent.
 #[derive(Debug)]
@@ -257,7 +257,7 @@ impl Pace {
             None => self.blocked.push_back(from..=until),
         }
         // A worker that is late again and again cannot remember why for ever.
-        if self.blocked.len() > MOST_BLOCKED {
+        if self.blocked.len() > MAX_BLOCKED {
             self.blocked.pop_front();
         }
     }
@@ -371,9 +371,9 @@ mod tests {
         }
         assert_eq!((pace.held, pace.lag.len()), (3, 2));
         assert!(pace.lag.max().abs_diff(65 * MS) < MS / 10);
-        for n in 0..10 * MOST_BLOCKED as u64 {
+        for n in 0..10 * MAX_BLOCKED as u64 {
             pace.block(n * 10 * MS, n * 10 * MS + 1);
         }
-        assert_eq!(pace.blocked.len(), MOST_BLOCKED);
+        assert_eq!(pace.blocked.len(), MAX_BLOCKED);
     }
 }

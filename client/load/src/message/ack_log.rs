@@ -59,9 +59,9 @@ impl AckLog {
     /// Whether the numbers can be: a run file may come from anywhere.
     pub(crate) fn is_consistent(&self) -> bool {
         // A year at thirty thousand a second.
-        const MOST: u64 = 1 << 40;
+        const MAX: u64 = 1 << 40;
         let rejected = self.rejected().last().map_or(0, |range| range.end);
-        rejected <= self.answered && self.answered <= self.sent && self.sent <= MOST
+        rejected <= self.answered && self.answered <= self.sent && self.sent <= MAX
     }
 }
 

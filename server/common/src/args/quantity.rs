@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ArgValue, UsageError};
 
 /// The longest time that any option takes: a year.
-pub const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Units of time, and how many seconds they have.
 const TIMES: [(&str, f64); 5] = [
@@ -28,7 +28,7 @@ impl ArgValue {
     /// The value as a time within `range`: `5s`, `1.5m`, `500ms`; without a unit, seconds.
     pub fn time(&self, range: RangeInclusive<Duration>) -> Result<Duration, UsageError> {
         let time = parse(&self.text()?, &TIMES);
-        let time = time.filter(|&seconds| seconds <= LONGEST_TIME.as_secs_f64());
+        let time = time.filter(|&seconds| seconds <= MAX_TIME.as_secs_f64());
         let time = time.map(Duration::from_secs_f64);
         time.filter(|time| range.contains(time)).ok_or_else(|| {
             let (low, high) = (time_text(*range.start()), time_text(*range.end()));
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn times() {
-        let any = Duration::ZERO..=LONGEST_TIME;
+        let any = Duration::ZERO..=MAX_TIME;
         for (text, ms) in [
             ("5s", 5000),
             ("500ms", 500),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_millis(50);
 
 /// And the longest.
-const LONGEST: Duration = Duration::from_secs(2);
+const MAX: Duration = Duration::from_secs(2);
 
 /// The time since something was last delivered, while there is something wrong.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Outage {
     pub(super) fn postpone(&mut self, now: Instant, jitter: f64, why: &str) {
         if self.failures > 0 {
             let longest = SHORTEST * 2_u32.saturating_pow(self.failures - 1);
-            let pause = longest.min(LONGEST);
+            let pause = longest.min(MAX);
             self.next = now + pause.mul_f64(0.5 + jitter / 2.0);
         }
         self.failures = (self.failures + 1).min(16);

@@ -36,7 +36,7 @@ pub const PONG_WITHIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(640);
+const MAX_PAUSE: Duration = Duration::from_millis(640);
 
 /// A stream that is there, though nobody takes its messages, is between two leaders. If it is so for
 /// longer, it stores other subjects.
@@ -371,7 +371,7 @@ impl Publisher {
         let batch = self.batch.as_mut()?;
         let jitter = self.jitter.f64() / 2.0 + 0.75;
         let until = now + batch.pause.mul_f64(jitter);
-        batch.pause = (2 * batch.pause).min(LONGEST_PAUSE);
+        batch.pause = (2 * batch.pause).min(MAX_PAUSE);
         batch.step = Step::Paused { until };
         None
     }

@@ -9,10 +9,10 @@ use nats::address::Address;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// Servers beyond so many are not remembered: whoever tells of them may tell anything.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// The servers of a cluster: those that were typed, and those that these have told of.
 #[derive(Debug)]
@@ -61,9 +61,7 @@ impl Servers {
         }
         let pause = FIRST_PAUSE * (1 << rounds.min(10)) / 2;
         // Many servers of a line log must not come all at once.
-        pause
-            .min(LONGEST_PAUSE)
-            .mul_f64(self.jitter.f64() / 2.0 + 0.5)
+        pause.min(MAX_PAUSE).mul_f64(self.jitter.f64() / 2.0 + 0.5)
     }
 
     /// One can be used.
@@ -81,7 +79,7 @@ impl Servers {
             let mut typed = self.typed.iter();
             typed.any(|typed| typed.host == it.host && typed.port == it.port)
         };
-        self.told = siblings.filter(|it| !is_typed(it)).take(MOST).collect();
+        self.told = siblings.filter(|it| !is_typed(it)).take(MAX).collect();
     }
 }
 
@@ -116,10 +114,10 @@ mod tests {
         let mut longest = Duration::ZERO;
         for _ in 0..100 {
             let pause = pause();
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE);
+            assert!(pause >= FIRST_PAUSE / 2 && pause <= MAX_PAUSE);
             longest = longest.max(pause);
         }
-        assert!(longest > LONGEST_PAUSE / 2);
+        assert!(longest > MAX_PAUSE / 2);
         servers.succeeded();
         assert_eq!(servers.pause_after_failure(), Duration::ZERO);
     }
@@ -129,6 +127,6 @@ mod tests {
         let mut servers = servers(&["a"]);
         let many: Vec<_> = (1..10_000).map(|port| format!("b:{port}")).collect();
         servers.learn(&many);
-        assert_eq!(servers.told.len(), MOST);
+        assert_eq!(servers.told.len(), MAX);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::args::{LONGEST_TIME, Opt, UsageError};
+use common::args::{MAX_TIME, Opt, UsageError};
 use nats::options;
 use nats::protocol::{is_subject, is_word};
 
@@ -187,7 +187,7 @@ pub const ACK_WAIT: Opt<Config> = Opt::new(
     "with -stream: how long lines may wait for it; then their clients are closed without a reply, since nobody \
      knows what became of them (default 30s)",
     |o, v| {
-        v.time(Duration::from_secs(1)..=LONGEST_TIME)
+        v.time(Duration::from_secs(1)..=MAX_TIME)
             .map(|it| o.stream.ack_wait = it)
     },
 );

@@ -5,7 +5,7 @@ use super::*;
 const MANY: usize = 300;
 
 /// What is closed or removed in one turn.
-const MOST: usize = 128;
+const MAX: usize = 128;
 
 impl World {
     fn with_many(idle_timeout: Option<Duration>) -> Self {
@@ -46,7 +46,7 @@ fn clients_that_time_out_together_are_not_closed_in_one_breath() {
         closed.push(world.count(Life::Lingering) - before);
         assert!(closed.len() < 100, "{closed:?}");
     }
-    assert!(closed.iter().all(|&n| n <= MOST), "{closed:?}");
+    assert!(closed.iter().all(|&n| n <= MAX), "{closed:?}");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn clients_that_leave_together_are_not_removed_in_one_breath() {
     while left > 0 {
         world.turn().unwrap();
         let now = world.server.clients.len();
-        assert!(left - now <= MOST, "{left} to {now}");
+        assert!(left - now <= MAX, "{left} to {now}");
         left = now;
     }
 }

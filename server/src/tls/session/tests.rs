@@ -280,7 +280,7 @@ impl World {
             written => written.unwrap(),
         };
         prop_assert!(sent <= owed);
-        prop_assert!(self.session.held_bytes() <= super::MOST_HELD_BYTES);
+        prop_assert!(self.session.held_bytes() <= super::MAX_HELD_BYTES);
         Ok(sent)
     }
 
@@ -418,7 +418,7 @@ fn a_handshake_that_is_too_long_is_broken_off() {
     let failure = loop {
         let (input, scratch) = (&mut world.input, &mut world.scratch);
         match world.session.read(&mut world.wire, input, scratch) {
-            Ok(_) => assert!(world.session.held_bytes() <= super::MOST_HELD_BYTES),
+            Ok(_) => assert!(world.session.held_bytes() <= super::MAX_HELD_BYTES),
             Err(error) => break error,
         }
     };

@@ -63,7 +63,7 @@ const COUNTED: [&str; 6] = [
 const LAST_ARRIVAL: Duration = Duration::from_secs(600);
 
 /// A schedule has not so many events by far.
-const MOST_EVENTS: usize = 50_000;
+const MAX_EVENTS: usize = 50_000;
 
 #[test]
 fn no_schedule_makes_it_lie() {
@@ -251,7 +251,7 @@ impl<'a> World<'a> {
 
     /// Lets happen what happens up to then.
     fn until(&mut self, end: Duration) -> Result<(), String> {
-        for _ in 0..MOST_EVENTS {
+        for _ in 0..MAX_EVENTS {
             let next = self.queue.keys().next();
             let next = next.map_or(Duration::MAX, |(at, _)| *at);
             let processes = self.processes.iter().enumerate();

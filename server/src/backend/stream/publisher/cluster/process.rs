@@ -12,8 +12,8 @@ use crate::backend::stream::identity::{BatchId, Identity};
 use crate::backend::stream::publisher::{BatchOutcome, Do, Event, Publisher};
 
 /// So much is done for a batch in the first moments, and in each second.
-const MOST_AT_ONCE: u64 = 30;
-const MOST_A_SECOND: u64 = 8;
+const MAX_AT_ONCE: u64 = 30;
+const MAX_A_SECOND: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -166,7 +166,7 @@ impl World<'_> {
         if action.is_some() || is_tick {
             process.actions += 1;
             let seconds = self.now.saturating_sub(process.submitted).as_secs();
-            if process.actions > MOST_AT_ONCE + MOST_A_SECOND * seconds {
+            if process.actions > MAX_AT_ONCE + MAX_A_SECOND * seconds {
                 self.lie = Some(format!("it spins: {process:?}"));
             }
         }
