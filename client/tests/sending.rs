@@ -537,7 +537,10 @@ fn a_followed_log_is_read_on_across_its_rotation() {
 
 /// The pieces of a log, and the log; in the order of a shell.
 fn with_pieces(log: &Path) -> Vec<PathBuf> {
-    let pieces = common::pieces::Pieces::of(log).unwrap().find().unwrap();
+    let pieces = common::rotated_files::RotatedFiles::of(log)
+        .unwrap()
+        .find()
+        .unwrap();
     let pieces = pieces.into_iter().map(|piece| piece.path);
     pieces.chain([log.to_owned()]).collect()
 }

@@ -10,19 +10,19 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::pieces::Pieces;
+use common::rotated_files::RotatedFiles;
 use rustix::process::Signal;
 use support::numbered::{Account, Load, verify};
 use support::{Client, Server, binary, can, received_from, script, wait_until};
 
-/// The pieces of the log in this folder, the oldest first.
-fn pieces(folder: &Path) -> Vec<PathBuf> {
-    let pieces = Pieces::of(&folder.join("logging.log")).unwrap();
-    pieces
+/// The rotated files of the log in this folder, the oldest first.
+fn rotated_files(folder: &Path) -> Vec<PathBuf> {
+    let rotated_files = RotatedFiles::of(&folder.join("logging.log")).unwrap();
+    rotated_files
         .find()
         .unwrap()
         .into_iter()
-        .map(|piece| piece.path)
+        .map(|rotated_file| rotated_file.path)
         .collect()
 }
 
@@ -30,14 +30,14 @@ fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
-/// The numbers in the names of the pieces.
+/// The numbers in the names of the rotated files.
 fn numbers(folder: &Path) -> Vec<u64> {
-    let pieces = Pieces::of(&folder.join("logging.log")).unwrap();
-    pieces
+    let rotated_files = RotatedFiles::of(&folder.join("logging.log")).unwrap();
+    rotated_files
         .find()
         .unwrap()
         .into_iter()
-        .map(|piece| piece.number)
+        .map(|rotated_file| rotated_file.number)
         .collect()
 }
 
@@ -45,8 +45,8 @@ fn numbers(folder: &Path) -> Vec<u64> {
 /// the records of its last replies come after these.
 fn whole_log(folder: &Path) -> String {
     wait_until("a moment without a rotation", || {
-        let before = pieces(folder);
-        // Where no file can be made, there may be no log, but for its pieces.
+        let before = rotated_files(folder);
+        // Where no file can be made, there may be no log, but for its rotated files.
         let log = Some(folder.join("logging.log")).filter(|log| log.exists());
         let files = before.iter().chain(&log);
         let texts: Vec<_> = files
@@ -54,7 +54,7 @@ fn whole_log(folder: &Path) -> String {
             .collect::<Option<_>>()?;
         let is_whole = |text: &String| text.is_empty() || text.ends_with('\n');
         assert!(texts.iter().all(is_whole), "each ends with a whole record");
-        (pieces(folder) == before).then(|| texts.concat())
+        (rotated_files(folder) == before).then(|| texts.concat())
     })
 }
 
@@ -83,16 +83,16 @@ fn message_of_json(record: &str) -> String {
     format!(" recieved: {}\n", record["message"].as_str().unwrap())
 }
 
-fn wait_for_pieces(server: &Server, count: usize) {
-    wait_until("pieces", || {
-        (pieces(server.folder()).len() >= count).then_some(())
+fn wait_for_rotated_files(server: &Server, count: usize) {
+    wait_until("rotated files", || {
+        (rotated_files(server.folder()).len() >= count).then_some(())
     });
 }
 
-/// Asks until there are so many pieces.
-fn ask_for_pieces(server: &Server, client: &mut Client, count: usize) -> usize {
+/// Asks until there are so many rotated files.
+fn ask_for_rotated_files(server: &Server, client: &mut Client, count: usize) -> usize {
     let mut asked = 0;
-    while pieces(server.folder()).len() < count {
+    while rotated_files(server.folder()).len() < count {
         assert_eq!(client.ask(&format!("message {asked}")), "ok");
         asked += 1;
         assert!(asked < 100_000, "no rotation");
@@ -111,24 +111,27 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
         let options = [options, &["-rotate-size", "100K"]].concat();
         let mut server = Server::start_command(tempfile::tempdir().unwrap(), telling(&options));
         let load = Load::start(server.address(), 20, 16).unwrap();
-        wait_for_pieces(&server, 20);
+        wait_for_rotated_files(&server, 20);
         let accounts = load.finish().unwrap();
         let figures = server.figures();
         assert!(figures.ends_with(" rotations"), "{figures}");
         let ended = server.stop();
         assert!(ended.status.success());
         let folder = ended.log_path().parent().unwrap().to_owned();
-        let found = pieces(&folder);
+        let found = rotated_files(&folder);
         let told = ended.count_said("logging.log: rotated, ");
         assert_eq!(told, found.len());
         // And how it stopped, and nothing else.
         assert_eq!(ended.said.len(), told + 1, "{:?}", ended.said);
         let expected: Vec<_> = (1..=found.len() as u64).collect();
         assert_eq!(numbers(&folder), expected, "none is left out");
-        let in_order: Vec<_> = found.iter().map(|piece| name(piece)).collect();
+        let in_order: Vec<_> = found
+            .iter()
+            .map(|rotated_file| name(rotated_file))
+            .collect();
         assert!(in_order.is_sorted(), "by name, too: {in_order:?}");
-        for piece in &found {
-            let text = fs::read_to_string(piece).unwrap();
+        for rotated_file in &found {
+            let text = fs::read_to_string(rotated_file).unwrap();
             // A batch of 20 clients with 16 messages each, and the records of as many replies.
             let length = text.len() as u64;
             assert!((SIZE..SIZE + (64 << 10)).contains(&length), "{length}");
@@ -137,7 +140,7 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
                 let digits = text.iter().filter(|byte| byte.is_ascii_digit());
                 digits.take(14).map(|byte| char::from(*byte)).collect()
             };
-            assert_eq!(digits(&name(piece).as_bytes()[7..]), digits(time));
+            assert_eq!(digits(&name(rotated_file).as_bytes()[7..]), digits(time));
         }
         check(&accounts, &folder);
     }
@@ -183,19 +186,19 @@ fn killed_between_any_two_steps_it_loses_and_repeats_nothing() {
             "in the second rotation: {death}"
         );
         assert!(after.starts_with(&before), "{after:?}");
-        for piece in pieces(folder.path()) {
-            let piece = piece.metadata().unwrap();
-            let taken = piece.blocks() * 512;
+        for rotated_file in rotated_files(folder.path()) {
+            let rotated_file = rotated_file.metadata().unwrap();
+            let taken = rotated_file.blocks() * 512;
             assert!(
-                taken < piece.len() + (64 << 10),
+                taken < rotated_file.len() + (64 << 10),
                 "no space is left reserved"
             );
         }
     }
     let server = Server::start_in(folder, &["-append", "-rotate-size", "20K"]);
     let mut client = server.connect();
-    let before = pieces(server.folder()).len();
-    ask_for_pieces(&server, &mut client, before + 1);
+    let before = rotated_files(server.folder()).len();
+    ask_for_rotated_files(&server, &mut client, before + 1);
     let found = numbers(server.folder());
     let unique: BTreeSet<_> = found.iter().collect();
     assert_eq!(
@@ -213,7 +216,7 @@ fn killed_between_any_two_steps_it_loses_and_repeats_nothing() {
 
 /// What is killed while it deletes has the new log already, and deletes the rest at the next rotation.
 #[test]
-fn old_pieces_go_only_after_the_new_log_is_there() {
+fn old_rotated_files_go_only_after_the_new_log_is_there() {
     if !can("strace", "strace -D -o /dev/null true") {
         return;
     }
@@ -236,7 +239,7 @@ fn old_pieces_go_only_after_the_new_log_is_there() {
 }
 
 #[test]
-fn only_so_many_pieces_are_kept_and_only_they_are_deleted() {
+fn only_so_many_rotated_files_are_kept_and_only_they_are_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let others = [
         "logging-20261125T033512Z-000001.log.gz",
@@ -266,18 +269,18 @@ fn only_so_many_pieces_are_kept_and_only_they_are_deleted() {
         let other = folder.join(other);
         assert_eq!(fs::read_to_string(other).unwrap(), "not yours");
     }
-    let deleted = ended.count_said("logging.log: deleted 1 piece, -keep 3 keeps the others");
+    let deleted = ended.count_said("logging.log: deleted 1 rotated file, -keep 3 keeps the others");
     assert_eq!(deleted as u64, last - 3, "{:?}", ended.said);
 }
 
 #[test]
-fn numbers_go_on_whatever_becomes_of_pieces_and_servers() {
+fn numbers_go_on_whatever_becomes_of_rotated_files_and_servers() {
     let mut folder = tempfile::tempdir().unwrap();
     let mut last = 0;
     for round in 0..4 {
         let server = Server::start_in(folder, &["-append", "-rotate-size", "1K"]);
         let mut client = server.connect();
-        ask_for_pieces(&server, &mut client, 2);
+        ask_for_rotated_files(&server, &mut client, 2);
         let found = numbers(server.folder());
         assert!(
             found.starts_with(&[last + 1, last + 2]),
@@ -290,15 +293,15 @@ fn numbers_go_on_whatever_becomes_of_pieces_and_servers() {
         };
         folder = ended.into_folder();
         last = *numbers(folder.path()).last().unwrap();
-        for piece in pieces(folder.path()) {
-            fs::remove_file(piece).unwrap();
+        for rotated_file in rotated_files(folder.path()) {
+            fs::remove_file(rotated_file).unwrap();
         }
     }
 }
 
-/// Killed when the log was just renamed, and that piece deleted before the next start.
+/// Killed when the log was just renamed, and that rotated file deleted before the next start.
 #[test]
-fn the_number_of_a_piece_that_nobody_has_seen_is_not_given_again() {
+fn the_number_of_a_rotated_file_that_nobody_has_seen_is_not_given_again() {
     let fault = "-P logging.log -e inject=openat:signal=KILL:when=3";
     let Some(server) = start_traced(fault, "-rotate-size 4K") else {
         return;
@@ -311,11 +314,11 @@ fn the_number_of_a_piece_that_nobody_has_seen_is_not_given_again() {
         !folder.path().join("logging.log").exists(),
         "killed between"
     );
-    for piece in pieces(folder.path()) {
-        fs::remove_file(piece).unwrap();
+    for rotated_file in rotated_files(folder.path()) {
+        fs::remove_file(rotated_file).unwrap();
     }
     let server = Server::start_in(folder, &["-rotate-size", "4K"]);
-    ask_for_pieces(&server, &mut server.connect(), 1);
+    ask_for_rotated_files(&server, &mut server.connect(), 1);
     assert_eq!(numbers(server.folder()), [3]);
 }
 
@@ -358,23 +361,23 @@ fn an_old_log_that_is_appended_to_keeps_its_age() {
         // So that no zone of this machine matters.
         command.env("TZ", "UTC0");
         let server = Server::start_command(folder, command);
-        wait_for_pieces(&server, 1);
-        let piece = &pieces(server.folder())[0];
-        assert_eq!(name(piece), "logging-20190224T151014Z-000001.log");
-        assert_eq!(fs::read_to_string(piece).unwrap(), record);
+        wait_for_rotated_files(&server, 1);
+        let rotated_file = &rotated_files(server.folder())[0];
+        assert_eq!(name(rotated_file), "logging-20190224T151014Z-000001.log");
+        assert_eq!(fs::read_to_string(rotated_file).unwrap(), record);
         assert_eq!(whole_log(server.folder()), record);
     }
 }
 
 #[test]
-fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_piece() {
+fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_rotated_file() {
     let server = Server::start(&["-rotate-size", "1K"]);
     let mut client = server.connect();
-    ask_for_pieces(&server, &mut client, 2);
+    ask_for_rotated_files(&server, &mut client, 2);
     assert_eq!(client.ask("the last"), "ok");
     let folder = server.stop().into_folder();
     let (before, log) = (
-        pieces(folder.path()),
+        rotated_files(folder.path()),
         fs::read(folder.path().join("logging.log")),
     );
     assert!(!log.as_ref().unwrap().is_empty());
@@ -382,7 +385,7 @@ fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_piece() {
     assert_eq!(fs::read(server.log_path()).unwrap(), log.unwrap());
     let contents: Vec<_> = before
         .iter()
-        .map(|piece| fs::read(piece).unwrap())
+        .map(|rotated_file| fs::read(rotated_file).unwrap())
         .collect();
     let mut server = Server::start_in(server.stop().into_folder(), &["-rotate-size", "100K"]);
     assert_eq!(server.log(), "");
@@ -390,13 +393,13 @@ fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_piece() {
         server.try_line("emptied logging.log: ").is_none(),
         "said before it listens"
     );
-    let after = pieces(server.folder());
+    let after = rotated_files(server.folder());
     assert_eq!(after, before);
     assert!(
         after
             .iter()
             .zip(contents)
-            .all(|(piece, content)| fs::read(piece).unwrap() == content)
+            .all(|(rotated_file, content)| fs::read(rotated_file).unwrap() == content)
     );
 }
 
@@ -405,7 +408,7 @@ fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_piece() {
 fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     let mut server = Server::start(&["-rotate-size", "1K"]);
     let mut client = server.connect();
-    let mut asked = ask_for_pieces(&server, &mut client, 1);
+    let mut asked = ask_for_rotated_files(&server, &mut client, 1);
     let mut second = binary();
     second
         .args(["-port", "0", "-append"])
@@ -423,7 +426,7 @@ fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     assert_eq!(numbers(server.folder()).len(), 1);
     server.signal(Signal::HUP);
     wait_until("the new log", || server.log_path().exists().then_some(()));
-    asked += ask_for_pieces(&server, &mut client, 2);
+    asked += ask_for_rotated_files(&server, &mut client, 2);
     let all = whole_log(server.folder()) + &fs::read_to_string(aside).unwrap();
     assert_eq!(received_from(&all, &client.name()).len(), asked + 50);
     assert_eq!(numbers(server.folder()), [1, 2]);
@@ -455,7 +458,7 @@ fn a_log_that_was_moved_away_and_back_is_rotated_again() {
         said.ends_with(": records go on into it, and rotated again"),
         "{said}"
     );
-    asked += ask_for_pieces(&server, &mut client, 2);
+    asked += ask_for_rotated_files(&server, &mut client, 2);
     let all = whole_log(server.folder());
     assert_eq!(received_from(&all, &client.name()).len(), asked);
 }
@@ -465,16 +468,16 @@ fn a_log_that_was_moved_away_and_back_is_rotated_again() {
 fn after_a_power_cut_the_server_starts_and_says_what_is_damaged() {
     let record = "INFO\t| 2026-11-25 03:35:12 --127.0.0.1:49030 recieved: hello\n";
     let folder = tempfile::tempdir().unwrap();
-    let pieces = Pieces::of(&folder.path().join("logging.log")).unwrap();
+    let rotated_files = RotatedFiles::of(&folder.path().join("logging.log")).unwrap();
     for (number, content) in [
         (6, record.to_owned()),
         (7, format!("{record}\0\0\0\n{record}")),
     ] {
-        fs::write(pieces.path("20261125T033512Z", number), content).unwrap();
+        fs::write(rotated_files.path("20261125T033512Z", number), content).unwrap();
     }
-    fs::write(pieces.number_path(), [0; 21]).unwrap();
+    fs::write(rotated_files.number_path(), [0; 21]).unwrap();
     let server = Server::start_in(folder, &["-append", "-rotate-size", "1K"]);
-    ask_for_pieces(&server, &mut server.connect(), 3);
+    ask_for_rotated_files(&server, &mut server.connect(), 3);
     assert_eq!(numbers(server.folder()), [6, 7, 8]);
     let ended = server.stop();
     for expected in [
@@ -497,10 +500,14 @@ fn a_log_that_is_put_in_the_others_place_has_an_age_of_its_own() {
     let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
     fs::write(server.log_path(), record).unwrap();
     server.signal(Signal::HUP);
-    wait_for_pieces(&server, 1);
-    let piece = &pieces(server.folder())[0];
-    assert_eq!(name(piece), "logging-20190224T151014Z-000001.log");
-    assert!(fs::read_to_string(piece).unwrap().starts_with(record));
+    wait_for_rotated_files(&server, 1);
+    let rotated_file = &rotated_files(server.folder())[0];
+    assert_eq!(name(rotated_file), "logging-20190224T151014Z-000001.log");
+    assert!(
+        fs::read_to_string(rotated_file)
+            .unwrap()
+            .starts_with(record)
+    );
 }
 
 /// A server whose system calls strace tells of in the file `trace`, and changes as told by `fault`.
@@ -573,7 +580,7 @@ fn a_folder_that_became_read_only_keeps_its_log() {
     let command = script(&format!("exec {as_nobody} $SERVER {options}"));
     let mut server = Server::start_command(folder, command);
     let mut client = server.connect();
-    let mut asked = ask_for_pieces(&server, &mut client, 1);
+    let mut asked = ask_for_rotated_files(&server, &mut client, 1);
     set_later(0o555);
     for _ in 0..100 {
         assert_eq!(client.ask("kept all the same"), "ok");
@@ -606,10 +613,10 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     };
     let folder = server.folder().canonicalize().unwrap();
     let mut client = server.connect();
-    ask_for_pieces(&server, &mut client, 3);
+    ask_for_rotated_files(&server, &mut client, 3);
     // Of a lone record of a reply, which no commit syncs, but the rotation does.
     assert_eq!(client.ask("and nothing more"), "ok");
-    wait_for_pieces(&server, 4);
+    wait_for_rotated_files(&server, 4);
     assert_eq!(client.ask("after it"), "ok");
     let folder_of_test = server.stop().into_folder();
     let trace = trace(folder_of_test.path());
@@ -652,7 +659,7 @@ fn a_new_file_of_the_number_is_synced_with_its_name() {
         return;
     };
     let folder = server.folder().canonicalize().unwrap();
-    ask_for_pieces(&server, &mut server.connect(), 2);
+    ask_for_rotated_files(&server, &mut server.connect(), 2);
     let folder_of_test = server.stop().into_folder();
     let trace = trace(folder_of_test.path());
     let (before, after) = trace.split_once(" rename").unwrap();
@@ -679,7 +686,7 @@ fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
         };
         let mut client = server.connect();
         let mut asked = 0;
-        while pieces(server.folder()).is_empty() {
+        while rotated_files(server.folder()).is_empty() {
             client.send(format!("message {asked}\n"));
             asked += 1;
             match client.reply().as_str() {
@@ -707,7 +714,7 @@ fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
     };
     let mut client = server.connect();
     assert_eq!(client.ask("kept"), "ok");
-    wait_for_pieces(&server, 1);
+    wait_for_rotated_files(&server, 1);
     wait_until("the failed sync", || {
         trace(server.folder()).contains("EIO").then_some(())
     });
@@ -754,7 +761,7 @@ fn a_disk_that_is_full_while_the_log_is_rotated_costs_no_acknowledged_message() 
     assert!(ended.said.len() < 100, "no flood: {:?}", ended.said);
 }
 
-/// No file can be made: the log goes on under the piece's name, until there is room for a new one.
+/// No file can be made: the log goes on under the rotated file's name, until there is room for a new one.
 #[test]
 fn a_new_log_that_cannot_be_made_is_made_later() {
     // The folder, the log, the number's file, and one that is there first.
@@ -766,9 +773,9 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     fs::set_permissions(inside.join("logging.log"), private).unwrap();
     let load = Load::start(server.address(), 10, 16).unwrap();
     let said = server.wait_for_line("cannot begin a new logging.log");
-    let piece = name(&pieces(&inside)[0]).to_owned();
+    let rotated_file = name(&rotated_files(&inside)[0]).to_owned();
     let expected = format!(
-        "cannot begin a new logging.log: No space left on device (os error 28); records go on into {piece}, and the \
+        "cannot begin a new logging.log: No space left on device (os error 28); records go on into {rotated_file}, and the \
          new log is tried again every second"
     );
     assert!(said.ends_with(&expected), "{said}");
@@ -780,7 +787,7 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     fs::remove_file(inside.join("ballast")).unwrap();
     server.wait_for_line("logging.log: opened anew");
     let mode = |path: PathBuf| path.metadata().unwrap().mode() & 0o777;
-    assert_eq!(mode(pieces(&inside)[0].clone()), 0o600);
+    assert_eq!(mode(rotated_files(&inside)[0].clone()), 0o600);
     for file in fs::read_dir(&inside).unwrap() {
         assert_eq!(
             mode(file.unwrap().path()),

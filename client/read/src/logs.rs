@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::pieces::by_log;
+use common::rotated_files::by_log;
 use mio::{Events, Poll, Token};
 use send::follow::{Follow, Watch};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -62,7 +62,7 @@ pub(crate) struct Followed {
     path: PathBuf,
 }
 
-/// The lines of files that are read one after another: the pieces of one log, for example.
+/// The lines of files that are read one after another: the rotated files of one log, for example.
 pub(crate) struct Chain {
     files: VecDeque<PathBuf>,
     lines: Option<Lines>,

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::pieces::Pieces;
+use common::rotated_files::RotatedFiles;
 
 use crate::state::{FilePosition, Head};
 
@@ -216,7 +216,7 @@ impl Follow {
         Ok(None)
     }
 
-    /// The files whose names begin with that of the file, or that are pieces of it as `server` rotates its log, in the
+    /// The files whose names begin with that of the file, or that are rotated files of it as `server` rotates its log, in the
     /// order in which they were made; it comes last. Opened: they may be renamed again. Compressed ones are copies.
     fn relatives(&self) -> io::Result<Vec<File>> {
         let identities = |files: &[File]| -> io::Result<Vec<_>> {
@@ -243,17 +243,17 @@ impl Follow {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
-        let pieces = Pieces::of(&self.path);
+        let rotated_files = RotatedFiles::of(&self.path);
         let mut found = Vec::new();
         for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))?.flatten() {
             let entry_name = entry.file_name();
             let entry_name = entry_name.as_encoded_bytes();
             let is_compressed = COMPRESSED.iter().any(|end| entry_name.ends_with(end));
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            let piece = pieces
+            let rotated_file = rotated_files
                 .as_ref()
-                .and_then(|pieces| pieces.number_of(&entry.file_name()));
-            let is_relative = entry_name.starts_with(name) || piece.is_some();
+                .and_then(|rotated_files| rotated_files.number_of(&entry.file_name()));
+            let is_relative = entry_name.starts_with(name) || rotated_file.is_some();
             if !is_relative || is_compressed || !is_file {
                 continue;
             }
@@ -263,10 +263,10 @@ impl Follow {
             let metadata = file.metadata()?;
             // Not every file system tells when a file was made.
             let made = metadata.created().or_else(|_| metadata.modified())?;
-            // The clock by which files are made is coarse, and pieces may be made quickly.
-            found.push((entry_name == name, made, piece, file));
+            // The clock by which files are made is coarse, and rotated files may be made quickly.
+            found.push((entry_name == name, made, rotated_file, file));
         }
-        found.sort_by_key(|(is_itself, made, piece, _)| (*is_itself, *made, *piece));
+        found.sort_by_key(|(is_itself, made, rotated_file, _)| (*is_itself, *made, *rotated_file));
         Ok(found.into_iter().map(|(.., file)| file).collect())
     }
 }
@@ -511,8 +511,9 @@ mod tests {
         append(&path, "0\n");
         let mut follow = Follow::new(&path, None).unwrap();
         assert_eq!(read(&mut follow, 1), ["0"]);
-        let pieces = Pieces::of(&path).unwrap();
-        let rotate = |number| fs::rename(&path, pieces.path("20261125T033512Z", number)).unwrap();
+        let rotated_files = RotatedFiles::of(&path).unwrap();
+        let rotate =
+            |number| fs::rename(&path, rotated_files.path("20261125T033512Z", number)).unwrap();
         for number in 1..=20 {
             rotate(number);
             append(&path, &format!("{number}\n"));

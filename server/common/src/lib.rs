@@ -3,7 +3,7 @@
 //! - [`protocol`]: the contract on the wire, and the defaults that both ends know
 //! - [`record`]: the contract of the log, and bytes as safe text
 //! - [`summary`]: the client's closing line, which the launcher reads back
-//! - [`pieces`]: what the pieces of a rotated log are called
+//! - [`rotated files`]: what the rotated files of a rotated log are called
 //! - [`process`]: how the launcher's children end with it; what a process may open
 //! - [`args`]: how options are spelt
 //! - [`connect`]: from a host's name to a connection, in bounded time
@@ -18,9 +18,9 @@ pub mod html;
 pub mod output;
 #[cfg(feature = "tls")]
 pub mod pem;
-pub mod pieces;
 pub mod process;
 pub mod protocol;
 pub mod record;
+pub mod rotated_files;
 pub mod summary;
 pub mod units;

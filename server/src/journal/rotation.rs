@@ -4,11 +4,11 @@
 //! lost, repeated and split nothing:
 //!
 //! 1. With `-sync`, the log is synced: what it holds is on the disk, whatever it is called.
-//! 2. The new piece's number is written down, so that it is not given twice. Killed now, the server leaves it unused.
+//! 2. The new rotated file's number is written down, so that it is not given twice. Killed now, the server leaves it unused.
 //!    When that file is new, it and its name are synced, with or without `-sync`.
 //! 3. The log is renamed. Killed now, it leaves no log, and the next start begins one.
 //! 4. A new log is opened and locked. With `-sync`, it and the folder that has both names are synced.
-//! 5. Pieces that are too many are deleted.
+//! 5. RotatedFiles that are too many are deleted.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -17,8 +17,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use common::pieces::{Listing, Pieces};
 use common::record;
+use common::rotated_files::{Listing, RotatedFiles};
 use rustix::fs::Access;
 #[cfg(target_os = "linux")]
 use rustix::fs::{CWD, RenameFlags};
@@ -62,7 +62,7 @@ pub struct Rotation {
 #[derive(Debug)]
 struct Known {
     /// Of which log.
-    pieces: Pieces,
+    rotated_files: RotatedFiles,
     /// The highest number in use.
     highest: u64,
     /// The rotated files, the oldest first; none if all are kept.
@@ -70,10 +70,10 @@ struct Known {
 }
 
 impl Known {
-    fn new(pieces: Pieces, listing: Listing, keep: Option<usize>) -> Self {
+    fn new(rotated_files: RotatedFiles, listing: Listing, keep: Option<usize>) -> Self {
         let files = listing.files.into_iter().map(|file| file.path);
         Self {
-            pieces,
+            rotated_files,
             highest: listing.highest,
             files: files.filter(|_| keep.is_some()).collect(),
         }
@@ -92,7 +92,7 @@ impl Known {
 #[derive(Debug)]
 pub struct Rotated {
     /// What it is called now.
-    pub piece: PathBuf,
+    pub rotated_file: PathBuf,
     /// Its length in bytes.
     pub length: u64,
     /// What was found in the new log: it was there already, if there is something.
@@ -104,7 +104,7 @@ pub struct Rotated {
 pub enum RotationError {
     /// Nothing has changed.
     Refused(io::Error),
-    /// It has the name of this piece now, but no new one could be opened: the journal goes on in it.
+    /// It has the name of this rotated file now, but no new one could be opened: the journal goes on in it.
     Unopened(PathBuf, io::Error),
     /// See [`CommitError::Fatal`].
     Fatal(io::Error),
@@ -134,18 +134,18 @@ impl Rotation {
     /// What would make every rotation fail is an error now: a folder in which nothing can be made, a name that
     /// leaves no room for that of a rotated file, a number file that cannot be opened.
     pub fn new(path: &Path, utc: bool, keep: Option<usize>) -> io::Result<Self> {
-        let pieces = pieces_of(path)?;
-        rustix::fs::access(pieces.folder(), Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|error| explain(pieces.folder(), error))?;
-        let longest = pieces.path(&time_in_name(OffsetDateTime::UNIX_EPOCH), u64::MAX);
+        let rotated_files = pieces_of(path)?;
+        rustix::fs::access(rotated_files.folder(), Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| explain(rotated_files.folder(), error))?;
+        let longest = rotated_files.path(&time_in_name(OffsetDateTime::UNIX_EPOCH), u64::MAX);
         match longest.symlink_metadata() {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listing = pieces
+        let listing = rotated_files
             .list()
-            .map_err(|error| explain(pieces.folder(), error))?;
-        let number_path = pieces.number_path();
+            .map_err(|error| explain(rotated_files.folder(), error))?;
+        let number_path = rotated_files.number_path();
         let mut is_number_reported = false;
         let file = not_found(File::open(&number_path));
         if let Some(file) = file.map_err(|error| explain(&number_path, error))? {
@@ -159,7 +159,7 @@ impl Rotation {
             utc,
             keep,
             newest: newest.map(|file| file.path.clone()).collect(),
-            known: Some(Known::new(pieces, listing, keep)),
+            known: Some(Known::new(rotated_files, listing, keep)),
             is_number_synced: false,
             is_number_reported,
             unused: None,
@@ -206,14 +206,17 @@ impl Rotation {
 
     /// What is known of the log's folder, which is listed if it has to be.
     fn known(&mut self) -> io::Result<&mut Known> {
-        let pieces = pieces_of(&self.path)?;
-        let known = self.known.take().filter(|known| known.pieces == pieces);
+        let rotated_files = pieces_of(&self.path)?;
+        let known = self
+            .known
+            .take()
+            .filter(|known| known.rotated_files == rotated_files);
         let known = if let Some(known) = known {
             known
         } else {
-            let listing = pieces.list();
-            let listing = listing.map_err(|error| explain(pieces.folder(), error))?;
-            Known::new(pieces, listing, self.keep)
+            let listing = rotated_files.list();
+            let listing = listing.map_err(|error| explain(rotated_files.folder(), error))?;
+            Known::new(rotated_files, listing, self.keep)
         };
         Ok(self.known.insert(known))
     }
@@ -249,9 +252,9 @@ impl Rotation {
         let begun = self.begun(journal)?.unwrap_or_else(OffsetDateTime::now_utc);
         let (number, keep) = (self.take_number(journal)?, self.keep);
         let known = self.known()?;
-        let file = known.pieces.path(&time_in_name(begun), number);
+        let file = known.rotated_files.path(&time_in_name(begun), number);
         if let Err(error) = rename_to_new(&path, &file) {
-            self.unused = Some((known.pieces.number_path(), number));
+            self.unused = Some((known.rotated_files.number_path(), number));
             return Err(error.into());
         }
         known.add(&file, number, keep);
@@ -259,7 +262,7 @@ impl Rotation {
         debug_assert!(length > 0, "an empty log is not rotated");
         match journal.begin_anew(&path) {
             Ok(damage) => Ok(Rotated {
-                piece: file,
+                rotated_file: file,
                 length,
                 damage,
             }),
@@ -316,7 +319,7 @@ impl Rotation {
     /// The number of the next rotated file, written down as given.
     fn take_number<F: Storage>(&mut self, journal: &Journal<F>) -> io::Result<u64> {
         let known = self.known()?;
-        let (path, highest) = (known.pieces.number_path(), known.highest);
+        let (path, highest) = (known.rotated_files.number_path(), known.highest);
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let opened = options.mode(PRIVATE).open(&path);
@@ -392,8 +395,8 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn pieces_of(path: &Path) -> io::Result<Pieces> {
-    Pieces::of(&target(path)?).ok_or_else(|| io::Error::other("it is no name of a file"))
+fn pieces_of(path: &Path) -> io::Result<RotatedFiles> {
+    RotatedFiles::of(&target(path)?).ok_or_else(|| io::Error::other("it is no name of a file"))
 }
 
 /// Renames a file to a name that no file has; an error if one has it.
@@ -430,7 +433,7 @@ fn report_number(given: Option<u64>, path: &Path, highest: u64) {
     }
 }
 
-/// A time in a piece's name.
+/// A time in a rotated file's name.
 fn time_in_name(time: OffsetDateTime) -> String {
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second) = time.to_hms();
@@ -489,11 +492,16 @@ mod tests {
             self.rotation.rotate(&mut self.journal)
         }
 
-        /// Writes a record and rotates; the name of the piece.
-        fn piece(&mut self, time: &str) -> String {
+        /// Writes a record and rotates; the name of the rotated file.
+        fn rotated_file(&mut self, time: &str) -> String {
             self.write(&record(time, "hello"));
-            let piece = self.rotate().unwrap().piece;
-            piece.file_name().unwrap().to_str().unwrap().to_owned()
+            let rotated_file = self.rotate().unwrap().rotated_file;
+            rotated_file
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
         }
     }
 
@@ -517,21 +525,21 @@ mod tests {
     }
 
     #[test]
-    fn a_log_becomes_a_piece_and_a_new_one_is_begun() {
+    fn a_log_becomes_a_rotated_file_and_a_new_one_is_begun() {
         for sync in [false, true] {
             let (folder, mut log) = log(sync);
             let before =
                 record("2026-11-25 03:35:12", "before") + &record("2026-11-25 03:35:13", "b");
             log.write(&before);
             let rotated = log.rotate().unwrap();
-            let piece = "logging-20261125T033512Z-000001.log";
-            assert_eq!(rotated.piece, folder.path().join(piece));
+            let rotated_file = "logging-20261125T033512Z-000001.log";
+            assert_eq!(rotated.rotated_file, folder.path().join(rotated_file));
             assert_eq!(rotated.length, before.len() as u64);
             assert!(rotated.damage.is_none());
             let after = record("2026-11-25 03:35:14", "after");
             log.write(&after);
-            assert_eq!(names(&folder), [piece, "logging.log"]);
-            assert_eq!(fs::read_to_string(&rotated.piece).unwrap(), before);
+            assert_eq!(names(&folder), [rotated_file, "logging.log"]);
+            assert_eq!(fs::read_to_string(&rotated.rotated_file).unwrap(), before);
             assert_eq!(fs::read_to_string(&log.path).unwrap(), after);
             // Nobody else can write it, and what is reserved is reserved for it.
             let other = Journal::<File>::open(&log.path, Opening::Append, false);
@@ -543,23 +551,35 @@ mod tests {
         }
     }
 
-    /// The number grows across restarts, whatever became of the pieces, and of the file that keeps it.
+    /// The number grows across restarts, whatever became of the rotated files, and of the file that keeps it.
     #[test]
     fn a_number_is_never_given_twice() {
         const TIME: &str = "2026-11-25 03:35:12";
         let (folder, mut log) = log(false);
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000001.log");
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000002.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000001.log"
+        );
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000002.log"
+        );
         for name in names(&folder) {
             fs::remove_file(folder.path().join(name)).unwrap();
         }
         let path = log.path.clone();
         let mut log = Log::open(path.clone(), false);
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000003.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000003.log"
+        );
         // Without that file the names tell.
         let number = folder.path().join(".logging.log.number");
         fs::remove_file(&number).unwrap();
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000004.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000004.log"
+        );
         assert_eq!(
             fs::read_to_string(&number).unwrap(),
             "00000000000000000004\n"
@@ -569,7 +589,10 @@ mod tests {
         log.write(&record(TIME, "hello"));
         let refused = log.rotate().unwrap_err();
         assert!(matches!(refused, RotationError::Refused(_)), "{refused:?}");
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000006.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000006.log"
+        );
         fs::write(&number, u64::MAX.to_string()).unwrap();
         let refused = log.rotate().unwrap_err();
         assert!(matches!(refused, RotationError::Refused(_)), "{refused:?}");
@@ -583,7 +606,7 @@ mod tests {
                     log = Log::open(path.clone(), false);
                 }
                 let expected = format!("logging-20261125T033512Z-{next:06}.log");
-                assert_eq!(log.piece(TIME), expected, "{damaged:?}");
+                assert_eq!(log.rotated_file(TIME), expected, "{damaged:?}");
                 fs::write(&number, damaged).unwrap();
                 next += 1;
             }
@@ -595,12 +618,18 @@ mod tests {
     fn the_folder_is_not_listed_at_each_rotation() {
         const TIME: &str = "2026-11-25 03:35:12";
         let (folder, mut log) = log(false);
-        log.piece(TIME);
+        log.rotated_file(TIME);
         let other = folder.path().join("logging-20261125T033511Z-000050.log");
         fs::write(other, "").unwrap();
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000002.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000002.log"
+        );
         log.rotation.forget();
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000051.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000051.log"
+        );
         fs::write(
             folder.path().join("logging-20261125T033511Z-000060.log"),
             "",
@@ -608,7 +637,10 @@ mod tests {
         .unwrap();
         // What is empty is not rotated, an error.
         assert!(log.rotate().is_err());
-        assert_eq!(log.piece(TIME), "logging-20261125T033512Z-000061.log");
+        assert_eq!(
+            log.rotated_file(TIME),
+            "logging-20261125T033512Z-000061.log"
+        );
     }
 
     #[test]
@@ -630,7 +662,7 @@ mod tests {
         let (folder, mut log) = log(false);
         let nuls = "\0".repeat(5000);
         for n in 0..MAX_CHECKED + 2 {
-            let file = log.piece(&format!("2026-11-25 03:35:{n:02}"));
+            let file = log.rotated_file(&format!("2026-11-25 03:35:{n:02}"));
             let whole = record("2026-11-25 03:35:12", "hello");
             let content = match n {
                 0 | 5 => format!("{whole}{nuls}\n{whole}"),
@@ -671,7 +703,7 @@ mod tests {
     #[test]
     fn a_log_that_is_not_there_has_the_ownership_of_the_newest_rotated_file() {
         let (folder, mut log) = log(false);
-        let file = folder.path().join(log.piece("2026-11-25 03:35:12"));
+        let file = folder.path().join(log.rotated_file("2026-11-25 03:35:12"));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let rotation = Rotation::new(&log.path, true, None).unwrap();
         assert_eq!(rotation.ownership_of_missing_log(), None);
@@ -684,7 +716,7 @@ mod tests {
     #[test]
     fn what_cannot_be_renamed_stays() {
         let folder = tempfile::tempdir().unwrap();
-        // Long enough for itself, and for the file of the number, but not for a piece.
+        // Long enough for itself, and for the file of the number, but not for a rotated file.
         let path = folder.path().join("x".repeat(240));
         let error = Rotation::new(&path, true, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename, "{error}");
@@ -725,9 +757,12 @@ mod tests {
         fs::write(&number, "7\n").unwrap();
         log.rotation.unused = Some((number, 7));
         for expected in [7, 8] {
-            let piece = log.piece("2026-11-25 03:35:12");
-            assert_eq!(piece, format!("logging-20261125T033512Z-{expected:06}.log"));
-            fs::remove_file(folder.path().join(piece)).unwrap();
+            let rotated_file = log.rotated_file("2026-11-25 03:35:12");
+            assert_eq!(
+                rotated_file,
+                format!("logging-20261125T033512Z-{expected:06}.log")
+            );
+            fs::remove_file(folder.path().join(rotated_file)).unwrap();
         }
     }
 
@@ -749,14 +784,14 @@ mod tests {
         let path = folder.path().join("logging.log");
         let mut log = Log::open(path.clone(), false);
         log.write(&record("2026-11-25 03:35:12", "before"));
-        let piece = folder.path().join("piece");
-        fs::rename(&path, &piece).unwrap();
+        let rotated_file = folder.path().join("rotated file");
+        fs::rename(&path, &rotated_file).unwrap();
         fs::create_dir(&path).unwrap();
         let refused = log.journal.begin_anew(&path).unwrap_err();
         assert!(matches!(refused, CommitError::Refused(_)), "{refused:?}");
         log.write("after\n");
         assert!(
-            fs::read_to_string(piece)
+            fs::read_to_string(rotated_file)
                 .unwrap()
                 .ends_with("before\nafter\n")
         );
@@ -768,7 +803,7 @@ mod tests {
         log.write("\0\0\0\nlf: torn\n");
         log.write("{\"time\":\"2026-11-25T03:35:12.123456+01:00\",\"peer\":\"[::1]:4\",\"error\":\"log\"}\n");
         assert_eq!(
-            log.piece("2026-11-25 09:00:00"),
+            log.rotated_file("2026-11-25 09:00:00"),
             "logging-20261125T023512Z-000001.log"
         );
         // Longer than anybody looks.
@@ -779,18 +814,18 @@ mod tests {
         let before = OffsetDateTime::now_utc().unix_timestamp();
         log.write("no record at all\n");
         assert_eq!(log.rotation.begun(&log.journal).unwrap(), None);
-        let piece = log.rotate().unwrap().piece;
-        let name = piece.to_str().unwrap();
+        let rotated_file = log.rotate().unwrap().rotated_file;
+        let name = rotated_file.to_str().unwrap();
         let now = OffsetDateTime::from_unix_timestamp(before).unwrap();
         let minute = &time_in_name(now)[..8];
         assert!(name.contains(&format!("logging-{minute}")), "{name}");
     }
 
     #[test]
-    fn only_old_pieces_of_its_own_are_deleted() {
+    fn only_old_rotated_files_of_its_own_are_deleted() {
         let (folder, mut log) = log(false);
         for second in 0..5 {
-            log.piece(&format!("2026-11-25 03:35:1{second}"));
+            log.rotated_file(&format!("2026-11-25 03:35:1{second}"));
         }
         let others = [
             "logging-20261125T033510Z-000001.log.gz",
@@ -825,9 +860,9 @@ mod tests {
     fn many_old_files_are_deleted_little_by_little() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logging.log");
-        let pieces = Pieces::of(&path).unwrap();
+        let rotated_files = RotatedFiles::of(&path).unwrap();
         for number in 1..=2 * DELETE_BUDGET as u64 {
-            fs::write(pieces.path("20261125T033512Z", number), "").unwrap();
+            fs::write(rotated_files.path("20261125T033512Z", number), "").unwrap();
         }
         let mut rotation = Rotation::new(&path, true, Some(3)).unwrap();
         for expected in [DELETE_BUDGET, DELETE_BUDGET - 3] {
@@ -835,7 +870,7 @@ mod tests {
             assert_eq!(rotation.delete_old().unwrap(), expected as u64);
         }
         assert!(!rotation.has_old());
-        let left: Vec<_> = pieces
+        let left: Vec<_> = rotated_files
             .find()
             .unwrap()
             .iter()
@@ -843,7 +878,7 @@ mod tests {
             .collect();
         assert_eq!(left, [126, 127, 128]);
         // By somebody else.
-        fs::remove_file(pieces.path("20261125T033512Z", 126)).unwrap();
+        fs::remove_file(rotated_files.path("20261125T033512Z", 126)).unwrap();
         rotation.keep = Some(1);
         assert_eq!(rotation.delete_old().unwrap(), 1);
     }
@@ -857,7 +892,7 @@ mod tests {
         fs::write(data.path().join("real.log"), "").unwrap();
         let mut log = Log::open(link.clone(), true);
         assert_eq!(
-            log.piece("2026-11-25 03:35:12"),
+            log.rotated_file("2026-11-25 03:35:12"),
             "real-20261125T033512Z-000001.log"
         );
         log.write(&record("2026-11-25 03:35:13", "after"));
@@ -874,7 +909,7 @@ mod tests {
         fs::set_permissions(&log.path, fs::Permissions::from_mode(0o600)).unwrap();
         // Only root may give it to any group.
         let is_given = std::os::unix::fs::chown(&log.path, None, Some(4321)).is_ok();
-        log.piece("2026-11-25 03:35:12");
+        log.rotated_file("2026-11-25 03:35:12");
         let new = log.path.metadata().unwrap();
         assert_eq!(new.permissions().mode() & 0o777, 0o600);
         assert_eq!(new.gid() == 4321, is_given);

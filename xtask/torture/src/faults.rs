@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::pieces::Pieces;
+use common::rotated_files::RotatedFiles;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::numbered::{Account, Load, verify};
@@ -69,27 +69,28 @@ fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<FaultReport, 
         torn_before = ends_torn(&log(folder.path()))?;
         torn += usize::from(torn_before);
     }
-    let pieces = Pieces::of(&log(folder.path())).map(|pieces| pieces.find());
-    let pieces = pieces.transpose().map_err(text)?.unwrap_or_default();
+    let rotated_files =
+        RotatedFiles::of(&log(folder.path())).map(|rotated_files| rotated_files.find());
+    let rotated_files = rotated_files.transpose().map_err(text)?.unwrap_or_default();
     let mut all = Vec::new();
-    for path in pieces.iter().map(|piece| &piece.path) {
+    for path in rotated_files.iter().map(|rotated_file| &rotated_file.path) {
         all.append(&mut fs::read(path).map_err(text)?);
     }
     if let Some(mut file) = open_if_there(&log(folder.path()))? {
         file.read_to_end(&mut all).map_err(text)?;
     }
     let mut report = FaultReport::of(&verify(&accounts, all.as_slice()).map_err(text)?);
-    if pieces
+    if rotated_files
         .windows(2)
         .any(|pair| pair[0].number == pair[1].number)
     {
-        broken.push(format!("a number that was given twice: {pieces:?}"));
+        broken.push(format!("a number that was given twice: {rotated_files:?}"));
     }
     report.broken.append(&mut broken);
     report.times = KILLS;
-    report.note = match pieces.len() {
+    report.note = match rotated_files.len() {
         0 => format!("the last {KILLS} left {torn} torn records"),
-        n => format!("the last {KILLS} left {n} pieces, {torn} torn records"),
+        n => format!("the last {KILLS} left {n} rotated files, {torn} torn records"),
     };
     Ok(report)
 }

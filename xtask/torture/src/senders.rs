@@ -54,8 +54,8 @@ struct Fixture {
     /// What was written to the source so far.
     input: Vec<u8>,
     lines: u64,
-    /// Pieces of the log and of the source that were renamed.
-    pieces: Vec<PathBuf>,
+    /// Rotated files of the log and of the source.
+    rotated_files: Vec<PathBuf>,
     renamed: u32,
 }
 
@@ -86,7 +86,7 @@ impl Fixture {
             source,
             input: Vec::new(),
             lines: 0,
-            pieces: Vec::new(),
+            rotated_files: Vec::new(),
             renamed: 0,
         })
     }
@@ -123,16 +123,16 @@ impl Fixture {
             Fault::FillDisk => self.fill_disk(),
             Fault::RotateLog => {
                 let log = self.path("logging.log");
-                let piece = self.next_name("logging.log");
-                rename(&log, &piece)?;
-                self.pieces.push(piece);
+                let rotated_file = self.next_name("logging.log");
+                rename(&log, &rotated_file)?;
+                self.rotated_files.push(rotated_file);
                 self.server.signal(Signal::HUP)?;
                 wait_until("the log to be there again", || log.exists())
             }
             Fault::RotateSource => {
                 let source = self.path("app.log");
-                let piece = self.next_name("app.log");
-                rename(&source, &piece)?;
+                let rotated_file = self.next_name("app.log");
+                rename(&source, &rotated_file)?;
                 self.source = create(&source)?;
                 Ok(())
             }
@@ -180,7 +180,7 @@ impl Fixture {
 
     /// Waits until all is sent, and holds what the reader shows against what was written.
     fn account(mut self) -> Result<FaultReport, String> {
-        let mut logs = std::mem::take(&mut self.pieces);
+        let mut logs = std::mem::take(&mut self.rotated_files);
         logs.push(self.path("logging.log"));
         let last = format!("@torture:{} ", self.lines);
         wait_until("the last line", || {

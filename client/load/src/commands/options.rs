@@ -168,7 +168,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["verify"],
             "LOG",
             "then read the server's log: every acknowledged message must be there, once, whole and \
-             in order, in LOG or in a piece that the server has rotated it to during the run; repeatable \
+             in order, in LOG or in a file that the server has rotated it to during the run; repeatable \
              for a log in several files, oldest first (default: none)",
             |o, v| v.path().map(|it| o.verify.push(it)),
         ),

@@ -1,4 +1,4 @@
-//! What a server's log consists of: the files that were named, and the pieces that a rotation made of them; or a stream.
+//! What a server's log consists of: the files that were named, and the rotated files that a rotation made of them; or a stream.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use common::pieces::{self, Pieces};
+use common::rotated_files::{self, RotatedFiles};
 use stream::Start;
 
 use crate::verify::streamed::StreamLog;
@@ -26,7 +26,7 @@ pub(crate) enum Log {
     Stream(Box<StreamLog>),
 }
 
-/// A file of a log. Only the log itself is open already: pieces are not renamed any more, and may be many.
+/// A file of a log. Only the log itself is open already: rotated files are not renamed any more, and may be many.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
@@ -41,7 +41,7 @@ impl LogFile {
 
 /// Exactly these files, those of one log in its order.
 pub(crate) fn named(logs: &[PathBuf]) -> Vec<LogFile> {
-    let files = pieces::by_log(logs).into_iter().flatten();
+    let files = rotated_files::by_log(logs).into_iter().flatten();
     files.map(|path| LogFile { path, file: None }).collect()
 }
 
@@ -77,7 +77,7 @@ impl RunLog {
 #[derive(Debug)]
 pub(crate) struct RunFiles {
     named: Vec<PathBuf>,
-    /// Pieces that were there before: nothing of the run is in them.
+    /// Rotated files that were there before: nothing of the run is in them.
     before: HashSet<PathBuf>,
 }
 
@@ -94,12 +94,12 @@ impl RunFiles {
         })
     }
 
-    /// What was named, each log after the pieces that were made of it during the run. The server may be
+    /// What was named, each log after the rotated files that were made of it during the run. The server may be
     /// rotating even now.
     fn find(&self) -> Result<Vec<LogFile>, String> {
         let mut files = Vec::new();
         for log in named(&self.named) {
-            // Opened first, so whatever becomes of it, a message of the run is in it or in a piece that is found now.
+            // Opened first, so whatever becomes of it, a message of the run is in it or in a rotated file that is found now.
             let file = open_patiently(&log.path).map_err(|error| cannot_read(&log.path, &error))?;
             for path in pieces_of(&log.path)? {
                 if !self.before.contains(&path) && !is_same(&path, &file) {
@@ -141,21 +141,29 @@ fn pieces_of(log: &Path) -> Result<Vec<PathBuf>, String> {
         Ok(metadata) if metadata.is_symlink() => log.canonicalize().ok(),
         _ => None,
     };
-    let pieces = Pieces::of(real.as_deref().unwrap_or(log)).map(|pieces| pieces.find());
-    let found = pieces.unwrap_or(Ok(Vec::new()));
-    let found =
-        found.map_err(|error| format!("cannot look for pieces of {}: {error}", log.display()))?;
-    Ok(found.into_iter().map(|piece| piece.path).collect())
+    let rotated_files =
+        RotatedFiles::of(real.as_deref().unwrap_or(log)).map(|rotated_files| rotated_files.find());
+    let found = rotated_files.unwrap_or(Ok(Vec::new()));
+    let found = found.map_err(|error| {
+        format!(
+            "cannot look for rotated files of {}: {error}",
+            log.display()
+        )
+    })?;
+    Ok(found
+        .into_iter()
+        .map(|rotated_file| rotated_file.path)
+        .collect())
 }
 
-/// The log was renamed to this piece after it was opened.
-fn is_same(piece: &Path, log: &File) -> bool {
+/// The log was renamed to this rotated file after it was opened.
+fn is_same(rotated_file: &Path, log: &File) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (piece, log) = (
-        fs::metadata(piece).map(identity),
+    let (rotated_file, log) = (
+        fs::metadata(rotated_file).map(identity),
         log.metadata().map(identity),
     );
-    piece.is_ok_and(|piece| log.is_ok_and(|log| piece == log))
+    rotated_file.is_ok_and(|rotated_file| log.is_ok_and(|log| rotated_file == log))
 }
 
 #[cfg(test)]
@@ -167,26 +175,26 @@ mod tests {
     }
 
     #[test]
-    fn the_pieces_of_a_run_come_before_its_log() {
+    fn the_rotated_files_of_a_run_come_before_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
-        let pieces = Pieces::of(&log).unwrap();
-        let piece = |number| pieces.path("20261125T033512Z", number);
+        let rotated_files = RotatedFiles::of(&log).unwrap();
+        let rotated_file = |number| rotated_files.path("20261125T033512Z", number);
         let named = [log.clone()];
         RunFiles::note(&named).unwrap_err();
         fs::write(&log, "").unwrap();
-        fs::write(piece(1), "").unwrap();
+        fs::write(rotated_file(1), "").unwrap();
         let logs = RunFiles::note(&named).unwrap();
         assert_eq!(paths(&logs.find().unwrap()), [&log]);
         for number in [10, 2] {
-            fs::write(piece(number), "").unwrap();
+            fs::write(rotated_file(number), "").unwrap();
         }
         let found = logs.find().unwrap();
-        assert_eq!(paths(&found), [&piece(2), &piece(10), &log]);
+        assert_eq!(paths(&found), [&rotated_file(2), &rotated_file(10), &log]);
         // Renamed after it was opened, it is not read twice.
         let open = open(&log).unwrap();
-        fs::rename(&log, piece(11)).unwrap();
-        assert!(is_same(&piece(11), &open) && !is_same(&piece(10), &open));
+        fs::rename(&log, rotated_file(11)).unwrap();
+        assert!(is_same(&rotated_file(11), &open) && !is_same(&rotated_file(10), &open));
         assert!(logs.find().is_err(), "it does not come again");
     }
 

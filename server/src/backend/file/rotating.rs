@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often it is said that it fails.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
-/// When a log is rotated, and how many pieces are kept.
+/// When a log is rotated, and how many rotated files are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// When it has so many bytes.
@@ -40,7 +40,7 @@ impl Limits {
 pub(super) enum RotationResult {
     /// The journal goes on in a new log; or, since that is not possible now, in the present one.
     Continues,
-    /// It goes on in what is a piece by now, until the log can be opened by its name again.
+    /// It goes on in what is a rotated file by now, until the log can be opened by its name again.
     Unopened,
     /// A sync failed: no later result can be trusted.
     Fatal(io::Error),
@@ -149,11 +149,11 @@ impl Rotating {
                 }
                 RotationResult::Continues
             }
-            Err(RotationError::Unopened(piece, error)) => {
+            Err(RotationError::Unopened(rotated_file, error)) => {
                 self.count += 1;
-                let piece = piece.display();
+                let rotated_file = rotated_file.display();
                 log::error!(
-                    "cannot begin a new {log}: {error}; records go on into {piece}, and the new log is \
+                    "cannot begin a new {log}: {error}; records go on into {rotated_file}, and the new log is \
                      tried again every second"
                 );
                 RotationResult::Unopened
@@ -173,13 +173,16 @@ impl Rotating {
         match self.rotation.delete_old() {
             Ok(0) => {}
             Ok(deleted) => {
-                let (pieces, keep) = (plural(deleted, "piece"), self.limits.keep.unwrap_or(0));
-                log::info!("{log}: deleted {pieces}, -keep {keep} keeps the others");
+                let (rotated_files, keep) = (
+                    plural(deleted, "rotated file"),
+                    self.limits.keep.unwrap_or(0),
+                );
+                log::info!("{log}: deleted {rotated_files}, -keep {keep} keeps the others");
             }
             Err(error) => {
                 if let Some(ending) = self.complaint.allow(now) {
                     log::error!(
-                        "{log}: cannot delete old pieces: {error}; tried again at the next rotation{ending}"
+                        "{log}: cannot delete old rotated files: {error}; tried again at the next rotation{ending}"
                     );
                 }
             }
@@ -188,14 +191,14 @@ impl Rotating {
 }
 
 fn tell(path: &Path, rotated: &Rotated, failed_before: bool) {
-    let (log, piece) = (path.display(), rotated.piece.display());
+    let (log, rotated_file) = (path.display(), rotated.rotated_file.display());
     let bytes = plural(rotated.length, "byte");
     let level = if failed_before {
         log::Level::Warn
     } else {
         log::Level::Info
     };
-    log::log!(level, "{log}: rotated, {bytes} are in {piece} now");
+    log::log!(level, "{log}: rotated, {bytes} are in {rotated_file} now");
     if !rotated.damage.is_none() {
         log::warn!("{log}: {}", rotated.damage);
     }

@@ -1,7 +1,7 @@
-//! The pieces of a log that its server rotates: what they are called, and in which order they belong.
+//! The rotated files of a log that its server rotates: what they are called, and in which order they belong.
 //!
-//! Of `logging.log`, a piece is `logging-20261125T033512Z-000001.log`: the time of its first record, in UTC, and a
-//! number that grows with every piece and is never given twice. So their names are in order, as a shell
+//! Of `logging.log`, a rotated file is `logging-20261125T033512Z-000001.log`: the time of its first record, in UTC, and a
+//! number that grows with every rotated file and is never given twice. So their names are in order, as a shell
 //! gives them; the number decides where a clock was set back.
 
 use std::ffi::{OsStr, OsString};
@@ -16,15 +16,15 @@ const TIME: &[u8] = b"00000000T000000Z";
 /// The fewest digits that a number has.
 const DIGITS: usize = 6;
 
-/// The pieces of one log.
+/// The rotated files of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pieces {
+pub struct RotatedFiles {
     folder: PathBuf,
     /// The log's own name.
     name: OsString,
 }
 
-/// A piece that is there.
+/// A rotated file that is there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Piece {
     /// Its number; 1 is the first.
@@ -33,7 +33,7 @@ pub struct Piece {
     pub path: PathBuf,
 }
 
-impl Pieces {
+impl RotatedFiles {
     /// Those of the log at `path`, which lie beside it; `None` if that is no name of a file.
     pub fn of(path: &Path) -> Option<Self> {
         let (folder, name) = (path.parent()?.to_owned(), path.file_name()?.to_owned());
@@ -50,27 +50,27 @@ impl Pieces {
         }
     }
 
-    /// Where the number of the last piece is kept, however many are deleted: no pattern of a shell that means
+    /// Where the number of the last rotated file is kept, however many are deleted: no pattern of a shell that means
     /// logs matches it.
     pub fn number_path(&self) -> PathBuf {
         let name = [b".", self.name.as_bytes(), b".number"].concat();
         self.folder.join(OsString::from_vec(name))
     }
 
-    /// The piece of this number whose first record is of this time, as `20261125T033512Z`.
+    /// The rotated file of this number whose first record is of this time, as `20261125T033512Z`.
     pub fn path(&self, time: &str, number: u64) -> PathBuf {
         let name = Path::new(&self.name);
-        let mut piece = name.file_stem().unwrap_or_default().to_owned();
-        piece.push(format!("-{time}-{number:0DIGITS$}"));
+        let mut rotated_file = name.file_stem().unwrap_or_default().to_owned();
+        rotated_file.push(format!("-{time}-{number:0DIGITS$}"));
         if let Some(extension) = name.extension() {
-            piece.push(".");
-            piece.push(extension);
+            rotated_file.push(".");
+            rotated_file.push(extension);
         }
-        debug_assert_eq!(log_of(&piece), Some((self.name.clone(), number)));
-        self.folder.join(piece)
+        debug_assert_eq!(log_of(&rotated_file), Some((self.name.clone(), number)));
+        self.folder.join(rotated_file)
     }
 
-    /// The number of the piece that has this name; `None` if it is none of this log's.
+    /// The number of the rotated file that has this name; `None` if it is none of this log's.
     pub fn number_of(&self, name: &OsStr) -> Option<u64> {
         let (log, number) = log_of(name)?;
         (log == self.name).then_some(number)
@@ -109,7 +109,7 @@ pub struct Listing {
     pub highest: u64,
 }
 
-/// The name of the log of which a file of this name is a piece, and the piece's number.
+/// The name of the log of which a file of this name is a rotated file, and the rotated file's number.
 fn log_of(name: &OsStr) -> Option<(OsString, u64)> {
     let path = Path::new(name);
     let stem = path.file_stem()?.as_bytes();
@@ -131,7 +131,7 @@ fn log_of(name: &OsStr) -> Option<(OsString, u64)> {
     Some((log, parse_number(&number[1..])?))
 }
 
-/// A number as [`Pieces::path`] writes it, and in no other way.
+/// A number as [`RotatedFiles::path`] writes it, and in no other way.
 fn parse_number(digits: &[u8]) -> Option<u64> {
     let is_plain = digits.iter().all(u8::is_ascii_digit);
     let is_padded = digits.len() == DIGITS || digits.len() > DIGITS && digits[0] != b'0';
@@ -140,7 +140,7 @@ fn parse_number(digits: &[u8]) -> Option<u64> {
     (number > 0).then_some(number)
 }
 
-/// Puts files together that are one log: its pieces by their numbers, then the log itself, in whatever order they
+/// Puts files together that are one log: its rotated files by their numbers, then the log itself, in whatever order they
 /// were given. Other files are logs of their own, and the logs stay in the order of what was given first.
 pub fn by_log(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
     let mut logs = Vec::new();
@@ -149,7 +149,8 @@ pub fn by_log(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
         .map(|file| {
             let name = file.file_name().unwrap_or(file.as_os_str());
             let (log, number) = log_of(name).unwrap_or_else(|| (name.to_owned(), u64::MAX));
-            let folder = Pieces::of(file).map(|pieces| pieces.folder().to_owned());
+            let folder =
+                RotatedFiles::of(file).map(|rotated_files| rotated_files.folder().to_owned());
             let folder = folder.map(|folder| folder.canonicalize().unwrap_or(folder));
             let key = (folder, log);
             let known = logs.iter().position(|other| *other == key);
@@ -174,8 +175,8 @@ mod tests {
 
     const TIME: &str = "20261125T033512Z";
 
-    fn pieces(log: &str) -> Pieces {
-        Pieces::of(Path::new(log)).unwrap()
+    fn rotated_files(log: &str) -> RotatedFiles {
+        RotatedFiles::of(Path::new(log)).unwrap()
     }
 
     #[test]
@@ -187,21 +188,24 @@ mod tests {
             (".log", 1_000_000, ".log-20261125T033512Z-1000000"),
             ("a-b", u64::MAX, "a-b-20261125T033512Z-18446744073709551615"),
         ] {
-            let pieces = pieces(log);
-            let path = pieces.path(TIME, number);
+            let rotated_files = rotated_files(log);
+            let path = rotated_files.path(TIME, number);
             assert_eq!(path, Path::new(expected));
-            assert_eq!(pieces.number_of(path.file_name().unwrap()), Some(number));
+            assert_eq!(
+                rotated_files.number_of(path.file_name().unwrap()),
+                Some(number)
+            );
         }
-        assert_eq!(Pieces::of(Path::new("/")), None);
-        assert_eq!(Pieces::of(Path::new("..")), None);
-        let number = pieces("/a/logging.log").number_path();
+        assert_eq!(RotatedFiles::of(Path::new("/")), None);
+        assert_eq!(RotatedFiles::of(Path::new("..")), None);
+        let number = rotated_files("/a/logging.log").number_path();
         assert_eq!(number, Path::new("/a/.logging.log.number"));
     }
 
-    /// What is not exactly a piece of this log is never deleted.
+    /// What is not exactly a rotated file of this log is never deleted.
     #[test]
-    fn what_is_no_piece_is_told_apart() {
-        let pieces = pieces("logging.log");
+    fn what_is_no_rotated_file_is_told_apart() {
+        let rotated_files = rotated_files("logging.log");
         for other in [
             "logging.log",
             "logging-20261125T033512Z-000001",
@@ -225,15 +229,15 @@ mod tests {
             ".logging.log.number",
             "",
         ] {
-            assert_eq!(pieces.number_of(OsStr::new(other)), None, "{other}");
+            assert_eq!(rotated_files.number_of(OsStr::new(other)), None, "{other}");
         }
     }
 
     #[test]
     fn those_that_are_there_come_by_number() {
         let folder = tempfile::tempdir().unwrap();
-        let pieces = Pieces::of(&folder.path().join("logging.log")).unwrap();
-        assert_eq!(pieces.find().unwrap(), []);
+        let rotated_files = RotatedFiles::of(&folder.path().join("logging.log")).unwrap();
+        assert_eq!(rotated_files.find().unwrap(), []);
         // The clock was set back, and the number has grown by a digit.
         let made = [
             ("20261125T033512Z", 999_999),
@@ -241,20 +245,35 @@ mod tests {
             ("20261125T033512Z", 1_000_000),
         ];
         for (time, number) in made {
-            fs::write(pieces.path(time, number), "").unwrap();
+            fs::write(rotated_files.path(time, number), "").unwrap();
         }
-        fs::create_dir(pieces.path(TIME, 7)).unwrap();
-        std::os::unix::fs::symlink("logging.log", pieces.path(TIME, 8)).unwrap();
+        fs::create_dir(rotated_files.path(TIME, 7)).unwrap();
+        std::os::unix::fs::symlink("logging.log", rotated_files.path(TIME, 8)).unwrap();
         fs::write(folder.path().join("logging.log"), "").unwrap();
-        let numbers: Vec<_> = pieces.find().unwrap().iter().map(|it| it.number).collect();
+        let numbers: Vec<_> = rotated_files
+            .find()
+            .unwrap()
+            .iter()
+            .map(|it| it.number)
+            .collect();
         assert_eq!(numbers, [999_999, 1_000_000, 1_000_001]);
-        assert!(pieces.find().unwrap().iter().all(|it| it.path.is_file()));
+        assert!(
+            rotated_files
+                .find()
+                .unwrap()
+                .iter()
+                .all(|it| it.path.is_file())
+        );
     }
 
     #[test]
     fn files_are_put_together_by_log() {
-        let piece = |log: &str, number| pieces(log).path(TIME, number);
-        let (one, two, three) = (piece("a.log", 1), piece("a.log", 2), piece("a.log", 3));
+        let rotated_file = |log: &str, number| rotated_files(log).path(TIME, number);
+        let (one, two, three) = (
+            rotated_file("a.log", 1),
+            rotated_file("a.log", 2),
+            rotated_file("a.log", 3),
+        );
         let log = PathBuf::from("a.log");
         let whole = vec![one.clone(), two.clone(), three.clone(), log.clone()];
         for files in [
