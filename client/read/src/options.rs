@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use common::args::{ArgValue, Command, Opt, UsageError};
-use stream::{Servers, SharedOptions};
+use stream::{Nodes, SharedOptions};
 
 use crate::output::{Form, Show};
 
@@ -215,8 +215,8 @@ impl Default for Options {
     }
 }
 
-impl AsMut<Servers> for Options {
-    fn as_mut(&mut self) -> &mut Servers {
+impl AsMut<Nodes> for Options {
+    fn as_mut(&mut self) -> &mut Nodes {
         &mut self.stream.servers
     }
 }

@@ -1,6 +1,6 @@
 //! A stream of NATS as a log: what can be typed about it, and its messages in order.
 //!
-//! Servers that log to a stream publish batches to it: a message is some records, a line each. All messages
+//! Nodes that log to a stream publish batches to it: a message is some records, a line each. All messages
 //! laid end to end are the log.
 //!
 //! - [`Options`] and [`SharedOptions`]: what can be typed, the same in every program
@@ -11,4 +11,4 @@ mod options;
 mod with;
 
 pub use options::Options;
-pub use with::{Delivered, Pull, Servers, SharedOptions, Start, name};
+pub use with::{Delivered, Nodes, Pull, SharedOptions, Start, name};

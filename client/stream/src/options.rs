@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::args::UsageError;
 
-use crate::{Pull, Servers, Start};
+use crate::{Nodes, Pull, Start};
 
 /// What was typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Options {
     /// `-stream`: the log is this stream.
     pub name: Option<String>,
     /// `-nats` and what else is about the servers that have it.
-    pub servers: Servers,
+    pub servers: Nodes,
 }
 
 impl Options {
@@ -71,8 +71,8 @@ mod tests {
         notes: "",
     };
 
-    impl AsMut<Servers> for Options {
-        fn as_mut(&mut self) -> &mut Servers {
+    impl AsMut<Nodes> for Options {
+        fn as_mut(&mut self) -> &mut Nodes {
             &mut self.servers
         }
     }

@@ -2,7 +2,7 @@
 
 use common::args::{ArgValue, UsageError};
 
-pub use nats::options::{Options as Servers, SharedOptions};
+pub use nats::options::{Options as Nodes, SharedOptions};
 pub use nats::pull::{Delivered, Pull, Start};
 
 /// The value of `-stream`.

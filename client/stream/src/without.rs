@@ -17,9 +17,9 @@ fn absent(arg: &ArgValue) -> UsageError {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Servers;
+pub struct Nodes;
 
-impl Servers {
+impl Nodes {
     pub fn are_given(&self) -> bool {
         false
     }
@@ -32,7 +32,7 @@ impl Servers {
 #[derive(Debug)]
 pub struct SharedOptions<O>(PhantomData<O>);
 
-impl<O: AsMut<Servers> + 'static> SharedOptions<O> {
+impl<O: AsMut<Nodes> + 'static> SharedOptions<O> {
     pub const NATS: Opt<O> = row(&["nats"], "URLS");
     pub const CREDENTIALS: Opt<O> = row(&["nats-creds"], "FILE");
     pub const CA: Opt<O> = row(&["nats-ca"], "FILE");
@@ -69,7 +69,7 @@ pub struct Pull(Infallible);
 
 impl Pull {
     pub fn open(
-        _servers: Servers,
+        _servers: Nodes,
         _who: &str,
         stream: &str,
         _start: Start,

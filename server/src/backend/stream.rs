@@ -2,21 +2,21 @@
 //! way at a time, and the next one gathers meanwhile.
 //!
 //! - [`publisher`]: the rule by which a reply is truthful; [`identity`]: what batches are called
-//! - [`link`]: the connection to whichever server can be used; [`servers`], [`outgoing`]: its parts
+//! - [`link`]: the connection to whichever server can be used; [`nodes`], [`outgoing`]: its parts
 //! - [`heard`]: what came by it; [`limits`]: how large batches may be
 //! - [`check`]: what is looked at before the first line is taken; [`settings`]: what can be typed
-//! - [`trouble`]: what people are told
+//! - [`status`]: what people are told
 
 pub mod check;
-pub mod heard;
 pub mod identity;
+pub mod inbound;
 pub mod limits;
 pub mod link;
+pub mod nodes;
 pub mod outgoing;
 pub mod publisher;
-pub mod servers;
 pub mod settings;
-pub mod trouble;
+pub mod status;
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,12 +33,12 @@ use nats::protocol;
 use super::{BackEnd, CommitOutcome, Finished, LogSpace, StreamFigures};
 use crate::batch::Batch;
 use check::Found;
-use heard::{ANSWERS, Heard, PRESENCE};
+use inbound::{ANSWERS, Inbound, PRESENCE};
 use limits::{AROUND_BYTES, batch_bytes, most_record};
-use link::{Link, Notice};
-use publisher::{BatchOutcome, Do, Event, Publisher};
+use link::{Link, LinkEvent};
+use publisher::{Action, BatchOutcome, Event, Publisher};
 use settings::Settings;
-use trouble::Trouble;
+use status::StreamStatus;
 
 /// The stream as the back end of the loop.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub struct StreamLog {
     batch: Option<Batch>,
     /// At most two: one that was answered, and one of errors alone behind it.
     finished: VecDeque<Finished>,
-    trouble: Trouble,
+    status: StreamStatus,
     figures: StreamFigures,
 }
 
@@ -75,16 +75,13 @@ impl StreamLog {
         Self::new(settings, &found, format, max_message, Instant::now())
     }
 
-    /// What an `ok` means, in a line for whoever starts the server: how often servers sync cannot be
+    /// What an `ok` means, in a line for whoever starts the server: how often nodes sync cannot be
     /// asked.
     pub fn promise(&self) -> String {
         let (stream, replicas) = (&self.settings.stream, self.replicas);
         let have_it = match replicas {
             ..=1 => "the one server that keeps it has the line".to_owned(),
-            n => format!(
-                "{} of the {n} servers that keep it have the line",
-                n / 2 + 1
-            ),
+            n => format!("{} of the {n} nodes that keep it have the line", n / 2 + 1),
         };
         format!(
             "stream {stream}: 'ok' means that {have_it}, on disk only if their configuration says \
@@ -104,14 +101,14 @@ impl StreamLog {
         now: Instant,
     ) -> Result<Self, String> {
         let batch_bytes = batch_bytes(found.max_payload, format, max_message)?;
-        let servers = settings.nats.servers()?;
-        let link = Link::new(settings.nats.clone(), servers, settings.client_name(), now);
+        let nodes = settings.nats.servers()?;
+        let link = Link::new(settings.nats.clone(), nodes, settings.client_name(), now);
         let (stream, subject) = (&settings.stream, settings.subject());
         let mut publisher =
             Publisher::new(stream, &subject, found.identity.clone(), found.sequence);
         publisher.give_up_after(settings.ack_wait);
         Ok(Self {
-            trouble: Trouble::new(&settings.stream, now),
+            status: StreamStatus::new(&settings.stream, now),
             settings,
             format,
             replicas: found.config.num_replicas,
@@ -138,17 +135,17 @@ impl StreamLog {
         }
     }
 
-    fn take_notice(&mut self, notice: Notice, now: Instant) {
+    fn take_notice(&mut self, notice: LinkEvent, now: Instant) {
         match notice {
-            Notice::Up(info) => self.begin_using(&info, now),
-            Notice::Lost(why) => {
+            LinkEvent::Up(info) => self.begin_using(&info, now),
+            LinkEvent::Lost(why) => {
                 self.figures.connected = false;
-                self.trouble.lost(&why, now);
+                self.status.lost(&why, now);
                 self.happen(Event::Disconnected, now);
             }
-            Notice::Failed(why) => self.trouble.still(&why, now),
-            Notice::Sent => self.happen(Event::Progress, now),
-            Notice::Heard => self.hear(now),
+            LinkEvent::Failed(why) => self.status.still(&why, now),
+            LinkEvent::Sent => self.happen(Event::Progress, now),
+            LinkEvent::Inbound => self.hear(now),
         }
     }
 
@@ -161,7 +158,7 @@ impl StreamLog {
             protocol::subscribe(out, &self.settings.presence(), PRESENCE);
         }
         if let Some(server) = self.link.server() {
-            self.trouble.connected(server, now);
+            self.status.connected(server, now);
         }
         self.happen(Event::Connected, now);
     }
@@ -170,19 +167,19 @@ impl StreamLog {
     fn hear(&mut self, now: Instant) {
         while let Some(op) = self.link.next_op() {
             let heard = match op {
-                Ok(op) => Heard::of(&op, &self.inbox),
+                Ok(op) => Inbound::of(&op, &self.inbox),
                 Err(malformed) => {
                     self.leave(&malformed, now);
                     return;
                 }
             };
             match heard {
-                Heard::Event(event) => self.happen(event, now),
-                Heard::Ping => _ = self.link.small().map(protocol::pong),
-                Heard::Complaint(why) => self.trouble.complain(&why, now),
-                Heard::Asked(reply) => self.answer_for_our_name(&reply),
-                Heard::Info(json) => self.take_info(&json, now),
-                Heard::Nothing => {}
+                Inbound::Event(event) => self.happen(event, now),
+                Inbound::Ping => _ = self.link.small().map(protocol::pong),
+                Inbound::Complaint(why) => self.status.complain(&why, now),
+                Inbound::Asked(reply) => self.answer_for_our_name(&reply),
+                Inbound::Info(json) => self.take_info(&json, now),
+                Inbound::Nothing => {}
             }
         }
     }
@@ -220,17 +217,17 @@ impl StreamLog {
             self.obey(what, now);
         }
         if self.publisher.was_disturbed() {
-            self.trouble.disturbed(self.publisher.subject(), now);
+            self.status.disturbed(self.publisher.subject(), now);
         }
         if let Some(complaint) = self.publisher.complaint() {
-            self.trouble.still(complaint, now);
+            self.status.still(complaint, now);
         }
     }
 
-    fn obey(&mut self, what: Do, now: Instant) {
+    fn obey(&mut self, what: Action, now: Instant) {
         match what {
-            Do::Publish => self.publish(now),
-            Do::Look => {
+            Action::Publish => self.publish(now),
+            Action::Look => {
                 let reply = format!("{}.look.{}", self.inbox, self.publisher.question());
                 let question = last_message_of(self.publisher.subject());
                 let subject = message_subject(&self.settings.stream);
@@ -238,9 +235,9 @@ impl StreamLog {
                     protocol::publish(out, &subject, Some(&reply), b"", &question);
                 }
             }
-            Do::Ping => _ = self.link.small().map(protocol::ping),
-            Do::Reconnect => self.leave("it does not answer", now),
-            Do::Finish(outcome) => self.finish(outcome, now),
+            Action::Ping => _ = self.link.small().map(protocol::ping),
+            Action::Reconnect => self.leave("it does not answer", now),
+            Action::Finish(outcome) => self.finish(outcome, now),
         }
     }
 
@@ -300,20 +297,20 @@ impl StreamLog {
         let messages = batch.messages();
         let outcome = match outcome {
             BatchOutcome::Kept => {
-                self.trouble.acknowledged(now);
+                self.status.acknowledged(now);
                 CommitOutcome::Committed
             }
             BatchOutcome::Refused(error) => {
                 let subject = self.publisher.subject();
-                self.trouble.refused(&error, subject, messages, now);
+                self.status.refused(&error, subject, messages, now);
                 CommitOutcome::Rejected(Reply::Stream(error.number()))
             }
             BatchOutcome::Unknown => {
                 self.figures.unknown += messages;
-                self.trouble.unknown(messages, self.settings.ack_wait, now);
+                self.status.unknown(messages, self.settings.ack_wait, now);
                 CommitOutcome::Unknown
             }
-            BatchOutcome::Usurped(_) => CommitOutcome::Fatal(format!(
+            BatchOutcome::Fenced(_) => CommitOutcome::Fatal(format!(
                 "another server publishes to {} as {}: what was not answered may be in the stream or \
                  not; give each server an -id of its own",
                 self.publisher.subject(),
@@ -372,7 +369,7 @@ impl BackEnd for StreamLog {
             self.finished.push_back(Finished { batch, outcome });
             return;
         }
-        self.trouble.waits(now);
+        self.status.waits(now);
         self.batch = Some(batch);
         self.happen(Event::Submitted, now);
         self.take_notices(now);
@@ -401,7 +398,7 @@ impl BackEnd for StreamLog {
 
     fn space(&self) -> LogSpace {
         LogSpace {
-            failure: self.trouble.failure(Instant::now()),
+            failure: self.status.failure(Instant::now()),
             stream: Some(self.figures.clone()),
             ..LogSpace::default()
         }
@@ -440,7 +437,7 @@ mod tests {
         lines.receive(CLIENT, b"> ", b"a line");
         stream.submit(lines, now);
         assert!(!stream.has_room());
-        stream.obey(Do::Finish(BatchOutcome::Kept), now);
+        stream.obey(Action::Finish(BatchOutcome::Kept), now);
         assert!(stream.has_room());
         let mut errors = Batch::default();
         errors.owe(CLIENT, Reply::TooLong(8));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
-use stream::Servers;
+use stream::Nodes;
 use tls::SharedOptions;
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
@@ -312,8 +312,8 @@ impl AsMut<tls::Options> for Options {
     }
 }
 
-impl AsMut<Servers> for Options {
-    fn as_mut(&mut self) -> &mut Servers {
+impl AsMut<Nodes> for Options {
+    fn as_mut(&mut self) -> &mut Nodes {
         &mut self.stream.servers
     }
 }

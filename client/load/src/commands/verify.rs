@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use common::args::{Command, Opt, UsageError};
-use stream::{Servers, SharedOptions, Start};
+use stream::{Nodes, SharedOptions, Start};
 
 use super::exit::{EXIT_VERIFICATION, fail, print};
 use crate::show::text;
@@ -104,8 +104,8 @@ pub(crate) struct Verify {
     json: bool,
 }
 
-impl AsMut<Servers> for Verify {
-    fn as_mut(&mut self) -> &mut Servers {
+impl AsMut<Nodes> for Verify {
+    fn as_mut(&mut self) -> &mut Nodes {
         &mut self.stream.servers
     }
 }

@@ -35,7 +35,7 @@ pub struct Found {
     pub warnings: Vec<String>,
 }
 
-/// Looks at the servers and at the stream.
+/// Looks at the nodes and at the stream.
 ///
 /// # Errors
 /// A line that says what will not do, and what would.
@@ -63,7 +63,7 @@ pub fn check(settings: &Settings) -> Result<Found, String> {
     let stream = asking.stream()?;
     judge(&stream.config, settings)?;
     let last = asking.last_message()?;
-    asking.look_for_a_double()?;
+    asking.check_duplicate_id()?;
     let known = last.as_ref().and_then(|(_, id)| *id);
     Ok(Found {
         warnings: warnings(&stream.config, settings),
@@ -146,7 +146,7 @@ impl Asking<'_> {
 
     /// Another server that has our name, and runs, would answer. Who may not ask finds out by what it
     /// publishes.
-    fn look_for_a_double(&mut self) -> Result<(), String> {
+    fn check_duplicate_id(&mut self) -> Result<(), String> {
         let subject = self.settings.presence();
         let answer = self
             .client
@@ -180,7 +180,7 @@ fn judge(config: &StreamConfig, settings: &Settings) -> Result<(), String> {
         "is a mirror: it takes what another stream has, and nothing else".to_owned()
     } else if config.storage != "file" {
         format!(
-            "is kept in {}: no 'ok' would outlive its servers",
+            "is kept in {}: no 'ok' would outlive its nodes",
             config.storage
         )
     } else if matches!(config.retention.as_str(), "interest" | "workqueue") {
@@ -223,12 +223,12 @@ fn warnings(config: &StreamConfig, settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     let replicas = config.num_replicas;
     if replicas < 3 {
-        let (servers, loss) = match replicas {
+        let (nodes, loss) = match replicas {
             ..=1 => ("1 server", "what was acknowledged is lost with it"),
-            _ => ("2 servers", "it takes nothing while one of them is away"),
+            _ => ("2 nodes", "it takes nothing while one of them is away"),
         };
         warnings.push(format!(
-            "the stream {name} is kept by {servers}: {loss}; 'nats stream edit {name} --replicas 3' helps"
+            "the stream {name} is kept by {nodes}: {loss}; 'nats stream edit {name} --replicas 3' helps"
         ));
     }
     let limits = [
@@ -315,7 +315,7 @@ mod tests {
             ),
             (
                 |it| it.storage = "memory".to_owned(),
-                "is kept in memory: no 'ok' would outlive its servers; ",
+                "is kept in memory: no 'ok' would outlive its nodes; ",
             ),
             (
                 |it| it.retention = "interest".to_owned(),
@@ -359,7 +359,7 @@ mod tests {
             ),
             (
                 |it| it.num_replicas = 2,
-                "is kept by 2 servers: it takes nothing while one of them is away; ",
+                "is kept by 2 nodes: it takes nothing while one of them is away; ",
             ),
             (
                 |it| it.discard = "old".to_owned(),

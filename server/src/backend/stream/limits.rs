@@ -1,8 +1,8 @@
-//! How large batches may be: one more message has to fit, and servers take only so much at once.
+//! How large batches may be: one more message has to fit, and nodes take only so much at once.
 
 use common::record::Format;
 
-/// The most bytes of a batch, however much the servers take at once: replicas copy it whole.
+/// The most bytes of a batch, however much the nodes take at once: replicas copy it whole.
 const BATCH_BYTES: usize = 512 << 10;
 
 /// What stands around the records of a batch, at most: headers and the words of the protocol.

@@ -18,8 +18,8 @@ use nats::protocol::{self, Decoder, Op};
 use semver::Version;
 use tls::Stream;
 
+use super::nodes::Nodes;
 use super::outgoing::Outgoing;
-use super::servers::Servers;
 
 /// How long each step towards a connection may take: its address, its socket, its handshake.
 const STEP_WITHIN: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub const OLDEST: Version = Version::new(2, 10, 25);
 
 /// What has happened to the connection.
 #[derive(Debug)]
-pub enum Notice {
+pub enum LinkEvent {
     /// It can be used.
     Up(Box<Info>),
     /// It could be used, and cannot any more: why.
@@ -43,7 +43,7 @@ pub enum Notice {
     /// No server could be used yet, or again, and why not the last that was tried.
     Failed(String),
     /// Something has come: [`Link::next_op`] brings it.
-    Heard,
+    Inbound,
     /// Some bytes have left.
     Sent,
 }
@@ -53,16 +53,16 @@ pub enum Notice {
 pub struct Link {
     options: Options,
     name: String,
-    servers: Servers,
+    nodes: Nodes,
     poll: Option<(Registry, Token)>,
     /// Wakes the loop when an address was looked up.
     waker: Option<Arc<Waker>>,
-    state: Way,
+    state: LinkState,
 }
 
 /// How far it is.
 #[derive(Debug)]
-enum Way {
+enum LinkState {
     /// Nothing is tried until then.
     Resting { until: Instant },
     /// Only a thread can wait for an address: the system's resolver knows no other way.
@@ -100,16 +100,16 @@ enum Stage {
 }
 
 impl Link {
-    /// A connection to one of these servers, where this is our name. Nothing is done before it is
+    /// A connection to one of these nodes, where this is our name. Nothing is done before it is
     /// [registered](Self::register).
-    pub fn new(options: Options, servers: Vec<Address>, name: String, now: Instant) -> Self {
+    pub fn new(options: Options, nodes: Vec<Address>, name: String, now: Instant) -> Self {
         Self {
             options,
             name,
-            servers: Servers::new(servers),
+            nodes: Nodes::new(nodes),
             poll: None,
             waker: None,
-            state: Way::Resting { until: now },
+            state: LinkState::Resting { until: now },
         }
     }
 
@@ -122,7 +122,7 @@ impl Link {
 
     /// The poll has told of the token.
     pub fn note(&mut self) {
-        if let Way::Open(connection) = &mut self.state {
+        if let LinkState::Open(connection) = &mut self.state {
             // Which of them it was does not matter: the socket will say.
             (connection.readable, connection.writable) = (true, true);
         }
@@ -131,7 +131,9 @@ impl Link {
     /// The server that is used.
     pub fn server(&self) -> Option<&Address> {
         match &self.state {
-            Way::Open(connection) if !connection.stage.is_on_the_way() => Some(&connection.server),
+            LinkState::Open(connection) if !connection.stage.is_on_the_way() => {
+                Some(&connection.server)
+            }
             _ => None,
         }
     }
@@ -139,21 +141,21 @@ impl Link {
     /// When something is to be done even if nothing is told.
     pub fn deadline(&self) -> Option<Instant> {
         Some(match &self.state {
-            Way::Resting { until } => *until,
-            Way::Resolving { since, .. } => *since + STEP_WITHIN,
-            Way::Open(connection) => connection.deadline(),
+            LinkState::Resting { until } => *until,
+            LinkState::Resolving { since, .. } => *since + STEP_WITHIN,
+            LinkState::Open(connection) => connection.deadline(),
         })
     }
 
     /// Goes on as far as it can, and says what comes of it: to be called until there is nothing more.
     /// `payload` is what was lent to [`publish`](Self::publish), while it is on its way.
-    pub fn go_on(&mut self, now: Instant, payload: &[u8]) -> Option<Notice> {
+    pub fn go_on(&mut self, now: Instant, payload: &[u8]) -> Option<LinkEvent> {
         let went = match &mut self.state {
-            Way::Resting { until } if now < *until => return None,
-            Way::Resting { .. } => self.begin(now).map(|()| None),
-            Way::Resolving { .. } => self.take_addresses(now).map(|()| None),
-            Way::Open(connection) if connection.stage.is_on_the_way() => self.approach(now),
-            Way::Open(connection) => connection.work(now, payload),
+            LinkState::Resting { until } if now < *until => return None,
+            LinkState::Resting { .. } => self.begin(now).map(|()| None),
+            LinkState::Resolving { .. } => self.take_addresses(now).map(|()| None),
+            LinkState::Open(connection) if connection.stage.is_on_the_way() => self.approach(now),
+            LinkState::Open(connection) => connection.work(now, payload),
         };
         went.unwrap_or_else(|why| Some(self.fall(now, &why)))
     }
@@ -161,7 +163,7 @@ impl Link {
     /// What has come, one after another.
     pub fn next_op(&mut self) -> Option<Result<Op<'_>, String>> {
         match &mut self.state {
-            Way::Open(connection) => match connection.decoder.next_op() {
+            LinkState::Open(connection) => match connection.decoder.next_op() {
                 Ok(op) => op.map(Ok),
                 Err(malformed) => Some(Err(malformed.to_string())),
             },
@@ -176,7 +178,7 @@ impl Link {
 
     fn usable(&mut self) -> Option<&mut Connection> {
         match &mut self.state {
-            Way::Open(connection) if !connection.stage.is_on_the_way() => Some(connection),
+            LinkState::Open(connection) if !connection.stage.is_on_the_way() => Some(connection),
             _ => None,
         }
     }
@@ -192,9 +194,9 @@ impl Link {
 
     /// The payload is lent no longer. If some of it has not left, the server would take what follows
     /// for the rest of it, so this connection has to end.
-    pub fn take_back(&mut self, now: Instant) -> Option<Notice> {
+    pub fn take_back(&mut self, now: Instant) -> Option<LinkEvent> {
         match &self.state {
-            Way::Open(connection) if connection.out.holds_payload() => {
+            LinkState::Open(connection) if connection.out.holds_payload() => {
                 Some(self.leave(now, "what was half sent is not awaited any more"))
             }
             _ => None,
@@ -202,17 +204,17 @@ impl Link {
     }
 
     /// Leaves the server for another.
-    pub fn leave(&mut self, now: Instant, why: &str) -> Notice {
+    pub fn leave(&mut self, now: Instant, why: &str) -> LinkEvent {
         self.fall(now, why)
     }
 
-    /// Learns of the other servers.
+    /// Learns of the other nodes.
     pub fn learn(&mut self, info: &Info) {
-        self.servers.learn(&info.connect_urls);
+        self.nodes.learn(&info.connect_urls);
     }
 
     fn begin(&mut self, now: Instant) -> Result<(), String> {
-        let server = self.servers.choose();
+        let server = self.nodes.choose();
         if let Ok(ip) = server.host.parse::<IpAddr>() {
             let place = SocketAddr::new(ip, server.port);
             return self.open(server, vec![place], now);
@@ -230,7 +232,7 @@ impl Link {
             }
         });
         spawned.map_err(|error| error.to_string())?;
-        self.state = Way::Resolving {
+        self.state = LinkState::Resolving {
             server,
             answer,
             since: now,
@@ -239,7 +241,7 @@ impl Link {
     }
 
     fn take_addresses(&mut self, now: Instant) -> Result<(), String> {
-        let Way::Resolving {
+        let LinkState::Resolving {
             server,
             answer,
             since,
@@ -276,7 +278,7 @@ impl Link {
         registry
             .register(&mut socket, *token, interest)
             .map_err(failed)?;
-        self.state = Way::Open(Box::new(Connection {
+        self.state = LinkState::Open(Box::new(Connection {
             server,
             others: places,
             stream: Stream::new(socket, None),
@@ -292,8 +294,8 @@ impl Link {
     }
 
     /// From a socket to a connection that can be used.
-    fn approach(&mut self, now: Instant) -> Result<Option<Notice>, String> {
-        let Way::Open(connection) = &mut self.state else {
+    fn approach(&mut self, now: Instant) -> Result<Option<LinkEvent>, String> {
+        let LinkState::Open(connection) = &mut self.state else {
             return Ok(None);
         };
         let approached = connection.approach(&self.options, &self.name, now);
@@ -304,9 +306,9 @@ impl Link {
                     let version = &info.version;
                     return Err(format!("version {version} is too old, {OLDEST} is needed"));
                 }
-                self.servers.succeeded();
-                self.servers.learn(&info.connect_urls);
-                Ok(Some(Notice::Up(Box::new(info))))
+                self.nodes.succeeded();
+                self.nodes.learn(&info.connect_urls);
+                Ok(Some(LinkEvent::Up(Box::new(info))))
             }
             Err(why) => match std::mem::take(&mut connection.others) {
                 places if places.is_empty() || !matches!(connection.stage, Stage::Connecting) => {
@@ -314,7 +316,7 @@ impl Link {
                 }
                 places => {
                     let server = connection.server.clone();
-                    self.state = Way::Resting { until: now };
+                    self.state = LinkState::Resting { until: now };
                     self.open(server, places, now).map(|()| None)
                 }
             },
@@ -322,22 +324,22 @@ impl Link {
     }
 
     /// Gives the server up.
-    fn fall(&mut self, now: Instant, why: &str) -> Notice {
-        let way = std::mem::replace(&mut self.state, Way::Resting { until: now });
+    fn fall(&mut self, now: Instant, why: &str) -> LinkEvent {
+        let way = std::mem::replace(&mut self.state, LinkState::Resting { until: now });
         let (was_usable, server) = match &way {
-            Way::Open(connection) => (
+            LinkState::Open(connection) => (
                 matches!(connection.stage, Stage::Usable),
                 Some(&connection.server),
             ),
-            Way::Resolving { .. } | Way::Resting { .. } => (false, None),
+            LinkState::Resolving { .. } | LinkState::Resting { .. } => (false, None),
         };
         let why = server.map_or_else(|| why.to_owned(), |server| format!("{server}: {why}"));
         if was_usable {
-            return Notice::Lost(why);
+            return LinkEvent::Lost(why);
         }
-        let until = now + self.servers.pause_after_failure();
-        self.state = Way::Resting { until };
-        Notice::Failed(why)
+        let until = now + self.nodes.pause_after_failure();
+        self.state = LinkState::Resting { until };
+        LinkEvent::Failed(why)
     }
 }
 
@@ -456,10 +458,10 @@ impl Connection {
     }
 
     /// What a usable connection has to do.
-    fn work(&mut self, now: Instant, payload: &[u8]) -> Result<Option<Notice>, String> {
+    fn work(&mut self, now: Instant, payload: &[u8]) -> Result<Option<LinkEvent>, String> {
         if self.fill()? {
             (self.since, self.asked) = (now, false);
-            return Ok(Some(Notice::Heard));
+            return Ok(Some(LinkEvent::Inbound));
         }
         if now >= self.deadline() {
             if self.asked {
@@ -469,7 +471,7 @@ impl Connection {
             (self.since, self.asked) = (now, true);
         }
         let sent = self.flush(payload)?;
-        Ok((sent > 0).then_some(Notice::Sent))
+        Ok((sent > 0).then_some(LinkEvent::Sent))
     }
 
     /// Whether something has come.

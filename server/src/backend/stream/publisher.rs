@@ -80,7 +80,7 @@ pub enum Event {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Do {
+pub enum Action {
     /// Make an [attempt](Publisher::attempt) at the batch.
     Publish,
     /// Ask for the last message of the subject, as [question](Publisher::question) number so and so.
@@ -103,7 +103,7 @@ pub enum BatchOutcome {
     /// Nobody knows.
     Unknown,
     /// Another server has this identity, and the batch may be in or not: this one has to end.
-    Usurped(BatchId),
+    Fenced(BatchId),
 }
 
 /// The publisher of one subject.
@@ -275,7 +275,7 @@ impl Publisher {
     }
 
     /// Takes note of what has happened, and says what is to be done about it, if anything.
-    pub fn on(&mut self, event: Event, now: Instant) -> Option<Do> {
+    pub fn on(&mut self, event: Event, now: Instant) -> Option<Action> {
         match event {
             Event::Submitted => self.submit(now),
             Event::Connected => {
@@ -318,7 +318,7 @@ impl Publisher {
         Some(&mut self.batch.as_mut()?.step)
     }
 
-    fn submit(&mut self, now: Instant) -> Option<Do> {
+    fn submit(&mut self, now: Instant) -> Option<Action> {
         debug_assert!(self.batch.is_none(), "one batch at a time");
         self.number += 1;
         self.batch = Some(UnderWay {
@@ -339,23 +339,23 @@ impl Publisher {
     }
 
     /// The same bytes and the same identity, whatever attempt it is.
-    fn publish(&mut self, now: Instant) -> Do {
+    fn publish(&mut self, now: Instant) -> Action {
         debug_assert!(self.node != Node::Disconnected, "a node is connected");
         if let Some(batch) = &mut self.batch {
             batch.refused.push(false);
             batch.step = Step::Published { since: now };
         }
-        Do::Publish
+        Action::Publish
     }
 
-    fn doubt(&mut self, now: Instant) -> Option<Do> {
+    fn doubt(&mut self, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         batch.complaint = Some("no answer".to_owned());
         batch.step = Step::Doubted { since: now };
-        Some(Do::Ping)
+        Some(Action::Ping)
     }
 
-    fn look(&mut self, refusal: Option<ApiError>, now: Instant) -> Do {
+    fn look(&mut self, refusal: Option<ApiError>, now: Instant) -> Action {
         self.questions += 1;
         if let Some(batch) = &mut self.batch {
             batch.step = Step::Looking {
@@ -363,11 +363,11 @@ impl Publisher {
                 refusal,
             };
         }
-        Do::Look
+        Action::Look
     }
 
     /// Nothing is known: another attempt, after a while that grows, and is never quite the same.
-    fn pause(&mut self, now: Instant) -> Option<Do> {
+    fn pause(&mut self, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         let jitter = self.jitter.f64() / 2.0 + 0.75;
         let until = now + batch.pause.mul_f64(jitter);
@@ -376,12 +376,17 @@ impl Publisher {
         None
     }
 
-    fn finish(&mut self, outcome: BatchOutcome) -> Do {
+    fn finish(&mut self, outcome: BatchOutcome) -> Action {
         self.batch = None;
-        Do::Finish(outcome)
+        Action::Finish(outcome)
     }
 
-    fn take_answer(&mut self, attempt: u32, answer: Answer<PubAck>, now: Instant) -> Option<Do> {
+    fn take_answer(
+        &mut self,
+        attempt: u32,
+        answer: Answer<PubAck>,
+        now: Instant,
+    ) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         let index = (attempt as usize).checked_sub(1)?;
         let is_last = attempt as usize == batch.refused.len();
@@ -424,7 +429,7 @@ impl Publisher {
     }
 
     /// The last message of the subject shows whether the batch is in.
-    fn take_look(&mut self, answer: Answer<StoredMessage>, now: Instant) -> Option<Do> {
+    fn take_look(&mut self, answer: Answer<StoredMessage>, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         let Step::Looking { refusal, .. } = &mut batch.step else {
             return None;
@@ -458,7 +463,7 @@ impl Publisher {
                 Some(self.finish(BatchOutcome::Kept))
             }
             Some(id) if id > own || self.is_alive(id, stored.seq) => {
-                Some(self.finish(BatchOutcome::Usurped(id)))
+                Some(self.finish(BatchOutcome::Fenced(id)))
             }
             // Nothing of ours is behind an earlier batch of this run, or behind what was there before.
             _ if is_earlier => {
@@ -487,7 +492,7 @@ impl Publisher {
         refusal: Option<ApiError>,
         is_stream_there: bool,
         now: Instant,
-    ) -> Option<Do> {
+    ) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         if let Some(error) = refusal {
             let may_pass = is_stream_there && error.is_no_responders();
@@ -503,7 +508,7 @@ impl Publisher {
         Some(self.publish(now))
     }
 
-    fn tick(&mut self, now: Instant) -> Option<Do> {
+    fn tick(&mut self, now: Instant) -> Option<Action> {
         let connected = self.node != Node::Disconnected;
         let batch = self.batch.as_mut()?;
         match batch.step {
@@ -511,7 +516,7 @@ impl Publisher {
             Step::Doubted { since } if now >= since + PONG_WITHIN => {
                 // It stays so until the connection has ended.
                 batch.step = Step::Doubted { since: now };
-                Some(Do::Reconnect)
+                Some(Action::Reconnect)
             }
             _ if now >= batch.give_up_at => {
                 if !matches!(batch.step, Step::Paused { .. }) {

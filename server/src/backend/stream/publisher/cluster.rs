@@ -104,7 +104,7 @@ enum Happening {
     /// A node that was killed is back.
     Restarted(usize),
     /// A process hears something on a connection.
-    Heard(usize, u64, Event),
+    Inbound(usize, u64, Event),
     /// A process has a connection to a node, if that is there.
     Connected(usize, usize),
     /// A connection of a process has ended.
@@ -285,7 +285,7 @@ impl<'a> World<'a> {
             Happening::Elected => self.elect(),
             Happening::Woken(node) => self.wake(node),
             Happening::Restarted(node) => self.restart(node),
-            Happening::Heard(process, connection, event) => self.hear(process, connection, event),
+            Happening::Inbound(process, connection, event) => self.hear(process, connection, event),
             Happening::Connected(process, node) => self.connect(process, node),
             Happening::Disconnected(process, connection) => self.disconnect(process, connection),
             Happening::Submitted(process) => self.submit(process),

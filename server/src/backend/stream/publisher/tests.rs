@@ -244,7 +244,10 @@ fn pauses_grow_and_end() {
         let due = case.publisher.deadline().expect("a pause ends");
         let share = (due - case.now).as_secs_f64() * 1000.0 / f64::from(expected);
         assert!((0.75..=1.25).contains(&share), "{share} of {expected} ms");
-        assert_eq!(case.happen_by_name("tick, it is time"), Some(Do::Publish));
+        assert_eq!(
+            case.happen_by_name("tick, it is time"),
+            Some(Action::Publish)
+        );
     }
 }
 
@@ -267,7 +270,7 @@ fn an_attempt_says_who_it_is_and_what_it_expects() {
     let again = case.happen_by_name("tick, it is time");
     assert_eq!(
         (again, case.publisher.attempt()),
-        (Some(Do::Publish), (2, 2))
+        (Some(Action::Publish), (2, 2))
     );
 }
 
@@ -287,16 +290,16 @@ impl Case {
         case.happen(Event::Submitted);
         case.happen(case.event("at 7"));
         if state != "idle" {
-            assert_eq!(case.happen(Event::Submitted), Some(Do::Publish));
+            assert_eq!(case.happen(Event::Submitted), Some(Action::Publish));
         }
         let (way, last): (&[_], _) = match state {
             "idle" | "sent" => (&[], None),
             "lost" => (&["disconnected"], None),
             "paused" => (&["10158 in process"], None),
-            "resent" => (&["tick, it is time", "pong"], Some(Do::Publish)),
-            "looking" => (&["10071 wrong last"], Some(Do::Look)),
-            "refused" => (&["10109 sealed"], Some(Do::Look)),
-            "doubted" => (&["tick, it is time"], Some(Do::Ping)),
+            "resent" => (&["tick, it is time", "pong"], Some(Action::Publish)),
+            "looking" => (&["10071 wrong last"], Some(Action::Look)),
+            "refused" => (&["10109 sealed"], Some(Action::Look)),
+            "doubted" => (&["tick, it is time"], Some(Action::Ping)),
             _ => panic!("{state}"),
         };
         let done = way.iter().map(|name| case.happen_by_name(name));
@@ -305,11 +308,11 @@ impl Case {
         case
     }
 
-    fn happen(&mut self, event: Event) -> Option<Do> {
+    fn happen(&mut self, event: Event) -> Option<Action> {
         self.publisher.on(event, self.now)
     }
 
-    fn happen_by_name(&mut self, name: &str) -> Option<Do> {
+    fn happen_by_name(&mut self, name: &str) -> Option<Action> {
         match name {
             "tick, it is time" => self.now = self.publisher.deadline().expect("something is due"),
             "tick, time is over" => self.now += Duration::from_secs(60),
@@ -327,15 +330,15 @@ impl Case {
             (None, after) if format!("{after:?}") == before => ".",
             (None, Some(Step::Paused { until })) if *until >= self.now => "p",
             (None, Some(Step::Published { since })) if *since == self.now => "s",
-            (Some(Do::Publish), Some(Step::Published { .. })) => "P",
-            (Some(Do::Look), Some(Step::Looking { refusal: None, .. })) => "L",
-            (Some(Do::Look), Some(Step::Looking { .. })) => "L!",
-            (Some(Do::Ping), Some(Step::Doubted { .. })) => "G",
-            (Some(Do::Reconnect), Some(Step::Doubted { .. })) => "R",
-            (Some(Do::Finish(BatchOutcome::Kept)), None) => "K",
-            (Some(Do::Finish(BatchOutcome::Refused(_))), None) => "N",
-            (Some(Do::Finish(BatchOutcome::Unknown)), None) => "U",
-            (Some(Do::Finish(BatchOutcome::Usurped(_))), None) => "X",
+            (Some(Action::Publish), Some(Step::Published { .. })) => "P",
+            (Some(Action::Look), Some(Step::Looking { refusal: None, .. })) => "L",
+            (Some(Action::Look), Some(Step::Looking { .. })) => "L!",
+            (Some(Action::Ping), Some(Step::Doubted { .. })) => "G",
+            (Some(Action::Reconnect), Some(Step::Doubted { .. })) => "R",
+            (Some(Action::Finish(BatchOutcome::Kept)), None) => "K",
+            (Some(Action::Finish(BatchOutcome::Refused(_))), None) => "N",
+            (Some(Action::Finish(BatchOutcome::Unknown)), None) => "U",
+            (Some(Action::Finish(BatchOutcome::Fenced(_))), None) => "X",
             (done, after) => panic!("{name}: {done:?}, then {after:?}"),
         };
         let [_, _, (_, sequence)] = self.publisher.headers();

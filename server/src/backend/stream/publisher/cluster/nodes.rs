@@ -38,7 +38,7 @@ impl World<'_> {
             Happening::Arrives(request) => Some(request.node),
             Happening::Judged(node, _) => Some(*node),
             Happening::Agreed(_) => self.leader,
-            Happening::Heard(process, ..) => self.processes[*process].node(),
+            Happening::Inbound(process, ..) => self.processes[*process].node(),
             _ => None,
         };
         let Some(node) = node.map(|node| &mut self.nodes[node]) else {

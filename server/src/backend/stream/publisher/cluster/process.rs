@@ -9,7 +9,7 @@ use super::requests::{Request, What};
 use super::stream::Attempt;
 use super::{Happening, RECOVERY, SERVER, STREAM, SUBJECT, World};
 use crate::backend::stream::identity::{BatchId, Identity};
-use crate::backend::stream::publisher::{BatchOutcome, Do, Event, Publisher};
+use crate::backend::stream::publisher::{Action, BatchOutcome, Event, Publisher};
 
 /// So much is done for a batch in the first moments, and in each second.
 const MAX_AT_ONCE: u64 = 30;
@@ -176,17 +176,17 @@ impl World<'_> {
         }
     }
 
-    fn act(&mut self, i: usize, action: Do) {
+    fn act(&mut self, i: usize, action: Action) {
         let process = &self.processes[i];
         let what = match action {
-            Do::Publish => What::Publish(self.attempt(process)),
-            Do::Look => What::Look(process.publisher.question()),
-            Do::Ping => What::Ping,
-            Do::Reconnect => {
+            Action::Publish => What::Publish(self.attempt(process)),
+            Action::Look => What::Look(process.publisher.question()),
+            Action::Ping => What::Ping,
+            Action::Reconnect => {
                 let connection = process.connection();
                 return connection.into_iter().for_each(|it| self.disconnect(i, it));
             }
-            Do::Finish(outcome) => return self.finish(i, &outcome),
+            Action::Finish(outcome) => return self.finish(i, &outcome),
         };
         let Some((node, connection)) = process.connection else {
             self.lie = Some("it writes without a connection".to_owned());
@@ -235,7 +235,7 @@ impl World<'_> {
                 let is_due = waited >= self.setting.ack_wait;
                 ("unknown", is_due && !is_recovered)
             }
-            BatchOutcome::Usurped(other) => {
+            BatchOutcome::Fenced(other) => {
                 let is_other = other.run != run && self.stored.contains(other);
                 ("usurped", is_other && self.setting.has_rivals())
             }
@@ -246,7 +246,7 @@ impl World<'_> {
         }
         match outcome {
             BatchOutcome::Refused(_) => _ = self.refused.insert(id),
-            BatchOutcome::Usurped(_) => {
+            BatchOutcome::Fenced(_) => {
                 self.processes[i].end();
                 if self.alive() == 0 || self.chance(20) {
                     self.after(Duration::from_secs(1), Happening::Started);

@@ -232,6 +232,6 @@ impl World<'_> {
         let is_late = self.chance(losses);
         let wait = self.some(if is_late { 20_000 } else { 10 });
         let (process, connection) = (request.process, request.connection);
-        self.after(wait, Happening::Heard(process, connection, event));
+        self.after(wait, Happening::Inbound(process, connection, event));
     }
 }

@@ -22,7 +22,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 
 /// How the stream is, and what was said about it.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct StreamStatus {
     stream: String,
     /// Since when there is no connection.
     lost_since: Option<Instant>,
@@ -46,7 +46,7 @@ pub struct Trouble {
     disturbances: RateLimit,
 }
 
-impl Trouble {
+impl StreamStatus {
     /// None so far, but no connection either; `stream` is the stream's name.
     pub fn new(stream: &str, now: Instant) -> Self {
         Self {
@@ -236,84 +236,84 @@ mod tests {
     #[test]
     fn who_waits_for_ten_seconds_is_not_well() {
         let start = Instant::now();
-        let mut trouble = Trouble::new("LOG", start);
+        let mut status = StreamStatus::new("LOG", start);
         let server = Address::new("a", 1);
-        trouble.connected(&server, start);
-        assert_eq!(trouble.failure(at(start, 100)), None, "nothing waits");
-        trouble.waits(at(start, 100));
-        trouble.waits(at(start, 105));
-        trouble.still("no leader", at(start, 105));
-        assert_eq!(trouble.failure(at(start, 109)), None);
-        let (when, why) = trouble.failure(at(start, 110)).unwrap();
+        status.connected(&server, start);
+        assert_eq!(status.failure(at(start, 100)), None, "nothing waits");
+        status.waits(at(start, 100));
+        status.waits(at(start, 105));
+        status.still("no leader", at(start, 105));
+        assert_eq!(status.failure(at(start, 109)), None);
+        let (when, why) = status.failure(at(start, 110)).unwrap();
         assert_eq!(
             (when, why.as_str()),
             (at(start, 110), "nothing acknowledged for 10 s: no leader")
         );
-        trouble.acknowledged(at(start, 111));
-        assert_eq!(trouble.failure(at(start, 200)), None);
+        status.acknowledged(at(start, 111));
+        assert_eq!(status.failure(at(start, 200)), None);
     }
 
     #[test]
     fn who_has_no_connection_for_ten_seconds_is_not_well_either() {
         let start = Instant::now();
-        let mut trouble = Trouble::new("LOG", start);
+        let mut status = StreamStatus::new("LOG", start);
         let server = Address::new("a", 1);
-        trouble.connected(&server, start);
-        trouble.lost("nats://a:1: reset", at(start, 1));
-        trouble.still("nats://b:1: refused", at(start, 2));
-        assert_eq!(trouble.failure(at(start, 10)), None);
-        let (_, why) = trouble.failure(at(start, 11)).unwrap();
+        status.connected(&server, start);
+        status.lost("nats://a:1: reset", at(start, 1));
+        status.still("nats://b:1: refused", at(start, 2));
+        assert_eq!(status.failure(at(start, 10)), None);
+        let (_, why) = status.failure(at(start, 11)).unwrap();
         assert_eq!(why, "nothing acknowledged for 10 s: nats://b:1: refused");
-        trouble.connected(&server, at(start, 12));
-        assert_eq!(trouble.failure(at(start, 12)), None);
+        status.connected(&server, at(start, 12));
+        assert_eq!(status.failure(at(start, 12)), None);
     }
 
     #[test]
     fn what_was_refused_or_given_up_is_a_failure_until_something_is_kept() {
         let start = Instant::now();
-        let mut trouble = Trouble::new("LOG", start);
-        trouble.connected(&Address::new("a", 1), start);
-        trouble.waits(start);
+        let mut status = StreamStatus::new("LOG", start);
+        status.connected(&Address::new("a", 1), start);
+        status.waits(start);
         let full = ApiError {
             code: 400,
             err_code: 10077,
             description: "full".to_owned(),
         };
-        trouble.refused(&full, "LOG.a", 3, at(start, 1));
+        status.refused(&full, "LOG.a", 3, at(start, 1));
         assert_eq!(
-            trouble.failure(at(start, 20)),
+            status.failure(at(start, 20)),
             Some((at(start, 1), "full (10077)".to_owned()))
         );
-        trouble.waits(at(start, 2));
-        trouble.still("silence", at(start, 3));
-        trouble.unknown(2, Duration::from_secs(1), at(start, 3));
+        status.waits(at(start, 2));
+        status.still("silence", at(start, 3));
+        status.unknown(2, Duration::from_secs(1), at(start, 3));
         assert_eq!(
-            trouble.failure(at(start, 20)),
+            status.failure(at(start, 20)),
             Some((at(start, 3), "silence".to_owned()))
         );
-        assert_eq!(trouble.failing_since, Some(start));
-        trouble.acknowledged(at(start, 21));
-        assert_eq!(trouble.failure(at(start, 22)), None);
-        assert_eq!(trouble.failing_since, None);
+        assert_eq!(status.failing_since, Some(start));
+        status.acknowledged(at(start, 21));
+        assert_eq!(status.failure(at(start, 22)), None);
+        assert_eq!(status.failing_since, None);
     }
 
     #[test]
     fn what_is_not_allowed_is_the_reason_until_it_is() {
         let start = Instant::now();
-        let mut trouble = Trouble::new("LOG", start);
-        trouble.connected(&Address::new("a", 1), start);
-        trouble.waits(start);
-        trouble.complain("Permissions Violation for Publish to \"LOG.a\"", start);
-        trouble.still("no answer", at(start, 2));
-        let (_, why) = trouble.failure(at(start, 10)).unwrap();
+        let mut status = StreamStatus::new("LOG", start);
+        status.connected(&Address::new("a", 1), start);
+        status.waits(start);
+        status.complain("Permissions Violation for Publish to \"LOG.a\"", start);
+        status.still("no answer", at(start, 2));
+        let (_, why) = status.failure(at(start, 10)).unwrap();
         assert!(
             why.ends_with("10 s: Permissions Violation for Publish to \"LOG.a\""),
             "{why}"
         );
-        trouble.acknowledged(at(start, 11));
-        trouble.waits(at(start, 12));
-        trouble.still("no answer", at(start, 14));
-        let (_, why) = trouble.failure(at(start, 22)).unwrap();
+        status.acknowledged(at(start, 11));
+        status.waits(at(start, 12));
+        status.still("no answer", at(start, 14));
+        let (_, why) = status.failure(at(start, 22)).unwrap();
         assert!(why.ends_with(": no answer"), "{why}");
     }
 }

@@ -11,12 +11,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Servers beyond so many are not remembered: whoever tells of them may tell anything.
+/// Nodes beyond so many are not remembered: whoever tells of them may tell anything.
 const MAX: usize = 64;
 
-/// The servers of a cluster: those that were typed, and those that these have told of.
+/// The nodes of a cluster: those that were typed, and those that these have told of.
 #[derive(Debug)]
-pub struct Servers {
+pub struct Nodes {
     typed: Vec<Address>,
     told: Vec<Address>,
     /// Which is next, counted through both.
@@ -26,7 +26,7 @@ pub struct Servers {
     jitter: Rng,
 }
 
-impl Servers {
+impl Nodes {
     /// Begins with any of them, so that the servers of a line log spread.
     pub fn new(typed: Vec<Address>) -> Self {
         let mut jitter = Rng::new();
@@ -87,18 +87,18 @@ impl Servers {
 mod tests {
     use super::*;
 
-    fn servers(typed: &[&str]) -> Servers {
+    fn nodes(typed: &[&str]) -> Nodes {
         let typed = typed.iter().map(|url| url.parse().unwrap()).collect();
-        let mut servers = Servers::new(typed);
-        servers.next = 0;
-        servers
+        let mut nodes = Nodes::new(typed);
+        nodes.next = 0;
+        nodes
     }
 
     #[test]
     fn each_is_tried_in_turn_and_then_there_is_a_pause() {
-        let mut servers = servers(&["a", "b"]);
-        servers.learn(&["c:1".to_owned(), "a:4222".to_owned(), "?".to_owned()]);
-        let mut tried = || servers.choose().to_string();
+        let mut nodes = nodes(&["a", "b"]);
+        nodes.learn(&["c:1".to_owned(), "a:4222".to_owned(), "?".to_owned()]);
+        let mut tried = || nodes.choose().to_string();
         let order = [tried(), tried(), tried(), tried()];
         assert_eq!(
             order,
@@ -109,7 +109,7 @@ mod tests {
                 "nats://a:4222"
             ]
         );
-        let mut pause = || servers.pause_after_failure();
+        let mut pause = || nodes.pause_after_failure();
         assert_eq!([pause(), pause()], [Duration::ZERO; 2]);
         let mut longest = Duration::ZERO;
         for _ in 0..100 {
@@ -118,15 +118,15 @@ mod tests {
             longest = longest.max(pause);
         }
         assert!(longest > MAX_PAUSE / 2);
-        servers.succeeded();
-        assert_eq!(servers.pause_after_failure(), Duration::ZERO);
+        nodes.succeeded();
+        assert_eq!(nodes.pause_after_failure(), Duration::ZERO);
     }
 
     #[test]
     fn who_tells_of_many_is_not_believed() {
-        let mut servers = servers(&["a"]);
+        let mut nodes = nodes(&["a"]);
         let many: Vec<_> = (1..10_000).map(|port| format!("b:{port}")).collect();
-        servers.learn(&many);
-        assert_eq!(servers.told.len(), MAX);
+        nodes.learn(&many);
+        assert_eq!(nodes.told.len(), MAX);
     }
 }

@@ -12,7 +12,7 @@ pub const PRESENCE: u64 = 2;
 
 /// What was heard, without what it was heard from.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Inbound {
     /// Something for the publisher.
     Event(Event),
     /// The server wants to know whether we are there.
@@ -27,7 +27,7 @@ pub enum Heard {
     Nothing,
 }
 
-impl Heard {
+impl Inbound {
     /// What this operation comes to. `inbox` is where answers are awaited.
     pub fn of(op: &Op<'_>, inbox: &str) -> Self {
         match op {
@@ -43,17 +43,17 @@ impl Heard {
 
 /// A message, by the subscription that it is for. `inbox` is where answers come to:
 /// `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
-fn heard_of(message: &Message<'_>, inbox: &str) -> Heard {
+fn heard_of(message: &Message<'_>, inbox: &str) -> Inbound {
     if message.subscription == PRESENCE {
         let reply = message.reply.map(str::to_owned);
-        return reply.map_or(Heard::Nothing, Heard::Asked);
+        return reply.map_or(Inbound::Nothing, Inbound::Asked);
     }
     let to = message
         .subject
         .strip_prefix(inbox)
         .and_then(|to| to.strip_prefix('.'));
     let Some((what, number)) = to.and_then(|to| to.split_once('.')) else {
-        return Heard::Nothing;
+        return Inbound::Nothing;
     };
     let event = match (what.parse(), number.parse()) {
         (Err(_), Ok(question)) if what == "look" => Event::Seen {
@@ -65,9 +65,9 @@ fn heard_of(message: &Message<'_>, inbox: &str) -> Heard {
             attempt: attempt as u32,
             answer: Answer::read(message),
         },
-        _ => return Heard::Nothing,
+        _ => return Inbound::Nothing,
     };
-    Heard::Event(event)
+    Inbound::Event(event)
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
         let heard = |subject, subscription| {
             heard_of(&message(subject, subscription, Some("r")), "_INBOX.x")
         };
-        let Heard::Event(Event::Answered {
+        let Inbound::Event(Event::Answered {
             number: 3,
             attempt: 2,
             answer: Answer::Yes(ack),
@@ -99,10 +99,10 @@ mod tests {
         assert_eq!(ack.seq, 7);
         assert!(matches!(
             heard("_INBOX.x.look.9", ANSWERS),
-            Heard::Event(Event::Seen { question: 9, .. })
+            Inbound::Event(Event::Seen { question: 9, .. })
         ));
         assert!(
-            matches!(heard("_INBOX.line-log.LOG.me", PRESENCE), Heard::Asked(reply) if reply == "r")
+            matches!(heard("_INBOX.line-log.LOG.me", PRESENCE), Inbound::Asked(reply) if reply == "r")
         );
         for other in [
             "_INBOX.y.3.2",
@@ -111,7 +111,7 @@ mod tests {
             "_INBOX.x.-1.2",
             "x",
         ] {
-            assert!(matches!(heard(other, ANSWERS), Heard::Nothing), "{other}");
+            assert!(matches!(heard(other, ANSWERS), Inbound::Nothing), "{other}");
         }
     }
 }
