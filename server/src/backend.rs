@@ -38,10 +38,10 @@ pub trait BackEnd {
     }
 
     /// The poll has told of the token.
-    fn note(&mut self) {}
+    fn on_event(&mut self) {}
 
     /// Goes on with what the poll has told of, or what is due by now.
-    fn go_on(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         _ = now;
     }
 

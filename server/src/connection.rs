@@ -99,7 +99,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Takes note of an event. Nothing is read or written here.
-    pub fn note(&mut self, event: &Event) {
+    pub fn on_event(&mut self, event: &Event) {
         let to_its_end = event.is_read_closed() || event.is_error() || event.is_priority();
         if event.is_readable() || to_its_end {
             self.ready |= Ready::READABLE;
@@ -279,7 +279,7 @@ impl<S: Socket> Connection<S> {
                 _ => {
                     let has_spoken = self.ready.contains(Ready::HAS_SPOKEN);
                     let owed = self.owed();
-                    share.work.tell_of(&self.peer, &error, owed, has_spoken);
+                    share.work.report(&self.peer, &error, owed, has_spoken);
                     self.give_up();
                 }
             },
@@ -463,7 +463,7 @@ impl<S: Socket> Connection<S> {
             io::ErrorKind::BrokenPipe => self.hang_up(LastLine::AsReadingTells),
             _ => {
                 let has_spoken = self.ready.contains(Ready::HAS_SPOKEN);
-                work.tell_of(&self.peer, error, self.owed(), has_spoken);
+                work.report(&self.peer, error, self.owed(), has_spoken);
                 self.hang_up(LastLine::Dropped);
             }
         }

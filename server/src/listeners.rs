@@ -81,7 +81,7 @@ impl Listeners {
     }
 
     /// Takes note that clients wait at the socket at `index`.
-    pub fn note(&mut self, index: usize) {
+    pub fn on_event(&mut self, index: usize) {
         if let Some(listener) = self.sockets.get_mut(index) {
             listener.ready = true;
         }

@@ -71,12 +71,12 @@ impl Metrics {
     }
 
     /// An event has come, for the token that is so many below the first.
-    pub fn note(&mut self, index: usize) {
+    pub fn on_event(&mut self, index: usize) {
         match index.checked_sub(MAX_LISTENERS) {
-            None => self.listeners.note(index),
+            None => self.listeners.on_event(index),
             Some(key) => {
                 if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.note();
+                    exchange.on_event();
                 }
             }
         }
@@ -107,7 +107,7 @@ impl Metrics {
         self.close(now);
         self.accept(registry, now);
         for (_, exchange) in &mut self.exchanges {
-            exchange.go_on(|page| match page {
+            exchange.advance(|page| match page {
                 Page::Metrics => Response {
                     status: "200 OK",
                     content_type: exposition::CONTENT_TYPE,

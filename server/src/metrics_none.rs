@@ -32,7 +32,7 @@ impl Metrics {
         match self.0 {}
     }
 
-    pub fn note(&mut self, _index: usize) {
+    pub fn on_event(&mut self, _index: usize) {
         match self.0 {}
     }
 

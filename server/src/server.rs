@@ -214,20 +214,20 @@ impl<B: BackEnd> Server<B> {
     /// Phase 1: waits for events and takes note of them. Of clients, nothing is read, written or removed here.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         self.figures.turns += 1;
-        self.look(timeout)?;
+        self.poll_events(timeout)?;
         if self.now >= self.next_periodic_tasks {
             self.run_periodic_tasks();
         }
         self.work.admission.counts.served += self.clients.end_waits();
-        self.timeouts.go_on(&mut self.clients, self.now);
+        self.timeouts.advance(&mut self.clients, self.now);
         self.serve_metrics();
-        self.supervisor.go_on(self.now, self.status());
+        self.supervisor.advance(self.now, self.status());
         self.advance_stop()
     }
 
     /// Asks the poll what has happened, and takes note of it. `timeout` counts from `self.now`, so what
     /// the turn has taken since then is not slept again.
-    fn look(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+    fn poll_events(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         let left = || timeout.map(|timeout| timeout.saturating_sub(self.now.elapsed()));
         // Interrupted by a signal, of which its pipe tells, or by a pause: look again.
         while let Err(error) = self.poll.poll(&mut self.events, left()) {
@@ -243,20 +243,22 @@ impl<B: BackEnd> Server<B> {
                 SIGNALS => signalled = true,
                 STDOUT => self.terminal.writable(time),
                 STDERR => self.stderr.with_terminal(Terminal::writable),
-                BACK_END => self.commits.back_end.note(),
+                BACK_END => self.commits.back_end.on_event(),
                 Token(token) if token > FIRST_LISTENER.0 => {
                     if let Some(metrics) = &mut self.metrics {
-                        metrics.note(FIRST_OF_METRICS.0 - token);
+                        metrics.on_event(FIRST_OF_METRICS.0 - token);
                     }
                 }
                 Token(token) if token > FIRST_LISTENER.0 - MAX_LISTENERS => {
-                    self.listeners.note(FIRST_LISTENER.0 - token);
+                    self.listeners.on_event(FIRST_LISTENER.0 - token);
                 }
-                Token(key) => self.clients.with(key as u32, |client| client.note(event)),
+                Token(key) => self
+                    .clients
+                    .with(key as u32, |client| client.on_event(event)),
             }
         }
         // Whatever is told of once is not told of again: the log goes on with it now.
-        self.commits.back_end.go_on(self.now);
+        self.commits.back_end.advance(self.now);
         if signalled {
             self.obey_signals()?;
         }
@@ -367,7 +369,7 @@ impl<B: BackEnd> Server<B> {
             if self.commits.staged.messages() == 0 || self.commits.is_full() || !brings_more {
                 break;
             }
-            self.look(Some(Duration::ZERO))?;
+            self.poll_events(Some(Duration::ZERO))?;
             self.read();
         }
         Ok(())

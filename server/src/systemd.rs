@@ -103,7 +103,7 @@ impl Supervisor {
 
     /// Feeds the watchdog, and tells the figures and what could not be told, if it is time. To be called in
     /// every turn of the loop: a loop that hangs feeds nobody.
-    pub fn go_on(&mut self, now: Instant, status: Status) {
+    pub fn advance(&mut self, now: Instant, status: Status) {
         if let Some((step, _)) = self.untold.take_if(|(_, at)| now >= *at) {
             self.tell(step, now);
         }
@@ -135,7 +135,7 @@ impl Supervisor {
         feeding.max(STATUS_INTERVAL).max(RETRY_INTERVAL)
     }
 
-    /// When [`go_on`](Self::go_on) has something to do, with this state.
+    /// When [`go_on`](Self::advance) has something to do, with this state.
     pub fn deadline(&self, status: Status) -> Option<Instant> {
         let tell_at = self.tell_at.filter(|_| self.told != status);
         let retry_at = self.untold.as_ref().map(|(_, at)| *at);

@@ -123,7 +123,7 @@ impl Sender {
             ready.push_back(message);
         } else if number == self.next {
             self.show(number, message, ready);
-            self.go_on(ready);
+            self.advance(ready);
         } else {
             self.held.insert(number, message);
         }
@@ -136,7 +136,7 @@ impl Sender {
     }
 
     /// Shows what has waited for this.
-    fn go_on(&mut self, ready: &mut VecDeque<Message>) {
+    fn advance(&mut self, ready: &mut VecDeque<Message>) {
         while let Some(message) = self.held.remove(&self.next) {
             self.show(self.next, message, ready);
         }
@@ -146,7 +146,7 @@ impl Sender {
     fn skip(&mut self, ready: &mut VecDeque<Message>) {
         if let Some((number, message)) = self.held.pop_first() {
             self.show(number, message, ready);
-            self.go_on(ready);
+            self.advance(ready);
         }
     }
 }

@@ -382,7 +382,7 @@ impl Sender {
         }
         if let Some(why) = not_now {
             link.is_paused = true;
-            self.tell(&format!("{address}: {why}"), now);
+            self.report(&format!("{address}: {why}"), now);
         }
         if self.link.as_ref().is_some_and(|link| link.is_paused) && self.queue.on_the_way() == 0 {
             // It has answered everything, and cannot keep it now: another server may.
@@ -425,13 +425,13 @@ impl Sender {
     /// Nothing can be sent for now. Without lines that wait it is no loss.
     fn lose(&mut self, why: &str, now: Instant) {
         if self.queue.pending() > 0 {
-            self.tell(why, now);
+            self.report(why, now);
             self.postpone(now);
         }
     }
 
     /// Tells of an outage, once.
-    fn tell(&mut self, why: &str, now: Instant) {
+    fn report(&mut self, why: &str, now: Instant) {
         let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
         if !outage.told {
             outage.told = true;

@@ -61,7 +61,7 @@ impl<F: Storage> LogFile<F> {
     /// Has the log rotated whenever it reaches one of the `limits`.
     pub fn rotate_at(&mut self, limits: Limits, rotation: Rotation, now: Instant) {
         let mut rotating = Rotating::new(rotation, limits);
-        rotating.look_anew(&self.journal, now);
+        rotating.refresh(&self.journal, now);
         self.rotating = Some(rotating);
     }
 
@@ -132,7 +132,7 @@ impl<F: Storage> LogFile<F> {
             return Ok(());
         };
         // Somebody may have emptied it.
-        rotating.look(&self.journal, 0, now);
+        rotating.poll(&self.journal, 0, now);
         if !is_due(rotating) {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl<F: Storage> LogFile<F> {
                 let rotates = match &mut self.rotating {
                     Some(rotating) => {
                         rotating.forget();
-                        rotating.look_anew(&self.journal, now);
+                        rotating.refresh(&self.journal, now);
                         ", and rotated again"
                     }
                     None => "",
@@ -192,7 +192,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
         debug_assert!(self.has_room());
         let mut outcome = self.commit(&batch, now);
         if let (CommitOutcome::Committed, Some(rotating)) = (&outcome, &mut self.rotating) {
-            rotating.look(&self.journal, batch.records().len() as u64, now);
+            rotating.poll(&self.journal, batch.records().len() as u64, now);
             if let Err(error) = self.rotate_if_due(now) {
                 outcome = self.unsure_of(&error);
             }
@@ -214,7 +214,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
                 self.reopened += 1;
                 if let Some(rotating) = &mut self.rotating {
                     rotating.forget();
-                    rotating.look_anew(&self.journal, now);
+                    rotating.refresh(&self.journal, now);
                 }
                 if !damage.is_none() {
                     log::warn!("{path}: {damage}");

@@ -128,7 +128,7 @@ impl StreamLog {
     fn take_notices(&mut self, now: Instant) {
         loop {
             let payload = self.batch.as_ref().map_or(&[][..], Batch::records);
-            let Some(notice) = self.link.go_on(now, payload) else {
+            let Some(notice) = self.link.advance(now, payload) else {
                 return;
             };
             self.take_notice(notice, now);
@@ -334,11 +334,11 @@ impl BackEnd for StreamLog {
         self.link.register(registry, token)
     }
 
-    fn note(&mut self) {
-        self.link.note();
+    fn on_event(&mut self) {
+        self.link.on_event();
     }
 
-    fn go_on(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         self.take_notices(now);
         if self
             .publisher

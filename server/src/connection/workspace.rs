@@ -92,7 +92,7 @@ impl Workspace {
     /// client may leave without a word; one whose machine does not answer any more was dropped.
     ///
     /// One that `has_spoken`, and resets the connection, has not read its replies.
-    pub(super) fn tell_of(&mut self, peer: &str, error: &io::Error, owed: usize, has_spoken: bool) {
+    pub(super) fn report(&mut self, peer: &str, error: &io::Error, owed: usize, has_spoken: bool) {
         use io::ErrorKind::{ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
         if error.kind() == ConnectionReset && self.sends_replies && has_spoken {
             self.unread.count += 1;
@@ -159,7 +159,7 @@ impl Unread {
     }
 
     /// Tells of them, at most once a minute.
-    pub fn tell(&mut self, now: Instant) {
+    pub fn report(&mut self, now: Instant) {
         let told = |told: Instant| now.duration_since(told) < Self::INTERVAL;
         if self.count == 0 || self.told.is_some_and(told) {
             return;

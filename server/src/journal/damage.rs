@@ -124,7 +124,7 @@ fn look_through(file: &impl Storage, length: u64, budget: u64) -> io::Result<(Da
         while let Some(end) = memchr(b'\n', rest) {
             line.take(&rest[..end]);
             if is_whole && !line.is_record() {
-                damage.note(&line);
+                damage.count(&line);
             }
             (line, is_whole) = (Line::begin(line.start + line.length + 1), true);
             rest = &rest[end + 1..];
@@ -135,13 +135,13 @@ fn look_through(file: &impl Storage, length: u64, budget: u64) -> io::Result<(Da
     damage.ended_last = line.length > 0;
     // A crash of the server leaves half a record; NULs in it come from a power cut.
     if line.has_nul {
-        damage.note(&line);
+        damage.count(&line);
     }
     Ok((damage, line))
 }
 
 impl Damage {
-    fn note(&mut self, line: &Line) {
+    fn count(&mut self, line: &Line) {
         if self.lines == 0 {
             self.first = line.start;
         }

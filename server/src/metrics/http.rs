@@ -83,7 +83,7 @@ impl<S: Socket> Exchange<S> {
     }
 
     /// An event has come.
-    pub fn note(&mut self) {
+    pub fn on_event(&mut self) {
         self.is_ready = true;
     }
 
@@ -110,7 +110,7 @@ impl<S: Socket> Exchange<S> {
 
     /// Goes on as far as it can, but reads what comes after the request only once: who sends without an
     /// end would keep the turn for himself. `answer` makes the response, once the request is there.
-    pub fn go_on(&mut self, answer: impl FnOnce(Page) -> Response) {
+    pub fn advance(&mut self, answer: impl FnOnce(Page) -> Response) {
         let mut answer = Some(answer);
         let mut has_drained = false;
         while self.is_ready && self.stage != Stage::Over && !has_drained {
@@ -341,7 +341,7 @@ mod tests {
         let request = b"GET /health HTTP/1.1\r\n\r\n";
         let mut exchange = Exchange::new(Flood { request, reads: 0 }, now);
         for reads in 2..5 {
-            exchange.go_on(|_| Response::line("200 OK", "ok"));
+            exchange.advance(|_| Response::line("200 OK", "ok"));
             assert_eq!(exchange.socket.reads, reads);
             assert!(exchange.has_work() && !exchange.is_over(now));
         }

@@ -360,7 +360,7 @@ impl Clients {
     }
 
     /// Goes on with a sweep, within a budget: `visit` says whether it has changed something.
-    pub(super) fn go_on(
+    pub(super) fn advance(
         &mut self,
         sweep: &mut Sweep,
         mut visit: impl FnMut(u32, &mut Connection) -> bool,

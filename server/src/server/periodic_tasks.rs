@@ -17,7 +17,7 @@ impl<B: BackEnd> Server<B> {
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
         self.commits.back_end.run_periodic_tasks(self.now);
-        self.work.unread.tell(self.now);
+        self.work.unread.report(self.now);
         if self.stop.is_none() {
             self.timeouts.begin(&self.clients, self.now);
         }

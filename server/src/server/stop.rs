@@ -117,7 +117,7 @@ impl<B: BackEnd> Server<B> {
             self.listeners.close();
         }
         let reached = stop.step;
-        self.clients.go_on(&mut stop.sweep, |_, connection| {
+        self.clients.advance(&mut stop.sweep, |_, connection| {
             match reached {
                 Step::Drain => connection.expect_end(),
                 Step::Refuse => connection.refuse(),

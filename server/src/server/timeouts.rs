@@ -101,14 +101,14 @@ impl Timeouts {
     }
 
     /// Goes on with a sweep, if one is under way.
-    pub(super) fn go_on(&mut self, clients: &mut Clients, now: Instant) {
+    pub(super) fn advance(&mut self, clients: &mut Clients, now: Instant) {
         if self.sweep.is_over() {
             return;
         }
         (self.now, self.now_ms) = (now, clients.now_ms());
         self.questions = QUESTIONS;
         let mut sweep = std::mem::take(&mut self.sweep);
-        clients.go_on(&mut sweep, |key, connection| self.visit(key, connection));
+        clients.advance(&mut sweep, |key, connection| self.visit(key, connection));
         self.sweep = sweep;
     }
 
@@ -136,7 +136,7 @@ impl Timeouts {
         let Some(reason) = self.reason_to_end(key, connection) else {
             return false;
         };
-        self.tell(connection, reason);
+        self.report(connection, reason);
         match reason {
             Reason::Idle(_) if life.takes_messages() => connection.close(),
             Reason::Idle(_) | Reason::Silent(_) => connection.give_up(),
@@ -230,7 +230,7 @@ impl Timeouts {
         silence.filter(|_| suspected)
     }
 
-    fn tell(&mut self, connection: &Connection, reason: Reason) {
+    fn report(&mut self, connection: &Connection, reason: Reason) {
         let Some(ending) = self.dropped.allow(self.now) else {
             return;
         };

@@ -95,13 +95,13 @@ impl Rotating {
     }
 
     /// Looks at a log that was just opened.
-    pub(super) fn look_anew<F: Storage>(&mut self, journal: &Journal<F>, now: Instant) {
+    pub(super) fn refresh<F: Storage>(&mut self, journal: &Journal<F>, now: Instant) {
         (self.full_since, self.too_old_at, self.retry_at) = (None, None, None);
-        self.look(journal, 0, now);
+        self.poll(journal, 0, now);
     }
 
     /// Looks at the log, which has just grown by so many bytes, or may have been cut by somebody else.
-    pub(super) fn look<F: Storage>(&mut self, journal: &Journal<F>, grown_by: u64, now: Instant) {
+    pub(super) fn poll<F: Storage>(&mut self, journal: &Journal<F>, grown_by: u64, now: Instant) {
         // Without its length there is no telling; the next commit brings another look.
         let Ok(length) = journal.length() else {
             return;
@@ -137,8 +137,8 @@ impl Rotating {
             Ok(rotated) => {
                 self.count += 1;
                 let failed_before = self.retry_at.is_some();
-                self.look_anew(journal, now);
-                tell(path, &rotated, failed_before);
+                self.refresh(journal, now);
+                report(path, &rotated, failed_before);
                 self.delete_old(path, now);
                 RotationResult::Continues
             }
@@ -190,7 +190,7 @@ impl Rotating {
     }
 }
 
-fn tell(path: &Path, rotated: &Rotated, failed_before: bool) {
+fn report(path: &Path, rotated: &Rotated, failed_before: bool) {
     let (log, rotated_file) = (path.display(), rotated.rotated_file.display());
     let bytes = plural(rotated.length, "byte");
     let level = if failed_before {

@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// The poll has told of the token.
-    pub fn note(&mut self) {
+    pub fn on_event(&mut self) {
         if let LinkState::Open(connection) = &mut self.state {
             // Which of them it was does not matter: the socket will say.
             (connection.readable, connection.writable) = (true, true);
@@ -149,7 +149,7 @@ impl Link {
 
     /// Goes on as far as it can, and says what comes of it: to be called until there is nothing more.
     /// `payload` is what was lent to [`publish`](Self::publish), while it is on its way.
-    pub fn go_on(&mut self, now: Instant, payload: &[u8]) -> Option<LinkEvent> {
+    pub fn advance(&mut self, now: Instant, payload: &[u8]) -> Option<LinkEvent> {
         let went = match &mut self.state {
             LinkState::Resting { until } if now < *until => return None,
             LinkState::Resting { .. } => self.begin(now).map(|()| None),
@@ -183,7 +183,7 @@ impl Link {
         }
     }
 
-    /// Publishes what `head` begins. The payload is to be lent to [`go_on`](Self::go_on) until it is
+    /// Publishes what `head` begins. The payload is to be lent to [`go_on`](Self::advance) until it is
     /// out or [taken back](Self::take_back).
     pub fn publish(&mut self, head: impl FnOnce(&mut Vec<u8>), payload: &[u8]) {
         if let Some(connection) = self.usable() {

@@ -33,7 +33,7 @@ fn clients_that_time_out_together_are_not_closed_in_one_breath() {
     let mut world = World::with_many(Some(Duration::from_secs(5)));
     let mut sweep = world.server.clients.sweep();
     while !sweep.is_over() {
-        world.server.clients.go_on(&mut sweep, |_, client| {
+        world.server.clients.advance(&mut sweep, |_, client| {
             client.moved_at_ms = client.moved_at_ms.wrapping_sub(10_000);
             true
         });

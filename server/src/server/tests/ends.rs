@@ -65,7 +65,7 @@ impl World {
         while !self.server.clients.is_empty() {
             let mut sweep = self.server.clients.sweep();
             while !sweep.is_over() {
-                self.server.clients.go_on(&mut sweep, |_, client| {
+                self.server.clients.advance(&mut sweep, |_, client| {
                     client.moved_at_ms = client.moved_at_ms.wrapping_sub(HOUR_MS);
                     true
                 });

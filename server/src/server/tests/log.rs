@@ -99,11 +99,11 @@ impl BackEnd for Delayed {
         Ok(())
     }
 
-    fn note(&mut self) {
+    fn on_event(&mut self) {
         self.noted = true;
     }
 
-    fn go_on(&mut self, _: Instant) {
+    fn advance(&mut self, _: Instant) {
         if std::mem::take(&mut self.noted) {
             self.told
                 .extend(self.control.borrow_mut().decisions.drain(..));

@@ -227,7 +227,7 @@ impl<'a> World<'a> {
     }
 
     fn run(mut self) -> Result<(), String> {
-        self.tell(|world| format!("{:?}", world.setting));
+        self.report(|world| format!("{:?}", world.setting));
         self.after(Duration::ZERO, Happening::Started);
         for _ in 0..self.rng.u32(..40) {
             let wait = TROUBLE.mul_f64(self.rng.f64());
@@ -314,10 +314,10 @@ impl<'a> World<'a> {
 
     fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
-        self.tell(|_| what.to_owned());
+        self.report(|_| what.to_owned());
     }
 
-    fn tell(&self, what: impl FnOnce(&Self) -> String) {
+    fn report(&self, what: impl FnOnce(&Self) -> String) {
         if self.is_told {
             println!("{:10.4} {}", self.now.as_secs_f64(), what(self));
         }

@@ -66,7 +66,7 @@ impl World<'_> {
     }
 
     fn commit(&mut self, fault: Fault) {
-        self.tell(|_| format!("{fault:?}"));
+        self.report(|_| format!("{fault:?}"));
         let any = self.rng.usize(..self.nodes.len());
         let leader = self.leader.unwrap_or(any);
         match fault {
@@ -150,7 +150,7 @@ impl World<'_> {
 
     /// All is well from now on; only that one node may be asleep, and what is on its way arrives late.
     pub(super) fn heal(&mut self) {
-        self.tell(|_| "all is well".to_owned());
+        self.report(|_| "all is well".to_owned());
         self.well = Some(self.now);
         for node in 0..self.nodes.len() {
             self.wake(node);

@@ -78,7 +78,7 @@ impl World<'_> {
     }
 
     pub(super) fn succeed(&mut self, next: usize) {
-        self.tell(|_| format!("node {next} leads"));
+        self.report(|_| format!("node {next} leads"));
         let last = self.leader.replace(next);
         self.term += 1;
         let proposed = self.proposed.take();
@@ -102,7 +102,7 @@ impl World<'_> {
         if self.nodes[node].health != Health::Up {
             return;
         }
-        self.tell(|_| format!("node {node} is stopped"));
+        self.report(|_| format!("node {node} is stopped"));
         self.nodes[node].health = Health::Stopped;
         if let Some(wait) = wait {
             self.after(wait, Happening::Woken(node));
@@ -114,7 +114,7 @@ impl World<'_> {
         if self.nodes[node].health == Health::Dead {
             return;
         }
-        self.tell(|_| format!("node {node} is killed"));
+        self.report(|_| format!("node {node} is killed"));
         self.nodes[node] = Node {
             health: Health::Dead,
             ..Node::default()
@@ -143,7 +143,7 @@ impl World<'_> {
         if self.nodes[node].health != Health::Stopped {
             return;
         }
-        self.tell(|_| format!("node {node} wakes up"));
+        self.report(|_| format!("node {node} wakes up"));
         self.nodes[node].health = Health::Up;
         self.nodes[node].is_deposed = false;
         for happening in std::mem::take(&mut self.nodes[node].inbox) {

@@ -85,7 +85,7 @@ impl World<'_> {
         let mut publisher =
             Publisher::new(STREAM, SUBJECT, Identity::of_run(SERVER, run), sequence);
         publisher.give_up_after(self.setting.ack_wait);
-        self.tell(|_| format!("run {run} begins after {sequence}"));
+        self.report(|_| format!("run {run} begins after {sequence}"));
         self.processes.push(Process {
             publisher,
             run,
@@ -96,7 +96,7 @@ impl World<'_> {
             actions: 0,
         });
         self.reconnect(i);
-        self.go_on(i);
+        self.advance(i);
     }
 
     fn reconnect(&mut self, i: usize) {
@@ -126,7 +126,7 @@ impl World<'_> {
     }
 
     /// There is another batch soon; at once, if somebody else is as busy.
-    fn go_on(&mut self, i: usize) {
+    fn advance(&mut self, i: usize) {
         let wait = if self.alive() > 1 {
             Duration::ZERO
         } else {
@@ -158,7 +158,7 @@ impl World<'_> {
         if !self.processes[i].is_alive {
             return;
         }
-        self.tell(|world| format!("run {}: {event:?}", world.processes[i].run));
+        self.report(|world| format!("run {}: {event:?}", world.processes[i].run));
         let is_tick = event == Event::Tick;
         let now = self.epoch + self.now;
         let process = &mut self.processes[i];
@@ -171,7 +171,7 @@ impl World<'_> {
             }
         }
         if let Some(action) = action {
-            self.tell(|world| format!("run {}: {action:?}", world.processes[i].run));
+            self.report(|world| format!("run {}: {action:?}", world.processes[i].run));
             self.act(i, action);
         }
     }
@@ -255,6 +255,6 @@ impl World<'_> {
             }
             BatchOutcome::Kept | BatchOutcome::Unknown => {}
         }
-        self.go_on(i);
+        self.advance(i);
     }
 }

@@ -172,7 +172,7 @@ impl World<'_> {
             self.lie = Some(format!("{batch:?} is stored after it was refused"));
         }
         self.stored.insert(batch);
-        self.tell(|_| format!("stored: {batch:?}"));
+        self.report(|_| format!("stored: {batch:?}"));
         let stream = self.stream.as_mut().expect("proposals end with the stream");
         let seq = stream.store(Some(batch), others, self.now);
         let seq = seq.unwrap_or_else(|lie| {
