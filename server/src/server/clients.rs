@@ -381,7 +381,7 @@ impl Clients {
 
     /// So much time passes.
     #[cfg(all(test, feature = "tls"))]
-    pub(super) fn advance(&mut self, time: Duration) {
+    pub(super) fn pass_time(&mut self, time: Duration) {
         self.epoch -= time;
     }
 

@@ -15,7 +15,7 @@ mod openings;
 #[cfg(feature = "tls")]
 mod secure;
 mod strangers;
-mod talker;
+mod test_client;
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher as _, RandomState};
@@ -33,7 +33,7 @@ use crate::replies::Replies;
 use crate::tls::MAX_HELD_BYTES;
 use log::{Control, Decision, Delayed, Disk};
 use strangers::{Act, OPENINGS, Stranger};
-use talker::Talker;
+use test_client::TestClient;
 
 const MAX_MESSAGE: usize = 64;
 
@@ -260,9 +260,9 @@ fn what_a_turn_has_taken_is_not_slept_again() {
 /// that it does not wait for; but that its input has ended is true.
 #[test]
 fn half_a_line_is_a_message_after_a_true_end_only() {
-    type Leave = fn(&mut Talker);
+    type Leave = fn(&mut TestClient);
     let cases: [(Leave, &[usize]); 2] = [
-        (Talker::reset, &[0]),
+        (TestClient::reset, &[0]),
         (|client| client.socket = None, &[0, 1]),
     ];
     for (leave, expected) in cases {
@@ -332,7 +332,7 @@ struct World {
     server: Server<Delayed>,
     disk: Disk,
     commits: Rc<RefCell<Control>>,
-    clients: Vec<Talker>,
+    clients: Vec<TestClient>,
     strangers: Vec<Stranger>,
     /// The clients speak TLS.
     tls: bool,
@@ -459,9 +459,9 @@ impl World {
                 let bytes = self.clients.get_mut(k).map(|client| client.read(n));
                 self.hear(k, &bytes.unwrap_or_default())?;
             }
-            Step::HalfClose(k) => self.with(k, Talker::half_close),
-            Step::Leave(k) => self.with(k, Talker::leave),
-            Step::Reset(k) => self.with(k, Talker::reset),
+            Step::HalfClose(k) => self.with(k, TestClient::half_close),
+            Step::Leave(k) => self.with(k, TestClient::leave),
+            Step::Reset(k) => self.with(k, TestClient::reset),
             Step::Spoil(k, n) => self.with(k, |client| client.spoil(n)),
             Step::Intrude(opening, most) => {
                 let address = self.server.addresses().unwrap()[0];
@@ -490,7 +490,7 @@ impl World {
         Ok(())
     }
 
-    fn with(&mut self, k: usize, action: impl FnOnce(&mut Talker)) {
+    fn with(&mut self, k: usize, action: impl FnOnce(&mut TestClient)) {
         let count = self.clients.len().max(1);
         if let Some(client) = self.clients.get_mut(k % count) {
             action(client);
@@ -500,7 +500,7 @@ impl World {
     fn connect(&mut self) {
         let address = self.server.addresses().unwrap()[0];
         let id = self.clients.len();
-        let client = Talker::connect(id, address);
+        let client = TestClient::connect(id, address);
         #[cfg(feature = "tls")]
         let client = if self.tls {
             client.over(secure::Secure::new())

@@ -52,7 +52,7 @@ fn clients_that_time_out_together_are_not_closed_in_one_breath() {
 #[test]
 fn clients_that_leave_together_are_not_removed_in_one_breath() {
     let mut world = World::with_many(None);
-    world.clients.iter_mut().for_each(Talker::reset);
+    world.clients.iter_mut().for_each(TestClient::reset);
     let mut left = MANY;
     while left > 0 {
         world.turn().unwrap();

@@ -101,7 +101,7 @@ fn a_connection_has_ten_seconds_to_open() {
         world.turn().unwrap();
     };
     let wait = |world: &mut World, ms| {
-        world.server.clients.advance(Duration::from_millis(ms));
+        world.server.clients.pass_time(Duration::from_millis(ms));
         world.server.next_periodic_tasks = Instant::now();
         world.turn().unwrap();
         world
@@ -143,7 +143,7 @@ fn a_connection_has_ten_seconds_to_open() {
 fn what_waits_to_be_read_is_read() {
     let mut world = with_hellos(over_tls());
     world.phase().unwrap();
-    world.server.clients.advance(Duration::from_secs(11));
+    world.server.clients.pass_time(Duration::from_secs(11));
     world.server.clients.set_time(Instant::now());
     world.server.clients.check_openings();
     // The second check judges by the time of the first one.

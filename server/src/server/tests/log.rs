@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mio::{Registry, Token, Waker};
 
-use super::talker::END;
+use super::test_client::END;
 use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::batch::Batch;

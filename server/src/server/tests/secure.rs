@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tempfile::TempDir;
 
-use super::talker::{Heard, Layer};
+use super::test_client::{Heard, Layer};
 use crate::options::Config;
 use crate::tls::Acceptor;
 

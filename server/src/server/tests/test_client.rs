@@ -11,7 +11,7 @@ use super::BUFFER;
 /// What every message ends with, so that half a message is not taken for a whole one.
 pub(super) const END: &str = " .";
 
-/// What lies between a talker and its socket.
+/// What lies between a test_client and its socket.
 pub(super) trait Layer {
     /// Takes of `text` what it can, and sends at most `most` bytes of what has become of it. `ends`:
     /// there will be no more. Returns how much it has taken.
@@ -69,7 +69,7 @@ impl Layer for Plain {
     clippy::struct_excessive_bools,
     reason = "each is something to be checked"
 )]
-pub(super) struct Talker {
+pub(super) struct TestClient {
     pub(super) id: usize,
     layer: Box<dyn Layer>,
     pub(super) socket: Option<TcpStream>,
@@ -95,7 +95,7 @@ pub(super) struct Talker {
     pub(super) is_spoilt: bool,
 }
 
-impl Talker {
+impl TestClient {
     pub(super) fn connect(id: usize, address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(BUFFER).unwrap();
