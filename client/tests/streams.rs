@@ -9,7 +9,6 @@ use std::process::{Child, Command, Output};
 use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
-use authority::Authority;
 use cluster::{Cluster, Node, Setup, json};
 use nats::address::Login;
 use nats::client::Client;
@@ -18,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::nodes::{Publisher, STREAM, setup, start};
 use support::{client, end, text, wait_until};
 use tempfile::TempDir;
+use test_ca::TestCa;
 
 /// Records of lines that have these numbers.
 fn records(numbers: RangeInclusive<u64>) -> Vec<u8> {
@@ -392,7 +392,7 @@ fn what_cannot_be_read_is_one_line() {
 fn a_stream_is_read_over_tls_with_a_password() {
     let Some(setup) = setup() else { return };
     let folder = TempDir::new().unwrap();
-    let authority = Authority::new("test").unwrap();
+    let authority = TestCa::new("test").unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, authority.certificate()).unwrap();
     let files = authority.issue(&["127.0.0.1"]).unwrap();

@@ -11,20 +11,20 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use authority::Authority;
-use authority::rcgen::{KeyPair, date_time_ymd};
 use support::{Server, client, end, run, text, wait_until};
 use tempfile::TempDir;
+use test_ca::TestCa;
+use test_ca::rcgen::{KeyPair, date_time_ymd};
 
 /// An authority, and a folder with certificates of it.
 struct Pki {
-    authority: Authority,
+    authority: TestCa,
     folder: TempDir,
 }
 
 impl Pki {
     fn new(name: &str) -> Self {
-        let authority = Authority::new(name).unwrap();
+        let authority = TestCa::new(name).unwrap();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.pem"), authority.certificate()).unwrap();
         let pki = Self { authority, folder };

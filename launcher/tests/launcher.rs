@@ -17,7 +17,7 @@ use support::{Place, children_of, wait_until};
 #[test]
 fn all_of_it_over_tls() {
     let place = Place::real();
-    let authority = authority::Authority::new("launcher").unwrap();
+    let authority = test_ca::TestCa::new("launcher").unwrap();
     fs::write(place.path("ca.pem"), authority.certificate()).unwrap();
     for (name, names) in [("server", "127.0.0.1"), ("client", "client.example")] {
         let identity = authority.issue(&[names]).unwrap();

@@ -14,10 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use authority::Authority;
-use authority::rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, date_time_ymd,
-};
 use rustix::process::Signal;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
@@ -25,6 +21,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
 use support::secure::{Pki, SecureClient};
 use support::{DEADLINE, Server, binary, can, lines, received_from, script, wait_until};
+use test_ca::TestCa;
+use test_ca::rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, date_time_ymd,
+};
 
 /// What `client` has in the log, the server stopped.
 fn logged(server: Server, peer: &str) -> Vec<String> {
@@ -392,7 +392,7 @@ fn only_those_with_the_right_certificate_come_in() {
     let expected = r#""client":"x.example","message":"hello"}"#;
     assert!(log.trim_end().ends_with(expected), "{log}");
 
-    let other = Authority::new("others").unwrap();
+    let other = TestCa::new("others").unwrap();
     let stranger = other.issue(&["a.example"]).unwrap();
     let stranger = stranger.write(pki.folder.path(), "stranger").unwrap();
     let key = KeyPair::generate().unwrap();
@@ -969,7 +969,7 @@ fn the_recipe_for_an_authority_works() {
         "json",
     ];
     let server = Server::start(&all);
-    let files = authority::Files {
+    let files = test_ca::Files {
         certificate: path("client.pem"),
         key: path("client.key"),
     };
@@ -1040,13 +1040,13 @@ fn costly_chains_delay_neither_clients_nor_a_stop() {
 
 /// Certificates of one's own making.
 mod chain {
-    use authority::rcgen::{
-        BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-        SignatureAlgorithm,
-    };
     use rustls::ClientConfig;
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use test_ca::rcgen::{
+        BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+        SignatureAlgorithm,
+    };
 
     use super::Pki;
 

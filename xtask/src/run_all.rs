@@ -6,14 +6,14 @@ use std::process::{Command, ExitCode};
 
 use crate::{fail, release};
 
-/// `args` are the launcher's. With `-tls` among them, an authority is made that nobody keeps, and server
+/// `args` are the launcher's. With `-tls` among them, a test CA is made, and server
 /// and clients speak TLS and show each other its certificates.
 pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     let is_tls = |arg: &OsString| arg == "-tls" || arg == "--tls";
     let mut packages = vec!["server", "client", "launcher"];
     let wants_tls = args.iter().any(is_tls);
     if wants_tls {
-        packages.push("authority");
+        packages.push("test-ca");
         args.retain(|arg| !is_tls(arg));
     }
     let folder = match release::build("release", &packages) {
@@ -32,9 +32,9 @@ pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
 /// Makes certificates, over those of the last run; returns the launcher's options for them.
 fn certificates(programs: &Path) -> Result<Vec<OsString>, String> {
     let folder = programs.join("run-all-tls");
-    let authority = programs.join("authority");
-    let made = Command::new(&authority).arg(&folder).status();
-    let made = made.map_err(|error| format!("cannot run {}: {error}", authority.display()))?;
+    let test_ca = programs.join("test-ca");
+    let made = Command::new(&test_ca).arg(&folder).status();
+    let made = made.map_err(|error| format!("cannot run {}: {error}", test_ca.display()))?;
     if !made.success() {
         return Err("cannot make certificates".to_owned());
     }

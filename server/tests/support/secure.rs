@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use authority::{Authority, Files};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -14,18 +13,19 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 use tempfile::TempDir;
+use test_ca::{Files, TestCa};
 
 use super::{DEADLINE, Server};
 
 /// An authority, and a folder with its certificates: `ca.pem`, `server.pem` and `server.key`.
 pub struct Pki {
-    pub authority: Authority,
+    pub authority: TestCa,
     pub folder: TempDir,
 }
 
 impl Pki {
     pub fn new() -> Self {
-        let authority = Authority::new("tests").unwrap();
+        let authority = TestCa::new("tests").unwrap();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.pem"), authority.certificate()).unwrap();
         let server = authority.issue(&["localhost", "127.0.0.1"]).unwrap();

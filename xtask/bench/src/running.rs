@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use authority::Authority;
 use tempfile::TempDir;
+use test_ca::TestCa;
 
 use crate::cpus::{self, Side};
 use crate::nodes::Nodes;
@@ -171,7 +171,7 @@ impl Running {
 
 /// A server's certificate, a client's, and their authority's: ECDSA, P-256.
 fn write_certificates(directory: &Path) -> io::Result<()> {
-    let authority = Authority::new("bench").map_err(io::Error::other)?;
+    let authority = TestCa::new("bench").map_err(io::Error::other)?;
     fs::write(directory.join("ca.pem"), authority.certificate())?;
     let server = authority.issue(&["localhost", "127.0.0.1"]);
     let server = server.map_err(io::Error::other)?;

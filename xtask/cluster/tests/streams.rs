@@ -7,7 +7,6 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use authority::Authority;
 use cluster::{CURRENT, Cluster, DEADLINE, OLDER, Setup, json};
 use nats::address::{Address, Login};
 use nats::client::Client;
@@ -15,6 +14,7 @@ use nats::headers;
 use nats::jetstream::{Answer, PubAck};
 use nats::options::Options;
 use support::{setup, start, wait_until};
+use test_ca::TestCa;
 
 /// A client of any node.
 fn client(cluster: &Cluster) -> Client {
@@ -191,7 +191,7 @@ fn a_terminated_cluster_comes_back_and_its_stream_can_be_made_again() {
 fn an_administrator_speaks_tls_and_has_a_password() {
     let Some(setup) = setup(CURRENT) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new("test").unwrap();
+    let authority = TestCa::new("test").unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, authority.certificate()).unwrap();
     let files = authority.issue(&["127.0.0.1"]).unwrap();

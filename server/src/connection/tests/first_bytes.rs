@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-use authority::Authority;
 use common::protocol::Framing;
 use common::record::Format;
 use proptest::prelude::*;
@@ -13,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tempfile::TempDir;
+use test_ca::TestCa;
 
 use super::{KEY, SERIAL, TIME};
 use crate::admission::Admission;
@@ -29,7 +29,7 @@ struct Certificates {
 
 static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new("first bytes").unwrap();
+    let authority = TestCa::new("first bytes").unwrap();
     let server = authority.issue(&["localhost"]).unwrap();
     server.write(folder.path(), "server").unwrap();
     let mut roots = RootCertStore::empty();

@@ -4,12 +4,12 @@ use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::{Arc, LazyLock};
 
-use authority::Authority;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tempfile::TempDir;
+use test_ca::TestCa;
 
 use super::test_client::{Heard, Layer};
 use crate::options::Config;
@@ -23,7 +23,7 @@ struct Certificates {
 
 static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new("schedules").unwrap();
+    let authority = TestCa::new("schedules").unwrap();
     let server = authority.issue(&["localhost"]).unwrap();
     server.write(folder.path(), "server").unwrap();
     let mut roots = RootCertStore::empty();

@@ -3,12 +3,6 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use authority::rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, Error, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
-};
-use authority::{Authority, Identity};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::{self, kx_group};
@@ -17,16 +11,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, Signer, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
+use test_ca::rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, Error, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
+};
+use test_ca::{Identity, TestCa};
 
 /// A server's, of the kind that is recommended.
 pub(in crate::tls) fn server() -> Identity {
-    let authority = Authority::new("servers").unwrap();
+    let authority = TestCa::new("servers").unwrap();
     authority.issue(&["localhost"]).unwrap()
 }
 
 /// Servers with keys of other kinds.
 pub(in crate::tls) fn servers() -> Vec<(String, Identity)> {
-    let authority = Authority::new("servers").unwrap();
+    let authority = TestCa::new("servers").unwrap();
     let mut servers = Vec::new();
     for (name, kind) in [
         ("server's key P-384", &PKCS_ECDSA_P384_SHA384),
@@ -231,7 +231,7 @@ pub(in crate::tls) struct Chain {
 
 fn params(subject: &str, is_ca: bool) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = authority::rcgen::DistinguishedName::new();
+    params.distinguished_name = test_ca::rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, subject);
     if is_ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-use authority::{Authority, Identity};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use rustls::crypto::ring;
@@ -12,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use test_ca::{Identity, TestCa};
 
 use super::Session;
 use crate::channel::Next;
@@ -31,7 +31,7 @@ struct Certificates {
 }
 
 static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
-    let authority = Authority::new("sessions").unwrap();
+    let authority = TestCa::new("sessions").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.certificate()).unwrap();

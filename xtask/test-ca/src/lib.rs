@@ -1,4 +1,4 @@
-//! A throw-away authority and certificates of it. Its keys lie in memory and in temporary folders, and
+//! A test CA and certificates of it. Its keys lie in memory and in temporary folders, and
 //! nobody should trust it for longer than a test takes.
 
 use std::fs::{self, OpenOptions};
@@ -14,7 +14,7 @@ use rcgen::{
 
 /// Signs certificates.
 #[derive(Debug)]
-pub struct Authority {
+pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
@@ -37,11 +37,11 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-impl Authority {
+impl TestCa {
     /// A new one, with a key of its own (ECDSA, P-256).
     ///
     /// # Errors
-    /// Those of the system's source of randomness; in [`Authority::issue`], names that are none as well.
+    /// Those of the system's source of randomness; in [`TestCa::issue`], names that are none as well.
     pub fn new(name: &str) -> Result<Self, Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
