@@ -55,8 +55,11 @@ impl Queues {
 
     /// Puts a connection that wants to be read into the queue for what it has to send now.
     fn enter_to_read(&mut self, key: u32, connection: &mut Connection) {
-        self.to_read.enter(key, connection);
-        self.handshakes.enter(key, connection);
+        if connection.is_opening() {
+            self.handshakes.enter(key, connection);
+        } else {
+            self.to_read.enter(key, connection);
+        }
     }
 
     /// A connection has been read and is back in its queue: only what that may have changed is looked at.

@@ -17,7 +17,7 @@ mod secure;
 mod strangers;
 mod test_client;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
@@ -137,7 +137,9 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         24 => Just(Step::Phase),
         6 => Just(Step::Turn),
     ];
-    let tls = any::<bool>().prop_map(|tls| tls && cfg!(feature = "tls"));
+    // `FUZZ_TLS=1`: over TLS only.
+    let tls_only = std::env::var_os("FUZZ_TLS").is_some();
+    let tls = any::<bool>().prop_map(move |tls| (tls || tls_only) && cfg!(feature = "tls"));
     let setting = (0..4_usize, tls).prop_map(|(room, tls)| Setting {
         room,
         tls,
@@ -158,10 +160,16 @@ fn every_schedule_keeps_the_promise() {
         max_shrink_time: 20_000,
         ..Fuzz::default()
     };
-    let run = |(setting, schedule): (Setting, Vec<Step>)| World::new(setting).run(&schedule);
+    let sessions = Cell::new(0);
+    let run = |(setting, schedule): (Setting, Vec<Step>)| {
+        let connects = schedule.iter().filter(|step| matches!(step, Step::Connect));
+        sessions.set(sessions.get() + connects.count() * usize::from(setting.tls));
+        World::new(setting).run(&schedule)
+    };
     if let Err(error) = TestRunner::new(config).run(&schedules(), run) {
         panic!("{error}");
     }
+    println!("{} sessions over TLS", sessions.get());
 }
 
 /// Paused between the reading of a message and its reply, the server must not take the client for
