@@ -11,26 +11,26 @@ use tls::SharedOptions;
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "launcher",
     usage: "[options]",
-    about: "Starts one server and some clients, shows what they print, each line with the name of \
-            its program, and ends the server when the clients are done.",
+    about: "Starts one server and some clients, and shows their output, each line with the name \
+            of its program. It stops the server when the clients have ended.",
     options: &[
         Opt {
             names: &["host"],
             value: "HOST",
-            help: "the address that the server listens on (default 127.0.0.1)",
+            help: "address that the server listens on (default 127.0.0.1)",
             take: |o, v| v.host().map(|it| o.host = it),
         },
         Opt {
             names: &["clhost"],
             value: "HOST",
-            help: "the address that the clients connect to (default: the one at which the server \
-                   says it listens)",
+            help: "address that the clients connect to (default: the address that the server \
+                   reports)",
             take: |o, v| v.host().map(|it| o.client_host = Some(it)),
         },
         Opt {
             names: &["port"],
             value: "PORT",
-            help: "the port of the server; 0 takes any that is free (default 2005)",
+            help: "port of the server; 0 picks a free one (default 2005)",
             take: |o, v| {
                 v.number("a port number", 0..=u16::MAX)
                     .map(|it| o.port = it)
@@ -39,7 +39,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["cl", "clients"],
             value: "N",
-            help: "the number of clients (default 5)",
+            help: "number of clients (default 5)",
             take: |o, v| {
                 v.number("a number of clients", 1..=10_000)
                     .map(|it| o.clients = it)
@@ -48,7 +48,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["nt"],
             value: "N",
-            help: "the number of threads of each client (default 5)",
+            help: "number of threads of each client (default 5)",
             take: |o, v| {
                 v.number("a number of threads", THREADS)
                     .map(|it| o.threads = it)
@@ -57,8 +57,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["ni"],
             value: "N",
-            help: "the number of rounds of each client, in each of which every thread sends once \
-                   (default 10)",
+            help: "number of rounds of each client; each thread sends once a round (default 10)",
             take: |o, v| {
                 v.number("a number of rounds", ROUNDS)
                     .map(|it| o.rounds = it)
@@ -67,26 +66,26 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["log"],
             value: "FILE",
-            help: "the server's log (default logging.log)",
+            help: "log file of the server (default logging.log)",
             take: |o, v| v.path().map(|it| o.log = Some(it)),
         },
         Opt {
             names: &["server-tls-cert"],
             value: "FILE",
-            help: "the server's certificate (its -tls-cert): it speaks TLS only (default: none)",
+            help: "certificate chain of the server (its -tls-cert); with it the server speaks \
+                   TLS only (default: none)",
             take: |o, v| v.path().map(|it| o.server_tls.cert = Some(it)),
         },
         Opt {
             names: &["server-tls-key"],
             value: "FILE",
-            help: "the key of that (its -tls-key)",
+            help: "private key of the server (its -tls-key)",
             take: |o, v| v.path().map(|it| o.server_tls.key = Some(it)),
         },
         Opt {
             names: &["server-tls-client-ca"],
             value: "FILE",
-            help: "the authorities of which clients must have certificates (its -tls-client-ca; \
-                   default: none)",
+            help: "CA certificates for clients (the server's -tls-client-ca; default: none)",
             take: |o, v| v.path().map(|it| o.server_tls.client_ca = Some(it)),
         },
         SharedOptions::TLS,
@@ -97,7 +96,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["keep"],
             value: "",
-            help: "leave the server running until Ctrl-C instead of ending it after the last \
+            help: "keep the server running until Ctrl-C, instead of stopping it after the last \
                    client",
             take: |o, _| {
                 o.keep = true;
@@ -115,7 +114,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         ),
         (
             "launcher -port 0 -log /tmp/try.log -keep",
-            "any free port, a log elsewhere, and the server stays for other clients",
+            "a free port, another log, and a server that keeps running",
         ),
     ],
     notes: "The programs 'server' and 'client' are those beside this one. Names are in colour on \

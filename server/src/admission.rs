@@ -114,7 +114,9 @@ impl Admission {
                 .warnings()
                 .iter()
                 .for_each(|warning| log::warn!("{warning}")),
-            Err(error) => log::warn!("certificates are kept as they were: {error}"),
+            Err(error) => {
+                log::warn!("cannot reload the certificates: {error}; the old ones stay in use")
+            }
         }
     }
 

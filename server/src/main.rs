@@ -260,8 +260,8 @@ fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
         && let Some(address) = open.next()
     {
         log::warn!(
-            "whoever can reach {address} can write to the log, and whoever is on the way can read and \
-             change what is sent: -tls-cert encrypts it, -allow says who may come"
+            "every host that can reach {address} can write to the log, and traffic is not \
+             encrypted; use -allow and -tls-cert"
         );
     }
 }

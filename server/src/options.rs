@@ -24,21 +24,22 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["host"],
             value: "HOST",
-            help: "address to listen on; a name stands for all its addresses (default 127.0.0.1: \
-                   only this machine can connect)",
+            help: "address or host name to listen on; a name stands for all its addresses (default \
+                   127.0.0.1: this machine only)",
             take: |o, v| v.host().map(|it| o.host = it),
         },
         Opt {
             names: &["port"],
             value: "PORT",
-            help: "port to listen on; 0 takes any that is free (default 2005)",
+            help: "port to listen on; 0 picks a free one (default 2005)",
             take: |o, v| v.number("a port number", 0..=65_535).map(|it| o.port = it),
         },
         Opt {
             names: &["reuse-port"],
             value: "",
-            help: "share the port with other servers of the same user that are told so, too, each with a \
-                   log or an -id of its own; Linux deals the connections out to them",
+            help: "share the port (SO_REUSEPORT) with other servers of the same user that have \
+                   this option; each needs a log or an -id of its own, and the kernel balances \
+                   connections",
             take: |o, _| {
                 o.sockets.reuse_port = true;
                 Ok(())
@@ -47,14 +48,14 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["log"],
             value: "FILE",
-            help: "the log, a regular file; an old log is emptied at start, any other file refused (default \
-                   logging.log)",
+            help: "log file, a regular file; without -append an old log is emptied at the start, \
+                   and any other file is refused (default logging.log)",
             take: |o, v| v.path().map(|it| o.log = Some(it)),
         },
         Opt {
             names: &["append"],
             value: "",
-            help: "keep what is in the log and write after it",
+            help: "keep the log and write after its end",
             take: |o, _| {
                 o.opening = Opening::Append;
                 Ok(())
@@ -63,14 +64,14 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["format"],
             value: "original|json",
-            help: "how records are written: as the original did, two lines for a message, or one line of \
-                   JSON (default original)",
+            help: "record format: the original's two lines for a message, or one line of JSON \
+                   (default original)",
             take: |o, v| v.choice(Format::CHOICES).map(|it| o.format = it),
         },
         Opt {
             names: &["sync"],
             value: "",
-            help: "answer 'ok' only when the record would survive a power cut",
+            help: "answer 'ok' only when the record is on disk (fdatasync)",
             take: |o, _| {
                 o.sync = true;
                 Ok(())
@@ -79,8 +80,8 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["rotate-size"],
             value: "SIZE",
-            help: "when the log has so many bytes, rename it to NAME-TIME-NUMBER.EXT (UTC of its first record) \
-                   and begin a new one (default: never)",
+            help: "rotate when the log reaches SIZE: rename it to NAME-TIME-NUMBER.EXT (time of \
+                   its first record, UTC) and begin a new one (default: never)",
             take: |o, v| {
                 v.size(1..=1 << 40)
                     .map(|it| o.rotation.size = Some(it as u64))
@@ -89,7 +90,8 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["rotate-every"],
             value: "TIME",
-            help: "do so when its first record is so old; an empty log stays (default: never)",
+            help: "rotate when the oldest record reaches this age; an empty log is not rotated \
+                   (default: never)",
             take: |o, v| {
                 v.time(SECOND..=MAX_TIME)
                     .map(|it| o.rotation.age = Some(it))
@@ -98,7 +100,7 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["keep"],
             value: "N",
-            help: "and delete all but the last N logs that were renamed so (default: none)",
+            help: "keep the newest N rotated files, delete older ones (default: keep all)",
             take: |o, v| {
                 v.number("a number of files", 1..=1_000_000)
                     .map(|it| o.rotation.keep = Some(it))
@@ -116,7 +118,7 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["quiet"],
             value: "",
-            help: "do not show the records on standard output",
+            help: "do not show records on standard output",
             take: |o, _| {
                 o.quiet = true;
                 Ok(())
@@ -125,28 +127,29 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["framing"],
             value: "line|nul|octet|none",
-            help: "'line': LF ends a message and a reply; 'nul': NUL does; 'octet': a message comes \
-                   after its length and a space (RFC 6587); 'none': what one read brings is a message, \
-                   and replies have no line end (default line)",
+            help: "'line': LF ends a message and a reply; 'nul': NUL does; 'octet': the length and \
+                   a space precede a message (RFC 6587); 'none': each read is a message, and \
+                   replies have no line end (default line)",
             take: |o, v| v.choice(Framing::CHOICES).map(|it| o.framing = it),
         },
         Opt {
             names: &["replies"],
             value: "all|none",
-            help: "'none': answer nothing, for senders that never read; nobody learns then what is in \
-                   the log (default all)",
+            help: "'none': send no replies, for clients that never read; they cannot learn what is \
+                   in the log (default all)",
             take: |o, v| v.choice(ReplyMode::CHOICES).map(|it| o.reply_mode = it),
         },
         Opt {
             names: &["max-message"],
             value: "SIZE",
-            help: "the longest message; a longer one is answered with an error (default 64K)",
+            help: "maximum length of a message; a longer one gets an error reply (default 64K)",
             take: |o, v| v.size(1..=1 << 30).map(|it| o.max_message = it),
         },
         Opt {
             names: &["max-clients"],
             value: "N",
-            help: "how many clients at once (default: what the limit of open files allows)",
+            help: "maximum number of clients at once (default: what the limit of open files \
+                   allows)",
             take: |o, v| {
                 v.number("clients", 1..=1 << 30)
                     .map(|it| o.max_clients = Some(it))
@@ -155,7 +158,7 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["idle-timeout"],
             value: "TIME",
-            help: "close a connection on which nothing comes or goes for so long; one that takes its \
+            help: "close a connection after this time without traffic; a client that reads its \
                    replies slowly is not idle (default 0: never)",
             take: |o, v| {
                 v.time_or_never(SECOND..=MAX_IDLE)
@@ -165,9 +168,8 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["keepalive"],
             value: "TIME",
-            help: "probe a silent client after so long; one whose machine has gone is dropped after \
-                   about twice that, one that takes its replies slowly is not (default 60s; 0: \
-                   never)",
+            help: "probe a silent client after this time; a dead peer is dropped after about twice \
+                   that (default 60s; 0: never)",
             take: |o, v| {
                 v.time_or_never(SECOND..=MAX_KEEPALIVE)
                     .map(|it| o.sockets.keepalive = it)
@@ -176,53 +178,53 @@ pub const COMMAND: Command<Config> = Command {
         Opt {
             names: &["tls-cert"],
             value: "FILE",
-            help: "speak TLS only, with this certificate (and those that lead to its authority), in PEM; \
-                   HUP reads it anew",
+            help: "certificate chain for TLS, PEM; with it the server speaks TLS only, and SIGHUP \
+                   reloads it",
             take: |o, v| v.path().map(|it| o.tls_cert = Some(it)),
         },
         Opt {
             names: &["tls-key"],
             value: "FILE",
-            help: "the key of that certificate, in PEM",
+            help: "private key of -tls-cert, PEM",
             take: |o, v| v.path().map(|it| o.tls_key = Some(it)),
         },
         Opt {
             names: &["tls-client-ca"],
             value: "FILE",
-            help: "let in only clients with a certificate of an authority in this file",
+            help: "require a client certificate of a CA in this file, PEM",
             take: |o, v| v.path().map(|it| o.tls_client_ca = Some(it)),
         },
         Opt {
             names: &["allow-names"],
             value: "NAME,...",
-            help: "of these, only clients whose certificate has one of these names (alternative names: DNS \
-                   or IP)",
+            help: "also require one of these certificate names (subject alternative names: DNS or \
+                   IP)",
             take: |o, v| v.list("names").map(|it| o.allow_names = it),
         },
         Opt {
             names: &["allow"],
             value: "CIDR,...",
-            help: "let in only clients from these networks; others are closed at once",
+            help: "accept clients from these networks only; other connections are closed at once",
             take: |o, v| v.parsed().map(|it| o.allow = Some(it)),
         },
         Opt {
             names: &["proxy-from"],
             value: "CIDR,...",
-            help: "connections from these networks begin with a PROXY header (version 1 or 2), which tells \
-                   the client's address",
+            help: "require a PROXY header (version 1 or 2) from these networks; it gives the \
+                   client's address",
             take: |o, v| v.parsed().map(|it| o.proxy_from = it),
         },
         Opt {
             names: &["metrics"],
             value: "HOST:PORT",
-            help: "tell there how it is doing, over HTTP: /metrics for Prometheus, /health for whoever \
-                   sends only to servers that are well; whoever can reach it is told (default: nowhere)",
+            help: "serve metrics and health over HTTP at this address: /metrics for Prometheus, \
+                   /health for load balancers; there is no access control (default: off)",
             take: |o, v| v.host_and_port().map(|it| o.metrics = Some(it)),
         },
         Opt {
             names: &["utc"],
             value: "",
-            help: "show UTC in the records instead of local time",
+            help: "write UTC in the records instead of local time",
             take: |o, _| {
                 o.utc = true;
                 Ok(())
@@ -243,21 +245,20 @@ pub const COMMAND: Command<Config> = Command {
         ),
         (
             "server -append -rotate-size 100M -rotate-every 24h -keep 30",
-            "a new log a day or sooner, and the last thirty of the old ones",
+            "rotate at 100 MiB or after a day, keep thirty rotated files",
         ),
         (
             "server -tls-cert my.pem -tls-key my.key -tls-client-ca ca.pem",
-            "encrypted, and only for those with a certificate of one's own authority",
+            "TLS, for clients with a certificate of your own CA",
         ),
         (
             "server -stream LOG -nats nats://n1,nats://n2,nats://n3 -id web-1",
-            "in a replicated stream, beside other servers of other ids",
+            "log to a replicated stream; each server has its own -id",
         ),
     ],
-    notes: "Signals: INT and TERM stop gracefully within 5 seconds, a second one at once.\n\
-            HUP opens the log anew by its name and reads certificates anew, USR1 prints a line of \
-            figures.\n\
-            RUST_LOG=info (or debug) on standard error says more.\n\
+    notes: "Signals: INT and TERM stop the server within 5 seconds, a second one at once. HUP reopens \
+            the log and reloads certificates. USR1 prints a line of figures.\n\
+            Environment: RUST_LOG=info (or debug) makes standard error more verbose.\n\
             Exit codes: 0 stopped, 1 failed or stopped at once, 2 bad options.",
 };
 

@@ -505,7 +505,7 @@ impl<B: BackEnd> Server<B> {
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut socket, token, INTEREST) {
             if let Some(ending) = self.complaint.allow(self.now) {
-                log::warn!("{peer}: cannot be watched, closed: {error}{ending}");
+                log::warn!("{peer}: closed, cannot register with the poll: {error}{ending}");
             }
             return;
         }

@@ -386,9 +386,14 @@ fn an_open_server_says_what_that_means() {
     let say = |options: &[&str]| {
         let all = [&["-host", "0.0.0.0"], options].concat();
         let ended = Server::start(&all).stop();
-        ended.count_said("whoever can reach 0.0.0.0:")
+        ended.count_said("every host that can reach 0.0.0.0:")
     };
     assert_eq!(say(&[]), 1);
     assert_eq!(say(&["-allow", "10.0.0.0/8"]), 0);
-    assert_eq!(Server::start(&[]).stop().count_said("whoever can reach"), 0);
+    assert_eq!(
+        Server::start(&[])
+            .stop()
+            .count_said("every host that can reach"),
+        0
+    );
 }

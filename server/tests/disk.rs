@@ -334,7 +334,7 @@ fn a_folder_that_vanishes_takes_no_record_with_it() {
     let mut asked = 1;
     wait_for_displacement(&mut server, &mut client, &mut asked);
     server.signal(Signal::HUP);
-    server.wait_for_line("cannot open logs/lines.log anew: No such file");
+    server.wait_for_line("cannot reopen logs/lines.log: No such file");
     assert_eq!(client.ask("into the old file"), "ok");
     let kept = io::read_to_string(BufReader::new(open)).unwrap();
     assert_eq!(received_from(&kept, &client.name()).len(), asked + 1);
@@ -353,7 +353,7 @@ fn wait_for_displacement(server: &mut Server, client: &mut Client, asked: &mut u
     wait_until("the warning", || {
         assert_eq!(client.ask("meanwhile"), "ok");
         *asked += 1;
-        server.try_line("was moved or deleted: records go on into the file that was opened")
+        server.try_line("was moved or deleted; records still go to the open file")
     });
 }
 
@@ -368,13 +368,13 @@ fn a_log_that_cannot_be_reopened_is_kept() {
         .status();
     assert!(made.unwrap().success());
     server.signal(Signal::HUP);
-    server.wait_for_line("anew: it is not a regular file; the old file is kept");
+    server.wait_for_line("it is not a regular file; the old file stays open");
     assert_eq!(client.ask("kept"), "ok");
     let log = fs::read_to_string(old).unwrap();
     assert_eq!(received_from(&log, &client.name()), ["kept"]);
     // Tried again without another signal.
     fs::remove_file(server.log_path()).unwrap();
-    server.wait_for_line("logging.log: opened anew");
+    server.wait_for_line("logging.log: reopened");
     assert_eq!(client.ask("new"), "ok");
     assert_eq!(received_from(&server.log(), &client.name()), ["new"]);
 }

@@ -785,7 +785,7 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     });
     assert_eq!(numbers(&inside), [1]);
     fs::remove_file(inside.join("ballast")).unwrap();
-    server.wait_for_line("logging.log: opened anew");
+    server.wait_for_line("logging.log: reopened");
     let mode = |path: PathBuf| path.metadata().unwrap().mode() & 0o777;
     assert_eq!(mode(rotated_files(&inside)[0].clone()), 0o600);
     for file in fs::read_dir(&inside).unwrap() {

@@ -910,7 +910,7 @@ fn certificates_are_replaced_under_load() {
     // What cannot be used changes nothing.
     fs::write(pki.path("server.pem"), "nothing").unwrap();
     server.signal(Signal::HUP);
-    let said = server.wait_for_line("certificates are kept as they were: ");
+    let said = server.wait_for_line("cannot reload the certificates: ");
     assert!(said.contains("there is no certificate in it"), "{said}");
     assert_eq!(talk(), *seen.last().unwrap());
 }

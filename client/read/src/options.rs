@@ -11,15 +11,15 @@ use crate::output::{Form, Show};
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "client read",
     usage: "[options] [FILE...]",
-    about: "Prints the messages in logs of the server: the exact bytes of each, and an LF. Several files \
-            are read in their order, but those of a log that the server has rotated in the log's order; \
-            '-' is standard input. The log may be a stream of NATS instead.",
+    about: "Prints the messages in logs of the server: the exact bytes of each, and LF. Files \
+            are read in the given order, rotated files of one log in the order of their numbers; \
+            '-' is standard input. With -stream it reads a NATS stream.",
     commands: &[],
     options: &[
         Opt {
             names: &["null"],
             value: "",
-            help: "end each message by NUL instead, since a message may hold an LF",
+            help: "end each message with NUL instead of LF, since a message may contain LF",
             take: |o, _| {
                 o.show.form = Form::Nul;
                 Ok(())
@@ -28,8 +28,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["json"],
             value: "",
-            help: "a JSON object for each: time, peer, message (or bytes, in base64), with -id or -once id \
-                   and seq",
+            help: "print one JSON object per message: time, peer, message (or bytes, in base64), \
+                   with -id or -once also id and seq",
             take: |o, _| {
                 o.show.form = Form::Json;
                 Ok(())
@@ -38,7 +38,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["with-time"],
             value: "",
-            help: "put the time before each",
+            help: "print the time before each message",
             take: |o, _| {
                 o.show.time = true;
                 Ok(())
@@ -47,7 +47,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["with-peer"],
             value: "",
-            help: "put the client's address before each",
+            help: "print the client's address before each message",
             take: |o, _| {
                 o.show.peer = true;
                 Ok(())
@@ -56,32 +56,32 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["peer"],
             value: "ADDRESS",
-            help: "only what came from there, with a port or from any (default: all)",
+            help: "only messages from this address, with or without a port (default: all)",
             take: |o, v| v.text().map(|it| o.peer = Some(it)),
         },
         Opt {
             names: &["id"],
             value: "NAME",
-            help: "only what 'client send -id NAME' sent (default: all)",
+            help: "only messages of 'client send -id NAME' (default: all)",
             take: |o, v| v.text().map(|it| o.id = Some(it)),
         },
         Opt {
             names: &["since"],
             value: "TIME",
-            help: "only what came then or later: 2026-11-25T03:35:12+01:00, or 10m for ten minutes ago \
-                   (default: all)",
+            help: "only messages from this time on: 2026-11-25T03:35:12+01:00, or 10m for ten \
+                   minutes ago (default: all)",
             take: |o, v| o.parse_time(v).map(|it| o.since = Some(it)),
         },
         Opt {
             names: &["until"],
             value: "TIME",
-            help: "only what came then or earlier (default: all)",
+            help: "only messages up to this time (default: all)",
             take: |o, v| o.parse_time(v).map(|it| o.until = Some(it)),
         },
         Opt {
             names: &["utc"],
             value: "",
-            help: "the log was written with -utc: of its times, only JSON tells the zone",
+            help: "times without a zone are UTC: the server ran with -utc",
             take: |o, _| {
                 o.utc = true;
                 Ok(())
@@ -90,7 +90,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["last"],
             value: "N",
-            help: "only the last N (default: all)",
+            help: "only the last N messages (default: all)",
             take: |o, v| {
                 v.number("a number of messages", 1..=10_000_000)
                     .map(|it| o.last = Some(it))
@@ -99,7 +99,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["follow"],
             value: "",
-            help: "go on for ever with what is written, wherever the log is renamed",
+            help: "keep reading as the log grows, also when it is renamed",
             take: |o, _| {
                 o.follow = true;
                 Ok(())
@@ -108,8 +108,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["once"],
             value: "",
-            help: "show each '@NAME:NUMBER' of 'client send -id' once, without the tag and in order, \
-                   whichever log it is in and however often it was sent; exit 4 if a number is missing",
+            help: "print each '@NAME:NUMBER' of 'client send -id' once, without the tag and in \
+                   order, from all logs together; exit 4 if a number is missing",
             take: |o, _| {
                 o.once = true;
                 Ok(())
@@ -118,7 +118,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["hold"],
             value: "N",
-            help: "with -once: messages of one sender that wait for earlier ones, at most (default 65536)",
+            help: "with -once: maximum number of messages of one sender that are held back for \
+                   earlier ones (default 65536)",
             take: |o, v| {
                 v.number("a number of messages", 1..=100_000_000)
                     .map(|it| o.hold = it)
@@ -127,7 +128,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["strict"],
             value: "",
-            help: "exit 1 if a line is no record",
+            help: "exit 1 if a line is not a record",
             take: |o, _| {
                 o.strict = true;
                 Ok(())
@@ -136,8 +137,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["stream"],
             value: "NAME",
-            help: "read this stream of NATS, where servers log to one, whatever happens to its nodes meanwhile \
-                   (default: files)",
+            help: "read this NATS stream instead of files (default: files)",
             take: |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
         },
         SharedOptions::NATS,
@@ -151,23 +151,20 @@ pub(crate) const COMMAND: Command<Options> = Command {
     examples: &[
         (
             "client read -since 10m -with-peer logging.log",
-            "what came in the last ten minutes, and from whom",
+            "messages of the last ten minutes, with the clients' addresses",
         ),
-        (
-            "client read logging*.log",
-            "all that a server has kept that rotates its log",
-        ),
+        ("client read logging*.log", "a log with its rotated files"),
         (
             "client read -once a/logging.log b/logging.log > lines",
-            "every line of every sender, once, whichever of two servers has it",
+            "every line once, from the logs of two servers",
         ),
         (
             "client read -stream LOG -last 10 -follow -nats nats://a,nats://b",
-            "the end of a log that is a stream, and what comes from now on",
+            "the last ten messages of a stream, and all that follow",
         ),
     ],
-    notes: "Exit codes: 0 all was read, 1 a log could not be read (-strict: or a line is no record), 2 bad \
-            options, 4 a number is missing (-once).",
+    notes: "Exit codes: 0 all was read, 1 a log could not be read (-strict: or a line is not a \
+            record), 2 bad options, 4 a number is missing (-once).",
 };
 
 /// A moment, as records of either format have it.

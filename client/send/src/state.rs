@@ -111,9 +111,7 @@ impl StateFile {
             Err(error) => return Err(format!("cannot read the state {}: {error}", path.display())),
         };
         let progress = match (kept, begin) {
-            (Some(_), true) => {
-                Err("is there already: without -begin, it is gone on from".to_owned())
-            }
+            (Some(_), true) => Err("already exists; leave -begin out to resume from it".to_owned()),
             (Some(kept), false) => parse(&kept),
             (None, true) => Ok(Progress {
                 id: id.map(str::to_owned),
@@ -226,7 +224,7 @@ mod tests {
         assert_eq!(read, progress);
         drop(state);
         for (begin, id, expected) in [
-            (true, Some("shop-7"), "is there already"),
+            (true, Some("shop-7"), "already exists"),
             (
                 false,
                 None,

@@ -14,42 +14,42 @@ const MAX_ID: usize = 64;
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "client send",
     usage: "[options] [FILE...]",
-    about: "Sends the lines of standard input, or of files one after another, and ends well only when \
-            every one of them was acknowledged: keeps each until its 'ok', and sends it again when the \
-            connection breaks or the server cannot keep it now.",
+    about: "Sends the lines of standard input or of files, and exits 0 only if every line was \
+            acknowledged. It keeps each line until its 'ok', and resends it when the connection \
+            breaks or the server cannot log it now.",
     commands: &[],
     options: &[
         Opt {
             names: &["nhost", "host"],
             value: "HOST[:PORT],...",
-            help: "the servers, the preferred one first; all addresses of a name are tried (default \
+            help: "servers, the preferred one first; all addresses of a name are tried (default \
                    localhost)",
             take: |o, v| hosts(v).map(|it| o.hosts = it),
         },
         Opt {
             names: &["port"],
             value: "PORT",
-            help: "the port where none is said (default 2005)",
+            help: "port of servers that are given without one (default 2005)",
             take: |o, v| v.number("a port number", 1..=65_535).map(|it| o.port = it),
         },
         Opt {
             names: &["follow"],
             value: "FILE",
-            help: "send the lines of a file that grows, for ever, wherever it is renamed, replaced or cut; \
-                   a line is sent when its end is there (default: none)",
+            help: "follow a growing file through renames, replacement and truncation; a line is \
+                   sent when it is complete (default: none)",
             take: |o, v| v.path().map(|it| o.follow = Some(it)),
         },
         Opt {
             names: &["state"],
             value: "FILE",
-            help: "keep there how far all is acknowledged, and go on from there after a restart \
-                   (default: none)",
+            help: "state file: store how far all lines are acknowledged, and resume there after \
+                   a restart (default: none)",
             take: |o, v| v.path().map(|it| o.state = Some(it)),
         },
         Opt {
             names: &["begin"],
             value: "",
-            help: "make the state file, which must not be there yet",
+            help: "create the state file, which must not exist",
             take: |o, _| {
                 o.begin = true;
                 Ok(())
@@ -58,15 +58,15 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["id"],
             value: "NAME",
-            help: "send each line as '@NAME:NUMBER LINE', numbered from 1 without gaps, so that 'client \
-                   read -once' can prove that all are there; without -state, something random is added \
-                   to the name (default: none)",
+            help: "send each line as '@NAME:NUMBER LINE', numbered from 1 without gaps, so that \
+                   'client read -once' detects missing lines; without -state, a random suffix is \
+                   added to the name (default: none)",
             take: |o, v| id(v).map(|it| o.id = Some(it)),
         },
         Opt {
             names: &["pipeline"],
             value: "N",
-            help: "lines on the way, at most (default 1024)",
+            help: "maximum number of unacknowledged lines (default 1024)",
             take: |o, v| {
                 v.number("a number of lines", 1..=1_000_000)
                     .map(|it| o.pipeline = it)
@@ -75,8 +75,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["retry"],
             value: "TIME",
-            help: "for how long to try again while no server takes lines; 0: not at all (default: for \
-                   ever)",
+            help: "how long to retry while no server accepts lines; 0: do not retry (default: no \
+                   limit)",
             take: |o, v| {
                 v.time(Duration::ZERO..=MAX_TIME)
                     .map(|it| o.retry = Some(it))
@@ -85,7 +85,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["timeout"],
             value: "TIME",
-            help: "silence for so long, with lines on the way, is a broken connection (default 10s)",
+            help: "close a connection that is silent for this time while lines are \
+                   unacknowledged (default 10s)",
             take: |o, v| {
                 let possible = Duration::from_millis(1)..=MAX_TIME;
                 v.time(possible).map(|it| o.timeout = it)
@@ -94,19 +95,19 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["framing"],
             value: "line|nul|octet",
-            help: "as the server's: what tells messages and replies apart (default line)",
+            help: "framing of the server (default line)",
             take: |o, v| v.choice(FRAMINGS).map(|it| o.framing = it),
         },
         Opt {
             names: &["max-message"],
             value: "SIZE",
-            help: "a longer line is told of and not sent (default 64K)",
+            help: "maximum length of a line; longer lines are reported and skipped (default 64K)",
             take: |o, v| v.size(1..=1 << 30).map(|it| o.max_message = it),
         },
         Opt {
             names: &["split"],
             value: "",
-            help: "cut longer lines into several instead",
+            help: "split longer lines instead",
             take: |o, _| {
                 o.split = true;
                 Ok(())
@@ -115,7 +116,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["rejects"],
             value: "FILE",
-            help: "append lines there that were refused (default: none)",
+            help: "append refused lines to this file (default: none)",
             take: |o, v| v.path().map(|it| o.rejects = Some(it)),
         },
         SharedOptions::TLS,
@@ -126,7 +127,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["json"],
             value: "",
-            help: "print the closing figures as one JSON object on stdout",
+            help: "print the final figures as one JSON object on stdout",
             take: |o, _| {
                 o.json = true;
                 Ok(())
@@ -147,16 +148,16 @@ pub(crate) const COMMAND: Command<Options> = Command {
     examples: &[
         (
             "journalctl -f -o cat | client send -nhost logs.example",
-            "what a program prints, each line kept until it is in the log",
+            "send the output of a program",
         ),
         (
             "client send -follow app.log -state app.pos -begin -id shop-7 -nhost a,b:2006",
-            "a file that grows, to one of two servers, numbered; later without -begin",
+            "follow a file and number its lines, with two servers; later without -begin",
         ),
     ],
-    notes: "The first SIGINT or SIGTERM ends it when what was sent is acknowledged, the second at once.\n\
-            Exit codes: 0 every line was acknowledged, 1 some were not, 2 bad options, 130 interrupted \
-            with lines that were not.",
+    notes: "Signals: after the first INT or TERM it waits for replies to what was sent, the \
+            second ends it at once.\nExit codes: 0 every line was acknowledged, 1 some were not, \
+            2 bad options, 130 interrupted with unacknowledged lines.",
 };
 
 /// Of the original's dialect nobody can tell where a reply ends.

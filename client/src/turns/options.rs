@@ -17,13 +17,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["nhost", "host"],
             value: "HOST",
-            help: "the server's name or address; every address of a name is tried (default localhost)",
+            help: "host name or address of the server; all addresses of a name are tried \
+                   (default localhost)",
             take: |o, v| v.host().map(|it| o.host = it),
         },
         Opt {
             names: &["port"],
             value: "PORT",
-            help: "the server's port (default 2005)",
+            help: "port of the server (default 2005)",
             take: |o, v| {
                 v.number("a port number", 1..=u16::MAX)
                     .map(|it| o.port = it)
@@ -32,7 +33,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["nt"],
             value: "N",
-            help: "the number of threads (default 5)",
+            help: "number of threads (default 5)",
             take: |o, v| {
                 v.number("a number of threads", THREADS)
                     .map(|it| o.threads = it)
@@ -41,7 +42,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["ni"],
             value: "N",
-            help: "the number of rounds, in each of which every thread sends once (default 10)",
+            help: "number of rounds; each thread sends once a round (default 10)",
             take: |o, v| {
                 v.number("a number of rounds", ROUNDS)
                     .map(|it| o.rounds = it)
@@ -56,14 +57,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["framing"],
             value: "line|nul|octet|none",
-            help: "as the server's: what tells messages and replies apart; 'none': nothing does, as \
-                   with the original Python programs (default line)",
+            help: "framing of the server; 'none' is that of the original Python programs \
+                   (default line)",
             take: |o, v| v.choice(Framing::CHOICES).map(|it| o.framing = it),
         },
         Opt {
             names: &["timeout"],
             value: "TIME",
-            help: "how long to wait for the connection, and for each reply (default 10s)",
+            help: "timeout for connecting and for each reply (default 10s)",
             take: |o, v| {
                 v.time(Duration::from_millis(1)..=MAX_TIME)
                     .map(|it| o.timeout = it)
@@ -106,7 +107,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         ),
         (
             "client -nt 1 -ni 10000 -quiet",
-            "how long does a line take until it is in the log?",
+            "measure the round trip of a line",
         ),
     ],
     notes: "The lines go to stdout; the summary, or what went wrong, is one line on stderr.\n\

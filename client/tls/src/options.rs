@@ -74,7 +74,7 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     pub const TLS: Opt<O> = Opt::new(
         &["tls"],
         "",
-        "speak TLS, and trust the authorities that the system trusts",
+        "use TLS, with the system's CA certificates",
         |o, _| {
             o.as_mut().wanted = true;
             Ok(())
@@ -84,28 +84,28 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     pub const CA: Opt<O> = Opt::new(
         &["tls-ca"],
         "FILE",
-        "speak TLS, and trust the authorities in this file (PEM) only (default: the system's)",
+        "use TLS, with the CA certificates in this file only, PEM (default: the system's)",
         |o, v| v.path().map(|it| o.as_mut().ca = Some(it)),
     );
     /// `-tls-cert FILE`
     pub const CERT: Opt<O> = Opt::new(
         &["tls-cert"],
         "FILE",
-        "the certificate (PEM) to show to a server that demands one (default: none)",
+        "client certificate for a server that requires one, PEM (default: none)",
         |o, v| v.path().map(|it| o.as_mut().cert = Some(it)),
     );
     /// `-tls-key FILE`
     pub const KEY: Opt<O> = Opt::new(
         &["tls-key"],
         "FILE",
-        "the key of that certificate (PEM)",
+        "private key of -tls-cert, PEM",
         |o, v| v.path().map(|it| o.as_mut().key = Some(it)),
     );
     /// `-tls-name NAME`
     pub const NAME: Opt<O> = Opt::new(
         &["tls-name"],
         "NAME",
-        "the name that has to be in the server's certificate (default: the host's)",
+        "expected name in the server's certificate (default: the host name)",
         |o, v| v.text().map(|it| o.as_mut().name = Some(it)),
     );
 }

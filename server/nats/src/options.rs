@@ -78,8 +78,8 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     pub const NATS: Opt<O> = Opt::new(
         &["nats"],
         "URLS",
-        "NATS servers of one cluster, with commas between them: nats://HOST:PORT or tls://…, with USER:PASSWORD@ \
-         or TOKEN@ before the host (default: $NATS_URL, or nats://127.0.0.1:4222)",
+        "nodes of one NATS cluster, separated by commas: nats://HOST:PORT or tls://…, with \
+         USER:PASSWORD@ or TOKEN@ before the host (default: $NATS_URL, or nats://127.0.0.1:4222)",
         |o, v| {
             let urls = parse(&v.text()?).map_err(|why| v.wrong(&why))?;
             o.as_mut().urls = urls;
@@ -90,28 +90,28 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     pub const CREDENTIALS: Opt<O> = Opt::new(
         &["nats-creds"],
         "FILE",
-        "who we are to NATS, and the key that proves it, as nsc writes them (default: nobody)",
+        "NATS credentials file, as nsc writes it (default: none)",
         |o, v| v.path().map(|it| o.as_mut().credentials = Some(it)),
     );
     /// `-nats-ca FILE`
     pub const CA: Opt<O> = Opt::new(
         &["nats-ca"],
         "FILE",
-        "authorities (PEM) that vouch for tls:// servers (default: the system's)",
+        "CA certificates for tls:// nodes, PEM (default: the system's)",
         |o, v| v.path().map(|it| o.as_mut().tls.ca = Some(it)),
     );
     /// `-nats-cert FILE`
     pub const CERT: Opt<O> = Opt::new(
         &["nats-cert"],
         "FILE",
-        "the certificate (PEM) to show to them if they demand one (default: none)",
+        "client certificate for nodes that require one, PEM (default: none)",
         |o, v| v.path().map(|it| o.as_mut().tls.cert = Some(it)),
     );
     /// `-nats-key FILE`
     pub const KEY: Opt<O> = Opt::new(
         &["nats-key"],
         "FILE",
-        "the key of that certificate (PEM)",
+        "private key of -nats-cert, PEM",
         |o, v| v.path().map(|it| o.as_mut().tls.key = Some(it)),
     );
 }

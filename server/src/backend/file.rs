@@ -160,8 +160,8 @@ impl<F: Storage> LogFile<F> {
                     None => "",
                 };
                 log::warn!(
-                    "{path} was moved or deleted: records go on into the file that was opened, \
-                     until SIGHUP has it opened by its name again{meanwhile}"
+                    "{path} was moved or deleted; records still go to the open file, until \
+                     SIGHUP reopens the log{meanwhile}"
                 );
             }
             // While it is to be opened anew, that is what finds it.
@@ -224,14 +224,14 @@ impl<F: Storage> BackEnd for LogFile<F> {
                 } else {
                     log::Level::Info
                 };
-                log::log!(level, "{path}: opened anew");
+                log::log!(level, "{path}: reopened");
             }
             Err(error) => {
                 self.reopen_failed = true;
                 if !again {
                     log::error!(
-                        "cannot open {path} anew: {error}; the old file is kept, and the new one \
-                         tried again every second"
+                        "cannot reopen {path}: {error}; the old file stays open, and the server \
+                         retries every second"
                     );
                 }
             }

@@ -171,8 +171,8 @@ impl Unread {
             n => (plural(n, "client"), "their"),
         };
         log::warn!(
-            "{clients} closed without reading {their} replies; what they sent last may be \
-             lost: they should read, or use a server with -replies none"
+            "{clients} closed without reading {their} replies; {their} last lines may be lost: \
+             read the replies, or use -replies none"
         );
     }
 }

@@ -134,7 +134,7 @@ impl Rotation {
     /// What would make every rotation fail is an error now: a folder in which nothing can be made, a name that
     /// leaves no room for that of a rotated file, a number file that cannot be opened.
     pub fn new(path: &Path, utc: bool, keep: Option<usize>) -> io::Result<Self> {
-        let rotated_files = pieces_of(path)?;
+        let rotated_files = rotated_files_of(path)?;
         rustix::fs::access(rotated_files.folder(), Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| explain(rotated_files.folder(), error))?;
         let longest = rotated_files.path(&time_in_name(OffsetDateTime::UNIX_EPOCH), u64::MAX);
@@ -206,7 +206,7 @@ impl Rotation {
 
     /// What is known of the log's folder, which is listed if it has to be.
     fn known(&mut self) -> io::Result<&mut Known> {
-        let rotated_files = pieces_of(&self.path)?;
+        let rotated_files = rotated_files_of(&self.path)?;
         let known = self
             .known
             .take()
@@ -395,8 +395,8 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn pieces_of(path: &Path) -> io::Result<RotatedFiles> {
-    RotatedFiles::of(&target(path)?).ok_or_else(|| io::Error::other("it is no name of a file"))
+fn rotated_files_of(path: &Path) -> io::Result<RotatedFiles> {
+    RotatedFiles::of(&target(path)?).ok_or_else(|| io::Error::other("not a file name"))
 }
 
 /// Renames a file to a name that no file has; an error if one has it.

@@ -14,22 +14,25 @@ use crate::report::threshold::Threshold;
 pub(crate) const COMMAND: Command<Options> = Command {
     name: "client load",
     usage: "[options]",
-    about: "Measures how long a server takes to say ok to each message, at a given load, and \
-            proves on demand that every acknowledged message is in the server's log.",
+    about: "Measures how long a server takes to acknowledge each message at a given load. With \
+            -verify it checks that every acknowledged message is in the server's log.",
     options: &[
         Opt::new(
             &["host", "nhost"],
             "HOST",
-            "the server (default localhost)",
+            "host name or address of the server (default localhost)",
             |o, v| v.host().map(|it| o.host = it),
         ),
-        Opt::new(&["port"], "PORT", "its port (default 2005)", |o, v| {
-            v.number("a port number", 1..=65535).map(|it| o.port = it)
-        }),
+        Opt::new(
+            &["port"],
+            "PORT",
+            "port of the server (default 2005)",
+            |o, v| v.number("a port number", 1..=65535).map(|it| o.port = it),
+        ),
         Opt::new(
             &["connections"],
             "N",
-            "connections, all made before the first message (default 50)",
+            "number of connections, all made before the first message (default 50)",
             |o, v| {
                 v.number("a number of connections", 1..=1_000_000)
                     .map(|it| o.connections = it)
@@ -38,7 +41,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["nt", "threads"],
             "N",
-            "threads that share them (default 1)",
+            "number of threads that share the connections (default 1)",
             |o, v| {
                 v.number("a number of threads", 1..=1024)
                     .map(|it| o.threads = it)
@@ -47,7 +50,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["pipeline"],
             "N",
-            "unanswered messages per connection, at most (default 1)",
+            "maximum number of unanswered messages per connection (default 1)",
             |o, v| {
                 v.number("a number of messages", 1..=10_000_000)
                     .map(|it| o.pipeline = it)
@@ -69,7 +72,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["messages"],
             "N",
-            "how many to send, those of the warm-up left out (default: no limit)",
+            "number of messages to send, without the warm-up (default: no limit)",
             |o, v| {
                 v.number("a number of messages", 1..=u64::MAX / 2)
                     .map(|it| o.messages = Some(it))
@@ -78,20 +81,21 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["warmup"],
             "TIME",
-            "send for so long before measuring (default 0s)",
+            "warm-up time before measuring (default 0s)",
             |o, v| v.time(Duration::ZERO..=MAX_TIME).map(|it| o.warmup = it),
         ),
         Opt::new(
             &["timeout"],
             "TIME",
-            "give a connection up that is owed a reply and hears nothing for so long (default 10s)",
+            "close a connection that waits for a reply and receives nothing for this time \
+             (default 10s)",
             |o, v| positive_duration(v).map(|it| o.timeout = it),
         ),
         Opt::new(
             &["reconnect"],
             "",
-            "make lost connections anew while the run lasts, as behind a balancer; what was \
-             unanswered on them stays so",
+            "reconnect lost connections during the run, as behind a load balancer; their \
+             unanswered messages stay unanswered",
             |o, _| {
                 o.reconnect = true;
                 Ok(())
@@ -127,7 +131,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["reply-lines"],
             "N",
-            "lines that a good reply has (default 1)",
+            "number of lines of a good reply (default 1)",
             |o, v| {
                 v.number("a number of lines", 1..=1_000_000)
                     .map(|it| o.reply_lines = it)
@@ -136,7 +140,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["ignore"],
             "PREFIX",
-            "lines that begin so are no replies; repeatable (default: none)",
+            "ignore lines that begin with PREFIX; repeatable (default: none)",
             |o, v| unescapable(v).map(|it| o.ignore.push(it)),
         ),
         Opt::new(
@@ -158,7 +162,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["on-error"],
             "stop|count",
-            "what to do about an error reply (default count)",
+            "stop at the first error reply, or count error replies (default count)",
             |o, v| {
                 v.choice(&[("stop", true), ("count", false)])
                     .map(|it| o.stop_on_error = it)
@@ -175,8 +179,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["stream"],
             "NAME",
-            "the server's log is this stream of NATS: verify against what comes into it during the run, \
-             instead of a LOG (default: none)",
+            "verify against the messages that enter this NATS stream during the run, instead of \
+             a LOG (default: none)",
             |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
         ),
         stream::SharedOptions::NATS,
@@ -193,7 +197,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["fail-if"],
             "CONDITION",
-            "exit 3 if it holds, e.g. 'p99>5ms', 'errors>0', 'rate<100000'; repeatable (default: none)",
+            "exit 3 if the condition holds, e.g. 'p99>5ms', 'errors>0', 'rate<100000'; \
+             repeatable (default: none)",
             |o, v| threshold(v).map(|it| o.fail_if.push(it)),
         ),
         Opt::new(
@@ -205,8 +210,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["pid"],
             "PID",
-            "the server's process, on this machine: report its CPU time and memory, too; repeatable, all \
-             together (default: none)",
+            "also report CPU time and memory of this server process on this machine; repeatable, \
+             as a sum (default: none)",
             |o, v| {
                 v.number("a process number", 1..=u32::MAX)
                     .map(|it| o.pids.push(it))
@@ -229,7 +234,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["label"],
             "TEXT",
-            "what this run is called in reports (default its random name)",
+            "name of this run in reports (default: a random name)",
             |o, v| v.text().map(|it| o.label = Some(it)),
         ),
     ],
@@ -239,11 +244,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
     examples: &[
         (
             "client load -pipeline 16 -verify logging.log",
-            "ten seconds on 50 connections as fast as the server answers, then check its log",
+            "ten seconds on 50 connections, as fast as the server answers; then check its log",
         ),
         (
             "client load -rate 20000 -duration 1m -warmup 5s -fail-if 'p99>5ms'",
-            "20,000 messages a second, whatever the server does; exit 3 if it is slow",
+            "20,000 messages a second, at a fixed rate; exit 3 if p99 is over 5 ms",
         ),
         (
             "client load -port 6379 -message 'SET {conn} {seq}\\r\\n' -reply +OK",

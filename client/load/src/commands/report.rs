@@ -15,13 +15,13 @@ use crate::show::page::page;
 pub(crate) const COMMAND: Command<Draw> = Command {
     name: "client report",
     usage: "[options] -o PAGE RUN...",
-    about: "Draws what 'client load -json' printed for one run, or for several side by side, as \
-            one page of HTML that needs nothing else.",
+    about: "Draws the output of 'client load -json', for one run or for several side by side, as \
+            a self-contained HTML page.",
     commands: &[],
     options: &[Opt {
         names: &["o", "output"],
         value: "PAGE",
-        help: "the file to write (no default)",
+        help: "file to write (required)",
         take: |asked, page| page.path().map(|page| asked.page = page),
     }],
     operand: Some(|asked, run| run.path().map(|run| asked.runs.push(run))),

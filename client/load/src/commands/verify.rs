@@ -17,10 +17,10 @@ use crate::verify::streamed::StreamLog;
 pub(crate) const COMMAND: Command<Verify> = Command {
     name: "client verify",
     usage: "[options] RUNFILE [LOG...]",
-    about: "Proves that a server's log holds every message that it acknowledged to a run of \
-            'client load -save RUNFILE': once, whole, and in order per connection. Of a \
-            log that the server has rotated itself, the files may come in any order, of any other \
-            the oldest comes first. The log may be a stream of NATS instead.",
+    about: "Checks that a server's log holds every message that it acknowledged to a run of \
+            'client load -save RUNFILE': once, whole, and in order per connection. Rotated files \
+            of the server may come in any order; of other logs the oldest file comes first. With \
+            -stream the log is a NATS stream.",
     commands: &[],
     options: &[
         Opt {
@@ -35,7 +35,7 @@ pub(crate) const COMMAND: Command<Verify> = Command {
         Opt {
             names: &["stream"],
             value: "NAME",
-            help: "the server's log is this stream of NATS (default: LOG)",
+            help: "the server's log is this NATS stream (default: LOG)",
             take: |asked, arg| stream::name(arg).map(|it| asked.stream.name = Some(it)),
         },
         SharedOptions::NATS,
@@ -57,7 +57,7 @@ pub(crate) const COMMAND: Command<Verify> = Command {
         ),
         (
             "client verify run.json logging*.log",
-            "a log that the server has rotated itself",
+            "a log with its rotated files",
         ),
         (
             "client verify -stream LOG -nats nats://a,nats://b run.json",

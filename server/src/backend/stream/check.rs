@@ -161,7 +161,7 @@ impl Asking<'_> {
             }
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind(), TimedOut | PermissionDenied) => {
-                log::info!("nobody says whether another server has our id: {error}");
+                log::info!("cannot check for a duplicate -id: {error}");
                 Ok(())
             }
             Err(error) => Err(error.to_string()),

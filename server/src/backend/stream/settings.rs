@@ -138,8 +138,9 @@ pub type Nats = options::SharedOptions<Config>;
 pub const STREAM: Opt<Config> = Opt::new(
     &["stream"],
     "NAME",
-    "the log is this stream of NATS JetStream instead of a file: 'ok' then means that the line is in it, on most \
-     of its replicas; it has to be there (the server says what would make it)",
+    "log to this stream of NATS JetStream instead of a file: 'ok' then means that a majority of \
+     its replicas has the line; the stream must exist (the server prints the command that \
+     creates it)",
     |o, v| {
         let name = v.text()?;
         if !is_word(&name) {
@@ -169,7 +170,8 @@ pub const SUBJECT: Opt<Config> = Opt::new(
 pub const ID: Opt<Config> = Opt::new(
     &["id"],
     "NAME",
-    "with -stream: the name of this server among those of the stream; no two may have the same (default: the host's name)",
+    "with -stream: unique name of this server among the servers of the stream (default: the host \
+     name)",
     |o, v| {
         let id = v.text()?;
         if !is_word(&id) {
@@ -184,8 +186,8 @@ pub const ID: Opt<Config> = Opt::new(
 pub const ACK_WAIT: Opt<Config> = Opt::new(
     &["ack-wait"],
     "TIME",
-    "with -stream: how long lines may wait for it; then their clients are closed without a reply, since nobody \
-     knows what became of them (default 30s)",
+    "with -stream: maximum time until a batch is acknowledged; then its clients are closed \
+     without a reply, since its outcome is unknown (default 30s)",
     |o, v| {
         v.time(Duration::from_secs(1)..=MAX_TIME)
             .map(|it| o.stream.ack_wait = it)

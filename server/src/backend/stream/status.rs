@@ -85,7 +85,7 @@ impl StreamStatus {
         }
         if let Some(loss) = &self.loss {
             if elapsed(self.lost_since, now) >= OTHERS_WITHIN {
-                log::warn!("stream {stream}: lost {loss}; no other can be used: {why}");
+                log::warn!("stream {stream}: lost {loss}; no other node can be used: {why}");
                 (self.said, self.loss) = (true, None);
             }
         } else if self.lasts(now) >= WORTH_A_LINE {
@@ -173,13 +173,10 @@ impl StreamStatus {
     pub fn unknown(&mut self, messages: u64, waited: Duration, now: Instant) {
         self.said = true;
         let (stream, why, seconds) = (&self.stream, self.why(), waited.as_secs());
-        let (messages, senders) = match messages {
-            1 => ("1 message".to_owned(), "its sender is"),
-            n => (plural(n, "message"), "their senders are"),
-        };
+        let messages = plural(messages, "message");
         log::error!(
-            "stream {stream}: no answer that says anything for {seconds} s ({why}): {messages} may be in it \
-             or not, and {senders} closed without a reply"
+            "stream {stream}: no conclusive answer within {seconds} s ({why}); {messages} may or \
+             may not be stored; connections closed without a reply"
         );
         self.fail(self.why().to_owned(), now);
     }
@@ -203,8 +200,9 @@ impl StreamStatus {
     pub fn disturbed(&mut self, subject: &str, now: Instant) {
         if let Some(ending) = self.disturbances.allow(now) {
             log::warn!(
-                "stream {}: somebody else publishes to {subject}, which is this server's own: replies take \
-                 longer, and after two minutes a line could be stored twice{ending}",
+                "stream {}: another client publishes to {subject}, which is for this server \
+                 only: replies take longer, and after two minutes a line may be stored \
+                 twice{ending}",
                 self.stream
             );
         }
