@@ -1,6 +1,6 @@
-//! The loop: one thread, one [`mio::Poll`], every client in a [`slab::Slab`].
+//! The event loop: one thread, one [`mio::Poll`], every client in a [`slab::Slab`].
 //!
-//! [`Server::turn`] is the table of contents. ARCHITECTURE.md draws it and names what must hold.
+//! [`Server::turn`] lists the phases of a turn. ARCHITECTURE.md draws them and states the invariants.
 
 mod clients;
 mod commits;
@@ -55,10 +55,11 @@ const STDERR: Token = Token(usize::MAX - 2);
 const BACK_END: Token = Token(usize::MAX - 3);
 const FIRST_OF_METRICS: Token = Token(usize::MAX - 4);
 const FIRST_LISTENER: Token = Token(FIRST_OF_METRICS.0 - metrics::TOKENS);
-/// A name does not have more addresses than this; further ones would get no token.
+/// No host name has more addresses than this. A listener beyond it would get no token.
 const MAX_LISTENERS: usize = 1 << 16;
 
-/// What is to be told of clients. Linux ends a read at urgent data, so it has to be known of.
+/// The events of a client that the loop registers for. Linux ends a read at urgent data, so `PRIORITY` is
+/// one of them.
 #[cfg(target_os = "linux")]
 const INTEREST: Interest = Interest::READABLE
     .add(Interest::WRITABLE)
@@ -66,28 +67,28 @@ const INTEREST: Interest = Interest::READABLE
 #[cfg(not(target_os = "linux"))]
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// How many events one wait brings at most.
+/// The most events that one poll returns.
 const EVENTS: usize = 1024;
 
-/// How much is read and staged in one turn, in bytes of input and of what the batch grows by. Who
-/// is left goes on in the next turn. It bounds how long somebody waits who has just begun to speak.
+/// The budget of reading for one turn, in bytes: the input read plus the growth of the batch. Clients that
+/// are left wait for the next turn. It bounds how long a client waits that has just sent its first message.
 const TURN_BUDGET: usize = 512 << 10;
 
-/// How many reads of handshakes and PROXY headers one turn makes at most, and how long it goes on with
-/// them: one that begins within that time may pass it. A connected client waits no longer for those who
-/// connect.
+/// The most reads of handshakes and PROXY headers in one turn, and the time after which no further one
+/// begins. The limits bound how long connected clients wait for clients that are connecting. A read that
+/// begins within the time may exceed it.
 const HANDSHAKE_READS: usize = 8;
 const HANDSHAKE_TIME: Duration = Duration::from_millis(2);
 
-/// How often a turn looks at the poll again before it commits to a log that takes long. Bounded,
-/// since some input fills no batch: a message that is too long must not keep the others waiting
-/// until it ends.
+/// How often a turn polls again before it commits to a slow log. The number is bounded because some input
+/// never fills a batch: without a bound, a message over the limit would delay all other clients until its
+/// end.
 const MORE_LOOKS: usize = 8;
 
-/// How many clients are accepted in one turn.
+/// The most clients accepted in one turn.
 const ACCEPT_BUDGET: usize = 256;
 
-/// Server, clients, log and all.
+/// The server: its clients, its log and its listening sockets.
 pub struct Server<B: BackEnd = LogFile> {
     poll: Poll,
     events: Events,
@@ -100,9 +101,9 @@ pub struct Server<B: BackEnd = LogFile> {
     reopen_asked: bool,
     stop: Option<Stop>,
     supervisor: Supervisor,
-    /// The listening sockets outlive the server.
+    /// The listening sockets belong to the supervisor and outlive the server.
     leaves_backlog: bool,
-    /// Descriptors beside those of clients.
+    /// The number of descriptors that belong to no client.
     idle_descriptors: usize,
 
     terminal: Terminal,
@@ -112,13 +113,12 @@ pub struct Server<B: BackEnd = LogFile> {
     figures: Figures,
     next_periodic_tasks: Instant,
     timeouts: Timeouts,
-    /// About clients that cannot be watched.
+    /// Limits the warnings about clients that cannot be registered with the poll.
     complaint: RateLimit,
 }
 
 impl<B: BackEnd> Server<B> {
-    /// A server on sockets that listen and a log that is open. It serves when it is
-    /// [run](Server::run).
+    /// A server on listening sockets and an open log. [`run`](Server::run) serves clients.
     pub fn new(
         config: &Config,
         admission: Admission,
@@ -175,20 +175,21 @@ impl<B: BackEnd> Server<B> {
         })
     }
 
-    /// Tells a supervisor that clients can connect, and what comes then. `leaves_backlog`: the listening
-    /// sockets are the supervisor's, so whoever connects during a stop is for the next server.
+    /// Reports to the supervisor that clients can connect, and later its status. `leaves_backlog`: the
+    /// listening sockets are the supervisor's, so connections made during a stop are left for the next
+    /// server.
     pub fn serve_under(&mut self, mut supervisor: Supervisor, leaves_backlog: bool) {
         supervisor.tell_ready(self.now);
         self.supervisor = supervisor;
         self.leaves_backlog = leaves_backlog;
     }
 
-    /// The addresses it listens on, all on one port.
+    /// The addresses it listens on. All have one port.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.listeners.addresses().collect()
     }
 
-    /// Serves until it is told to stop.
+    /// Serves until a stop is complete.
     pub fn run(mut self) -> Result<Figures, Failure> {
         while !self.has_stopped() {
             self.turn()?;
@@ -197,7 +198,7 @@ impl<B: BackEnd> Server<B> {
         Ok(self.figures())
     }
 
-    /// One turn of the loop.
+    /// Runs one turn of the loop.
     pub fn turn(&mut self) -> Result<(), Failure> {
         self.wait(self.timeout())?;
         self.read();
@@ -211,7 +212,8 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// Phase 1: waits for events and takes note of them. Of clients, nothing is read, written or removed here.
+    /// Phase 1: waits for events and records the readiness they report. It reads, writes and removes no
+    /// client.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         self.figures.turns += 1;
         self.poll_events(timeout)?;
@@ -225,11 +227,11 @@ impl<B: BackEnd> Server<B> {
         self.advance_stop()
     }
 
-    /// Asks the poll what has happened, and takes note of it. `timeout` counts from `self.now`, so what
-    /// the turn has taken since then is not slept again.
+    /// Polls and handles the events. `timeout` counts from `self.now`, so time that this turn has already
+    /// spent is subtracted.
     fn poll_events(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         let left = || timeout.map(|timeout| timeout.saturating_sub(self.now.elapsed()));
-        // Interrupted by a signal, of which its pipe tells, or by a pause: look again.
+        // Interrupted by a signal, which its pipe reports, or because the process was paused: poll again.
         while let Err(error) = self.poll.poll(&mut self.events, left()) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(Failure::Loop(error));
@@ -257,7 +259,7 @@ impl<B: BackEnd> Server<B> {
                     .with(key as u32, |client| client.on_event(event)),
             }
         }
-        // Whatever is told of once is not told of again: the log goes on with it now.
+        // The poll is edge-triggered: an event is reported once, so the log handles it now.
         self.commits.back_end.advance(self.now);
         if signalled {
             self.obey_signals()?;
@@ -265,16 +267,16 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// The loop's clock. All deadlines are made from this time and compared with it: one that was made
-    /// from a later time would be slept for too long.
+    /// Updates the loop's clock. All deadlines are computed from this time and compared with it. A deadline
+    /// computed from a later time would make the loop sleep too long.
     fn read_clock(&mut self) {
         self.now = Instant::now();
         self.clients.set_time(self.now);
         (self.work.now, self.work.now_ms) = (self.now, self.clients.now_ms());
     }
 
-    /// How long to wait for events, from `self.now` on: not at all while there is work, else until the
-    /// next deadline.
+    /// How long to wait for events, counted from `self.now`: zero while there is work, else until the next
+    /// deadline.
     fn timeout(&self) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
@@ -282,11 +284,11 @@ impl<B: BackEnd> Server<B> {
         self.until_deadline()
     }
 
-    /// How long it is from `self.now` on to the next deadline.
+    /// The time from `self.now` to the next deadline.
     fn until_deadline(&self) -> Option<Duration> {
         let listeners = self.listeners.paused_until();
         let metrics = self.metrics.as_ref();
-        // Each with the longest time that it can be away, where there is one.
+        // Each with the longest time that it can be ahead, where there is one.
         let deadlines = [
             (self.commits.deadline(), commits::MAX_WAIT),
             (self.commits.back_end.deadline(), Duration::MAX),
@@ -316,8 +318,8 @@ impl<B: BackEnd> Server<B> {
         waits.min()
     }
 
-    /// Something can be done without waiting for an event or a deadline. While a full batch waits
-    /// for the log to have room, reading and writing cannot.
+    /// Something can be done without waiting for an event or a deadline. While the batch is full and the
+    /// log has no room, clients can neither be read nor written.
     fn has_work(&self) -> bool {
         !self.commits.is_full() && self.clients.have_input_or_output()
             || self.commits.can_submit(self.now, self.stop.is_some())
@@ -342,8 +344,8 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// Reads the next client in one of the queues for that. Returns the bytes of its input and what the
-    /// batch grew by; `None` if there is no such client.
+    /// Reads the next client in the queue of `P`. Returns the bytes of its input plus the growth of the
+    /// batch; `None` if there is no such client.
     fn read_next<P: Purpose>(&mut self) -> Option<usize> {
         let stopping = self.stop.is_some();
         let (work, time) = (&mut self.work, self.clock.record_text());
@@ -358,8 +360,8 @@ impl<B: BackEnd> Server<B> {
         })
     }
 
-    /// Still phase 2: a commit that takes far longer than another look at the poll is shared with
-    /// those who have something to say by now.
+    /// Still phase 2: if a commit takes far longer than a poll, polls and reads again, so that messages
+    /// that arrived meanwhile share the commit.
     fn gather(&mut self) -> Result<(), Failure> {
         if !self.commits.back_end.is_worth_sharing() {
             return Ok(());
@@ -375,7 +377,7 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// Phase 3: submits the batch to the log, if its time has come and the log has room.
+    /// Phase 3: submits the batch if it is due and the log has room for it.
     fn submit(&mut self) {
         if self.commits.can_submit(self.now, self.stop.is_some()) {
             self.commits.submit(self.now);
@@ -386,7 +388,7 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// Phase 4: makes the replies due of what the log has decided about, in the order of submission.
+    /// Phase 4: makes the replies of finished batches due, in the order of submission.
     fn complete(&mut self) -> Result<(), Failure> {
         while let Some(Finished { batch, outcome }) = self.commits.finished(self.now) {
             let refusal = match outcome {
@@ -419,12 +421,13 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// Phase 5: sends the replies that are due and stages their records. Then, since it is not what
-    /// clients wait for, shows what was committed.
+    /// Phase 5: sends the replies that are due and stages their records. Then it shows the committed
+    /// records, since no client waits for that.
     fn reply(&mut self) {
-        // Whoever has lingered long enough by the time up to which was read.
+        // Before the clock is read again: only connections whose lingering ended before this turn's reads
+        // are closed.
         self.clients.end_lingering();
-        // A commit may have taken long: what is sent now is not as old as the turn.
+        // A commit may have been slow, so the time of the turn is too old for the records of replies.
         self.read_clock();
         self.commits.expect_lone_records(self.now);
         let (work, time) = (&mut self.work, self.clock.record_text());
@@ -447,7 +450,7 @@ impl<B: BackEnd> Server<B> {
             .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
     }
 
-    /// Still phase 5, when connected clients have their replies: reads handshakes and PROXY headers. These
+    /// Still phase 5, after the replies of connected clients: reads handshakes and PROXY headers. These
     /// reads are expensive, and there can be many at once, for example after a restart.
     fn shake_hands(&mut self) {
         let began = Instant::now();
@@ -473,7 +476,7 @@ impl<B: BackEnd> Server<B> {
         });
     }
 
-    /// Phase 7: takes new clients.
+    /// Phase 7: accepts new clients.
     fn accept(&mut self) {
         for _ in 0..ACCEPT_BUDGET {
             if !self.clients.have_place() {
@@ -489,7 +492,7 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// Clients may be waiting, and there is a place for them, if only to be refused.
+    /// Clients may be in the backlog, and there is a place for one more, even if only to refuse it.
     fn can_accept(&self) -> bool {
         self.listeners.is_ready() && self.clients.have_place()
     }
@@ -501,7 +504,7 @@ impl<B: BackEnd> Server<B> {
         }
         let channel = admission.first_channel(peer.ip(), self.clients.now_ms());
         let token = Token(self.clients.next_key());
-        // Registered once for both: readiness is kept in the connection from then on.
+        // Registered once for reading and writing. From then on, the connection keeps its readiness.
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut socket, token, INTEREST) {
             if let Some(ending) = self.complaint.allow(self.now) {

@@ -1,4 +1,4 @@
-//! All clients: who is served, what is to be done for whom, and who has to leave.
+//! The clients of the loop: the connections in a slab, the queues they are in, and their deadlines.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,50 +16,49 @@ use crate::connection::Queue;
 use crate::connection::{Connection, Ready};
 use crate::options::{Config, ReplyMode};
 
-/// Clients over the limit that are told so at the same time; the others wait in the backlog.
+/// The most clients over the limit that are refused at the same time. Further ones wait in the backlog.
 pub const REFUSALS: usize = 8;
 
-/// How long input is awaited and forgotten after the sending side was shut down, in milliseconds.
+/// How long input is read and discarded after the sending side was shut down, in milliseconds.
 const LINGER_MS: u32 = 1000;
 
-/// No [deadline](Clients::next_deadline) of a connection is further away than this.
+/// The longest time until a [deadline](Clients::next_deadline) of a connection.
 pub(super) const MAX_WAIT: Duration = Duration::from_millis(if LINGER_MS > UNCLEAR_MS {
     LINGER_MS as u64
 } else {
     UNCLEAR_MS as u64
 });
 
-/// How many connections are closed, or done with lingering, in one turn.
+/// The most connections closed in one turn, and the most lingering ones whose time ends in one turn.
 const CLOSE_BUDGET: usize = 128;
 
-/// How many clients a sweep looks at in one turn.
+/// The most clients that a sweep visits in one turn.
 const SWEEP_BUDGET: u32 = 4096;
 
-/// Every client, by key, in the queues that its state calls for.
+/// Every client by its key, in the queues that its state requires.
 #[derive(Debug)]
 pub(super) struct Clients {
     slab: Slab<Connection>,
     queues: Queues,
-    /// How many may be served at once.
+    /// The most clients served at once.
     most: usize,
-    /// Who is refused is told so.
+    /// A refused client gets an error reply.
     sends_replies: bool,
-    /// How many are there only to be told that there are too many.
+    /// The number of connections that only wait for their refusal to be sent.
     refused: usize,
-    /// The time by which openings are judged, while some may have taken too long; in the loop's
-    /// milliseconds.
+    /// While openings are to be checked: the time at which they are judged, in the loop's milliseconds.
     judge_openings_at_ms: Option<u32>,
-    /// When openings were last to be checked, in the loop's milliseconds.
+    /// When openings were last checked, in the loop's milliseconds.
     checked_openings_at_ms: u32,
     next_serial: u32,
-    /// Keys that were ever given out are below this.
+    /// All keys given out so far are below this.
     end_of_keys: u32,
-    /// The instant that is millisecond 0.
+    /// The instant of millisecond 0.
     epoch: Instant,
     now: Instant,
 }
 
-/// Where a sweep over all clients is, some of them in each turn.
+/// The progress of a sweep over all clients. Each turn visits some of them.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     next: u32,
@@ -72,7 +71,7 @@ impl Clients {
             slab: Slab::new(),
             queues: Queues::new(),
             most: config.max_clients.unwrap_or(usize::MAX),
-            // Before a handshake, nothing can be said.
+            // Before a TLS handshake, no reply can be sent.
             sends_replies: config.reply_mode == ReplyMode::All && config.tls_cert.is_none(),
             refused: 0,
             judge_openings_at_ms: None,
@@ -84,38 +83,38 @@ impl Clients {
         }
     }
 
-    /// A turn begins.
+    /// Sets the time of the turn.
     pub(super) fn set_time(&mut self, now: Instant) {
         self.now = now;
         self.queues.now_ms = now.duration_since(self.epoch).as_millis() as u32;
     }
 
-    /// The time of this turn, as connections keep it.
+    /// The time of this turn in the loop's milliseconds.
     pub(super) fn now_ms(&self) -> u32 {
         self.queues.now_ms
     }
 
-    /// Nobody is there, not even to be refused.
+    /// There are no connections, refused ones included.
     pub(super) fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
-    /// Connections, those that are refused or lingering included.
+    /// The number of connections, refused and lingering ones included.
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Clients that are served.
+    /// The number of clients that are served.
     pub(super) fn served(&self) -> usize {
         self.slab.len() - self.refused
     }
 
-    /// And those that may be.
+    /// The most clients that may be served.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// There is a place for one more, if only to be refused.
+    /// There is a place for one more connection, even if only to refuse it.
     pub(super) fn have_place(&self) -> bool {
         self.slab.len() < self.most.saturating_add(REFUSALS)
     }
@@ -125,8 +124,8 @@ impl Clients {
         self.slab.vacant_key()
     }
 
-    /// Takes a client in; whether it is served, and not only told that there are too many. With
-    /// `stopping` it is read to the end of what the kernel holds.
+    /// Adds a client. Returns whether it is served; otherwise it only gets the reply that there are too
+    /// many. With `stopping` it is read until the kernel holds no more of its input.
     pub(super) fn admit(
         &mut self,
         socket: TcpStream,
@@ -165,7 +164,7 @@ impl Clients {
         self.next_serial
     }
 
-    /// Lends the client with this key, if there is one, then does what its state calls for.
+    /// Calls `f` with the client that has this key, if there is one, then updates its queues.
     pub(super) fn with(&mut self, key: u32, f: impl FnOnce(&mut Connection)) {
         if let Some(connection) = self.slab.get_mut(key as usize) {
             f(connection);
@@ -180,28 +179,28 @@ impl Clients {
             && self.queues.to_write.is_empty())
     }
 
-    /// Somebody is to be removed.
+    /// Connections are to be removed.
     pub(super) fn are_leaving(&self) -> bool {
         !self.queues.to_reap.is_empty() || self.judge_openings_at_ms.is_some()
     }
 
-    /// How many entries the queue of those to read has: so many calls of
-    /// [`read_next`](Clients::read_next) serve everybody once.
+    /// The length of the read queue: this many calls of [`read_next`](Clients::read_next) serve every
+    /// client once.
     pub(super) fn to_read(&self) -> usize {
         self.queues.to_read.len()
     }
 
-    /// The same for those whose handshake or PROXY header is to be read.
+    /// The length of the queue of clients whose handshake or PROXY header is to be read.
     pub(super) fn handshakes(&self) -> usize {
         self.queues.handshakes.len()
     }
 
-    /// The same for those to write.
+    /// The length of the write queue.
     pub(super) fn to_write(&self) -> usize {
         self.queues.to_write.len()
     }
 
-    /// Has `read` serve the next client that wants to be read for this purpose; `None` if there is none.
+    /// Calls `read` with the next client to be read for the purpose `P`; `None` if there is none.
     pub(super) fn read_next<P: Purpose, T>(
         &mut self,
         read: impl FnOnce(u32, &mut Connection) -> T,
@@ -213,7 +212,7 @@ impl Clients {
         Some(result)
     }
 
-    /// Has `write` serve the next client that wants to be written to; `None` if there is none.
+    /// Calls `write` with the next client that has replies to send; `None` if there is none.
     pub(super) fn write_next<T>(&mut self, write: impl FnOnce(&mut Connection) -> T) -> Option<T> {
         let (key, connection) = self.queues.to_write.next(&mut self.slab)?;
         let result = write(connection);
@@ -221,20 +220,20 @@ impl Clients {
         Some(result)
     }
 
-    /// Makes the replies of a run due, if its client is still there.
+    /// Makes the replies of a run due, if its client is still connected.
     pub(super) fn complete(&mut self, run: &Run, reply: Reply) {
         self.with_client(run.client, |connection| {
             connection.complete(reply, run.count)
         });
     }
 
-    /// Closes the client of a run, if it is still there, without a word about what is staged.
+    /// Closes the client of a run, if it is still connected, and sends no reply for staged messages.
     pub(super) fn close_unanswered(&mut self, run: &Run) {
         let serial = self.new_serial();
         self.with_client(run.client, |connection| connection.close_unanswered(serial));
     }
 
-    /// Like [`with`](Clients::with), but for nobody who has got the key of this client since.
+    /// Like [`with`](Clients::with), but does nothing if another client has the key by now.
     fn with_client(&mut self, client: ClientId, f: impl FnOnce(&mut Connection)) {
         let ClientId { key, serial } = client;
         if let Some(connection) = self.slab.get_mut(key as usize)
@@ -245,7 +244,7 @@ impl Clients {
         }
     }
 
-    /// Gives up on connections that have lingered long enough, within a budget.
+    /// Closes connections that have lingered long enough, within a budget.
     pub(super) fn end_lingering(&mut self) {
         for _ in 0..CLOSE_BUDGET {
             let Some(&(since_ms, client)) = self.queues.lingering.front() else {
@@ -259,17 +258,18 @@ impl Clients {
         }
     }
 
-    /// The next calls of [`end_openings`](Clients::end_openings) look for connections whose time is over.
+    /// Makes the next calls of [`end_openings`](Clients::end_openings) look for connections past their
+    /// deadline.
     ///
-    /// They are judged by the time of the check before: all that had come by then has been read. So
-    /// after a pause of the process, or a turn that took long, a client has a second to be heard.
+    /// They are judged by the time of the previous check, since all input that had arrived by then has been
+    /// read. So after a pause of the process or a slow turn, a client has another second.
     pub(super) fn check_openings(&mut self) {
         let before_ms = std::mem::replace(&mut self.checked_openings_at_ms, self.queues.now_ms);
         self.judge_openings_at_ms = Some(before_ms);
     }
 
-    /// Lends `end` the connections whose handshake or PROXY header has not come in time, within a budget.
-    /// Where input waits to be read, the server has not got to it: these stay for the next check.
+    /// Calls `end` with the connections whose handshake or PROXY header did not arrive in time, within a
+    /// budget. Connections with unread input stay for the next check, since the server has not read it yet.
     pub(super) fn end_openings(&mut self, mut end: impl FnMut(&mut Connection)) {
         let Some(now_ms) = self.judge_openings_at_ms else {
             return;
@@ -279,7 +279,7 @@ impl Clients {
             let Some(&(since_ms, client)) = self.queues.openings.front() else {
                 break;
             };
-            // It may have come after the time by which it is judged.
+            // It may have connected after the time of the check.
             if now_ms.wrapping_sub(since_ms).cast_signed() < OPENING_MS.cast_signed() {
                 break;
             }
@@ -305,8 +305,8 @@ impl Clients {
         }
     }
 
-    /// Takes first bytes for messages that may be several things and were held long enough, within a budget.
-    /// Returns how many clients are served from now on.
+    /// Accepts ambiguous first bytes as messages once they were held long enough, within a budget. Returns
+    /// how many clients were served for the first time by that.
     pub(super) fn end_waits(&mut self) -> u64 {
         let mut served = 0;
         let now_ms = self.queues.now_ms;
@@ -325,8 +325,8 @@ impl Clients {
         served
     }
 
-    /// When something is to be done with a connection whatever its client does: first bytes are held long enough, or
-    /// it has lingered long enough.
+    /// The next deadline of a connection that does not depend on its client: the end of holding ambiguous
+    /// first bytes, or the end of lingering.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let queues = [
             (&self.queues.unclear, UNCLEAR_MS),
@@ -340,7 +340,7 @@ impl Clients {
         Some(self.now + Duration::from_millis(left_ms.min()?.into()))
     }
 
-    /// Removes connections that are done with, within a budget, and lends each to `gone`.
+    /// Removes finished connections, within a budget, and calls `gone` with each.
     pub(super) fn reap(&mut self, mut gone: impl FnMut(&Connection)) {
         for _ in 0..CLOSE_BUDGET {
             let Some(key) = self.queues.to_reap.pop_front() else {
@@ -353,13 +353,13 @@ impl Clients {
         }
     }
 
-    /// A sweep over everybody who is there now.
+    /// A sweep over all clients that are connected now.
     pub(super) fn sweep(&self) -> Sweep {
         let (next, end) = (0, self.end_of_keys);
         Sweep { next, end }
     }
 
-    /// Goes on with a sweep, within a budget: `visit` says whether it has changed something.
+    /// Continues a sweep, within a budget. `visit` returns whether it changed the connection.
     pub(super) fn advance(
         &mut self,
         sweep: &mut Sweep,
@@ -379,7 +379,7 @@ impl Clients {
         }
     }
 
-    /// So much time passes.
+    /// Lets `time` pass.
     #[cfg(all(test, feature = "tls"))]
     pub(super) fn pass_time(&mut self, time: Duration) {
         self.epoch -= time;

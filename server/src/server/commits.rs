@@ -1,4 +1,4 @@
-//! What is staged, what is under way, and when a commit is due.
+//! The batches of the log: the staged one, those submitted, and when a commit is due.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::batch::Batch;
 use crate::distribution::Distribution;
 
-/// How long `send:` records may wait for others to share a write with.
+/// How long records of replies (`send:`) may wait to share a write with other records.
 pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
 
-/// No batch waits longer than this for others to share its commit, whichever wait it is.
+/// The longest time that a batch waits to share its commit, for either reason.
 pub(super) const MAX_WAIT: Duration = if LONE_RECORDS_WAIT.as_nanos() > MAX_DELAY.as_nanos() {
     LONE_RECORDS_WAIT
 } else {
@@ -20,40 +20,40 @@ pub(super) const MAX_WAIT: Duration = if LONE_RECORDS_WAIT.as_nanos() > MAX_DELA
 
 /// The log's back end, and the batches on their way through it.
 ///
-/// In memory are the one that gathers and as many as the back end has room for, each within
-/// [`BackEnd::batch_bytes`] and what the last message or write of replies brought beyond that.
+/// Memory holds the staged batch and as many as the back end has room for. Each is at most
+/// [`BackEnd::batch_bytes`] long, plus what the last message or write of replies added beyond that.
 #[derive(Debug)]
 pub(super) struct Commits<B> {
     pub(super) back_end: B,
-    /// What gathers for the next commit.
+    /// The batch of the next commit.
     pub(super) staged: Batch,
     under_way: VecDeque<UnderWay>,
-    /// Finished in this turn, and to be shown.
+    /// Batches that were finished in this turn and are to be shown.
     completed: Vec<Batch>,
-    /// The memory of one that is done with, for the one that gathers next.
+    /// An empty batch whose memory the next batch reuses.
     spare: Batch,
-    /// Since when `send:` records wait to share a write.
+    /// When `send:` records began to wait for others.
     lone_since: Instant,
-    /// Of the next commit, if the back end delays commits.
+    /// The delay of the next commit, if the back end delays commits.
     delay: GroupCommitDelay,
-    /// Bytes of the records that are in the log, since the start.
+    /// Bytes of the records committed since the start.
     pub(super) kept_bytes: u64,
-    /// The longest that a commit took.
+    /// The longest commit so far.
     pub(super) longest: Duration,
-    /// How long commits took, in seconds.
+    /// The durations of commits, in seconds.
     pub(super) seconds: Distribution,
-    /// How large the batches were, in bytes.
+    /// The sizes of committed batches, in bytes.
     pub(super) sizes: Distribution,
     /// When the log was last written.
     pub(super) last: Option<Instant>,
 }
 
-/// In seconds: from what a write into the page cache takes to a disk that hangs.
+/// In seconds: from a write into the page cache to a disk that hangs.
 const SECONDS: &[f64] = &[
     0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0,
 ];
 
-/// In bytes: from a record to a full batch.
+/// In bytes: from one record to a full batch.
 const BYTES: &[f64] = &[
     128.0,
     1024.0,
@@ -64,7 +64,7 @@ const BYTES: &[f64] = &[
     2_097_152.0,
 ];
 
-/// What is remembered of a batch while the back end has it.
+/// A submitted batch, as long as the back end has it.
 #[derive(Debug)]
 struct UnderWay {
     begun: Instant,
@@ -89,13 +89,13 @@ impl<B: BackEnd> Commits<B> {
         }
     }
 
-    /// The batch takes no more: nothing is to be read or sent before it is submitted.
+    /// The batch is full: nothing more is read or sent before it is submitted.
     pub(super) fn is_full(&self) -> bool {
         self.staged.size() >= self.back_end.batch_bytes()
     }
 
-    /// Something is staged whose time has come, and the back end has room for it. Unless `at_once`, lone
-    /// `send:` records are kept waiting for a moment, and messages where the back end wants them to.
+    /// A batch is due, and the back end has room for it. Unless `at_once`, lone `send:` records wait for a
+    /// short time, and messages wait if the back end delays commits.
     pub(super) fn can_submit(&self, now: Instant, at_once: bool) -> bool {
         let waited = at_once || self.is_full() || now >= self.lone_since + LONE_RECORDS_WAIT;
         let asked = self.staged.messages() > 0 || !self.staged.replies().is_empty();
@@ -103,17 +103,17 @@ impl<B: BackEnd> Commits<B> {
         due && self.back_end.has_room() && (at_once || self.delay_is_over(now))
     }
 
-    /// No more messages are waited for to share the commit of those that are staged.
+    /// The staged messages wait for no others to share their commit.
     pub(super) fn delay_is_over(&self, now: Instant) -> bool {
         let staged = self.staged.messages();
         if !self.back_end.delays_commits() || staged == 0 || self.is_full() {
             return true;
         }
-        // A client whose last message is not answered sends no next one.
+        // A client with an unanswered message is expected to send no next one.
         self.under_way.is_empty() && self.delay.is_over(staged, now)
     }
 
-    /// When what is staged and is delayed is submitted at the latest.
+    /// The latest time at which a waiting batch is submitted.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waits = !self.staged.is_empty() && self.back_end.has_room();
         waits.then(|| match self.staged.messages() {
@@ -122,7 +122,7 @@ impl<B: BackEnd> Commits<B> {
         })
     }
 
-    /// Hands what is staged to the back end, and begins a new batch.
+    /// Submits the staged batch to the back end, and begins a new one.
     pub(super) fn submit(&mut self, now: Instant) {
         debug_assert!(self.back_end.has_room() && !self.staged.is_empty());
         if self.staged.messages() > 0 {
@@ -135,7 +135,7 @@ impl<B: BackEnd> Commits<B> {
         self.back_end.submit(batch, now);
     }
 
-    /// The next batch that the log has decided about.
+    /// The next batch that the log has finished.
     pub(super) fn finished(&mut self, now: Instant) -> Option<Finished> {
         let mut finished = self.back_end.finished()?;
         let under_way = self.under_way.pop_front();
@@ -156,7 +156,8 @@ impl<B: BackEnd> Commits<B> {
                 let (messages, staged) = (finished.batch.messages(), self.staged.messages());
                 self.delay.begin(messages, took, staged, now);
             }
-            // Dropped, not tried again: the messages are answered so.
+            // The records are dropped and not retried: their messages are answered with an error or not at
+            // all.
             CommitOutcome::Rejected(_) | CommitOutcome::Unknown | CommitOutcome::Fatal(_) => {
                 finished.batch.forget_records();
             }
@@ -164,12 +165,12 @@ impl<B: BackEnd> Commits<B> {
         Some(finished)
     }
 
-    /// Keeps a batch whose replies are due, until its records are shown.
+    /// Keeps a batch whose replies are due until its records are shown.
     pub(super) fn keep_to_show(&mut self, batch: Batch) {
         self.completed.push(batch);
     }
 
-    /// Lends the batches that were completed in this turn, then keeps their memory for others.
+    /// Calls `show` with each batch that was finished in this turn, then keeps the memory of one for reuse.
     pub(super) fn show(&mut self, mut show: impl FnMut(&Batch)) {
         for mut batch in self.completed.drain(..) {
             show(&batch);
@@ -178,19 +179,19 @@ impl<B: BackEnd> Commits<B> {
         }
     }
 
-    /// Records of replies are about to be staged; if they are the first, they begin to wait.
+    /// Records of replies are about to be staged. If the batch is empty, their wait begins now.
     pub(super) fn expect_lone_records(&mut self, now: Instant) {
         if self.staged.is_empty() {
             self.lone_since = now;
         }
     }
 
-    /// Nothing is staged or under way.
+    /// Nothing is staged or submitted.
     pub(super) fn is_idle(&self) -> bool {
         self.staged.is_empty() && self.under_way.is_empty()
     }
 
-    /// Replies that nothing has been decided about.
+    /// The number of replies that no finished commit has decided yet.
     pub(super) fn undecided(&self) -> u64 {
         let under_way: u64 = self.under_way.iter().map(|batch| batch.owed).sum();
         under_way + self.staged.owed()

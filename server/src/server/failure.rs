@@ -1,25 +1,25 @@
-//! How the loop can end badly.
+//! The errors that end the loop.
 
 use std::fmt::Display;
 use std::io;
 
 use common::units::plural;
 
-/// Why the loop ended without being asked to, or before it was done.
+/// Why the loop ended before a graceful stop was complete.
 #[derive(Debug)]
 pub enum Failure {
-    /// A second signal: this many clients were cut off.
+    /// A second signal stopped the server at once; this many clients were connected.
     Forced(usize),
-    /// The time for the stop was over before the log had decided about this many messages.
+    /// The stop timed out before the log had finished this many messages.
     Unanswered(u64),
-    /// The log cannot be trusted any more, and why.
+    /// The log can no longer be trusted; the text says why.
     Log(String),
-    /// The operating system refused something that the loop cannot do without.
+    /// The operating system refused a call that the loop depends on.
     Loop(io::Error),
 }
 
 impl Failure {
-    /// What happened and what to do, in a line. `log` is what the log is called.
+    /// One line that says what happened and what to do. `log` is the name of the log.
     pub fn describe(&self, log: &dyn Display) -> String {
         match self {
             Self::Forced(n) => {

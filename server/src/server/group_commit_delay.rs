@@ -1,34 +1,33 @@
-//! How long a batch waits for more messages before it is committed, as `commit_delay` of Postgres does.
+//! The delay of a group commit: how long a batch waits for more messages, like `commit_delay` of Postgres.
 //!
-//! The clients whose messages were just answered are about to send their next ones. A batch that left
-//! without these would make them wait for a whole commit. From then on the clients would take turns, one
-//! half of them in every other commit.
+//! The clients whose messages were just answered are about to send their next ones. A batch submitted
+//! without these would make them wait for a whole commit. From then on the clients would take turns, each
+//! half in every other commit.
 
 use std::time::{Duration, Instant};
 
-/// The delay is at most the time of the last commit, divided by this.
+/// The delay is at most the duration of the last commit divided by this.
 const COMMIT_TIME_DIVISOR: u32 = 4;
 
-/// The delay is never longer than this.
+/// The longest delay.
 pub(super) const MAX_DELAY: Duration = Duration::from_millis(5);
 
-/// How many batches are not delayed after a delay that brought too few messages.
+/// The number of batches without a delay after a delay that brought too few messages.
 const BATCHES_WITHOUT_DELAY: u32 = 16;
 
-/// The delay of the next commit: it ends when the expected messages are staged, or at a deadline.
+/// The delay of the next commit. It ends when the expected messages are staged, or at its deadline.
 #[derive(Debug)]
 pub(super) struct GroupCommitDelay {
-    /// How many messages were staged when the delay began.
+    /// The number of messages staged when the delay began.
     staged: u64,
-    /// How many more are expected; 0 means no delay.
+    /// The number of further messages expected; 0 means no delay.
     expected: u64,
     deadline: Instant,
-    /// How many more batches are not delayed.
+    /// The number of further batches without a delay.
     batches_without_delay: u32,
 }
 
 impl GroupCommitDelay {
-    /// No delay.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             staged: 0,
@@ -38,8 +37,8 @@ impl GroupCommitDelay {
         }
     }
 
-    /// Begins a delay when `messages` are about to be answered, after a commit that `took` so long. `staged`
-    /// messages of other clients wait already.
+    /// Begins a delay: `messages` are about to be answered after a commit that `took` this long, and
+    /// `staged` messages of other clients are already waiting.
     pub(super) fn begin(&mut self, messages: u64, took: Duration, staged: u64, now: Instant) {
         let delays = self.batches_without_delay == 0;
         self.batches_without_delay = self.batches_without_delay.saturating_sub(1);
@@ -48,7 +47,7 @@ impl GroupCommitDelay {
         self.deadline = now + (took / COMMIT_TIME_DIVISOR).min(MAX_DELAY);
     }
 
-    /// The delay is over: the expected messages are staged, or the deadline has passed.
+    /// The expected messages are staged, or the deadline has passed.
     pub(super) fn is_over(&self, staged: u64, now: Instant) -> bool {
         staged >= self.staged + self.expected || now >= self.deadline
     }

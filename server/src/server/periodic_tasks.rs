@@ -1,4 +1,4 @@
-//! Periodic tasks: what no event reports is checked once a second.
+//! Periodic tasks: once a second, checks of state that no event reports.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use super::Server;
 use crate::backend::BackEnd;
 use crate::terminal::Terminal;
 
-/// How often things are looked at that no event reports.
+/// The time between two runs of the periodic tasks.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 impl<B: BackEnd> Server<B> {
-    /// Things that no event reports, looked at about once a second if there is anything to see.
+    /// Runs the checks that no event triggers, about once a second while any of them is needed.
     pub(super) fn run_periodic_tasks(&mut self) {
         self.next_periodic_tasks = self.now + PERIOD;
         let time = self.clock.text();
@@ -24,7 +24,7 @@ impl<B: BackEnd> Server<B> {
         self.clients.check_openings();
     }
 
-    /// When the log wants to be looked after; not more often than anything else is.
+    /// When the log needs its periodic tasks, but not before the next period.
     pub(super) fn back_end_tasks_due(&self) -> Option<Instant> {
         let due = self.commits.back_end.periodic_tasks_due()?;
         Some(due.max(self.next_periodic_tasks))

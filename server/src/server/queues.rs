@@ -1,7 +1,7 @@
-//! The connections that something is to be done with, each queue named by what that is.
+//! The queues of connections that the loop has work for, one queue for each kind of work.
 //!
-//! A connection knows which queues it is in, so it is never in one twice, and a key that has become
-//! stale, or belongs to another client by now, does nothing.
+//! A connection knows which queues it is in, so it is in none of them twice. A stale key, or one that
+//! belongs to another client by now, has no effect.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -14,19 +14,19 @@ use crate::connection::{Connection, Life, Queue, QueueState, Ready};
 #[derive(Debug)]
 pub(super) struct Queues {
     pub(super) to_read: FairQueue<Reading>,
-    /// Their reads cost far more, so they have a queue and a budget of their own.
+    /// A queue with a budget of its own, since reads of handshakes cost far more than others.
     pub(super) handshakes: FairQueue<Handshakes>,
     pub(super) to_write: FairQueue<Writing>,
     pub(super) to_reap: VecDeque<u32>,
-    /// Connections whose sending side is shut down, and when that was, the earliest first.
+    /// Connections whose sending side is shut down, and when that happened, the earliest first.
     pub(super) lingering: VecDeque<(u32, ClientId)>,
-    /// Connections whose first bytes may be several things, and since when, the earliest first.
+    /// Connections with ambiguous first bytes, and since when these are held, the earliest first.
     pub(super) unclear: VecDeque<(u32, ClientId)>,
-    /// Connections that began with a handshake or a PROXY header due, and when that was, the earliest
-    /// first. Those that have it leave when their time is over.
+    /// Connections that began with a pending handshake or PROXY header, and when they began, the earliest
+    /// first. Entries of completed ones are removed when their time is over.
     pub(super) openings: VecDeque<(u32, ClientId)>,
-    /// The time of this turn in milliseconds, as connections keep it. It wraps after 49 days, so
-    /// times are only ever subtracted, and stand for less than half of that.
+    /// The time of this turn in milliseconds, as connections keep it. It wraps after 49 days, so times are
+    /// only subtracted, and no difference may reach half of that.
     pub(super) now_ms: u32,
 }
 
@@ -44,7 +44,7 @@ impl Queues {
         }
     }
 
-    /// Puts a connection into the queues that its state calls for; to be called whenever that may
+    /// Puts a connection into the queues that its state requires. It must be called whenever that state may
     /// have changed.
     pub(super) fn schedule(&mut self, key: u32, connection: &mut Connection) {
         self.end(key, connection);
@@ -53,7 +53,7 @@ impl Queues {
         self.to_write.enter(key, connection);
     }
 
-    /// Puts a connection that wants to be read into the queue for what it has to send now.
+    /// Puts a connection that has input into the queue of handshakes or into the read queue.
     fn enter_to_read(&mut self, key: u32, connection: &mut Connection) {
         if connection.is_opening() {
             self.handshakes.enter(key, connection);
@@ -62,18 +62,20 @@ impl Queues {
         }
     }
 
-    /// A connection has been read and is back in its queue: only what that may have changed is looked at.
+    /// Updates the queues of a connection that was read and put back. It checks only what a read can
+    /// change.
     pub(super) fn was_read(&mut self, key: u32, connection: &mut Connection) {
         self.touch(connection);
         self.end(key, connection);
         self.wait(key, connection);
-        // What comes while its end is waited for is read, too.
+        // A lingering connection is read, too.
         self.enter_to_read(key, connection);
-        // There may be something to say at once: why it is turned away, or the rest of a handshake.
+        // There may be something to send at once: a refusal, or the rest of a handshake.
         self.to_write.enter(key, connection);
     }
 
-    /// A connection has been written to, likewise. It may be read again if it was owed too much.
+    /// Updates the queues of a connection that was written to. It may be read again if it was owed too many
+    /// replies.
     pub(super) fn was_written(&mut self, key: u32, connection: &mut Connection) {
         self.touch(connection);
         self.to_write.put_back(key, connection);
@@ -81,14 +83,14 @@ impl Queues {
         self.enter_to_read(key, connection);
     }
 
-    /// Something came from this client or went to it.
+    /// Records that data came from this client or was sent to it.
     fn touch(&self, connection: &mut Connection) {
         if connection.life() != Life::Lingering {
             connection.moved_at_ms = self.now_ms;
         }
     }
 
-    /// Gives first bytes that have become unclear their deadline.
+    /// Sets the deadline of first bytes that have just become ambiguous.
     fn wait(&mut self, key: u32, connection: &mut Connection) {
         if let Some(since_ms) = connection.begins_to_wait() {
             let serial = connection.serial;
@@ -97,7 +99,7 @@ impl Queues {
         }
     }
 
-    /// Goes on with the end of a connection, if it has one in sight.
+    /// Advances the end of a connection that is being closed.
     fn end(&mut self, key: u32, connection: &mut Connection) {
         if connection.life() == Life::Open {
             return;
@@ -114,19 +116,19 @@ impl Queues {
     }
 }
 
-/// Whether this is no earlier than what is in a queue.
+/// Whether this time is no earlier than those in a queue.
 fn is_in_order(queue: &VecDeque<(u32, ClientId)>, since_ms: u32) -> bool {
     let last = queue.back().map_or(since_ms, |(last_ms, _)| *last_ms);
     since_ms.wrapping_sub(last).cast_signed() >= 0
 }
 
-/// What a [`FairQueue`] is for.
+/// The kind of work that a [`FairQueue`] is for.
 pub(super) trait Purpose: Sized {
-    /// Under which name a connection remembers its place in that queue.
+    /// The queue in whose name a connection keeps its [`QueueState`].
     const QUEUE: Queue;
-    /// Whether a connection wants what the queue is for.
+    /// Whether there is such work for a connection.
     fn wants(connection: &Connection) -> bool;
-    /// That queue.
+    /// The queue of this purpose.
     fn queue(queues: &mut Queues) -> &mut FairQueue<Self>;
 }
 
@@ -175,11 +177,12 @@ impl Purpose for Writing {
     }
 }
 
-/// A queue in which light clients pass heavy ones, and neither starves, by the rule of `fq_codel`
-/// (RFC 8290, section 4.2, without its `CoDel`): whoever is newly ready is served first, for one
-/// share, and then waits in the old list for the next one like everybody else. Whoever is served
-/// while others wait goes through the old list even if nothing is left to do, so that one who comes
-/// again and again cannot always pass.
+/// A queue in which light clients pass heavy ones and neither starves, by the rule of `fq_codel` (RFC 8290,
+/// section 4.2, without its `CoDel`).
+///
+/// A newly ready client is served first, for one share. Then it waits in the old list for its next share
+/// like all others. A client served while others wait goes through the old list even if it has nothing left
+/// to do. So a client that becomes ready again and again cannot always pass.
 #[derive(Debug)]
 pub(super) struct FairQueue<P> {
     new: VecDeque<u32>,
@@ -202,13 +205,13 @@ impl<P: Purpose> FairQueue<P> {
         self.new.is_empty() && self.old.is_empty()
     }
 
-    /// How many entries there are, stale ones included: so many calls of [`next`](FairQueue::next)
-    /// serve everybody once.
+    /// The number of entries, stale ones included: this many calls of [`next`](FairQueue::next) serve every
+    /// client once.
     pub(super) fn len(&self) -> usize {
         self.new.len() + self.old.len()
     }
 
-    /// Lets a connection in that wants something and is not in yet.
+    /// Adds a connection that has work and is not in the queue yet.
     fn enter(&mut self, key: u32, connection: &mut Connection) {
         if connection.queue_states.get(P::QUEUE) == QueueState::Out && P::wants(connection) {
             connection.queue_states.set(P::QUEUE, QueueState::New);
@@ -216,8 +219,8 @@ impl<P: Purpose> FairQueue<P> {
         }
     }
 
-    /// Takes out the next connection that still wants something. When it has been served, it is to
-    /// be put back.
+    /// Removes and returns the next connection that still has work. It must be put back once it has been
+    /// served.
     pub(super) fn next<'a>(
         &mut self,
         connections: &'a mut Slab<Connection>,
@@ -240,7 +243,7 @@ impl<P: Purpose> FairQueue<P> {
         }
     }
 
-    /// Puts a connection back that has had its share.
+    /// Puts back a connection that had its share.
     pub(super) fn put_back(&mut self, key: u32, connection: &mut Connection) {
         let place = connection.queue_states.get(P::QUEUE);
         debug_assert!(place != QueueState::Out, "it was taken out of a list");
@@ -253,7 +256,7 @@ impl<P: Purpose> FairQueue<P> {
         }
     }
 
-    /// Whether a connection is in the list that its place says.
+    /// Whether a connection is in the list that its state names.
     #[cfg(test)]
     pub(super) fn holds(&self, key: u32, connection: &Connection) -> bool {
         match connection.queue_states.get(P::QUEUE) {

@@ -1,4 +1,4 @@
-//! How the server is doing, for whoever asks, or is told.
+//! The status of the server, for metrics, health checks and the supervisor.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,15 +8,15 @@ use crate::figures::Figures;
 use crate::snapshot::{Process, Snapshot};
 use crate::systemd::Status;
 
-/// After a write that failed, the log counts as one that cannot be written for so long, even if nobody
-/// tries: who sends messages only to servers that are well would never find out.
+/// After a failed write, the log counts as unwritable for this long, even without further writes. Without
+/// an end, a sender that sends only to healthy servers would never find out that the log works again.
 const UNWELL: Duration = Duration::from_secs(10);
 
-/// With less than this the disk is full: a record may still fit, and the next one not.
+/// With less free space than this, the disk counts as full: one record may still fit, and the next one not.
 const FULL_BYTES: u64 = 4096;
 
 impl<B: BackEnd> Server<B> {
-    /// Goes on with those who ask how the server is doing.
+    /// Serves the requests for metrics and health.
     pub(super) fn serve_metrics(&mut self) {
         if let Some(mut metrics) = self.metrics.take() {
             let health = || self.unhealthy(&self.commits.back_end.space());
@@ -25,7 +25,7 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// What was done so far.
+    /// The totals since the start.
     pub(super) fn figures(&self) -> Figures {
         Figures {
             bytes: self.commits.kept_bytes,
@@ -38,7 +38,7 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// The same in a few words.
+    /// The summary for the supervisor.
     pub(super) fn status(&self) -> Status {
         Status {
             clients: self.clients.served(),
@@ -65,7 +65,7 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// Why messages are not taken, or not kept.
+    /// Why the server takes or keeps no messages; `None` if it is healthy.
     fn unhealthy(&self, log: &LogSpace) -> Option<String> {
         if self.stop.is_some() {
             return Some("the server is stopping".to_owned());
@@ -82,7 +82,7 @@ fn why_not_kept(log: &LogSpace, now: Instant) -> Option<String> {
     (is_recent || is_full).then(|| format!("the log cannot be written: {error}"))
 }
 
-/// In seconds.
+/// Seconds since the Unix epoch.
 fn unix_time(at: Instant) -> f64 {
     let at = SystemTime::now().checked_sub(at.elapsed());
     let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -103,7 +103,7 @@ mod tests {
         };
         let expected = Some("the log cannot be written: no space".to_owned());
         assert_eq!(why_not_kept(&log, failed), expected);
-        // Whoever sends only to servers that are well may try it now.
+        // A sender that sends only to healthy servers may try it now.
         assert_eq!(why_not_kept(&log, failed + UNWELL), None);
         log.free = Some(FULL_BYTES - 1);
         assert_eq!(why_not_kept(&log, failed + UNWELL), expected);

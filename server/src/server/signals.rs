@@ -1,4 +1,4 @@
-//! Signals, which come through the poll like everything else.
+//! Signals, which the loop receives through its poll.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use signal_hook_mio::v1_0::Signals;
 use super::{Failure, SIGNALS, Server};
 use crate::backend::BackEnd;
 
-/// The signals that the server obeys. SIGXFSZ would kill; handled, a log at the file-size limit is an
-/// error like others.
+/// The signals that the server handles. Unhandled, SIGXFSZ would end the process; handled, a log at the
+/// file-size limit is an error like others.
 pub const HANDLED_SIGNALS: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ];
 
 impl<B: BackEnd> Server<B> {
-    /// Has signals tell the server to stop, to open its log anew, or to print its figures.
+    /// Makes signals stop the server, reopen its log or print its totals.
     pub fn handle_signals(&mut self) -> io::Result<()> {
         let mut signals = Signals::new(HANDLED_SIGNALS)?;
         let registry = self.poll.registry();
@@ -23,7 +23,7 @@ impl<B: BackEnd> Server<B> {
         Ok(())
     }
 
-    /// Does what the signals ask for that have come.
+    /// Handles the pending signals.
     pub(super) fn obey_signals(&mut self) -> Result<(), Failure> {
         let Some(signals) = &mut self.signals else {
             return Ok(());

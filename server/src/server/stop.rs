@@ -1,5 +1,4 @@
-//! The graceful stop: accept who is in the backlog, read what the kernel holds, commit, answer,
-//! close politely.
+//! The graceful stop: accept the backlog, read what the kernel holds, commit, reply, close without a reset.
 
 use std::time::{Duration, Instant};
 
@@ -9,34 +8,33 @@ use crate::backend::BackEnd;
 use crate::connection::replies_left;
 use common::units::plural;
 
-/// After so long, nobody is accepted any more, and what is still unread is answered
-/// `error shutting-down`.
+/// After this time no more connections are accepted, and input that is still unread is answered `error
+/// shutting-down`.
 const REFUSE_AFTER: Duration = Duration::from_secs(2);
 
-/// After so long, nothing more is read.
+/// After this time nothing more is read.
 const CLOSE_AFTER: Duration = Duration::from_secs(3);
 
-/// After so long, connections are closed whatever their clients do, but for those that wait for a
-/// commit.
+/// After this time connections are closed whatever their clients do, except those that wait for a commit.
 const FORCE_AFTER: Duration = Duration::from_secs(4);
 
-/// After so long, what is still not decided stays unanswered.
+/// After this time messages whose commit is not finished stay unanswered.
 const ABANDON_AFTER: Duration = Duration::from_millis(4500);
 
-/// No step is further away than the last one, counted from the beginning.
+/// The longest time until a next step: that of the last one, counted from the beginning.
 pub(super) const MAX_WAIT: Duration = ABANDON_AFTER;
 
 /// How long the terminals may take for the last lines.
 const SHOW_WITHIN: Duration = Duration::from_millis(300);
 
-/// How far the stop is.
+/// The progress of the stop.
 #[derive(Debug)]
 pub(super) struct Stop {
     begun: Instant,
     step: Step,
-    /// Who has been told of this step.
+    /// The clients to which the current step has been applied.
     sweep: Sweep,
-    /// Clients that did not take their replies in time, and how many these were.
+    /// The number of clients that did not take their replies in time, and the number of those replies.
     cut_off: (u64, usize),
 }
 
@@ -50,7 +48,7 @@ enum Step {
 }
 
 impl Step {
-    /// When it is over, counted from the beginning of the stop, and what comes then.
+    /// When this step ends, counted from the beginning of the stop, and the step after it.
     const fn next(self) -> Option<(Duration, Self)> {
         match self {
             Self::Drain => Some((REFUSE_AFTER, Self::Refuse)),
@@ -69,21 +67,21 @@ impl Stop {
         Some(self.begun + end)
     }
 
-    /// Has it begun earlier than it did.
+    /// Makes the stop begin earlier than it did.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
         self.begun -= by;
     }
 
-    /// Some clients have not been told of the step yet.
+    /// The current step has not been applied to all clients yet.
     pub(super) fn has_work(&self) -> bool {
         !self.sweep.is_over()
     }
 }
 
 impl<B: BackEnd> Server<B> {
-    /// Stops accepting once the backlog is empty, and reads every client to the end of what the
-    /// kernel holds.
+    /// Stops accepting once the backlog is empty, and reads every client until the kernel holds no more
+    /// input.
     pub fn begin_stop(&mut self) {
         log::info!("stopping: {} connected", self.clients.len());
         let (begun, step, sweep) = (self.now, Step::Drain, self.clients.sweep());
@@ -96,14 +94,14 @@ impl<B: BackEnd> Server<B> {
         });
         self.supervisor.tell_stopping(self.now);
         if self.leaves_backlog {
-            // Whoever connects from now on waits for the next server.
+            // Connections made from now on wait for the next server.
             self.listeners.close();
         }
         self.listeners.resume();
         self.listeners.note_all();
     }
 
-    /// Goes on to the next step of the stop if it is due, and with telling everybody of it.
+    /// Advances to the next step of the stop if it is due, and applies the current step to more clients.
     pub(super) fn advance_stop(&mut self) -> Result<(), Failure> {
         let Some(stop) = &mut self.stop else {
             return Ok(());
@@ -111,9 +109,10 @@ impl<B: BackEnd> Server<B> {
         while let Some((end, next)) = stop.step.next()
             && self.now >= stop.begun + end
         {
-            // Who has not been told of the step before does not need to be: each goes further.
+            // Clients that the previous step has not reached need not be visited for it: each step includes
+            // the one before.
             (stop.step, stop.sweep) = (next, self.clients.sweep());
-            // A flood of new clients must not keep the server.
+            // A flood of new clients must not delay the stop.
             self.listeners.close();
         }
         let reached = stop.step;
@@ -138,7 +137,7 @@ impl<B: BackEnd> Server<B> {
         }
     }
 
-    /// Every client is gone and every record written.
+    /// All clients are removed, and all records are written.
     pub(super) fn has_stopped(&self) -> bool {
         self.stop.is_some()
             && self.listeners.is_empty()
@@ -146,7 +145,7 @@ impl<B: BackEnd> Server<B> {
             && self.commits.is_idle()
     }
 
-    /// Says who was cut off, and gives the terminals a moment for the last records.
+    /// Reports the clients that were cut off, and gives the terminals a short time for the last records.
     pub(super) fn finish(&mut self) {
         if let Some((clients @ 1.., replies)) = self.stop.as_ref().map(|stop| stop.cut_off) {
             let (clients, left) = (plural(clients, "client"), replies_left(replies));

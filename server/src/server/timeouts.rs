@@ -1,5 +1,5 @@
-//! Timeouts that no event reports: idle clients, machines that have vanished, first lines without an end.
-//! A sweep checks all clients about once a second, some of them in each turn.
+//! Timeouts that no event reports: idle clients, dead peers, first lines without an end. A sweep checks all
+//! clients about once a second, some of them in each turn.
 
 use std::time::{Duration, Instant};
 
@@ -13,44 +13,44 @@ use crate::diagnostics::RateLimit;
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
 
-/// A client whose first line has no end after so long is told of, in milliseconds.
+/// A client whose first line has not ended after this time is reported, in milliseconds.
 const LINE_END_HINT_MS: u32 = 5000;
 
-/// The kernel is asked about a client at most once in so many sweeps.
+/// For each client, the kernel is queried in at least one of this many sweeps.
 const MAX_SWEEPS_BETWEEN: u64 = 8;
 
-/// How many questions are put to the kernel in one turn; the others wait for the next sweep.
+/// The most queries to the kernel in one turn. Further clients wait for the next sweep.
 const QUESTIONS: u32 = 64;
 
 #[derive(Debug)]
 pub(super) struct Timeouts {
     idle_timeout: Option<Duration>,
-    /// Nothing is to be heard for longer than this of a machine that is asked.
+    /// A peer with unacknowledged data that is silent for this long counts as dead.
     silence: Option<Duration>,
     framing: Framing,
-    /// Missing where the kernel or a sandbox has none; then nothing is known of other machines.
+    /// `None` where the kernel or a sandbox refuses it. Then dead peers are not found this way.
     sock_diag: Option<SockDiag>,
     sweep: Sweep,
-    /// Numbers the sweeps, so that not everybody is asked about in the same one.
+    /// The number of the sweep, which decides for which clients the kernel is queried.
     sweeps: u32,
-    /// Clients are asked about in so many sweeps once.
+    /// For each client, the kernel is queried in one of this many sweeps.
     sweeps_between: u32,
-    /// How many more may be asked about in this turn.
+    /// How many more queries this turn may make.
     questions: u32,
     now: Instant,
-    /// The same in the loop's milliseconds.
+    /// The same time in the loop's milliseconds.
     now_ms: u32,
-    /// When this sweep began, and the one before it.
+    /// When this sweep began, and when the previous one did.
     begun: Instant,
     begun_before: Instant,
     dropped: RateLimit,
     hints: RateLimit,
-    /// What the kernel is to say in a test.
+    /// The kernel's answer in a test.
     #[cfg(test)]
     pretended: Option<Tcp>,
 }
 
-/// Why the server ends a connection by itself.
+/// Why the server closes a connection on its own.
 #[derive(Clone, Copy, Debug)]
 enum Reason {
     Idle(Duration),
@@ -60,7 +60,7 @@ enum Reason {
 impl Timeouts {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         let idle_timeout = config.idle_timeout;
-        // Twice, as for an idle client, whom the kernel's keepalive finds out.
+        // Twice, as for an idle client, which the kernel's keepalive drops.
         let silence = config.sockets.keepalive.map(|keepalive| 2 * keepalive);
         let silence = [silence, idle_timeout].into_iter().flatten().min();
         let quarter_s = silence.map_or(1, |silence| silence.as_secs() / 4);
@@ -86,12 +86,12 @@ impl Timeouts {
         }
     }
 
-    /// Some clients have not been looked at yet in this sweep.
+    /// The current sweep has not visited all clients yet.
     pub(super) fn has_work(&self) -> bool {
         !self.sweep.is_over()
     }
 
-    /// Begins a sweep, unless one is under way.
+    /// Begins a sweep, unless one is in progress.
     pub(super) fn begin(&mut self, clients: &Clients, now: Instant) {
         if self.sweep.is_over() {
             self.sweep = clients.sweep();
@@ -100,7 +100,7 @@ impl Timeouts {
         }
     }
 
-    /// Goes on with a sweep, if one is under way.
+    /// Continues the sweep in progress, if there is one.
     pub(super) fn advance(&mut self, clients: &mut Clients, now: Instant) {
         if self.sweep.is_over() {
             return;
@@ -112,23 +112,23 @@ impl Timeouts {
         self.sweep = sweep;
     }
 
-    /// For how long nothing has happened that happened last at `since_ms`, in milliseconds.
+    /// How long a connection has been quiet whose last activity was at `since_ms`, in milliseconds.
     ///
-    /// What has happened since the previous sweep does not count: it may not have been read yet. So after a
-    /// pause of the process, or a turn that took long, a client has a second to be heard.
+    /// The time since the previous sweep does not count, since input that arrived in it may be unread. So
+    /// after a pause of the process or a slow turn, a client has another second.
     fn quiet_ms(&self, since_ms: u32) -> u32 {
         let unread = self.now.duration_since(self.begun_before).as_millis();
         let unread_ms = u32::try_from(unread).unwrap_or(u32::MAX);
         self.now_ms.wrapping_sub(since_ms).saturating_sub(unread_ms)
     }
 
-    /// Looks at one client; whether its connection is now being ended.
+    /// Checks one client. Returns whether its connection is now being closed.
     fn visit(&mut self, key: u32, connection: &mut Connection) -> bool {
         let life = connection.life();
         if !life.has_timeout() {
             return false;
         }
-        // What is due first has a deadline of its own.
+        // A pending PROXY header, handshake or ambiguous first bytes have a deadline of their own.
         if life.takes_messages() && connection.awaits().is_some() {
             return false;
         }
@@ -144,14 +144,14 @@ impl Timeouts {
         true
     }
 
-    /// Says of a client that has sent something but no line that perhaps it never will.
+    /// Warns about a client that has sent something but no line end, since it may never send one.
     fn hint(&mut self, connection: &mut Connection) {
         let quiet_ms = self.quiet_ms(connection.moved_at_ms);
         if self.framing != Framing::None
             && quiet_ms >= LINE_END_HINT_MS
             && connection.is_stuck_in_first_line()
         {
-            // Once a client: it counts as having spoken.
+            // Once for each client: it counts as having sent a message.
             connection.ready |= Ready::HAS_SPOKEN;
             if let Some(ending) = self.hints.allow(self.now) {
                 let peer = &connection.peer;
@@ -162,12 +162,11 @@ impl Timeouts {
         }
     }
 
-    /// Whether something has to be done about this client, and why.
+    /// Whether this client is to be closed, and why.
     ///
-    /// Who is owed something is not idle: either its messages wait for a commit, or it takes its
-    /// replies so slowly that the server sees nothing of it for a while. Then only the silence of its
-    /// machine ends it. Where input waits to be read, something has come: it was the server that did
-    /// not get to it.
+    /// A client that is owed replies is not idle: either its messages wait for a commit, or it takes its
+    /// replies so slowly that the server sees no progress for a while. Then only a silent peer ends it. A
+    /// client with unread input is not idle either: the server has not read it yet.
     fn reason_to_end(&mut self, key: u32, connection: &mut Connection) -> Option<Reason> {
         let quiet = Duration::from_millis(self.quiet_ms(connection.moved_at_ms).into());
         let is_idle = |idle: &Duration| quiet >= *idle;
@@ -189,13 +188,13 @@ impl Timeouts {
                     return self.judge(tcp, connection).map(Reason::Silent);
                 }
                 Some(tcp) => {
-                    // All has arrived; it has moved when the last of it was acknowledged.
+                    // All data has arrived. The last activity was its last acknowledgement.
                     connection.ready -= Ready::UNACKNOWLEDGED | Ready::SUSPECT;
                     let heard_ms = tcp.heard_ago.as_millis() as u32;
                     connection.moved_at_ms = self.now_ms.wrapping_sub(heard_ms);
                     return None;
                 }
-                // Nothing is known of it: as the server sees it, it does not move.
+                // The kernel gives no answer, so only the activity that the server sees counts.
                 None => {}
             }
         }
@@ -216,13 +215,13 @@ impl Timeouts {
         self.sock_diag.as_mut()?.ask(local, peer).ok()
     }
 
-    /// Has the kernel say this of every client.
+    /// Makes the kernel give this answer for every client.
     #[cfg(test)]
     pub(super) fn pretend(&mut self, tcp: Tcp) {
         self.pretended = Some(tcp);
     }
 
-    /// Whether the client's machine has gone, which takes two looks to be believed.
+    /// Whether the peer is dead: two checks in a row have to say it. Returns the timeout that has passed.
     fn judge(&self, tcp: Tcp, connection: &mut Connection) -> Option<Duration> {
         let silence = self.silence.filter(|silence| tcp.seems_gone(*silence));
         let suspected = connection.ready.contains(Ready::SUSPECT);
@@ -250,7 +249,7 @@ impl Timeouts {
     }
 }
 
-/// Closes a connection whose handshake or PROXY header has not come in time.
+/// Closes a connection whose handshake or PROXY header did not arrive in time.
 pub(super) fn end_opening(connection: &mut Connection, admission: &mut Admission) {
     let (count, what) = match connection.awaits() {
         Some((Expected::Tls, _)) => (&mut admission.counts.handshakes_failed, "TLS handshake"),
