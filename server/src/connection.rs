@@ -1,8 +1,8 @@
-//! One client: its socket, what it has begun to send, and what it is owed.
+//! A client connection: its socket, its unfinished input, and the replies it is owed.
 //!
-//! The connection does the reading and writing and knows how far it is in its [`Life`]; when it may
-//! do so is the loop's business ([`crate::server`]). It is generic over its socket, so that tests
-//! can give it short reads, short writes and resets.
+//! The connection reads and writes, and its [`Life`] is its state. The loop ([`crate::server`]) decides
+//! when it may read and write. It is generic over its socket, so that tests can inject short reads, short
+//! writes and resets.
 
 mod life;
 mod opening;
@@ -32,16 +32,16 @@ use records::{begin_record, sent_record};
 use workspace::Share;
 pub use workspace::{Workspace, replies_left};
 
-/// How much one client makes the batch grow by in one turn, in bytes; one message that begins within it
-/// may pass it. Another read begins only while input and growth together are within it.
+/// How much one client may add to the batch in one turn, in bytes. One message that begins within the
+/// budget may exceed it. Another read begins only while input plus growth are within it.
 ///
-/// It decides how soon everybody has his turn who speaks all the time, and so how long somebody waits
-/// at worst who says little, but has said something a moment ago.
+/// It determines how soon each busy client is served again, and so the longest wait of a light client that
+/// has just been served.
 pub const READ_BUDGET: usize = 64 << 10;
 
-/// What a connection needs of its socket.
+/// What a connection requires of its socket.
 pub trait Socket: Read + Write {
-    /// Tells the peer that nothing more will be sent.
+    /// Shuts down the sending side.
     fn end(&mut self) -> io::Result<()>;
 }
 
@@ -51,28 +51,28 @@ impl Socket for TcpStream {
     }
 }
 
-/// One client. Small, because there may be many that say nothing.
+/// One client. The struct is small, because there may be many idle clients.
 #[derive(Debug)]
 pub struct Connection<S = TcpStream> {
     socket: S,
     /// What lies between the socket and the messages.
     channel: Channel,
-    /// The client's address as records show it, written once. An IPv4 address takes no heap.
+    /// The client's address as records show it, formatted once. An IPv4 address needs no heap.
     pub peer: CompactString,
     framer: Framer,
     replies: Replies,
-    /// Who it is to the batches that owe it something.
+    /// The serial number by which batches identify the client that they owe replies to.
     pub serial: u32,
-    /// When something last came or went, or the lingering began, in the loop's milliseconds.
+    /// When data last arrived or was sent, or lingering began, in the loop's milliseconds.
     pub moved_at_ms: u32,
-    /// Its place in the queues of the loop.
+    /// Its state in each queue of the loop.
     pub queue_states: QueueStates,
-    /// What is known of its socket.
+    /// Readiness of the socket, and flags of the client.
     pub ready: Ready,
     life: Life,
 }
 
-/// How many replies a write has sent whole.
+/// How many replies a write has sent completely.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// `ok`s.
@@ -82,7 +82,7 @@ pub struct Sent {
 }
 
 impl<S: Socket> Connection<S> {
-    /// A client that has just been accepted. `now_ms` is in the loop's milliseconds.
+    /// A connection that has just been accepted. `now_ms` is in the loop's milliseconds.
     pub fn new(socket: S, channel: Channel, peer: SocketAddr, serial: u32, now_ms: u32) -> Self {
         Self {
             socket,
@@ -98,7 +98,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Takes note of an event. Nothing is read or written here.
+    /// Records the readiness that an event reports. It neither reads nor writes.
     pub fn on_event(&mut self, event: &Event) {
         let to_its_end = event.is_read_closed() || event.is_error() || event.is_priority();
         if event.is_readable() || to_its_end {
@@ -115,87 +115,87 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Where it is in its life.
+    /// The state of the connection.
     pub fn life(&self) -> Life {
         self.life
     }
 
-    /// There may be input, and the client is in a state to have it read. What is staged counts
-    /// like what is due: a slow commit must not let a client be owed without end.
+    /// There may be input, and the connection is in a state that reads it. Staged replies count like due
+    /// ones: during a slow commit, the replies owed must stay bounded.
     pub fn wants_read(&self) -> bool {
         let has_input = self.ready.contains(Ready::READABLE) || self.framer.has_unread();
         has_input && self.life.reads() && self.replies.have_room()
     }
 
-    /// There are replies, or something of the channel's own, the socket takes some, and the client is in a
-    /// state to have it sent.
+    /// There are replies or output of the channel, the socket takes more, and the connection is in a state
+    /// that sends.
     pub fn wants_write(&self) -> bool {
         self.ready.contains(Ready::WRITABLE) && self.has_output() && self.life.sends()
     }
 
-    /// There are replies to be sent, or something of the channel's own.
+    /// There are replies to send, or output of the channel such as TLS records.
     fn has_output(&self) -> bool {
         !self.replies.is_empty() || self.channel.has_output()
     }
 
-    /// The client's machine may not have acknowledged all that was sent, or is to be.
+    /// The peer may not have acknowledged everything that was sent, or there is more to send.
     pub fn may_be_unacknowledged(&self) -> bool {
         self.ready.contains(Ready::UNACKNOWLEDGED) || self.has_output()
     }
 
-    /// Every message that was read is answered, and the answers are on their way.
+    /// Every message that was read is answered, and the kernel has taken all replies.
     pub fn is_settled(&self) -> bool {
         self.replies.are_settled() && !self.channel.has_output()
     }
 
-    /// The server is done with this client: it is time to shut down the sending side.
+    /// The server is finished with this client: the sending side can be shut down.
     pub fn wants_end(&self) -> bool {
         self.is_settled()
             && match self.life {
                 Life::Closing => true,
                 Life::ReadClosed => self.channel.owes_farewell(),
-                // Whatever comes from now on is refused, so nothing is lost if it is not read.
+                // Anything that arrives from now on is refused, so leaving it unread loses no message.
                 Life::Refusing => !self.ready.contains(Ready::READABLE) && !self.has_unread(),
                 _ => false,
             }
     }
 
-    /// Nothing is left to do but to close the socket.
+    /// Nothing is left but to close the socket.
     pub fn is_done(&self) -> bool {
         debug_assert!(self.life != Life::Closed || !self.has_output());
         self.life == Life::Closed
             || self.life == Life::ReadClosed && self.is_settled() && !self.channel.owes_farewell()
     }
 
-    /// Replies that are staged or due.
+    /// The number of replies that are staged or due.
     pub fn owed(&self) -> usize {
         self.replies.staged() + self.replies.len()
     }
 
-    /// A commit that is under way decides about some of its messages.
+    /// Some of its messages are staged, or in a commit that is not finished.
     pub fn awaits_commit(&self) -> bool {
         self.replies.staged() > 0
     }
 
-    /// It has sent something, but never a whole message.
+    /// It has sent something, but no complete message.
     pub fn is_stuck_in_first_line(&self) -> bool {
         self.life == Life::Open
             && !self.ready.contains(Ready::HAS_SPOKEN)
             && self.framer.is_within_message()
     }
 
-    /// Input is there in which nobody has looked for messages yet.
+    /// There is input that has not been searched for messages yet.
     pub fn has_unread(&self) -> bool {
         self.framer.has_unread()
     }
 
-    /// The socket, to ask what the kernel knows of it.
+    /// The socket, for queries to the kernel.
     pub fn socket(&self) -> &S {
         &self.socket
     }
 
-    /// Reads what there is, within [`READ_BUDGET`] and as long as the batch stays below
-    /// `batch_bytes`, and stages it. Returns the bytes of input and what the batch grew by.
+    /// Reads the available input and stages its messages, within [`READ_BUDGET`] and while the batch stays
+    /// below `batch_bytes`. Returns the bytes of input plus the growth of the batch.
     pub fn read(
         &mut self,
         key: u32,
@@ -227,7 +227,7 @@ impl<S: Socket> Connection<S> {
         }
         debug_assert!(self.framer.held_bytes() <= share.work.most_held_bytes());
         if self.channel.is_tls() {
-            // TLS may have sent something of its own.
+            // TLS may have sent records of its own.
             self.ready |= Ready::UNACKNOWLEDGED;
         }
         let spent_bytes = share.taken_bytes + share.batch.size() - size_before;
@@ -237,7 +237,7 @@ impl<S: Socket> Connection<S> {
         spent_bytes
     }
 
-    /// The socket may hold more, and nothing that was read before waits to be looked at.
+    /// The socket may hold more, and no earlier input waits to be searched for messages.
     fn may_read_on(&self) -> bool {
         self.ready.contains(Ready::READABLE)
             && self.life.reads()
@@ -245,7 +245,7 @@ impl<S: Socket> Connection<S> {
             && self.replies.have_room()
     }
 
-    /// One read of the socket. Breaks off when there is no more to be had.
+    /// Reads the socket once. Breaks if there is no more to read.
     fn read_once(&mut self, share: &mut Share<'_>) -> ControlFlow<()> {
         let (input, scratch) = (&mut share.work.input, &mut share.work.scratch);
         let read_bytes = share.work.read_bytes;
@@ -269,7 +269,7 @@ impl<S: Socket> Connection<S> {
                 io::ErrorKind::WouldBlock => {
                     self.ready -= Ready::READABLE | Ready::READ_TO_END;
                 }
-                // Cut off: what had begun is no message, as after a reset.
+                // The input was cut off: as after a reset, an unfinished message is dropped.
                 io::ErrorKind::UnexpectedEof => {
                     self.channel.finish_opening();
                     self.framer.discard();
@@ -287,12 +287,12 @@ impl<S: Socket> Connection<S> {
         ControlFlow::Break(())
     }
 
-    /// Input, or its end, may be there although the socket was empty, and no event will say so.
+    /// There may be input, or its end, although the socket was empty, and no event will report it.
     fn has_more_than_events_tell(&self) -> bool {
         self.ready.contains(Ready::READ_TO_END) || self.channel.has_unread()
     }
 
-    /// Takes what was read for messages, unless it is the first, and shows that it is something else.
+    /// Stages what was read. The first bytes are checked first, since they may be no messages.
     fn take(&mut self, share: &mut Share<'_>, bytes: usize) {
         if !self.is_new() {
             self.stage(share, Input::Read(bytes));
@@ -302,7 +302,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// The end of the input has come.
+    /// Handles the end of the input.
     fn take_end(&mut self, share: &mut Share<'_>) {
         self.ready -= Ready::READABLE;
         if self.life == Life::WriteClosed(LastLine::Dropped) {
@@ -391,7 +391,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// A batch was committed, or refused: a run of the replies it owed is due.
+    /// A batch is finished: one of its runs of replies becomes due.
     pub fn complete(&mut self, reply: Reply, count: u16) {
         if self.takes_replies() {
             self.replies.complete(reply, count);
@@ -400,7 +400,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Owes a reply that no batch has staged.
+    /// Owes a reply that belongs to no message.
     pub fn owe_unasked(&mut self, reply: Reply) {
         if self.takes_replies() {
             self.replies.push(reply, 1);
@@ -412,7 +412,7 @@ impl<S: Socket> Connection<S> {
         self.life.sends() && !self.channel.is_broken()
     }
 
-    /// Sends replies that are due, as many as one write takes, and stages their records.
+    /// Sends the replies that are due, as many as one write takes, and stages their records.
     pub fn write(&mut self, work: &mut Workspace, time: &str, batch: &mut Batch) -> Sent {
         debug_assert!(self.life.sends(), "{:?} has nothing to send", self.life);
         let mut sent = Sent::default();
@@ -428,7 +428,7 @@ impl<S: Socket> Connection<S> {
             }
         };
         self.ready |= Ready::UNACKNOWLEDGED;
-        // What the channel still holds waits for an event, too: without one, the loop would spin.
+        // If the channel still holds output, wait for an event as well: otherwise the loop would spin.
         if n < bytes.len() || self.channel.has_output() {
             self.ready -= Ready::WRITABLE;
         }
@@ -445,7 +445,7 @@ impl<S: Socket> Connection<S> {
             if records_replies && reply.has_record() {
                 sent_record(record, format, time, peer, client, reply);
             }
-            // Of what is a matter of course, JSON has no record.
+            // JSON logs have no record for `ok`.
             if !record.is_empty() {
                 batch.sent(record, count);
             }
@@ -453,9 +453,9 @@ impl<S: Socket> Connection<S> {
         sent
     }
 
-    /// A write has failed, and with that has taken the socket's error, which no read will see any
-    /// more. After a FIN, Linux tells of a reset as EPIPE, and the input has its true end; without
-    /// one as ECONNRESET (`tcp_reset` in the kernel's `tcp_input.c`), and there is no end to come.
+    /// A write has failed. It has also consumed the socket's error, so no read will return it. After a FIN,
+    /// Linux reports a reset as EPIPE, and reads return the end of the input. Without a FIN it reports
+    /// ECONNRESET (`tcp_reset` in the kernel's `tcp_input.c`), and the input has no true end.
     fn cannot_write(&mut self, error: &io::Error, work: &mut Workspace) {
         match error.kind() {
             io::ErrorKind::Interrupted => {}
@@ -469,20 +469,20 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// The peer takes no more replies: what it is owed is forgotten, what it sent is still read.
+    /// The peer takes no more replies: they are dropped, but what it sent is still read.
     fn hang_up(&mut self, last_line: LastLine) {
         self.ready |= Ready::READABLE | Ready::READ_TO_END;
         self.enter(self.life.after_hang_up(last_line));
     }
 
-    /// The socket failed, or its time is up: nothing more is read or written.
+    /// The socket failed, or a timeout has passed: nothing more is read or written.
     pub fn give_up(&mut self) {
         self.enter(Life::Closed);
         self.ready -= Ready::READABLE;
         self.framer.discard();
     }
 
-    /// Goes over to the next state. In one that sends nothing, nothing is left to be sent.
+    /// Enters a state. If that state sends nothing, pending output is dropped.
     fn enter(&mut self, life: Life) {
         self.life = life;
         if !life.sends() {
@@ -491,40 +491,40 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// The replies that are due are not sent. The channel counts those on their way: it forgets them, too.
+    /// Drops the replies that are due. The channel also counts those in transit, so it drops them, too.
     fn forget_replies(&mut self) {
         self.replies.clear();
         self.channel.forget_replies();
     }
 
-    /// Takes no more messages, and ends once the replies are out: an unfinished message is dropped.
+    /// Takes no more messages and closes once the replies are sent. An unfinished message is dropped.
     pub fn close(&mut self) {
         self.enter(self.life.after_close());
         self.framer.discard();
     }
 
-    /// Nobody knows what becomes of the messages that are staged: those before them are still
-    /// answered, then it ends without a word about them. `serial` is a new one, so that batches
-    /// that are under way owe nothing to this client any more.
+    /// The outcome of the staged messages is unknown: messages before them are still answered, then the
+    /// connection is closed without a reply to them. `serial` is a new number, so that submitted batches
+    /// owe nothing to this client any more.
     pub fn close_unanswered(&mut self, serial: u32) {
         self.serial = serial;
         self.replies.forget_staged();
         self.close();
     }
 
-    /// The server is stopping: reads to the end of what the kernel holds.
+    /// The server is stopping: the input is read until the kernel holds no more.
     pub fn expect_end(&mut self) {
         self.ready |= Ready::READABLE | Ready::READ_TO_END;
     }
 
-    /// Messages are answered `error shutting-down` from now on.
+    /// From now on messages are answered `error shutting-down`.
     pub fn refuse(&mut self) {
         self.enter(self.life.after_refusal());
     }
 
-    /// The kernel holds no more input while the server is stopping. First bytes that were held are messages. What
-    /// comes now is refused; once nothing does, the connection is closed. Returns whether its first
-    /// message begins with this.
+    /// The server is stopping, and the kernel holds no more input. Held first bytes are messages now. Later
+    /// messages are refused, and the connection is closed once none arrives. Returns whether the held bytes
+    /// are the client's first messages.
     pub fn drained(&mut self) -> bool {
         if self.life != Life::Open {
             return false;
@@ -539,8 +539,8 @@ impl<S: Socket> Connection<S> {
         false
     }
 
-    /// Shuts the sending side down; from now on input is read and forgotten. Returns whether that is
-    /// done: the kernel may not take the last word yet.
+    /// Shuts down the sending side; from now on input is read and discarded. Returns `false` if the kernel
+    /// does not take the TLS `close_notify` yet.
     pub fn linger(&mut self, now_ms: u32) -> bool {
         debug_assert!(self.wants_end());
         match self.channel.end(&mut self.socket) {
@@ -559,13 +559,13 @@ impl<S: Socket> Connection<S> {
         true
     }
 
-    /// Puts it into a state.
+    /// Enters any state.
     #[cfg(test)]
     pub(crate) fn force(&mut self, life: Life) {
         self.enter(life);
     }
 
-    /// Bytes held of its input, and replies that are due.
+    /// Bytes of input held, and the number of replies that are due.
     #[cfg(test)]
     pub(crate) fn footprint(&self) -> (usize, usize) {
         let held_bytes = self.framer.held_bytes() + self.channel.held_bytes();
@@ -573,18 +573,18 @@ impl<S: Socket> Connection<S> {
     }
 }
 
-/// Where messages are looked for.
+/// The input that is searched for messages.
 #[derive(Clone, Copy)]
 enum Input {
-    /// In so many bytes that were just read.
+    /// This many bytes that were just read.
     Read(usize),
-    /// In what was read before and not looked at.
+    /// Earlier input that was not searched yet.
     Unread,
-    /// In what the end of the input leaves.
+    /// What is left at the end of the input.
     End,
 }
 
-/// The reply to what is no message that can be kept.
+/// The error reply to a frame that is not kept.
 #[cold]
 fn refusal(frame: &Frame<'_>, refusing: bool, max_message: usize) -> Reply {
     match frame {

@@ -1,40 +1,39 @@
-//! Where a connection is in its life. ARCHITECTURE.md draws what leads from one state to the next.
+//! The states of a connection. ARCHITECTURE.md draws the transitions.
 
-/// The states of a connection. What may be read, written and staged follows from the state alone;
-/// the readiness of the socket is beside it, in [`Ready`](super::Ready).
+/// The state of a connection. It alone determines what may be read, sent and staged; the readiness of the
+/// socket is kept in [`Ready`](super::Ready).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     /// Messages are taken, logged and answered.
     Open,
     /// The server is stopping: messages are answered `error shutting-down`.
     Refusing,
-    /// The client has ended its input; it still gets its replies.
+    /// The client has ended its input. It still gets its replies.
     ReadClosed,
-    /// Replies cannot reach the client any more. What it had sent is still read and logged, up to
-    /// the end, which decides about a line without a line end.
+    /// Replies can no longer reach the client. What it had sent is still read and logged, up to the end of
+    /// the input. That end decides about a last line without a line end.
     WriteClosed(LastLine),
-    /// The server has decided to end it: nothing more is read, replies still go out.
+    /// The server is closing the connection: nothing more is read, but replies are still sent.
     Closing,
-    /// The sending side is shut down. What still comes is read and forgotten for a while, so that it
-    /// does not make the kernel reset the connection and destroy the last reply.
+    /// The sending side is shut down. For a while, input is read and discarded, so that it does not make
+    /// the kernel reset the connection and destroy the last reply.
     Lingering,
-    /// Nothing is left to do but to close the socket.
+    /// Nothing is left but to close the socket.
     Closed,
 }
 
-/// What becomes of a line without a line end when the input of a client that takes no replies is
-/// over.
+/// What becomes of a last line without a line end if the client takes no replies any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastLine {
-    /// The reading tells: an end of the input makes it a message, an error drops it.
+    /// The read decides: an end of file makes it a message, an error drops it.
     AsReadingTells,
-    /// The connection was reset, which drops it. The kernel tells that once. It told it to a write,
-    /// and a read that follows would take the reset for an end of the input.
+    /// The connection was reset, so the line is dropped. The kernel reports a reset once, and a write has
+    /// received it. A read that follows would mistake the reset for an end of file.
     Dropped,
 }
 
 impl Life {
-    /// Input is read, be it to forget it.
+    /// Input is read, even if only to discard it.
     pub const fn reads(self) -> bool {
         matches!(
             self,
@@ -42,7 +41,7 @@ impl Life {
         )
     }
 
-    /// Messages are cut from the input.
+    /// The input is searched for messages.
     pub const fn takes_messages(self) -> bool {
         matches!(self, Self::Open | Self::Refusing | Self::WriteClosed(_))
     }
@@ -55,8 +54,8 @@ impl Life {
         )
     }
 
-    /// Only the watch over idle clients and vanished machines ends it if its client does nothing more.
-    /// The others have an end of their own.
+    /// Only the timeouts for idle clients and dead peers end this state if the client does nothing. The
+    /// other states end on their own.
     pub const fn has_timeout(self) -> bool {
         match self {
             Self::Open
@@ -64,12 +63,12 @@ impl Life {
             | Self::ReadClosed
             | Self::WriteClosed(_)
             | Self::Closing => true,
-            // After a second, and at once.
+            // `Lingering` ends after a second, `Closed` at once.
             Self::Lingering | Self::Closed => false,
         }
     }
 
-    /// The client's input is over: an end that is an end, not an error.
+    /// The state after a regular end of the input.
     #[must_use]
     pub const fn after_end_of_input(self) -> Self {
         match self {
@@ -79,7 +78,7 @@ impl Life {
         }
     }
 
-    /// Replies cannot reach the client any more.
+    /// The state once replies can no longer reach the client.
     #[must_use]
     pub const fn after_hang_up(self, last_line: LastLine) -> Self {
         match self {
@@ -89,7 +88,7 @@ impl Life {
         }
     }
 
-    /// The server is stopping and has read enough.
+    /// The state once the server is stopping and has read enough.
     #[must_use]
     pub const fn after_refusal(self) -> Self {
         match self {
@@ -101,7 +100,7 @@ impl Life {
         }
     }
 
-    /// The server ends the connection as soon as the replies are out.
+    /// The state once the server closes the connection after sending the replies.
     #[must_use]
     pub const fn after_close(self) -> Self {
         match self {

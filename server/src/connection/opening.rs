@@ -1,4 +1,5 @@
-//! How a connection begins: what its first bytes are, and what becomes of those that are no messages.
+//! The opening of a connection: its first bytes, which may be a PROXY header, TLS, messages or none of
+//! these.
 
 use std::io;
 
@@ -11,20 +12,20 @@ use crate::admission::proxy::{self, Client, Header};
 use crate::channel::{Channel, Expected};
 use crate::net::canonical;
 
-/// Tells a client that speaks TLS where none is spoken, in its own language: a fatal alert,
-/// `handshake_failure` (RFC 8446, section 6).
+/// The answer to a TLS client on a server without TLS: a fatal alert, `handshake_failure` (RFC 8446,
+/// section 6).
 pub(super) const NO_TLS_ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x28";
 
 impl<S: Socket> Connection<S> {
-    /// Nothing has come yet that was taken for messages.
+    /// No input has been taken as messages yet.
     pub(super) fn is_new(&self) -> bool {
         !self.ready.contains(Ready::HAS_SPOKEN)
             && self.life.takes_messages()
             && !self.framer.is_within_message()
     }
 
-    /// Looks at the first input: `len` bytes of the workspace. Returns how many bytes of messages are
-    /// there afterwards, if there are any.
+    /// Checks the first input, `len` bytes of the workspace. Returns how many bytes of messages the
+    /// workspace holds afterwards, if any.
     pub(super) fn open(&mut self, work: &mut Workspace, mut len: usize) -> Option<usize> {
         if self.channel.expects() == Some(Expected::Proxy) {
             len = self.take_header(work, len)?;
@@ -47,8 +48,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Takes the header that a proxy has put first. Returns how many bytes are left after it, if there
-    /// are any.
+    /// Consumes the PROXY header. Returns how many bytes are left after it, if any.
     fn take_header(&mut self, work: &mut Workspace, len: usize) -> Option<usize> {
         let (header, client) = match proxy::parse(&work.input[..len]) {
             Header::Whole(header, client) => (header, client),
@@ -70,12 +70,12 @@ impl<S: Socket> Connection<S> {
         (len > header).then_some(len - header)
     }
 
-    /// Keeps the first bytes until more have come, if that can be.
+    /// Holds the first bytes until more arrive. Returns `false` if no more can.
     fn can_wait(&mut self, work: &Workspace, len: usize) -> bool {
         self.channel.hold(&work.input[..len], work.now_ms)
     }
 
-    /// Takes over the address that a proxy tells. Whether a client may come in from there.
+    /// Takes over the address in the PROXY header. Returns whether a client from there is admitted.
     fn is_admitted(&mut self, client: Client, work: &mut Workspace) -> bool {
         match client {
             Client::At(address) => {
@@ -83,7 +83,7 @@ impl<S: Socket> Connection<S> {
                 self.peer = address.to_compact_string();
                 work.admission.admits(address, work.now)
             }
-            // Its own address counts.
+            // The proxy's own address counts.
             Client::Unknown => {
                 let proxy = self.peer.parse();
                 proxy.is_ok_and(|proxy| work.admission.admits(proxy, work.now))
@@ -106,7 +106,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Ends a connection whose first bytes are something else than what is due.
+    /// Closes a connection whose first bytes are not what is required.
     fn turn_away(&mut self, first: First, work: &mut Workspace) {
         let counts = &mut work.admission.counts;
         let (count, reply, why) = match first {
@@ -138,8 +138,8 @@ impl<S: Socket> Connection<S> {
         self.close();
     }
 
-    /// The client has broken the rules of TLS, or has none of the certificates that will do. It was
-    /// told that already.
+    /// Closes a connection after a TLS error, or because its certificate is missing or not accepted. TLS
+    /// has already sent the alert.
     pub(super) fn break_off(&mut self, error: &io::Error, work: &mut Workspace) {
         work.admission
             .report(&self.peer, format_args!("closed, {error}"));
@@ -148,7 +148,7 @@ impl<S: Socket> Connection<S> {
         self.close();
     }
 
-    /// Counts a handshake that has ended in the last read, be it the read in which it began.
+    /// Counts a handshake that succeeded or failed in the last read.
     pub(super) fn count_handshake(&self, work: &mut Workspace) {
         let counts = &mut work.admission.counts;
         if self.channel.is_tls() && !self.channel.is_handshaking() {
@@ -161,7 +161,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// A TLS handshake or a PROXY header is due.
+    /// A TLS handshake or a PROXY header is pending.
     pub fn is_opening(&self) -> bool {
         matches!(
             self.channel.awaits(),
@@ -169,23 +169,25 @@ impl<S: Socket> Connection<S> {
         )
     }
 
-    /// Since when: PROXY header and handshake have one deadline, so what comes second does not begin anew.
+    /// When the opening began, in the loop's milliseconds. PROXY header and handshake share one deadline,
+    /// so the second does not restart it.
     fn opening_since(&self, work: &Workspace) -> u32 {
         self.channel.awaits().map_or(work.now_ms, |(_, ms)| ms)
     }
 
-    /// What has to come first, and since when it has not, in the loop's milliseconds.
+    /// What is pending before messages, and since when in the loop's milliseconds.
     pub fn awaits(&self) -> Option<(Expected, u32)> {
         self.channel.awaits()
     }
 
-    /// Since when first bytes are held that may be several things, each time that begins.
+    /// When ambiguous first bytes began to be held, once for each time that they begin; in the loop's
+    /// milliseconds.
     pub fn begins_to_wait(&mut self) -> Option<u32> {
         self.channel.begins_to_wait()
     }
 
-    /// First bytes that may be several things were held for long enough: they are messages. If more has come by now,
-    /// that is looked at first. Returns whether they are messages.
+    /// Ambiguous first bytes were held long enough, so they are messages. If there is more input by now,
+    /// that is read first. Returns whether they were taken as messages.
     pub fn end_wait(&mut self, now_ms: u32) -> bool {
         if !self.is_unclear() || !self.life.takes_messages() {
             return false;
@@ -198,12 +200,12 @@ impl<S: Socket> Connection<S> {
         true
     }
 
-    /// First bytes are held that may be several things, messages among them.
+    /// Ambiguous first bytes are held, which may be messages.
     pub(super) fn is_unclear(&self) -> bool {
         self.channel.expects() == Some(Expected::Messages)
     }
 
-    /// Takes what is held for messages.
+    /// Takes the held bytes as messages.
     pub(super) fn take_for_messages(&mut self) {
         let bytes = self.channel.finish_opening();
         self.framer.put_back(bytes);

@@ -1,48 +1,48 @@
-//! What is known of a connection's socket, and where it is in the loop's queues.
+//! Flags of a connection: the readiness of its socket, and its states in the loop's queues.
 
 bitflags::bitflags! {
-    /// What is known of a socket, and what is to be remembered of its client.
+    /// The readiness of a socket, and flags of its client.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Ready: u8 {
-        /// The socket may hold input. Set by an event, cleared when a read finds no more:
-        /// readiness is reported once, so it is kept here.
+        /// The socket may hold input. An event sets it, and a read that finds no more clears it. The poll
+        /// reports readiness only once, so it is kept here.
         const READABLE = 1;
-        /// No event will come for the end of the input, so only `WouldBlock` or the end itself
-        /// ends the reading: data and FIN can share one event. So can urgent data, at which a
-        /// read falls short, and what follows it.
+        /// No event will report the end of the input, so reading goes on until `WouldBlock` or the end.
+        /// Data and FIN can share one event. So can urgent data, at which a read stops short, and the data
+        /// after it.
         const READ_TO_END = 1 << 1;
-        /// The kernel took all it was given the last time.
+        /// The last write was taken completely.
         const WRITABLE = 1 << 2;
-        /// The kernel may hold replies that the client's machine has not acknowledged.
+        /// The kernel may hold replies that the peer has not acknowledged.
         const UNACKNOWLEDGED = 1 << 3;
-        /// The client's machine seemed to be gone at the last look.
+        /// The peer seemed to be dead at the last check.
         const SUSPECT = 1 << 4;
-        /// A whole message has come.
+        /// A complete message has arrived, or first bytes were taken as messages.
         const HAS_SPOKEN = 1 << 5;
-        /// A client over the limit, which only came to be told so.
+        /// A client over the limit, which is connected only to be refused.
         const REFUSED = 1 << 6;
-        /// In the queue of those to be removed.
+        /// The connection is in the queue of those to be removed.
         const QUEUED_TO_REAP = 1 << 7;
     }
 }
 
-/// A queue of the loop. The number is where [`QueueStates`] has its two bits.
+/// A queue of the loop. The number is the position of its two bits in [`QueueStates`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
     /// Clients with messages to read.
     Read = 0,
     /// Clients whose handshake or PROXY header is to be read.
     Handshake = 2,
-    /// Clients to write to.
+    /// Clients with replies to send.
     Write = 4,
 }
 
-/// The place of a connection in each queue, in one byte: there may be many idle connections.
+/// The state of a connection in each queue, in one byte, since there may be many idle connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueueStates(u8);
 
 impl QueueStates {
-    /// The place in this queue.
+    /// The state in this queue.
     pub fn get(self, queue: Queue) -> QueueState {
         match self.0 >> queue as u8 & 3 {
             0 => QueueState::Out,
@@ -51,20 +51,20 @@ impl QueueStates {
         }
     }
 
-    /// Sets the place in this queue.
+    /// Sets the state in this queue.
     pub fn set(&mut self, queue: Queue, place: QueueState) {
         self.0 = self.0 & !(3 << queue as u8) | (place as u8) << queue as u8;
     }
 }
 
-/// Which list of a [fair queue](crate::server) a connection is in.
+/// The list of a [fair queue](crate::server) that a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueState {
-    /// Neither.
+    /// Neither list.
     #[default]
     Out,
-    /// That of the newly ready, which are served first.
+    /// The list of newly ready connections, which are served first.
     New,
-    /// That of those which have been served and wait for their next share.
+    /// The list of connections that were served and wait for their next share.
     Old,
 }

@@ -1,11 +1,11 @@
-//! The records of a connection, in either format.
+//! The log records of a connection, in both formats.
 
 use std::io::Write as _;
 
 use common::protocol::Reply;
 use common::record::{self, Format, Level, json};
 
-/// What stands before the message in its record.
+/// Builds the text of a record before its message.
 pub(super) fn begin_record(
     out: &mut Vec<u8>,
     format: Format,
@@ -19,7 +19,7 @@ pub(super) fn begin_record(
     }
 }
 
-/// The record of a reply; JSON has none of an `ok`.
+/// Builds the record of a reply. JSON has none for `ok`.
 pub(super) fn sent_record(
     out: &mut Vec<u8>,
     format: Format,

@@ -1,4 +1,5 @@
-//! What connections are lent while they are read and written: buffers, and a share of a turn.
+//! The workspace that connections share while they are read and written: buffers, and the share of one
+//! turn.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,49 +14,49 @@ use crate::channel::MAX_FIRST;
 use crate::diagnostics::RateLimit;
 use crate::framing::Rules;
 
-/// What a connection is lent for reading and writing.
+/// Buffers, settings and counters that a connection borrows for reading and writing.
 #[derive(Debug)]
 pub struct Workspace {
-    /// What makes a message.
+    /// The framing and the size limit of messages.
     pub rules: Rules,
-    /// How records are written.
+    /// The format of records.
     pub format: Format,
     /// Messages are answered.
     pub sends_replies: bool,
-    /// Replies that were sent have records, too.
+    /// Replies have records, too.
     pub records_replies: bool,
-    /// Error replies that nobody gets, since nothing is answered.
+    /// Error replies that were not sent because the server sends no replies.
     pub suppressed_errors: u64,
-    /// Error replies that were sent, by their code.
+    /// Error replies that were sent, by code.
     pub errors: [(&'static str, u64); Reply::ERROR_CODES.len()],
     /// Clients that closed without reading their replies.
     pub unread: Unread,
-    /// Who may come in, and how.
+    /// The rules of admission.
     pub admission: Admission,
     /// The time of this turn.
     pub now: Instant,
-    /// The same in the loop's milliseconds.
+    /// The same time in the loop's milliseconds.
     pub now_ms: u32,
-    /// Where input lands first.
+    /// Receives the input.
     pub(super) input: Vec<u8>,
-    /// How much of messages is read at once.
+    /// The size of one read of messages, in bytes.
     pub(super) read_bytes: usize,
-    /// Where ciphertext is, on its way in or out; empty without TLS.
+    /// Holds ciphertext, received or to be sent. Empty without TLS.
     pub(super) scratch: Vec<u8>,
-    /// Where the part of a record is built that is the same for many.
+    /// Holds the part of a record that many records share.
     pub(super) prefix: Vec<u8>,
-    /// Where replies are put together.
+    /// Holds replies that are formatted.
     pub(super) text: String,
-    /// About clients whose machines have gone.
+    /// Limits the warnings about dead peers and suppressed errors.
     pub(super) complaint: RateLimit,
 }
 
 impl Workspace {
     /// Buffers for messages by these rules.
     ///
-    /// As much is read at once as a message is long, within 4 to 64 KiB, since a client may own so
-    /// much of input that nobody has looked at yet. In the unframed dialect a read is a message.
-    /// Over TLS it is always the most, as records are long.
+    /// One read takes as much as the longest message, between 4 and 64 KiB, since a client may own that
+    /// much unsearched input. In the unframed dialect, each read is a message. Over TLS a read is always 64
+    /// KiB, since TLS records are long.
     pub fn new(rules: Rules, format: Format, sends_replies: bool, admission: Admission) -> Self {
         const MAX: usize = 64 << 10;
         let read_bytes = match rules.framing {
@@ -63,7 +64,8 @@ impl Workspace {
             Framing::None => rules.max_message,
             _ => (rules.max_message + 1).clamp(4 << 10, MAX),
         };
-        // First bytes need more room where messages are short, and what is held of them lies before what is decrypted.
+        // First bytes need more room where messages are short. Over TLS, held first bytes are placed before
+        // the decrypted ones.
         let (scratch_bytes, held_bytes) = match admission.tls {
             Some(_) => (read_bytes, first::MAX_UNCLEAR),
             None => (0, 0),
@@ -88,10 +90,10 @@ impl Workspace {
         }
     }
 
-    /// Says of a socket that has failed what happened to its client, which it `owed` so many replies. A
-    /// client may leave without a word; one whose machine does not answer any more was dropped.
+    /// Reports a socket error of a client that is `owed` this many replies. A client may disconnect without
+    /// notice, but a dead peer was dropped, which is a warning.
     ///
-    /// One that `has_spoken`, and resets the connection, has not read its replies.
+    /// A client that `has_spoken` and resets the connection has not read its replies.
     pub(super) fn report(&mut self, peer: &str, error: &io::Error, owed: usize, has_spoken: bool) {
         use io::ErrorKind::{ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
         if error.kind() == ConnectionReset && self.sends_replies && has_spoken {
@@ -108,7 +110,7 @@ impl Workspace {
         }
     }
 
-    /// So many messages of `peer` are not kept, and it gets no reply that says so.
+    /// Counts messages of `peer` that are not kept and get no error reply.
     pub(super) fn count_suppressed(&mut self, peer: &str, messages: u64) {
         self.suppressed_errors += messages;
         if let Some(ending) = self.complaint.allow(self.now) {
@@ -124,13 +126,13 @@ impl Workspace {
         }
     }
 
-    /// The most bytes that a client may have unfinished, or sent and not looked at.
+    /// The most bytes that a client may have in an unfinished message or in unsearched input.
     pub fn most_held_bytes(&self) -> usize {
         self.rules.most_held().max(self.input.len())
     }
 }
 
-/// Counts so many more replies of a code.
+/// Adds to the number of error replies with a code.
 pub(super) fn count(errors: &mut [(&'static str, u64)], code: &'static str, replies: u32) {
     let known = errors.iter_mut().find(|(known, _)| *known == code);
     debug_assert!(
@@ -142,8 +144,8 @@ pub(super) fn count(errors: &mut [(&'static str, u64)], code: &'static str, repl
     }
 }
 
-/// Clients that reset their connections: whoever closes with replies unread does. It destroys what
-/// of their messages was not read yet, and they do not know it.
+/// Clients that reset their connections, as a close with unread replies does. The reset destroys messages
+/// that the server had not read, and the client does not learn of it.
 #[derive(Debug, Default)]
 pub struct Unread {
     count: u64,
@@ -153,12 +155,12 @@ pub struct Unread {
 impl Unread {
     const INTERVAL: Duration = Duration::from_secs(60);
 
-    /// There is something to tell, sooner or later.
+    /// There are clients to report.
     pub fn is_untold(&self) -> bool {
         self.count > 0
     }
 
-    /// Tells of them, at most once a minute.
+    /// Reports them, at most once a minute.
     pub fn report(&mut self, now: Instant) {
         let told = |told: Instant| now.duration_since(told) < Self::INTERVAL;
         if self.count == 0 || self.told.is_some_and(told) {
@@ -177,26 +179,26 @@ impl Unread {
     }
 }
 
-/// A turn's share of one client, as it is used up.
+/// The share of a turn that one client has, and how much of it is used.
 pub(super) struct Share<'a> {
     pub(super) client: ClientId,
     pub(super) work: &'a mut Workspace,
     pub(super) time: &'a str,
     pub(super) batch: &'a mut Batch,
-    /// At this size of the batch the share is used up.
+    /// The share is used up when the batch reaches this size.
     pub(super) batch_bytes: usize,
-    /// Input taken so far, in bytes.
+    /// Bytes of input read so far.
     pub(super) taken_bytes: usize,
 }
 
 impl Share<'_> {
-    /// Whether there is enough of it left for another read.
+    /// Whether the share allows another read.
     pub(super) fn allows_reading(&self) -> bool {
         self.taken_bytes + self.batch.size() < self.batch_bytes
     }
 }
 
-/// How many replies a client has left, for the end of what is said of it.
+/// The replies that a client did not take, as the end of a log message.
 pub fn replies_left(owed: usize) -> String {
     match owed {
         0 => String::new(),
