@@ -1,5 +1,5 @@
-//! Who may come in, and what comes before their messages: a PROXY header, a TLS handshake, or
-//! something that is no message at all.
+//! Admission of clients: allowed networks, and what precedes their messages, such as a PROXY header or a
+//! TLS handshake.
 
 pub mod first;
 pub mod networks;
@@ -14,51 +14,51 @@ use crate::options::Config;
 use crate::tls::Acceptor;
 use networks::Networks;
 
-/// How long a connection may take for its PROXY header and its handshake together, in milliseconds.
+/// The timeout of the PROXY header and the TLS handshake together, in milliseconds.
 pub const OPENING_MS: u32 = 10_000;
 
-/// First bytes that may be several things are taken for messages after so long, in milliseconds.
+/// How long ambiguous first bytes are held before they are taken as messages, in milliseconds.
 pub const UNCLEAR_MS: u32 = 1000;
 
-/// Whom the server lets in.
+/// The rules of admission, and counters of their results.
 #[derive(Debug)]
 pub struct Admission {
-    /// Whoever comes from elsewhere is closed at once; everybody may come if there is none.
+    /// Connections from other networks are closed at once. `None` allows all.
     allow: Option<Networks>,
-    /// From here a PROXY header comes before all else.
+    /// Connections from these networks must begin with a PROXY header.
     proxies: Networks,
-    /// TLS is spoken.
+    /// Set if the server requires TLS.
     pub tls: Option<Acceptor>,
-    /// What came of those who came.
+    /// The results of admission.
     pub counts: Counts,
     strangers: RateLimit,
     over_limit: RateLimit,
     failures: RateLimit,
 }
 
-/// Clients that got as far as a message, and the others by the reason.
+/// Clients whose first message arrived, and those turned away, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Whose first bytes were taken for messages.
+    /// Clients whose first bytes were taken as messages.
     pub served: u64,
     /// Not within `-allow`.
     pub not_allowed: u64,
-    /// No PROXY header from where one is due, or a malformed one.
+    /// A PROXY header that is required but missing, malformed or late.
     pub proxy_malformed: u64,
-    /// A PROXY header from where none is trusted.
+    /// A PROXY header from an address that is not trusted with one.
     pub proxy_untrusted: u64,
-    /// Requests of HTTP.
+    /// HTTP requests.
     pub http: u64,
-    /// No TLS where it is spoken, or TLS where it is not.
+    /// No TLS where it is required, or TLS where it is not supported.
     pub tls_mismatched: u64,
-    /// TLS handshakes that came to their end.
+    /// TLS handshakes that succeeded.
     pub handshakes: u64,
-    /// TLS handshakes that failed, or took too long.
+    /// TLS handshakes that failed or timed out.
     pub handshakes_failed: u64,
 }
 
 impl Counts {
-    /// All those that were not let in.
+    /// All clients that were not admitted.
     pub fn turned_away(&self) -> u64 {
         self.not_allowed
             + self.proxy_malformed
@@ -70,7 +70,7 @@ impl Counts {
 }
 
 impl Admission {
-    /// As the command line says; `tls` is open already.
+    /// The rules of the command line. `tls` has its certificates loaded.
     pub fn new(config: &Config, tls: Option<Acceptor>) -> Self {
         Self {
             allow: config.allow.clone(),
@@ -83,12 +83,12 @@ impl Admission {
         }
     }
 
-    /// A PROXY header has to come from this address, and tells who the client is.
+    /// A connection from this address must begin with a PROXY header, which names the client.
     pub fn is_proxy(&self, ip: IpAddr) -> bool {
         self.proxies.contain(ip)
     }
 
-    /// How a connection begins that comes from this address.
+    /// The channel of a new connection from this address.
     pub fn first_channel(&self, ip: IpAddr, now_ms: u32) -> Channel {
         if self.is_proxy(ip) {
             return Channel::opening(Expected::Proxy, now_ms);
@@ -96,7 +96,7 @@ impl Admission {
         self.channel(now_ms)
     }
 
-    /// How it begins, or goes on when a PROXY header has come.
+    /// The channel of a new connection, or of one whose PROXY header has arrived.
     pub fn channel(&self, now_ms: u32) -> Channel {
         match &self.tls {
             Some(_) => Channel::opening(Expected::Tls, now_ms),
@@ -104,7 +104,7 @@ impl Admission {
         }
     }
 
-    /// Reads certificates and keys anew; those that were read before are kept if anything is wrong.
+    /// Reloads certificates and keys. After an error, the current ones are kept.
     pub fn reload(&mut self) {
         let Some(tls) = &mut self.tls else {
             return;
@@ -120,7 +120,7 @@ impl Admission {
         }
     }
 
-    /// Whether a client at this address may come in. One who may not is counted, and said.
+    /// Whether a client at this address is admitted. One that is not is counted and reported.
     pub fn admits(&mut self, client: SocketAddr, now: Instant) -> bool {
         let admitted = self
             .allow
@@ -135,14 +135,14 @@ impl Admission {
         admitted
     }
 
-    /// Reports a client that came while `most` are connected.
+    /// Reports a client that is refused because `most` are connected.
     pub fn report_limit(&mut self, client: SocketAddr, most: usize, now: Instant) {
         if let Some(ending) = self.over_limit.allow(now) {
             log::warn!("{client}: refused, {most} are connected (-max-clients){ending}");
         }
     }
 
-    /// Says, once a second at most, why a client did not get as far as a message.
+    /// Reports why a client was turned away, at most once a second.
     pub fn report(&mut self, peer: &str, why: impl std::fmt::Display) {
         if let Some(ending) = self.failures.allow(Instant::now()) {
             log::warn!("{peer}: {why}{ending}");

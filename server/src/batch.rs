@@ -1,25 +1,24 @@
-//! What one turn of the loop stages: records for the journal, and the replies that may leave once
-//! those records are in it.
+//! A batch of the log: the staged records, and the replies that may be sent once these are committed.
 
 use common::protocol::Reply;
 use common::record;
 
 use crate::replies::Replies;
 
-/// Names one client for as long as the server runs: a key of the slab, which others have had and
-/// will have, and a serial number, which nobody else has.
+/// Identifies one client: a key of the slab, which other clients had before and will have again, and a
+/// serial number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientId {
     /// The client's key in the slab.
     pub key: u32,
-    /// Tells apart those who have had this key, one after another.
+    /// Distinguishes the clients that have this key one after another.
     pub serial: u32,
 }
 
 /// Records and the replies they owe, committed together: a group commit.
 ///
-/// A batch knows all that is needed to finish it, so the connections do not care when that is, and
-/// a client that has left in the meantime is simply not found any more.
+/// A batch holds all that is needed to finish it, so connections do not depend on when that is. The replies
+/// to a client that has disconnected meanwhile are dropped.
 #[derive(Debug, Default)]
 pub struct Batch {
     records: Vec<u8>,
@@ -31,27 +30,26 @@ pub struct Batch {
 /// The same reply, `count` times in a row, to one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Who is answered.
+    /// The client that is answered.
     pub client: ClientId,
-    /// What is answered if the commit succeeds.
+    /// The reply if the commit succeeds.
     pub reply: Reply,
-    /// How often.
+    /// The number of replies.
     pub count: u16,
 }
 
 impl Batch {
-    /// Memory that a batch keeps for the next turns, in bytes of records; what it once needed
-    /// beyond that is given back.
+    /// How much memory for records a batch keeps for the next turns, in bytes. Memory beyond that is freed.
     pub const KEPT_BYTES: usize = 4 << 20;
 
-    /// Stages the record of a message and owes its client an `ok`. `prefix` is the record's text
-    /// before the message, made by [`record::begin`]. Returns whether that began a new run.
+    /// Stages the record of a message and owes its client an `ok`. `prefix` is the record's text before the
+    /// message, built by [`record::begin`]. Returns whether that began a new run.
     pub fn receive(&mut self, client: ClientId, prefix: &[u8], message: &[u8]) -> bool {
         self.record(prefix, message);
         self.owe(client, Reply::Ok)
     }
 
-    /// Stages the record of a message. `prefix` is the record's text before the message, made by
+    /// Stages the record of a message. `prefix` is the record's text before the message, built by
     /// [`record::begin`].
     #[inline(always)]
     #[allow(
@@ -66,7 +64,7 @@ impl Batch {
         self.messages += 1;
     }
 
-    /// The same with a `prefix` that [`json::begin`](record::json::begin) made.
+    /// The same with a `prefix` built by [`json::begin`](record::json::begin).
     pub fn record_json(&mut self, prefix: &[u8], message: &[u8]) {
         self.records.extend_from_slice(prefix);
         record::json::message(&mut self.records, message);
@@ -74,7 +72,7 @@ impl Batch {
         self.messages += 1;
     }
 
-    /// Owes a client a reply, after those it is owed already. Returns whether that began a new run.
+    /// Owes a client a reply, after those it is already owed. Returns whether that began a new run.
     pub fn owe(&mut self, client: ClientId, reply: Reply) -> bool {
         match self.replies.last_mut() {
             Some(run) if run.client == client && run.reply == reply => {
@@ -94,8 +92,7 @@ impl Batch {
         }
     }
 
-    /// Stages the same `record`, which ends with a newline, `count` times: the record of replies
-    /// sent.
+    /// Stages the record of a sent reply `count` times. `record` ends with a newline.
     pub fn sent(&mut self, record: &[u8], count: u32) {
         debug_assert!(record.ends_with(b"\n"));
         self.record_count += u64::from(count);
@@ -110,45 +107,44 @@ impl Batch {
         &self.records
     }
 
-    /// How many records are staged.
+    /// The number of staged records.
     pub fn record_count(&self) -> u64 {
         self.record_count
     }
 
-    /// How many messages it has taken.
+    /// The number of messages whose records were staged.
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// The replies owed: those of one client in the order of its messages.
+    /// The replies owed; those of one client are in the order of its messages.
     pub fn replies(&self) -> &[Run] {
         &self.replies
     }
 
-    /// How many replies are owed.
+    /// The number of replies owed.
     pub fn owed(&self) -> u64 {
         self.replies.iter().map(|run| u64::from(run.count)).sum()
     }
 
-    /// The memory that what is staged takes, in bytes: budgets count by it, so that nothing that a
-    /// client can cause is free.
+    /// The memory that the staged records and replies take, in bytes. Budgets count it, so everything that
+    /// a client can cause counts.
     pub fn size(&self) -> usize {
         self.records.len() + size_of_val(self.replies.as_slice())
     }
 
-    /// Nothing to write and nothing to answer.
+    /// There is nothing to write and nothing to answer.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.replies.is_empty()
     }
 
-    /// Drops the records, but not the replies: the log did not take them.
+    /// Drops the records but not the replies, because the log did not take the records.
     pub fn forget_records(&mut self) {
         self.records.clear();
         self.record_count = 0;
     }
 
-    /// Forgets everything, and keeps the memory for the next turns, within
-    /// [`KEPT_BYTES`](Batch::KEPT_BYTES).
+    /// Empties the batch and keeps its memory for the next turns, within [`KEPT_BYTES`](Batch::KEPT_BYTES).
     pub fn clear(&mut self) {
         self.forget_records();
         self.messages = 0;

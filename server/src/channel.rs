@@ -1,5 +1,5 @@
-//! What lies between a client's socket and its messages: nothing, TLS, or first bytes of which it
-//! is not known yet what they are.
+//! The channel between a client's socket and its messages: plain TCP, TLS, or first bytes that are not
+//! identified yet.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use crate::admission::proxy;
 use crate::connection::Socket;
 use crate::tls::Session;
 
-/// The most bytes that are held of a PROXY header, which can be the longest of what comes first.
+/// The most bytes of a PROXY header that are held. No other first bytes can be longer.
 pub const MAX_FIRST: usize = proxy::MOST_V2;
 
-/// What lies between a socket and messages. It is no socket around the socket, since for most clients
-/// there is nothing: one word then.
+/// What lies between a socket and its messages. It does not wrap the socket: for most clients there is no
+/// layer, and the channel is one word.
 #[derive(Debug, Default)]
 pub struct Channel(Option<Box<Layer>>);
 
 #[derive(Debug, Default)]
 struct Layer {
     transport: Transport,
-    /// Messages are not looked for yet.
+    /// While this is set, the input is not searched for messages.
     opening: Option<Opening>,
 }
 
@@ -27,41 +27,41 @@ enum Transport {
     #[default]
     Tcp,
     Tls(Box<Session>),
-    /// Bytes that are sent as they are, before the end.
+    /// Bytes that are sent as they are before the connection is closed.
     Farewell(&'static [u8]),
 }
 
-/// What has to come, or to become clear, before messages are looked for.
+/// What must arrive, or be identified, before the input is searched for messages.
 #[derive(Debug)]
 struct Opening {
-    /// What has come so far.
+    /// The bytes held so far.
     bytes: Vec<u8>,
-    /// When that began, in the loop's milliseconds.
+    /// When it began, in the loop's milliseconds.
     since_ms: u32,
     expects: Expected,
-    /// No more will come.
+    /// The input has ended.
     is_whole: bool,
-    /// The loop has been told of its deadline.
+    /// The loop knows its deadline.
     is_timed: bool,
 }
 
-/// What a client has to begin with.
+/// What a client must begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Messages.
     Messages,
     /// A TLS handshake.
     Tls,
-    /// A PROXY header, and then what else is due.
+    /// A PROXY header, and after it what else is required.
     Proxy,
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Bytes of messages.
     pub bytes: usize,
-    /// Bytes that came over the wire for these.
+    /// Bytes received over the wire for these.
     pub wire_bytes: usize,
     /// What another read would bring.
     pub next: Next,
@@ -74,7 +74,7 @@ pub enum Next {
     More,
     /// Nothing: the socket was empty at that moment.
     Drained,
-    /// Nothing ever: this was the end of the input.
+    /// Nothing: the input has ended.
     End,
 }
 
@@ -86,7 +86,7 @@ impl Taken {
         next: Next::End,
     };
 
-    /// What one read of `asked` bytes brought.
+    /// The result of a plain read of at most `asked` bytes.
     fn plain(bytes: usize, asked: usize) -> Self {
         let next = match bytes {
             0 => Next::End,
@@ -103,7 +103,7 @@ impl Taken {
 }
 
 impl Channel {
-    /// Of a client that has to begin with something, and has `since_ms` on to do so.
+    /// A channel that must begin with `expects`. Its timeout counts from `since_ms`.
     pub fn opening(expects: Expected, since_ms: u32) -> Self {
         Self(Some(Box::new(Layer {
             transport: Transport::Tcp,
@@ -111,12 +111,12 @@ impl Channel {
         })))
     }
 
-    /// Of a client that is told this, and nothing more.
+    /// A channel that sends these bytes and nothing more.
     pub fn farewell(bytes: &'static [u8]) -> Self {
         Self::over(Transport::Farewell(bytes))
     }
 
-    /// TLS from here on.
+    /// A TLS channel.
     pub fn tls(session: Session) -> Self {
         Self::over(Transport::Tls(Box::new(session)))
     }
@@ -142,12 +142,12 @@ impl Channel {
         self.session().is_some()
     }
 
-    /// Reads into `input`, which is as large as [`Workspace`](crate::connection::Workspace) makes it; messages that come
-    /// straight from the socket are read `read_bytes` at a time. `scratch` is lent, for ciphertext.
+    /// Reads into `input`, whose size [`Workspace`](crate::connection::Workspace) chooses. A plain read
+    /// takes at most `read_bytes`. `scratch` is a buffer for ciphertext.
     ///
     /// # Errors
-    /// Those of the socket. `UnexpectedEof`: the input was cut off, what had begun is not whole.
-    /// `InvalidData`: the client breaks the rules of TLS; the text says how.
+    /// Those of the socket. `UnexpectedEof`: the input was cut off, and an unfinished message is
+    /// incomplete. `InvalidData`: a TLS error; its text says which.
     pub fn read(
         &mut self,
         socket: &mut impl Socket,
@@ -159,7 +159,7 @@ impl Channel {
             let bytes = socket.read(&mut input[..read_bytes])?;
             return Ok(Taken::plain(bytes, read_bytes));
         };
-        // What comes now goes behind what is held.
+        // New input is placed after the held bytes.
         let held = layer.opening.as_ref().map_or(0, |it| it.bytes.len());
         let mut taken = if let Transport::Tls(session) = &mut layer.transport {
             session.read(socket, &mut input[held..], scratch)?
@@ -173,8 +173,8 @@ impl Channel {
         Ok(taken)
     }
 
-    /// Sends `bytes`, and what is left of earlier ones. Returns how many of these the kernel has, all
-    /// that was made of them included; the others are to come again, first.
+    /// Sends `bytes`, after what is left of earlier ones. Returns how many of these the kernel has taken
+    /// completely, ciphertext included. The caller must pass the others again, first.
     pub fn write(
         &mut self,
         socket: &mut impl Socket,
@@ -192,7 +192,7 @@ impl Channel {
         }
     }
 
-    /// Something of its own is to be sent.
+    /// The channel has output of its own to send.
     pub fn has_output(&self) -> bool {
         match self.0.as_deref().map(|layer| &layer.transport) {
             None | Some(Transport::Tcp) => false,
@@ -201,20 +201,20 @@ impl Channel {
         }
     }
 
-    /// It holds input that it has not looked at.
+    /// TLS holds input that it has not read yet.
     pub fn has_unread(&self) -> bool {
         self.session().is_some_and(Session::is_fresh)
     }
 
-    /// The peer would miss a word of farewell.
+    /// A `close_notify` must be sent before the connection is closed.
     pub fn owes_farewell(&self) -> bool {
         self.session().is_some_and(Session::owes_close_notify)
     }
 
-    /// Tells the peer that nothing more will be sent. What comes from now on is not looked at.
+    /// Shuts down the sending side, after a `close_notify` if TLS is used. Later input is not interpreted.
     ///
     /// # Errors
-    /// `WouldBlock`: the kernel takes nothing; to be called again when it does.
+    /// `WouldBlock`: the kernel takes nothing; call again once the socket is writable.
     pub fn end(&mut self, socket: &mut impl Socket) -> io::Result<()> {
         if let Some(Transport::Tls(session)) = self.0.as_deref_mut().map(|it| &mut it.transport) {
             session.send_close_notify(socket)?;
@@ -223,19 +223,19 @@ impl Channel {
         socket.end()
     }
 
-    /// Replies that are on their way do not count as sent any more.
+    /// Replies in transit no longer count as sent.
     pub fn forget_replies(&mut self) {
         if let Some(Transport::Tls(session)) = self.0.as_deref_mut().map(|it| &mut it.transport) {
             session.forget_replies();
         }
     }
 
-    /// TLS has failed: nothing can be encrypted any more.
+    /// TLS has failed, so nothing can be encrypted.
     pub fn is_broken(&self) -> bool {
         self.session().is_some_and(Session::has_failed)
     }
 
-    /// Nothing more is sent.
+    /// Drops all pending output.
     pub fn clear_output(&mut self) {
         match self.0.as_deref_mut().map(|layer| &mut layer.transport) {
             None | Some(Transport::Tcp) => {}
@@ -244,23 +244,23 @@ impl Channel {
         }
     }
 
-    /// The client's name by its certificate.
+    /// The client's name in its certificate.
     pub fn client_name(&self) -> Option<&str> {
         self.session()?.client_name()
     }
 
-    /// A TLS handshake is under way.
+    /// A TLS handshake is in progress.
     pub fn is_handshaking(&self) -> bool {
         self.session().is_some_and(Session::is_handshaking)
     }
 
-    /// What has to come first, if anything has.
+    /// What must come first, if it is pending.
     pub fn expects(&self) -> Option<Expected> {
         Some(self.first()?.expects)
     }
 
-    /// Keeps the first bytes until more have come. Whether that can be: after the end of the input
-    /// it cannot.
+    /// Holds the first bytes until more arrive. Returns `false` after the end of the input, since no more
+    /// can.
     pub fn hold(&mut self, bytes: &[u8], now_ms: u32) -> bool {
         debug_assert!(bytes.len() < MAX_FIRST);
         let layer = self.0.get_or_insert_default();
@@ -272,7 +272,7 @@ impl Channel {
         !opening.is_whole
     }
 
-    /// What has come first is messages, or nothing that is wanted: gives back those bytes of it that were held.
+    /// Ends the opening: the first bytes are messages, or are not accepted. Returns those that were held.
     pub fn finish_opening(&mut self) -> Vec<u8> {
         let Some(layer) = self.0.as_deref_mut() else {
             return Vec::new();
@@ -284,7 +284,7 @@ impl Channel {
         opening.map_or_else(Vec::new, |opening| opening.bytes)
     }
 
-    /// Since when something is due that has not come: what, and since when in the loop's milliseconds.
+    /// What is pending, and since when in the loop's milliseconds.
     pub fn awaits(&self) -> Option<(Expected, u32)> {
         if let Some(opening) = self.first() {
             return Some((opening.expects, opening.since_ms));
@@ -293,7 +293,8 @@ impl Channel {
         Some((Expected::Tls, since_ms))
     }
 
-    /// Since when first bytes are held that may be several things, each time that begins; in the loop's milliseconds.
+    /// When ambiguous first bytes began to be held, once for each time that they begin; in the loop's
+    /// milliseconds.
     pub fn begins_to_wait(&mut self) -> Option<u32> {
         let opening = self.0.as_deref_mut()?.opening.as_mut()?;
         let begins = opening.expects == Expected::Messages && !opening.is_timed;
@@ -303,7 +304,7 @@ impl Channel {
         })
     }
 
-    /// Has that time begin anew.
+    /// Restarts that time.
     pub fn wait_anew(&mut self, now_ms: u32) {
         let layer = self.0.as_deref_mut();
         if let Some(opening) = layer.and_then(|layer| layer.opening.as_mut()) {
@@ -312,7 +313,7 @@ impl Channel {
         }
     }
 
-    /// Bytes of memory that it holds, beside what the library does.
+    /// Bytes of memory that it holds, without those of the TLS library.
     pub fn held_bytes(&self) -> usize {
         let first = self.first().map_or(0, |opening| opening.bytes.capacity());
         first + self.session().map_or(0, Session::held_bytes)
@@ -330,7 +331,8 @@ impl Opening {
         }
     }
 
-    /// Puts what is held before what a read has `taken`, which lies behind it in `input`, unless the read brought nothing.
+    /// Puts the held bytes before those that a read has `taken`, which follow them in `input`. If the read
+    /// brought nothing, they stay held.
     fn give_back(&mut self, taken: &mut Taken, input: &mut [u8]) {
         let held = self.bytes.len();
         let is_end = taken.next == Next::End;

@@ -1,4 +1,4 @@
-//! Cuts the bytes that a client sends into messages. No I/O: bytes in, messages out.
+//! Framing: splits the bytes that a client sends into messages. No I/O: bytes in, messages out.
 
 use std::ops::Range;
 
@@ -6,30 +6,30 @@ use memchr::{Memchr, memchr_iter};
 
 use common::protocol::Framing;
 
-/// What makes a message.
+/// The framing and the size limit of messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// How messages are told apart.
+    /// How messages are separated.
     pub framing: Framing,
-    /// The longest message in bytes, its line end not counted.
+    /// The longest message in bytes, without its line end.
     pub max_message: usize,
 }
 
-/// The most digits of a length: ten gigabytes are more than `-max-message` allows.
+/// The most digits of a length. 10 digits are enough for every limit that `-max-message` allows.
 const MAX_DIGITS: usize = 10;
 
-/// What is at the beginning of counted input.
+/// The beginning of octet-counted input.
 enum Counted {
-    /// A message, or the beginning of it.
+    /// A message, or the beginning of one.
     Message(Range<usize>),
-    /// It cannot be told yet.
+    /// More input is needed.
     Unknown,
-    /// No length, or too large a one.
+    /// Not a length, or one above the limit.
     Bad,
 }
 
 impl Rules {
-    /// Only a line end of LF may have a CR before it.
+    /// Strips the CR before an LF. Other framings have none.
     fn without_cr(self, line: &[u8]) -> &[u8] {
         match self.framing {
             Framing::Line => line.strip_suffix(b"\r").unwrap_or(line),
@@ -37,16 +37,16 @@ impl Rules {
         }
     }
 
-    /// The most that is kept of a message that has not ended.
+    /// The most bytes held of an unfinished message.
     pub(crate) const fn most_held(self) -> usize {
         match self.framing {
-            // Digits and the space after them.
+            // The digits of its length and the space after them.
             Framing::Octet => self.max_message + MAX_DIGITS + 1,
             _ => self.max_message + 1,
         }
     }
 
-    /// Reads the length that input begins with: `LENGTH SP`, RFC 6587, section 3.4.1.
+    /// Parses the length at the beginning of the input: `LENGTH SP` (RFC 6587, section 3.4.1).
     fn counted(self, input: &[u8]) -> Counted {
         let digits = input
             .iter()
@@ -71,21 +71,19 @@ impl Rules {
     }
 }
 
-/// What the framer found.
+/// A frame that the framer found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A whole message, its line end left out.
+    /// A complete message, without its line end.
     Message(&'a [u8]),
-    /// The end of a message that was skipped because it is longer than the rules allow.
+    /// The end of a message that was skipped because it is over the limit.
     TooLong,
-    /// Octet counting: something else than a length that the rules allow. Where the next message begins,
-    /// nobody knows, so nothing follows.
+    /// Octet counting: an invalid length. The next message cannot be located, so no frame follows.
     BadLength,
 }
 
-/// What one client has sent that could not be handed on yet: the beginning of a message, or, if
-/// whoever takes the frames has had enough, everything from there on. Eight bytes while there is
-/// nothing.
+/// Input of one client that is held: the beginning of a message, or the rest of an input whose frames were
+/// not all taken. 8 bytes while nothing is held.
 #[derive(Debug, Default)]
 pub struct Framer {
     held: Option<Box<Held>>,
@@ -93,9 +91,9 @@ pub struct Framer {
 
 #[derive(Debug)]
 enum Held {
-    /// A message so far.
+    /// An unfinished message.
     Unfinished(Unfinished),
-    /// Input in which nobody has looked for frames yet.
+    /// Input that was not searched for frames yet.
     Unread(Vec<u8>),
 }
 
@@ -103,34 +101,35 @@ enum Held {
 struct Unfinished {
     /// The message so far. One byte over the limit may turn out to be the CR of the line end.
     bytes: Vec<u8>,
-    /// The message is over the limit already: forget it, and wait for its end.
+    /// The message is over the limit: it is discarded until its end.
     skipping: bool,
 }
 
 impl Framer {
-    /// The frames that end in the next `input`, which must not be empty. What is not fetched is kept
-    /// when they are dropped, and has to be [taken](Framer::take_unread) before any other input.
+    /// The frames that end in the next `input`, which must not be empty. When `Frames` is dropped, the
+    /// input after the last frame taken is held. It must be [taken](Framer::take_unread) before any other
+    /// input.
     ///
-    /// Keeps at most `max_message + 1` bytes of a message that has not ended (octet counting: and its
-    /// length before it), or else at most `input.len()` bytes that have not been looked at.
+    /// The framer holds at most `max_message + 1` bytes of an unfinished message (with octet counting also
+    /// its length), or at most `input.len()` bytes of unsearched input.
     pub fn frames<'a>(&'a mut self, rules: Rules, input: &'a [u8]) -> Frames<'a> {
         debug_assert!(!input.is_empty() && !self.has_unread());
         Frames::new(self, rules, input, LineEnd::Lf)
     }
 
-    /// The frame that the end of the input leaves, if it does: what was not ended by a LF or NUL is a
-    /// message all the same, and a CR at its end belongs to it. Fewer octets than were counted are none.
+    /// The frame that the end of the input leaves, if any. A line without LF or NUL is a message too, and a
+    /// CR at its end belongs to it. An octet-counted message that is too short is none.
     pub fn last_frame(&mut self, rules: Rules) -> Frames<'_> {
         debug_assert!(!self.has_unread(), "the end comes after all input");
         Frames::new(self, rules, &[], LineEnd::Missing)
     }
 
-    /// Frames may be left in input that came earlier.
+    /// Earlier input may still hold frames.
     pub fn has_unread(&self) -> bool {
         matches!(self.held.as_deref(), Some(Held::Unread(_)))
     }
 
-    /// The input in which frames may be left: it comes next.
+    /// The unsearched input, which must be searched next.
     pub fn take_unread(&mut self) -> Vec<u8> {
         debug_assert!(self.has_unread());
         match self.held.take().map(|held| *held) {
@@ -139,7 +138,7 @@ impl Framer {
         }
     }
 
-    /// Has input looked at next in which nobody has looked for frames yet.
+    /// Holds input that is to be searched for frames next.
     pub fn put_back(&mut self, input: Vec<u8>) {
         debug_assert!(self.held.is_none(), "what began before comes first");
         if !input.is_empty() {
@@ -147,12 +146,12 @@ impl Framer {
         }
     }
 
-    /// A message has begun and not ended.
+    /// An unfinished message is held.
     pub fn is_within_message(&self) -> bool {
         matches!(self.held.as_deref(), Some(Held::Unfinished(_)))
     }
 
-    /// Drops what is held, if anything is.
+    /// Drops what is held.
     pub fn discard(&mut self) {
         self.held = None;
     }
@@ -167,20 +166,20 @@ impl Framer {
     }
 }
 
-/// The frames of some input, one after another.
+/// The frames of an input, one after another.
 #[derive(Debug)]
 pub struct Frames<'a> {
     framer: &'a mut Framer,
     rules: Rules,
     input: &'a [u8],
     line_ends: Memchr<'a>,
-    /// What the framer held when the input came, to be ended by it.
+    /// What the framer held before this input.
     begun: Option<Box<Held>>,
-    /// A message that had begun before, lent until the next.
+    /// A message that began in an earlier input, borrowed by the last frame.
     whole: Option<Box<Held>>,
-    /// The first frame is no line of this input: it began before, or there are no lines.
+    /// The first frame is no line of this input: it began earlier, or the framing has no lines.
     begins_otherwise: bool,
-    /// How far the input is dealt with.
+    /// The position up to which the input is handled.
     at: usize,
     end: LineEnd,
 }
@@ -207,7 +206,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The next frame, if there is one.
-    // For every message, in one place: inlined, it saves a tenth of what is done for one.
+    // Runs once for every message. Inlined, it saves a tenth of the time per message.
     #[inline(always)]
     #[allow(
         clippy::should_implement_trait,
@@ -227,7 +226,7 @@ impl<'a> Frames<'a> {
         Some(frame(self.rules, self.rules.without_cr(line)))
     }
 
-    /// The first frame where it is no line of this input.
+    /// The first frame if it is no line of this input.
     #[cold]
     fn first(&mut self) -> Option<Frame<'_>> {
         match self.rules.framing {
@@ -237,7 +236,7 @@ impl<'a> Frames<'a> {
             }
             Framing::Octet => self.counted(),
             Framing::None => {
-                // First bytes that were held can be more than one read of messages.
+                // First bytes that were held can be longer than one read.
                 let rest = &self.input[self.at..];
                 let message = &rest[..rest.len().min(self.rules.max_message)];
                 self.at += message.len();
@@ -246,9 +245,9 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// The next message that is preceded by its length.
+    /// The next message with a length before it.
     fn counted(&mut self) -> Option<Frame<'_>> {
-        // What had begun before this input is dealt with first, and only then.
+        // What was held before this input comes first, and only once.
         let mut begun = match self.begun.take().map(|held| *held) {
             Some(Held::Unfinished(unfinished)) => unfinished,
             _ => Unfinished::default(),
@@ -269,7 +268,7 @@ impl<'a> Frames<'a> {
         if self.end == LineEnd::Missing {
             return Some(self.lose_count());
         }
-        // The length itself may have come in pieces.
+        // The length itself may be split over several inputs.
         let range = loop {
             match self.rules.counted(&begun.bytes) {
                 Counted::Message(range) => break range,
@@ -299,13 +298,13 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// Nothing that follows can be understood.
+    /// Nothing that follows can be parsed.
     fn lose_count(&mut self) -> Frame<'static> {
         self.at = self.input.len();
         Frame::BadLength
     }
 
-    /// The frame that began before this input and ends in it, or with it.
+    /// The frame that began before this input and ends in it or at its end.
     fn end_what_begun(&mut self) -> Option<Frame<'_>> {
         let line_end = self.line_ends.next();
         if line_end.is_none() && self.end == LineEnd::Lf {
@@ -315,7 +314,7 @@ impl<'a> Frames<'a> {
             return None;
         }
         let len = line_end.unwrap_or(self.input.len());
-        // One byte past an empty input: what had begun is dealt with.
+        // One byte past an empty input means that the held message is handled.
         self.at = len + 1;
         match self.begun.as_deref_mut() {
             Some(Held::Unfinished(unfinished)) => {
@@ -326,7 +325,7 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// Keeps a message that does not end in this input.
+    /// Holds a message that does not end in this input.
     fn keep_unfinished(&mut self, mut unfinished: Unfinished) {
         if self.at < self.input.len() {
             unfinished.extend(self.rules, &self.input[self.at..]);
@@ -360,7 +359,7 @@ impl Unfinished {
             return;
         }
         if len > self.bytes.capacity() {
-            // Twice as much as before, as vectors grow, but never more than can be used.
+            // Doubled, as vectors grow, but never more than can be used.
             let capacity = (2 * self.bytes.capacity()).clamp(len, most);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
@@ -394,7 +393,7 @@ mod tests {
         max_message: 8,
     };
 
-    /// A frame that owns its bytes; `None` is one that was too long.
+    /// A frame that owns its bytes; `None` stands for one that was too long.
     type Found = Option<Vec<u8>>;
 
     fn found(frame: &Frame<'_>) -> Found {
@@ -409,7 +408,7 @@ mod tests {
         frames_at_most(RULES, usize::MAX, chunks)
     }
 
-    /// The same by other rules, taking at most so many frames at once.
+    /// The same by other rules, taking at most `most` frames at once.
     fn frames_at_most<'a>(
         rules: Rules,
         most: usize,
@@ -439,7 +438,7 @@ mod tests {
         all
     }
 
-    /// The contract said in the plainest way: split the whole input at its LFs.
+    /// The contract in its simplest form: split the whole input at its LFs.
     fn model(input: &[u8]) -> Vec<Found> {
         let mut lines: Vec<&[u8]> = input.split(|&byte| byte == b'\n').collect();
         let last = lines.pop().filter(|last| !last.is_empty());
@@ -548,11 +547,11 @@ mod tests {
             cuts.extend([0, input.len()]);
             cuts.sort_unstable();
             let mut expected: Vec<Found> = messages.into_iter().map(Some).collect();
-            // What is no message is told of once, whatever it is.
+            // An invalid length is reported once, whatever it is.
             expected.extend((!tail.is_empty()).then_some(None));
             let chunks = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
             let mut found = frames_at_most(rules, most, chunks);
-            // After it, the connection ends: what is found then means nothing.
+            // The connection is closed after it, so later frames mean nothing.
             found.truncate(expected.len());
             prop_assert_eq!(found, expected);
         }

@@ -1,43 +1,42 @@
-//! The replies that one client is owed and has not been sent. No I/O: keeps count of those that a
-//! commit has to make due first, says what to send next, and is told how much of it was taken.
+//! The replies that one client is owed. No I/O: it counts the replies that wait for a commit, returns the
+//! bytes to send next, and is advanced by the number of bytes taken.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use common::protocol::{Framing, OK, Reply};
 
-/// Replies in the order of their messages. Sixteen bytes while only `ok`s are owed.
+/// Replies in the order of their messages. 16 bytes while only `ok`s are owed.
 #[derive(Debug, Default)]
 pub struct Replies {
-    /// Replies that are owed once a batch is committed, and in how many runs of batches.
+    /// Replies that wait for the commit of their batch, and the number of runs in which batches hold them.
     staged: u16,
     staged_runs: u16,
-    /// `ok`s at the front of those that are due.
+    /// `ok`s at the front of the replies that are due.
     oks: u16,
-    /// Bytes of the first reply that were sent already.
+    /// Bytes of the first reply that are already sent.
     taken: u16,
-    /// What follows the `ok`s. Rare, so it is boxed: one word here instead of five.
+    /// The replies after these `ok`s. Rare, so boxed: one word instead of five.
     rest: Option<Box<Rest>>,
 }
 
 #[derive(Debug, Default)]
 struct Rest {
-    /// Equal replies in a row, and how many; the first are no `ok`s.
+    /// Runs of equal replies and their lengths. The first run is never `ok`.
     runs: VecDeque<(Reply, u16)>,
-    /// How many replies these are.
+    /// The number of these replies.
     count: u16,
 }
 
 impl Replies {
-    /// The most replies that one client is owed; a client that is owed as many is not read from
-    /// until it has taken some.
+    /// The most replies owed to one client. At this number, the client is not read until it has taken some.
     pub const MAX: usize = 16 << 10;
 
-    /// The most runs of equal replies that one client is owed, so that one who has good and bad
-    /// messages alternate costs 3 KiB, and not a queue as long as what it sends.
+    /// The most runs of equal replies owed to one client. A client that alternates good and bad messages
+    /// then costs 3 KiB, not a queue as long as its input.
     pub const MAX_RUNS: usize = 128;
 
-    /// A batch has staged so many more replies, and with them so many runs were begun.
+    /// A batch has staged further replies, in this many new runs.
     pub fn stage(&mut self, replies: u16, runs: u16) {
         debug_assert!(replies <= self.room().0 && runs <= self.room().1);
         self.staged += replies;
@@ -50,18 +49,18 @@ impl Replies {
         self.push(reply, count);
     }
 
-    /// A batch is finished, but nobody is there to take this run of `count` replies.
+    /// A batch is finished, but the client cannot take this run of `count` replies.
     pub fn unstage(&mut self, count: u16) {
         debug_assert!(self.staged >= count && self.staged_runs >= 1);
         self.staged -= count;
         self.staged_runs -= 1;
     }
 
-    /// How many more replies, in how many more runs, may be owed.
+    /// How many more replies may be owed, and in how many more runs.
     pub fn room(&self) -> (u16, u16) {
         let owed = usize::from(self.staged) + self.len();
         let runs = usize::from(self.staged_runs) + self.run_count();
-        // A reply that nobody has asked for comes on top.
+        // An error reply that belongs to no message comes on top.
         debug_assert!(owed <= Self::MAX + 1 && runs <= Self::MAX_RUNS + 1);
         let (replies, runs) = (
             Self::MAX.saturating_sub(owed),
@@ -70,23 +69,23 @@ impl Replies {
         (replies as u16, runs as u16)
     }
 
-    /// Whether one more reply may be owed.
+    /// One more reply may be owed.
     pub fn have_room(&self) -> bool {
         let (replies, runs) = self.room();
         replies > 0 && runs > 0
     }
 
-    /// Replies that batches have staged and that are not due yet.
+    /// The number of replies that are staged and not due yet.
     pub fn staged(&self) -> usize {
         self.staged.into()
     }
 
-    /// Nothing is staged, and everything that was due is out.
+    /// Nothing is staged, and all due replies are sent.
     pub fn are_settled(&self) -> bool {
         self.staged == 0 && self.is_empty()
     }
 
-    /// Owes `count` more times `reply`, at once.
+    /// Makes `count` more times `reply` due at once.
     pub fn push(&mut self, reply: Reply, count: u16) {
         match &mut self.rest {
             None if reply == Reply::Ok => self.oks += count,
@@ -107,20 +106,20 @@ impl Replies {
         self.oks == 0 && self.rest.is_none()
     }
 
-    /// How many replies are due.
+    /// The number of replies that are due.
     pub fn len(&self) -> usize {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.count);
         usize::from(self.oks) + usize::from(rest)
     }
 
-    /// How many runs of equal replies are due.
+    /// The number of runs of equal replies that are due.
     fn run_count(&self) -> usize {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.runs.len());
         usize::from(self.oks > 0) + rest
     }
 
-    /// The bytes to send next: all that is owed, or about as much as [`OKS`](Replies::OKS) holds.
-    /// Empty if nothing is owed. `scratch` is lent for what has to be put together.
+    /// The bytes to send next: all replies that are due, up to about the length of [`OKS`](Replies::OKS)
+    /// `ok`s. Empty if none is due. `scratch` holds replies that must be formatted.
     pub fn next<'a>(&self, framing: Framing, scratch: &'a mut String) -> &'a [u8] {
         if self.rest.is_none() {
             let (oks, len) = match framing {
@@ -144,8 +143,8 @@ impl Replies {
         &scratch.as_bytes()[usize::from(self.taken)..]
     }
 
-    /// `bytes` of what [`next`](Replies::next) gave were sent: tells `sent` which replies went out
-    /// whole, and how many of each.
+    /// Advances by `bytes` of what [`next`](Replies::next) returned. Calls `sent` with each reply that is
+    /// sent completely, and how many times.
     pub fn advance(&mut self, framing: Framing, bytes: usize, mut sent: impl FnMut(Reply, u32)) {
         let mut bytes = bytes + usize::from(self.taken);
         self.taken = 0;
@@ -170,17 +169,17 @@ impl Replies {
         }
     }
 
-    /// Forgets what is due: nobody is there to take it.
+    /// Drops the replies that are due, since the client cannot take them.
     pub fn clear(&mut self) {
         (self.oks, self.taken, self.rest) = (0, 0, None);
     }
 
-    /// Forgets what is staged: what comes of it, nobody knows, so nothing is answered.
+    /// Drops the staged replies: the outcome of their messages is unknown, so they stay unanswered.
     pub fn forget_staged(&mut self) {
         (self.staged, self.staged_runs) = (0, 0);
     }
 
-    /// The most `ok`s that go out in one write: more would be a large share of a turn's records.
+    /// The most `ok`s in one write. More would take a large share of a turn's records.
     pub const OKS: usize = 4 << 10;
 
     fn runs(&self) -> impl Iterator<Item = (Reply, u16)> {
@@ -189,7 +188,7 @@ impl Replies {
         oks.into_iter().chain(rest)
     }
 
-    /// Takes `count` replies off the first run.
+    /// Removes `count` replies from the first run.
     fn pop(&mut self, count: u16) {
         if self.oks > 0 {
             self.oks -= count;
@@ -200,7 +199,7 @@ impl Replies {
                 _ => _ = rest.runs.pop_front(),
             }
         }
-        // Keep the rule that what follows the `ok`s is no `ok`.
+        // Keep the invariant: the first run after the `ok`s is never `ok`.
         if self.oks == 0
             && let Some(rest) = &mut self.rest
         {
@@ -278,8 +277,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pieces in which the replies are taken, the bytes are those of the replies
-        /// in order, and each reply is told exactly once, when its last byte is out.
+        /// However the replies are split, the bytes sent are the replies in order. Each reply is reported
+        /// exactly once, when its last byte is sent.
         #[test]
         fn in_order_in_any_pieces(
             owed in prop::collection::vec((reply(), 1..5_u16), 0..20),
