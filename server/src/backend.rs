@@ -1,5 +1,5 @@
-//! Where records are kept: what the loop needs of a log, be it a [file](file::LogFile) or something
-//! that takes its time.
+//! The back end of the log: the interface between the loop and a [file](file::LogFile) or a stream, which
+//! may take more than one turn to commit.
 
 pub mod file;
 #[cfg_attr(not(feature = "stream"), path = "backend/stream_none.rs")]
@@ -13,39 +13,38 @@ use mio::{Registry, Token};
 
 use crate::batch::Batch;
 
-/// The most bytes that a batch holds unless a back end wants less, and what one message or one
-/// write of replies that begins within it brings.
+/// The most bytes of a batch, unless a back end requires fewer. One message or one write of replies that
+/// begins below the limit may exceed it.
 pub const BATCH_BYTES: usize = 2 << 20;
 
-/// A log as the loop sees it: batches are submitted, and some time later finished, strictly in the
-/// order of submission.
+/// A log as the loop uses it. Batches are submitted, and finished later in the order of submission.
 ///
-/// Nothing here may block for longer than the log itself takes. A back end that finishes batches in
-/// a later turn has that told through the poll.
+/// No method may block for longer than the log itself takes. A back end that finishes a batch in a later
+/// turn wakes the loop through the poll.
 pub trait BackEnd {
-    /// Whether the log has records of replies, too, beside those of messages.
+    /// Whether the log has records of replies besides those of messages.
     const RECORDS_REPLIES: bool = true;
 
-    /// The most bytes that a batch is to hold.
+    /// The most bytes of a batch.
     fn batch_bytes(&self) -> usize {
         BATCH_BYTES
     }
 
-    /// Has `token` told of whatever this waits for.
+    /// Registers the back end's event source with `token`.
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         _ = (registry, token);
         Ok(())
     }
 
-    /// The poll has told of the token.
+    /// An event for the token has arrived.
     fn on_event(&mut self) {}
 
-    /// Goes on with what the poll has told of, or what is due by now.
+    /// Handles the events that arrived, and what is due at `now`.
     fn advance(&mut self, now: Instant) {
         _ = now;
     }
 
-    /// When it wants to go on, if nothing is told of before.
+    /// When to call [`advance`](BackEnd::advance) even without an event.
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -53,76 +52,76 @@ pub trait BackEnd {
     /// Whether another batch may be submitted.
     fn has_room(&self) -> bool;
 
-    /// Takes a batch to be written. Only to be called when there is room.
+    /// Submits a batch. Call it only while there is room.
     fn submit(&mut self, batch: Batch, now: Instant);
 
-    /// The next batch that is finished, and what became of it.
+    /// The next finished batch and its outcome.
     fn finished(&mut self) -> Option<Finished>;
 
-    /// Opens the log by its name again, as after a rotation, behind what was submitted.
+    /// Reopens the log by its name, as after a rotation, once the submitted batches are written.
     fn reopen(&mut self, now: Instant);
 
-    /// A commit takes so long that it is worth another look at the poll, for others to share it.
+    /// A commit takes long enough to poll once more before it, so that more messages share it.
     fn is_worth_sharing(&self) -> bool {
         false
     }
 
-    /// A commit takes so long that it is worth a short delay, for more messages to share it.
+    /// A commit takes long enough to delay it for a short time, so that more messages share it.
     fn delays_commits(&self) -> bool {
         false
     }
 
-    /// Looks after what no event reports; called about once a second.
+    /// Checks what no event reports. Called about once a second.
     fn run_periodic_tasks(&mut self, now: Instant);
 
-    /// Whether periodic tasks are due even while nothing else happens.
+    /// Whether periodic tasks must run even if nothing else happens.
     fn needs_periodic_tasks(&self) -> bool;
 
-    /// When they will be, if that can be told.
+    /// When the next periodic task is due, if that is known.
     fn periodic_tasks_due(&self) -> Option<Instant> {
         None
     }
 
-    /// How the log is doing.
+    /// The state of the log.
     fn space(&self) -> LogSpace {
         LogSpace::default()
     }
 
-    /// How often the log was rotated, since the start.
+    /// The number of rotations since the start.
     fn rotations(&self) -> u64 {
         0
     }
 }
 
-/// The log, and what room it has, as far as that is known.
+/// The state of the log and its free space, as far as known.
 #[derive(Clone, Debug, Default)]
 pub struct LogSpace {
     /// Its length in bytes.
     pub length: Option<u64>,
-    /// Bytes that are free on its disk, for those who are not root.
+    /// Free bytes on its disk for users other than root.
     pub free: Option<u64>,
-    /// How often it was opened anew by its name, since the start.
+    /// How often it was reopened by name since the start.
     pub reopened: u64,
-    /// When and why messages could last not be written, if none have been since.
+    /// When and why messages could last not be written, unless one was written since.
     pub failure: Option<(Instant, String)>,
-    /// Of a stream: how it is reached.
+    /// For a stream: counters of its connection.
     pub stream: Option<StreamFigures>,
 }
 
-/// What was counted on the way to a stream, since the start.
+/// Counters of the connection to a stream, since the start.
 #[derive(Clone, Debug, Default)]
 pub struct StreamFigures {
-    /// There is a connection to one of its servers.
+    /// There is a connection to one of its nodes.
     pub connected: bool,
-    /// Connections that could be used.
+    /// The number of connections that were established.
     pub connections: u64,
-    /// Attempts to have a batch stored; more than batches if some had to be repeated.
+    /// Attempts to store a batch. There are more attempts than batches if some were retried.
     pub attempts: u64,
-    /// Messages of which nobody knows whether they are stored.
+    /// Messages whose outcome is unknown: they may or may not be stored.
     pub unknown: u64,
 }
 
-/// A batch that the log has decided about.
+/// A batch that the log has finished.
 #[derive(Debug)]
 pub struct Finished {
     /// The batch as it was submitted.
@@ -134,13 +133,14 @@ pub struct Finished {
 /// Whether a batch is in the log.
 #[derive(Debug)]
 pub enum CommitOutcome {
-    /// All of it is.
+    /// The whole batch is in the log.
     Committed,
-    /// None of it is or will be. Its messages get this reply; the next batch may be committed.
+    /// None of the batch is in the log, or will be. Its messages get this reply; the next batch may be
+    /// committed.
     Rejected(Reply),
-    /// It may be in the log or not. Its clients are closed without a reply.
+    /// The batch may or may not be in the log. Its clients are closed without a reply.
     Unknown,
-    /// It may be in the log or not, and no later outcome can be trusted. The server ends for this
-    /// reason, and sends nothing more.
+    /// The batch may or may not be in the log, and no later outcome can be trusted. The server exits for
+    /// this reason and sends nothing more.
     Fatal(String),
 }

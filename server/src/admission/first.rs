@@ -1,15 +1,15 @@
-//! What the first bytes of a client show it to speak. No I/O.
+//! Detection of other protocols in the first bytes of a client. No I/O.
 //!
-//! A line log takes any line, so what is meant for another protocol would become records, and its
-//! replies would be counted for messages that nobody has sent.
+//! A line log takes any line. Without detection, input of another protocol would become records, and its
+//! sender would receive replies to messages that it never sent.
 
 /// The first bytes of a PROXY header, version 2 (section 2.2 of `HAProxy`'s proxy-protocol.txt).
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The same of version 1 (section 2.1).
+/// The same for version 1 (section 2.1).
 const PROXY_V1: &[u8] = b"PROXY ";
 
-/// The methods of RFC 9110, section 9.1, and PATCH (RFC 5789); PRI begins HTTP/2 (RFC 9113, 3.4).
+/// The methods of RFC 9110, section 9.1, and PATCH (RFC 5789). PRI begins HTTP/2 (RFC 9113, 3.4).
 const METHODS: [&[u8]; 10] = [
     b"GET ",
     b"POST ",
@@ -23,28 +23,29 @@ const METHODS: [&[u8]; 10] = [
     b"PRI ",
 ];
 
-/// The most bytes that may be unclear. A method and one word of so many bytes are a request.
+/// The most bytes that may be ambiguous. An HTTP method and a single word of this length count as a
+/// request.
 pub const MAX_UNCLEAR: usize = 1024;
 
-/// What the first bytes of a client show it to speak.
+/// The protocol that the first bytes of a client belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
-    /// Messages; at least nothing that is known to be something else.
+    /// Messages, or at least no other known protocol.
     Messages,
-    /// A record of TLS that begins a handshake.
+    /// A TLS record that begins a handshake.
     Tls,
     /// A PROXY header.
     Proxy,
-    /// A request of HTTP.
+    /// An HTTP request.
     Http,
-    /// More bytes are needed to tell.
+    /// Ambiguous: more bytes are needed.
     Unclear,
 }
 
-/// What a client speaks whose first bytes these are. Over TLS, no second TLS is looked for.
+/// The protocol of a client with these first bytes. Within TLS, TLS is not detected again.
 ///
-/// The outcome does not depend on how the bytes are cut: after the first one that is not `Unclear`, more bytes do not
-/// change it.
+/// The result does not depend on how the bytes are split: after the first result that is not `Unclear`,
+/// more bytes do not change it.
 pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
     let bytes = &bytes[..bytes.len().min(MAX_UNCLEAR)];
     let tls = if is_over_tls { Sign::No } else { is_tls(bytes) };
@@ -66,7 +67,7 @@ pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
     first
 }
 
-/// Whether bytes are what is looked for, as far as they go.
+/// Whether the bytes, as far as they go, match a protocol.
 #[derive(Clone, Copy)]
 enum Sign {
     Yes,
@@ -84,7 +85,7 @@ fn begins(bytes: &[u8], sign: &[u8]) -> Sign {
     }
 }
 
-/// A record of the type "handshake" of a version that is 3.0 to 3.4 on the wire (RFC 8446, 5.1).
+/// A TLS record of the type "handshake" with a version of 3.0 to 3.4 on the wire (RFC 8446, 5.1).
 fn is_tls(bytes: &[u8]) -> Sign {
     match bytes {
         [] | [0x16] | [0x16, 3] => Sign::Perhaps,
@@ -93,7 +94,7 @@ fn is_tls(bytes: &[u8]) -> Sign {
     }
 }
 
-/// A request line: method, target, version and a line end, as in RFC 9112, section 3.
+/// An HTTP request line: method, target, version and a line end (RFC 9112, section 3).
 fn is_request(bytes: &[u8]) -> Sign {
     let Some(method) = METHODS.iter().find(|method| bytes.starts_with(method)) else {
         let begins = METHODS.iter().any(|method| method.starts_with(bytes));
@@ -105,7 +106,7 @@ fn is_request(bytes: &[u8]) -> Sign {
     let mut words = line.splitn(2, |&byte| byte == b' ');
     let (target, version) = (words.next().unwrap_or_default(), words.next());
     let Some(version) = version else {
-        // One word so far. Nobody begins a message so, and goes on for long.
+        // A single word so far. No real message begins like this and goes on that long.
         let is_long = bytes.len() >= MAX_UNCLEAR;
         return match line_end {
             Some(_) => Sign::No,
@@ -124,7 +125,7 @@ fn is_request(bytes: &[u8]) -> Sign {
     match line_end {
         Some(_) if is_version(version) && !target.is_empty() => Sign::Yes,
         None if may_become && bytes.len() < MAX_UNCLEAR => Sign::Perhaps,
-        // The version begins where nothing more is looked at.
+        // The version begins where the examined bytes end.
         None if may_become => Sign::Yes,
         _ => Sign::No,
     }
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(recognise(&long, false), First::Unclear);
         long.push(b'x');
         assert_eq!(recognise(&long, false), First::Http);
-        // Wherever the bytes that are looked at end.
+        // For requests that end on either side of that limit.
         for target in MAX_UNCLEAR - 30..MAX_UNCLEAR + 30 {
             let request = format!("POST /{} HTTP/1.1\r\n", "x".repeat(target));
             assert_eq!(
@@ -198,7 +199,7 @@ mod tests {
     }
 
     proptest! {
-        /// However bytes are cut, the outcome is the same.
+        /// However the bytes are split, the result is the same.
         #[test]
         fn more_bytes_never_change_a_verdict(
             at in 0..EXAMPLES.len(), is_over_tls: bool,

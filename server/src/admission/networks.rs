@@ -1,23 +1,23 @@
-//! Networks by their CIDR notation, as `-allow` and `-proxy-from` take them.
+//! Networks in CIDR notation, for `-allow` and `-proxy-from`.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// A list of networks. Each address counts in its canonical form: an IPv4-mapped IPv6 address
-/// (`::ffff:192.0.2.1`) is the IPv4 address that it stands for.
+/// A list of networks. Addresses are compared in canonical form: an IPv4-mapped IPv6 address
+/// (`::ffff:192.0.2.1`) counts as its IPv4 address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether an address is in one of them.
+    /// Whether an address is in one of the networks.
     pub fn contain(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(&ip))
     }
 
-    /// There is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -26,8 +26,8 @@ impl Networks {
 impl FromStr for Networks {
     type Err = String;
 
-    /// Reads a list such as `192.0.2.0/24,2001:db8::/32,::1`; an address alone is the network of it
-    /// alone.
+    /// Parses a list such as `192.0.2.0/24,2001:db8::/32,::1`. An address without a prefix length is a
+    /// network of one address.
     fn from_str(list: &str) -> Result<Self, String> {
         let networks = list.split(',').map(|item| network(item.trim()));
         networks.collect::<Result<_, _>>().map(Self)
@@ -45,13 +45,13 @@ fn network(text: &str) -> Result<IpNet, String> {
     canonical(network).ok_or_else(|| format!("'{text}' reaches beyond the IPv4-mapped addresses"))
 }
 
-/// An address, alone or with the length of a prefix.
+/// An address with or without a prefix length.
 fn bare(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpNet>().ok();
     network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-/// The same of IPv6, after `[`: `2001:db8::]/32`.
+/// The same for IPv6 in brackets, after the `[`: `2001:db8::]/32`.
 fn bracketed(rest: &str) -> Option<IpNet> {
     let (ip, prefix) = rest.split_once(']')?;
     let ip = ip.parse::<Ipv6Addr>().ok()?;
@@ -61,10 +61,9 @@ fn bracketed(rest: &str) -> Option<IpNet> {
     }
 }
 
-/// A network of IPv4-mapped addresses as the IPv4 network that it stands for. `None` if it holds
-/// these and others.
+/// A network of IPv4-mapped addresses as an IPv4 network. `None` if it contains other addresses, too.
 fn canonical(network: IpNet) -> Option<IpNet> {
-    /// Bits before the IPv4 address in one that is mapped.
+    /// Bits before the IPv4 address in an IPv4-mapped address.
     const MAPPED_BITS: u8 = 96;
     let IpNet::V6(v6) = network else {
         return Some(network.trunc());

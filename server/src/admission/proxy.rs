@@ -1,4 +1,4 @@
-//! The PROXY header, by which a balancer says whose connection it passes on. No I/O.
+//! The PROXY protocol header, by which a load balancer passes on the address of the client. No I/O.
 //!
 //! The rules are those of `HAProxy`'s proxy-protocol.txt.
 
@@ -6,37 +6,39 @@ use std::net::SocketAddr;
 
 use ppp::{v1, v2};
 
-/// The longest header of version 1, its line end included (section 2.1).
+/// The longest header of version 1, with its line end (section 2.1).
 pub const MOST_V1: usize = 107;
 
-/// The longest header of version 2. Its length field allows 64 KiB. The addresses have 216 bytes at most, and what
-/// proxies add to them (section 2.2) stays far below this: a name, a certificate's common name, an identifier.
+/// The longest header of version 2. Its length field allows 64 KiB. The addresses take at most 216 bytes,
+/// and what proxies add to them (section 2.2) stays far below this limit: a name, a certificate's common
+/// name, an identifier.
 pub const MOST_V2: usize = 4 << 10;
 
-/// The bytes of version 2 that tell how many follow.
+/// The length of the fixed part of version 2, which ends with the number of bytes that follow.
 const V2_START: usize = 16;
 
-/// What the first bytes of a connection from a proxy are.
+/// The result of parsing the first bytes of a connection from a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// A header of so many bytes, and who the client is.
+    /// A complete header: its length in bytes, and the client.
     Whole(usize, Client),
-    /// The beginning of one.
+    /// The beginning of a header.
     Partial,
-    /// No header, or one that breaks the rules.
+    /// Not a header, or a malformed one.
     Malformed,
 }
 
-/// Whose connection it is.
+/// The client of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
-    /// That of a client at this address.
+    /// A client at this address.
     At(SocketAddr),
-    /// The proxy itself (a health check), or one that it cannot tell: not over TCP and IP.
+    /// The proxy itself (a health check), or a client that the proxy cannot name because it is not on TCP
+    /// over IP.
     Unknown,
 }
 
-/// Looks for a header at the beginning of what came.
+/// Parses the header at the beginning of the input.
 pub fn parse(bytes: &[u8]) -> Header {
     if bytes.is_empty() {
         return Header::Partial;
@@ -126,7 +128,7 @@ mod tests {
         (ipv6[15], ipv6[33]) = (1, 7);
         let mut with_more = ipv4.to_vec();
         with_more.extend([4, 0, 1, 0]);
-        // As long as a header may be.
+        // The longest header allowed.
         let mut with_most = ipv4.to_vec();
         with_most.extend([4, 0x0f, 0xe1]);
         with_most.resize(MOST_V2 - V2_START, b'x');
