@@ -1,4 +1,4 @@
-//! The time as records show it.
+//! The clock of the log records.
 
 use std::fmt::Write as _;
 
@@ -7,20 +7,20 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
-/// Turns the time of day into text, once a second however often it is asked.
+/// Formats the time, once a second however often it is read.
 #[derive(Debug)]
 pub struct Clock {
     utc: bool,
     /// The Unix time that `text` shows.
     second: i64,
     text: String,
-    /// With `-format json`: the time to the microsecond.
+    /// With `-format json`: the time with microseconds.
     precise: Option<String>,
     offset: UtcOffset,
 }
 
 impl Clock {
-    /// A clock that shows UTC, or local time.
+    /// A clock in UTC or in local time.
     pub fn new(utc: bool) -> Self {
         let mut clock = Self {
             utc,
@@ -33,7 +33,7 @@ impl Clock {
         clock
     }
 
-    /// A clock that shows the time of records of this format.
+    /// A clock for records of this format.
     pub fn of(format: Format, utc: bool) -> Self {
         let mut clock = Self::new(utc);
         clock.precise = (format == Format::Json).then(String::new);
@@ -41,17 +41,18 @@ impl Clock {
         clock
     }
 
-    /// Looks at the system's clock.
+    /// Reads the system clock.
     pub fn tick(&mut self) {
         self.set(OffsetDateTime::now_utc());
     }
 
-    /// The time of the last look, as `2019-02-24 15:10:14`.
+    /// The time of the last tick, as `2019-02-24 15:10:14`.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The time of the last look as records have it: that, or `2019-02-24T15:10:14.123456+01:00`.
+    /// The time of the last tick as records show it: like [`text`](Clock::text), or
+    /// `2019-02-24T15:10:14.123456+01:00`.
     pub fn record_text(&self) -> &str {
         self.precise.as_deref().unwrap_or(&self.text)
     }
@@ -78,7 +79,7 @@ impl Clock {
 
     fn set_second(&mut self, now: OffsetDateTime) {
         self.second = now.unix_timestamp();
-        // Asked anew each second, so that it is right across a daylight-saving change.
+        // Read every second, so that it is right across a daylight-saving change.
         let local = (!self.utc).then(|| UtcOffset::local_offset_at(now).ok());
         self.offset = local.flatten().unwrap_or(UtcOffset::UTC);
         let now = now.to_offset(self.offset);
@@ -89,12 +90,12 @@ impl Clock {
     }
 }
 
-/// The moment that the time of a record tells, in either format, in UTC.
+/// Parses the time of a record, in either format, into UTC.
 ///
-/// The original format tells no zone: it is UTC if `utc`, else local time. Of a local time that was there twice,
-/// at the end of daylight saving, the later one is meant that is not after `now`.
+/// The original format has no time zone: it is UTC if `utc`, else local time. A local time that occurs
+/// twice at the end of daylight saving means the later one that is not after `now`.
 pub fn moment(text: &str, utc: bool, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    // No server has written others, and at the ends of the calendar a zone leads beyond them.
+    // The server writes no other years, and at the ends of the calendar a time zone leads beyond them.
     let is_sane = |moment: &OffsetDateTime| (1970..9999).contains(&moment.year());
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
         return Some(moment)
@@ -108,7 +109,7 @@ pub fn moment(text: &str, utc: bool, now: OffsetDateTime) -> Option<OffsetDateTi
         return Some(as_utc);
     }
     let offset_at = |moment| UtcOffset::local_offset_at(moment).unwrap_or(UtcOffset::UTC);
-    // Before and after a change that is near, if there is one.
+    // The offsets before and after a nearby change, if there is one.
     let readings = [-1, 1].map(|days| time.assume_offset(offset_at(as_utc + Duration::days(days))));
     let is_true = |reading: &OffsetDateTime| offset_at(*reading) == reading.offset();
     let mut readings = readings.into_iter().filter(is_true);
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(Clock::new(true).record_text().len(), 19);
     }
 
-    /// The zone is the process's, so another process looks: this test, run again with `TZ` set to
+    /// The time zone belongs to the process. So the test runs itself again in a process with `TZ` set to
     /// central European time, spelt so that no zone database is needed.
     #[test]
     fn local_time_is_right_across_daylight_saving_changes() {
@@ -188,7 +189,7 @@ mod tests {
             assert_eq!(moment(expected, second), second);
             assert_eq!(moment(expected, second + 3599), second);
         }
-        // Whether it is the first or the second time that it is half past two, the time of now says.
+        // The time of `now` decides whether it is the first or the second half past two.
         let twice = "2024-10-27 02:30:00";
         for (now, expected) in [
             (1_729_989_000, 1_729_989_000),
@@ -198,7 +199,7 @@ mod tests {
         ] {
             assert_eq!(moment(twice, now), expected);
         }
-        // There was no such time; what a server writes that does not know the zone.
+        // This time did not exist. A server that does not know the time zone may write it.
         assert_eq!(moment("2024-03-31 02:30:00", 1_800_000_000), 1_711_852_200);
     }
 

@@ -1,4 +1,4 @@
-//! Diagnostics: `log` and `env_logger` on standard error, in the shape of the records.
+//! Diagnostics: `log` and `env_logger` on standard error, in the format of the records.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use common::record::one_line;
 use crate::clock::Clock;
 use crate::terminal::Terminal;
 
-/// Standard error, shared between the logger and the loop that watches it.
+/// Standard error, shared by the logger and the loop that polls it.
 #[derive(Clone, Debug)]
 pub struct Stderr {
     shared: Arc<Mutex<Shared>>,
@@ -22,7 +22,7 @@ struct Shared {
 }
 
 impl Stderr {
-    /// Standard error, with the time as the records show it.
+    /// Opens standard error. Times are shown as in the records.
     pub fn open(utc: bool) -> Self {
         let terminal = Terminal::open(io::stderr());
         let clock = Clock::new(utc);
@@ -30,8 +30,8 @@ impl Stderr {
         Self { shared }
     }
 
-    /// Makes this the destination of the `log` crate. `RUST_LOG` chooses what is said; warnings
-    /// and errors unless it is set.
+    /// Makes this the destination of the `log` crate. `RUST_LOG` selects the level; the default is warnings
+    /// and errors.
     pub fn install_logger(&self) {
         let clock = Arc::clone(&self.shared);
         let environment = env_logger::Env::default().default_filter_or("warn");
@@ -45,7 +45,7 @@ impl Stderr {
                     shared.clock.tick();
                     shared.clock.text().to_owned()
                 });
-                // It may hold text of a peer, so it is escaped here, where no caller can forget it.
+                // The text may come from a peer. It is escaped here, where no caller can forget it.
                 let text = one_line(&record.args().to_string());
                 writeln!(line, "{level}\t| {time} --server: {text}")
             })
@@ -53,24 +53,24 @@ impl Stderr {
             .init();
     }
 
-    /// Shows one line, whatever `RUST_LOG` says. It may hold text of a peer.
+    /// Shows one line, whatever `RUST_LOG` is. The line may hold text of a peer.
     pub fn say(&self, line: &str) {
         let line = one_line(line);
         self.with_terminal(|terminal, time| terminal.show(format!("{line}\n").as_bytes(), 1, time));
     }
 
-    /// Gives standard error a moment for the last lines: the program is about to end.
+    /// Waits a short time until the last lines are shown, before the process exits.
     pub fn finish(&self) {
         let deadline = Instant::now() + Duration::from_millis(200);
         self.with_terminal(|terminal, time| terminal.finish(deadline, time));
     }
 
-    /// Lines are waiting, and no event will say when to try again.
+    /// Lines are waiting, and no event will report when to try again.
     pub fn needs_retry(&self) -> bool {
         with(&self.shared, |shared| shared.terminal.needs_retry())
     }
 
-    /// Lends the terminal and the time.
+    /// Calls `f` with the terminal and the time.
     pub fn with_terminal<T>(&self, f: impl FnOnce(&mut Terminal, &str) -> T) -> T {
         with(&self.shared, |shared| {
             shared.clock.tick();
@@ -84,7 +84,7 @@ fn with<T>(shared: &Mutex<Shared>, f: impl FnOnce(&mut Shared) -> T) -> T {
 }
 
 impl Write for Stderr {
-    /// Takes one or more whole lines, as the logger writes them.
+    /// Takes one or more complete lines, as the logger writes them.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let count = memchr::memchr_iter(b'\n', lines).count() as u64;
         self.with_terminal(|terminal, time| terminal.show(lines, count, time));
@@ -96,7 +96,8 @@ impl Write for Stderr {
     }
 }
 
-/// Lets a diagnostic that clients can cause through once a second, or more rarely, and counts the others.
+/// Limits the rate of a diagnostic that clients can cause, by default to one a second, and counts those
+/// suppressed.
 #[derive(Debug)]
 pub struct RateLimit {
     interval: Duration,
@@ -111,7 +112,7 @@ impl Default for RateLimit {
 }
 
 impl RateLimit {
-    /// One that lets one through in every `interval`.
+    /// Allows one in every `interval`.
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
@@ -120,8 +121,8 @@ impl RateLimit {
         }
     }
 
-    /// Whether to speak now; then how to end the line: with the number of those left out since
-    /// the last one, if there were any.
+    /// Returns `Some` if a line may be shown now: the end of the line, with the number suppressed since the
+    /// last one, if any.
     pub fn allow(&mut self, now: Instant) -> Option<String> {
         if self
             .last

@@ -1,16 +1,16 @@
-//! How something that is measured again and again is distributed, in a few counters.
+//! A histogram: the distribution of measured values in a few counters.
 
-/// Counts what is at most as large as each of some bounds, and no larger than the one before.
+/// Counts values in buckets. A bucket holds the values up to its bound and above the bound before.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     bounds: &'static [f64],
-    /// One more than there are bounds: the last is for what is larger than all of them.
+    /// One more than there are bounds: the last counts values above all of them.
     counts: Box<[u64]>,
     sum: f64,
 }
 
 impl Distribution {
-    /// Nothing was measured yet. The bounds are ascending.
+    /// An empty histogram. The bounds must be ascending.
     pub fn new(bounds: &'static [f64]) -> Self {
         debug_assert!(bounds.is_sorted());
         Self {
@@ -20,24 +20,24 @@ impl Distribution {
         }
     }
 
-    /// Counts one.
+    /// Counts a value.
     pub fn observe(&mut self, value: f64) {
         let at = self.bounds.iter().position(|bound| value <= *bound);
         self.counts[at.unwrap_or(self.bounds.len())] += 1;
         self.sum += value;
     }
 
-    /// The sum of all.
+    /// The sum of all values.
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// How many there were.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Each bound, infinity last, and how many were between it and the one before.
+    /// The bound of each bucket, infinity last, and the number of values in it.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().copied())

@@ -1,41 +1,41 @@
-//! What the server has done so far, for people.
+//! The totals of the server since its start, formatted for people.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use common::units::{count, plural};
 
-/// Counted since the start.
+/// Totals since the start.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// When the counting began.
+    /// When counting began.
     pub started: Instant,
-    /// Clients that got as far as a message, those still connected included.
+    /// Clients whose first message arrived, including those still connected.
     pub clients: u64,
-    /// Messages whose `ok` the kernel took.
+    /// Messages whose `ok` the kernel has taken.
     pub acknowledged: u64,
     /// Messages that are in the log.
     pub kept: u64,
-    /// Whether messages are answered at all.
+    /// Whether messages are answered.
     pub sends_replies: bool,
-    /// Error replies that the kernel took, or that nobody was to get.
+    /// Error replies that the kernel has taken, and those suppressed because the server sends no replies.
     pub errors: u64,
-    /// Clients that were one too many.
+    /// Clients over the limit, which were refused.
     pub refused: u64,
-    /// Clients that did not get as far as a message.
+    /// Clients that were turned away before a first message.
     pub turned_away: u64,
     /// Bytes written to the log.
     pub bytes: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// The longest that writing (and syncing) a batch took.
+    /// The longest time to write (and sync) a batch.
     pub longest_commit: Duration,
     /// Rotations of the log.
     pub rotations: u64,
 }
 
 impl Figures {
-    /// Nothing yet.
+    /// All counters are zero.
     pub fn new(sends_replies: bool, now: Instant) -> Self {
         Self {
             started: now,
@@ -53,7 +53,7 @@ impl Figures {
         }
     }
 
-    /// The line for SIGUSR1: `connected` clients are there now.
+    /// The line for SIGUSR1. `connected`: the number of clients connected now.
     pub fn line(&self, connected: usize) -> String {
         let rotations = match self.rotations {
             0 => String::new(),
@@ -89,7 +89,7 @@ impl Figures {
     }
 }
 
-/// The line that is printed when the server stops.
+/// The line that is printed when the server has stopped.
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stopped: {}", self.counts())

@@ -1,17 +1,20 @@
-//! A line log that acknowledges: a client sends a line over TCP, the server writes it to its log
-//! and answers `ok`. **`ok` means the line is in the log.**
+//! A line log that acknowledges: a client sends a line over TCP, the server writes it to its log and
+//! answers `ok`. **`ok` means the line is in the log.**
 //!
-//! The loop is [`server::Server::turn`]; ARCHITECTURE.md draws it. What it is made of:
+//! The event loop is [`server::Server::turn`]; ARCHITECTURE.md draws it. Its parts:
 //!
-//! - [`connection`]: one client. [`framing`] cuts its bytes into messages, [`replies`] are what it is
-//!   owed; neither does any I/O.
-//! - [`admission`]: who may come in; [`channel`] and [`tls`]: what lies between a socket and its messages.
-//! - [`batch`]: what a turn stages; [`common::record`] is the shape of it, [`clock`] the time in it.
-//! - [`backend`]: where records are kept, as the loop sees it: in a [file](backend::file), whose
-//!   [`journal`] commits all or nothing, or in a replicated [stream](backend::stream).
-//! - [`terminal`] shows records, [`diagnostics`] what goes wrong; neither delays anybody.
-//! - [`net`] and [`listeners`]: sockets, and who comes; [`sock_diag`]: what the kernel knows of them.
-//! - [`options`], [`figures`]: what it is told to do, and what it has done.
+//! - [`connection`]: one client. [`framing`] splits its bytes into messages, and [`replies`] holds the
+//!   replies it is owed. Neither does I/O.
+//! - [`admission`]: which clients are admitted. [`channel`] and [`tls`]: the layers between a socket and
+//!   its messages.
+//! - [`batch`]: the records and replies of a group commit. [`common::record`] formats the records, and
+//!   [`clock`] their time.
+//! - [`backend`]: the log as the loop uses it: a [file](backend::file), whose [`journal`] commits all or
+//!   nothing, or a replicated [stream](backend::stream).
+//! - [`terminal`] shows records, and [`diagnostics`] shows warnings and errors. Neither delays a reply.
+//! - [`net`] and [`listeners`]: sockets and new connections. [`sock_diag`]: the kernel's view of a
+//!   connection.
+//! - [`options`]: the configuration. [`figures`]: the totals since the start.
 
 pub mod admission;
 pub mod backend;

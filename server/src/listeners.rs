@@ -1,4 +1,4 @@
-//! The listening sockets: accepts clients, whatever goes wrong with single ones.
+//! The listening sockets: accept new connections, and go on after errors of single ones.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::diagnostics::RateLimit;
 use crate::net::canonical;
 
-/// How long to wait for descriptors or memory, unless a connection ends before.
+/// How long to wait for descriptors or memory, unless a connection is closed earlier.
 pub const PAUSE: Duration = Duration::from_millis(500);
 
 /// The listening sockets of all addresses.
@@ -20,10 +20,10 @@ pub struct Listeners {
     sockets: Vec<Listener>,
     /// What connects to them, for messages.
     clients: &'static str,
-    /// The socket that is asked first: whoever waits at one address must not keep those waiting who
-    /// wait at another.
+    /// The socket that is tried first. It moves on with each connection, so that clients at one address
+    /// cannot delay those at another.
     first: usize,
-    /// Descriptors or memory have run out: no attempt before this.
+    /// After descriptors or memory ran out: no attempt before this time.
     paused_until: Option<Instant>,
     complaint: RateLimit,
 }
@@ -31,12 +31,12 @@ pub struct Listeners {
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
-    /// Clients may be waiting. Readiness is reported once, so it is kept here.
+    /// There may be connections in the backlog. The poll reports readiness only once, so it is kept here.
     ready: bool,
 }
 
 impl Listeners {
-    /// Sockets as [`net::listen`](crate::net::listen) makes them.
+    /// Sockets made by [`net::listen`](crate::net::listen).
     pub fn new(sockets: Vec<TcpListener>, clients: &'static str) -> Self {
         let sockets = sockets.into_iter().map(|socket| Listener {
             socket,
@@ -58,12 +58,12 @@ impl Listeners {
             .map(|listener| listener.socket.local_addr())
     }
 
-    /// How many sockets there are.
+    /// The number of sockets.
     pub fn len(&self) -> usize {
         self.sockets.len()
     }
 
-    /// All are closed.
+    /// Whether all are closed.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
@@ -80,37 +80,37 @@ impl Listeners {
         Ok(())
     }
 
-    /// Takes note that clients wait at the socket at `index`.
+    /// Records that the socket at `index` has connections in its backlog.
     pub fn on_event(&mut self, index: usize) {
         if let Some(listener) = self.sockets.get_mut(index) {
             listener.ready = true;
         }
     }
 
-    /// Has every socket looked at, whether an event came for it or not.
+    /// Makes every socket be tried, with or without an event.
     pub fn note_all(&mut self) {
         for listener in &mut self.sockets {
             listener.ready = true;
         }
     }
 
-    /// Clients may be waiting, and nothing keeps them from being accepted.
+    /// There may be connections in a backlog, and accepting is not paused.
     pub fn is_ready(&self) -> bool {
         self.paused_until.is_none() && self.sockets.iter().any(|listener| listener.ready)
     }
 
-    /// When to try again after descriptors have run out.
+    /// When to try again after descriptors or memory ran out.
     pub fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }
 
-    /// A connection has ended: there may be a descriptor again.
+    /// A connection was closed, so a descriptor may be free again.
     pub fn resume(&mut self) {
         self.paused_until = None;
     }
 
-    /// Accepts the next client, of each address in turn; `None` if none waits, or none can be had
-    /// for now.
+    /// Accepts the next connection, from each address in turn. `None` if no backlog has one, or accepting
+    /// is paused.
     pub fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
@@ -138,7 +138,7 @@ impl Listeners {
         None
     }
 
-    /// Closes the sockets: whoever connects from now on is refused.
+    /// Closes the sockets. Later connections are refused by the kernel.
     pub fn close(&mut self) {
         self.sockets.clear();
         self.first = 0;
@@ -147,7 +147,8 @@ impl Listeners {
 }
 
 impl Listener {
-    /// The next client, if one waits. The error is none of a client, but of this machine.
+    /// Accepts the next connection, if there is one. Errors of a single connection are skipped; an error
+    /// returned concerns the whole process or host.
     fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         loop {
             match self.socket.accept() {
@@ -163,9 +164,9 @@ impl Listener {
     }
 }
 
-/// Errors of the client that was next, after which the one behind it can be accepted. Linux passes
-/// pending network errors of the new socket on as if they were accept's own (`accept(2)`). Only
-/// such errors are here that take the client off the queue, or the loop might never end.
+/// Errors of one connection, after which the next one can be accepted. Linux returns pending network errors
+/// of the new socket as errors of `accept` (`accept(2)`). Only errors that remove the connection from the
+/// backlog are listed; with others the loop might never end.
 fn concerns_one_client(error: &io::Error) -> bool {
     let Some(errno) = error.raw_os_error().map(Errno::from_raw_os_error) else {
         return false;
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
     use crate::net;
 
-    /// Whoever waits at one address does not keep those waiting who wait at another.
+    /// Clients at one address do not delay those at another.
     #[test]
     fn addresses_are_served_in_turns() {
         let listen = || net::listen("127.0.0.1", 0, net::Options::default()).unwrap();

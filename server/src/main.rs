@@ -1,4 +1,4 @@
-//! `server`: takes lines over TCP, writes them to its log, and answers `ok`.
+//! The `server` program: takes lines over TCP, writes them to its log, and answers `ok`.
 
 use std::fmt::Display;
 use std::io;
@@ -28,9 +28,9 @@ use server::systemd::{self, Supervisor};
 use server::terminal::Terminal;
 use server::tls::Acceptor;
 
-/// Descriptors that will be opened and are not for clients: handles of our own on standard output and
-/// error, poll, signals, what asks the kernel about clients, the log, another one when it is opened
-/// anew and its directory, a few to spare.
+/// Descriptors that the server will open and that are not for clients: its own handles on standard output
+/// and error, the poll, the signals, the `sock_diag` socket, the log, a second log while it is reopened,
+/// the log's directory, and a few spare ones.
 const RESERVED_DESCRIPTORS: usize = 12;
 
 fn main() -> ExitCode {
@@ -60,14 +60,15 @@ fn main() -> ExitCode {
     code
 }
 
-/// Whoever starts this program may have blocked signals, and its terminal may stop whoever writes to
-/// it from the background. Before there are threads, which would be as they are then.
+/// Unblocks the handled signals, which the parent process may have blocked. Blocks SIGTTOU, by which a
+/// terminal may stop a background process that writes to it. Call it before any thread starts, since
+/// threads inherit the mask.
 fn prepare_signals() -> io::Result<()> {
     process::unblock_signals(HANDLED_SIGNALS)?;
     process::block_signal(SIGTTOU)
 }
 
-/// Binds before it opens the log, so that a second server on the same port leaves it alone.
+/// Binds before it opens the log, so that a second server on the same port does not touch the log.
 fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     if let ParentCheck::Foreign(pid) =
         process::end_with_launcher().map_err(|error| error.to_string())?
@@ -108,7 +109,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     }
 }
 
-/// Opens the log, and says what it found.
+/// Opens the log, and reports what it emptied or found damaged.
 fn open_file(config: &Config, stderr: &Stderr) -> Result<LogFile, String> {
     let log = config.log();
     let mut rotation = rotation(config, &log)?;
@@ -138,7 +139,7 @@ fn open_file(config: &Config, stderr: &Stderr) -> Result<LogFile, String> {
     Ok(file)
 }
 
-/// Says what a crash or a power cut has left in rotated files.
+/// Reports the damage that a crash or a power failure has left in rotated files.
 fn report_damage(rotation: &mut Rotation, logged: u64) {
     for (file, damage) in rotation.find_damage(logged) {
         let file = file.display();
@@ -149,7 +150,7 @@ fn report_damage(rotation: &mut Rotation, logged: u64) {
     }
 }
 
-/// All that was opened before the log.
+/// Everything that was opened before the log.
 struct Start<'a> {
     admission: Admission,
     sockets: Vec<TcpListener>,
@@ -160,7 +161,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Serves until it is told to stop; `name` is what the log is called.
+    /// Serves until a stop is complete. `name` is the name of the log.
     fn serve<B: BackEnd>(
         self,
         config: &Config,
@@ -205,7 +206,7 @@ impl Start<'_> {
     }
 }
 
-/// Listens for clients, unless somebody has done so already.
+/// Listens for clients, unless sockets were inherited.
 fn open_sockets(
     config: &Config,
     inherited: Vec<std::net::TcpListener>,
@@ -228,7 +229,7 @@ fn adopt(
     adopted.map_err(|error| format!("cannot use a socket of LISTEN_FDS: {error}"))
 }
 
-/// Listens for those who ask how the server is doing, and says where.
+/// Listens for requests for metrics and health.
 fn open_metrics(
     config: &Config,
     inherited: Vec<std::net::TcpListener>,
@@ -250,7 +251,7 @@ fn open_metrics(
     Ok(metrics)
 }
 
-/// Whoever opens the server to others should know what that means.
+/// Warns if clients on other hosts can connect without encryption and without `-allow`.
 fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
     let mut open = addresses
         .iter()
@@ -266,7 +267,7 @@ fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
     }
 }
 
-/// What would keep the log from being rotated is an error before the log is emptied.
+/// Prepares rotation. Errors that would prevent it are found before the log is emptied.
 fn rotation(config: &Config, log: &Path) -> Result<Option<Rotation>, String> {
     if !config.rotation.rotates() {
         return Ok(None);
@@ -281,14 +282,14 @@ fn rotation(config: &Config, log: &Path) -> Result<Option<Rotation>, String> {
     rotation.map(Some)
 }
 
-/// Fits the number of clients to the descriptors there are.
+/// Limits the number of clients to the descriptors available.
 fn limit_clients(
     config: &mut Config,
     descriptors: usize,
     listeners: usize,
     for_metrics: usize,
 ) -> Result<(), String> {
-    // The listening sockets are open already, and so is whatever was inherited.
+    // The listening sockets and inherited descriptors are open already.
     let reserved =
         process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS + for_metrics;
     let possible = descriptors.saturating_sub(reserved);

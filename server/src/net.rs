@@ -1,4 +1,4 @@
-//! Listening sockets with the options that accepted ones inherit.
+//! Listening sockets, with the options that accepted sockets inherit.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -7,29 +7,30 @@ use std::time::Duration;
 use mio::net::TcpListener;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-/// How many connections the kernel may hold before they are accepted. It cuts this down to its own
-/// limit (`net.core.somaxconn`).
+/// The backlog: how many connections the kernel holds before they are accepted. The kernel lowers it to its
+/// own limit (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How often another port is tried when port 0 gave one that is taken on another address.
+/// How many ports are tried when port 0 gives one that is taken on another address.
 const PORT_ATTEMPTS: usize = 16;
 
-/// What is asked of listening sockets.
+/// Options of listening sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// With one, the kernel probes a client that has been silent for so long, and ends the connection
-    /// when nothing has come of that for as long again. It does not probe while data is in flight; that
-    /// is watched by the loop. TCP's user timeout would do both, but it also ends a connection whose
-    /// client takes its replies slowly: a closed window counts as no answer, whatever its machine says.
+    /// TCP keepalive. The kernel probes a client that was silent for this long, and closes the connection
+    /// if no answer comes for as long again. It sends no probes while data is in flight, so the loop
+    /// handles that case. The TCP user timeout would handle both, but it also closes a connection whose
+    /// client takes its replies slowly: a closed window counts as no answer, even if the peer answers every
+    /// probe.
     pub keepalive: Option<Duration>,
-    /// Others of the same user who say so, too, may listen at the same address.
+    /// Other sockets of the same user with this option may listen on the same address (`SO_REUSEPORT`).
     pub reuse_port: bool,
 }
 
-/// Listens on every address of `host`, all on one port; 0 stands for any. On Linux accepted sockets
-/// inherit `keepalive` and `TCP_NODELAY`.
+/// Listens on every address of `host`, all on one port; 0 means any. On Linux accepted sockets inherit
+/// `keepalive` and `TCP_NODELAY`.
 ///
-/// Addresses of a family that this machine lacks are skipped, unless no other is left.
+/// Addresses of a family that the host lacks are skipped, unless all are.
 pub fn listen(host: &str, port: u16, options: Options) -> io::Result<Vec<TcpListener>> {
     let addresses = resolve(host, port)?;
     for _ in 1..PORT_ATTEMPTS {
@@ -41,7 +42,7 @@ pub fn listen(host: &str, port: u16, options: Options) -> io::Result<Vec<TcpList
     listen_on(&addresses, options)
 }
 
-/// Takes over a socket that listens already, with the same options.
+/// Takes over an inherited listening socket, with the same options.
 pub fn adopt(
     listener: std::net::TcpListener,
     keepalive: Option<Duration>,
@@ -51,7 +52,7 @@ pub fn adopt(
     Ok(TcpListener::from_std(listener))
 }
 
-/// What accepted sockets inherit.
+/// Sets the options that accepted sockets inherit.
 fn set_options(socket: &Socket, keepalive: Option<Duration>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if let Some(keepalive) = keepalive {
@@ -82,7 +83,7 @@ fn listen_on(addresses: &[SocketAddr], options: Options) -> io::Result<Vec<TcpLi
             let message = format!("cannot listen on {address}: {error}");
             io::Error::new(error.kind(), message)
         };
-        // Beside IPv4 addresses an IPv6 wildcard must keep to its own family.
+        // Next to IPv4 addresses, an IPv6 wildcard must not also take IPv4.
         let only_v6 = addresses.iter().any(SocketAddr::is_ipv4);
         match listener(address, only_v6, options) {
             Ok(listener) => {
@@ -99,7 +100,7 @@ fn listen_on(addresses: &[SocketAddr], options: Options) -> io::Result<Vec<TcpLi
     }
 }
 
-/// The machine has no such address family, or not this address.
+/// The host lacks this address family or this address.
 fn is_missing(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
@@ -110,7 +111,7 @@ fn listener(address: SocketAddr, only_v6: bool, options: Options) -> io::Result<
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // A restart need not wait for the last connections to time out.
+    // A restart must not wait until the last connections have timed out.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(options.reuse_port)?;
     set_options(&socket, options.keepalive)?;
@@ -120,8 +121,8 @@ fn listener(address: SocketAddr, only_v6: bool, options: Options) -> io::Result<
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Probes a client that was silent for `keepalive`, for as long again, in four steps where they are
-/// no shorter than a second.
+/// Probes a client that was silent for `keepalive` for as long again, in four steps of at least a second
+/// each.
 fn probes(keepalive: Duration) -> TcpKeepalive {
     let interval = (keepalive / 4).max(Duration::from_secs(1));
     let count = keepalive.as_secs().div_ceil(interval.as_secs().max(1));
@@ -131,7 +132,7 @@ fn probes(keepalive: Duration) -> TcpKeepalive {
         .with_retries(count.clamp(1, 127) as u32)
 }
 
-/// The peer as people know it: an IPv4 client of an IPv6 socket by its IPv4 address.
+/// The peer's address for display: an IPv4 client of an IPv6 socket by its IPv4 address.
 pub fn canonical(peer: SocketAddr) -> SocketAddr {
     match peer.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), peer.port()),

@@ -1,4 +1,4 @@
-//! All that can be told of the server at one moment.
+//! A snapshot of the server's state, for metrics and health.
 
 use std::time::Duration;
 
@@ -10,52 +10,53 @@ use crate::backend::LogSpace;
 use crate::distribution::Distribution;
 use crate::figures::Figures;
 
-/// What is told.
+/// The state of the server at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// What was counted.
+    /// The totals since the start.
     pub figures: Figures,
-    /// Error replies by their code.
+    /// Error replies by code.
     pub errors: Vec<(&'static str, u64)>,
-    /// Clients that were turned away.
+    /// Results of admission: clients served and turned away.
     pub admission: Counts,
     /// Clients that are connected.
     pub connected: usize,
-    /// And those that may be.
+    /// The most clients that may be connected.
     pub max_clients: usize,
-    /// How long commits took.
+    /// Durations of commits.
     pub commit_seconds: Distribution,
-    /// How large batches were.
+    /// Sizes of committed batches.
     pub batch_bytes: Distribution,
-    /// When the log was last written, in Unix time.
+    /// When the log was last written, as Unix time.
     pub last_commit: Option<f64>,
-    /// The log, and what room it has.
+    /// The state of the log and its free space.
     pub log: LogSpace,
-    /// Records that a slow terminal was not shown.
+    /// Records that were not shown because the terminal was slow.
     pub terminal_skipped: u64,
-    /// When the server began, in Unix time.
+    /// When the server started, as Unix time.
     pub started: f64,
-    /// Why messages are not taken, or not kept.
+    /// Why the server takes or keeps no messages.
     pub unhealthy: Option<String>,
-    /// The process.
+    /// Resources of the process.
     pub process: Process,
 }
 
-/// What the system tells of the process.
+/// Resources of the process, as the system reports them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Process {
-    /// In the program, and in the kernel on its behalf.
+    /// CPU time in user and kernel mode, in seconds.
     pub cpu_seconds: f64,
-    /// Of memory, where the system tells.
+    /// Resident memory in bytes, where the system reports it.
     pub resident_bytes: Option<u64>,
-    /// That are open, those left out that are open for a moment.
+    /// Open descriptors, without those that are open only briefly.
     pub open_descriptors: usize,
-    /// That may be open.
+    /// The most descriptors that may be open.
     pub max_descriptors: usize,
 }
 
 impl Process {
-    /// As it is now, with so many descriptors: to count them takes milliseconds where there are many.
+    /// The current values. The caller passes the number of descriptors, since counting many takes
+    /// milliseconds.
     pub fn now(open_descriptors: usize) -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = Duration::try_from(cpu).unwrap_or_default();
@@ -69,7 +70,7 @@ impl Process {
     }
 }
 
-/// What Linux tells (`proc_pid_statm(5)`); others tell nothing so cheaply.
+/// Linux reports it in `proc_pid_statm(5)`; other systems have nothing as cheap.
 fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;

@@ -1,10 +1,10 @@
-//! What the kernel knows of a TCP connection and its peer, asked by netlink's `sock_diag`
-//! (`sock_diag(7)`), since `TCP_INFO` is not to be had without `unsafe`.
+//! The kernel's view of a TCP connection and its peer, queried by netlink's `sock_diag` (`sock_diag(7)`),
+//! since `TCP_INFO` is not available without `unsafe`.
 //!
-//! The server asks because TCP's own timers do not fit its promise. Keepalive is silent while
-//! anything is in flight. TCP's user timeout also ends a connection whose peer answers every probe
-//! but takes its replies slowly: with a closed window no byte is acknowledged for as long as it takes
-//! to read a whole segment. Left alone, the kernel retransmits for a quarter of an hour.
+//! The server needs it because TCP's own timers do not suffice. Keepalive sends no probes while data is in
+//! flight. The TCP user timeout also closes a connection whose peer answers every probe but takes its
+//! replies slowly: with a closed window no byte is acknowledged until the peer has read a whole segment. By
+//! default, the kernel retransmits for a quarter of an hour.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ pub use linux::SockDiag;
 #[cfg(not(target_os = "linux"))]
 pub use other::SockDiag;
 
-/// What there is to know of a connection.
+/// The kernel's state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcp {
     /// Bytes written to the socket that the peer has not acknowledged.
     pub unacknowledged_bytes: u32,
-    /// Retransmissions, or probes of a closed window, that were sent since the peer last answered.
+    /// Retransmissions or window probes sent since the peer last answered.
     pub unanswered: u8,
-    /// How long ago anything came from the peer's machine, be it a bare acknowledgement.
+    /// How long ago the peer last sent anything, even a bare acknowledgement.
     pub heard_ago: Duration,
 }
 
 impl Tcp {
-    /// Nothing has come for `limit`, though the kernel has asked. Between a question and its answer
-    /// there always is one that is unanswered, so it takes two looks that are further apart than a
-    /// round trip to believe it.
+    /// The peer has sent nothing for `limit` although the kernel has sent a retransmission or probe. There
+    /// is always an unanswered one between sending it and its answer. So two checks more than a round trip
+    /// apart must agree before the peer counts as dead.
     pub fn seems_gone(self, limit: Duration) -> bool {
         self.unanswered > 0 && self.heard_ago >= limit
     }

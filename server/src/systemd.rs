@@ -1,7 +1,8 @@
-//! What systemd is told, and the sockets that it may hold for us; nothing where it is not there.
+//! The interface to systemd: notifications, the watchdog and inherited sockets. Without systemd it does
+//! nothing.
 //!
-//! The protocols are those of `sd_notify(3)` and `sd_listen_fds(3)`. Telling is by hand, since a library
-//! would wait where systemd takes nothing, and the loop with it.
+//! The protocols are those of `sd_notify(3)` and `sd_listen_fds(3)`. Notifications are sent by hand: a
+//! library would block while systemd takes nothing, and so would the loop.
 
 use std::env;
 use std::io;
@@ -13,13 +14,13 @@ use std::time::{Duration, Instant};
 use listenfd::ListenFd;
 use rustix::time::{ClockId, clock_gettime};
 
-/// How often the line of figures is told anew, at most.
+/// The shortest time between two status lines.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After so long it is tried again to tell what could not be told.
+/// The time after which a failed notification is retried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What of the state the line of figures shows.
+/// The state that the status line shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Clients that are connected.
@@ -28,14 +29,14 @@ pub struct Status {
     pub messages: u64,
 }
 
-/// Whoever started the server and wants to hear of it.
+/// The supervisor that started the server and expects notifications.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    /// Not connected: whoever is begun anew at this address is told, too.
+    /// Not connected, so that a supervisor restarted at this address is notified, too.
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// The newest step that could not be told yet, and when that is tried again.
+    /// The newest state that could not be sent yet, and when it is retried.
     untold: Option<(String, Instant)>,
-    /// How often the watchdog is fed: twice as often as it has to be.
+    /// The interval of watchdog notifications: half of the watchdog's timeout.
     feeding: Option<Duration>,
     feed_at: Option<Instant>,
     told: Status,
@@ -43,17 +44,17 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// As the environment says: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
+    /// The supervisor named by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment.
     ///
     /// # Errors
-    /// There should be a supervisor, and it cannot be reached.
+    /// A supervisor is named but cannot be reached.
     pub fn from_env() -> Result<Self, String> {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
         };
         let open = || {
             let address = address(Path::new(&name))?;
-            // Whether somebody is there.
+            // Check that the socket has a receiver.
             UnixDatagram::unbound()?.connect_addr(&address)?;
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
@@ -76,12 +77,12 @@ impl Supervisor {
         })
     }
 
-    /// Clients can connect, or the log is open again.
+    /// Clients can connect, or the log is reopened.
     pub fn tell_ready(&mut self, now: Instant) {
         self.tell("READY=1".to_owned(), now);
     }
 
-    /// The log is being opened anew; [`tell_ready`](Self::tell_ready) says when that is done.
+    /// The log is being reopened; [`tell_ready`](Self::tell_ready) reports the end.
     pub fn tell_reloading(&mut self, now: Instant) {
         let since_boot = clock_gettime(ClockId::Monotonic);
         let since_boot = Duration::try_from(since_boot).unwrap_or_default();
@@ -89,20 +90,20 @@ impl Supervisor {
         self.tell(format!("RELOADING=1\nMONOTONIC_USEC={usec}"), now);
     }
 
-    /// It is on its way out.
+    /// The server is stopping.
     pub fn tell_stopping(&mut self, now: Instant) {
         self.tell("STOPPING=1".to_owned(), now);
     }
 
-    /// Tells a step, which a supervisor would wait for: it is tried until it is told, or another step
-    /// is reached.
+    /// Sends a state that a supervisor waits for. It is retried until it is sent or a newer state replaces
+    /// it.
     fn tell(&mut self, step: String, now: Instant) {
         let is_told = self.send(&step);
         self.untold = (!is_told).then(|| (step, now + RETRY_INTERVAL));
     }
 
-    /// Feeds the watchdog, and tells the figures and what could not be told, if it is time. To be called in
-    /// every turn of the loop: a loop that hangs feeds nobody.
+    /// Sends the watchdog notification, the status and failed notifications when they are due. It must be
+    /// called in every turn of the loop: a loop that hangs sends no watchdog notification.
     pub fn advance(&mut self, now: Instant, status: Status) {
         if let Some((step, _)) = self.untold.take_if(|(_, at)| now >= *at) {
             self.tell(step, now);
@@ -129,13 +130,13 @@ impl Supervisor {
         }
     }
 
-    /// No [`deadline`](Self::deadline) is further away than this.
+    /// The longest time until a [`deadline`](Self::deadline).
     pub fn max_wait(&self) -> Duration {
         let feeding = self.feeding.unwrap_or_default();
         feeding.max(STATUS_INTERVAL).max(RETRY_INTERVAL)
     }
 
-    /// When [`go_on`](Self::advance) has something to do, with this state.
+    /// When [`advance`](Self::advance) is due next, given this state.
     pub fn deadline(&self, status: Status) -> Option<Instant> {
         let tell_at = self.tell_at.filter(|_| self.told != status);
         let retry_at = self.untold.as_ref().map(|(_, at)| *at);
@@ -145,7 +146,7 @@ impl Supervisor {
             .min()
     }
 
-    /// Whether it was taken, or nobody is to be told; it never waits.
+    /// Returns `true` if the notification was sent or there is no supervisor. It never blocks.
     fn send(&self, state: &str) -> bool {
         let Some((socket, address)) = &self.socket else {
             return true;
@@ -158,7 +159,7 @@ impl Supervisor {
     }
 }
 
-/// A path, or, with an `@` first, a name of Linux's abstract namespace.
+/// A path, or a name in Linux's abstract namespace after an `@`.
 fn address(name: &Path) -> io::Result<SocketAddr> {
     #[cfg(target_os = "linux")]
     {
@@ -171,22 +172,22 @@ fn address(name: &Path) -> io::Result<SocketAddr> {
     SocketAddr::from_pathname(name)
 }
 
-/// Sockets that were opened before the server was started.
+/// Sockets that the server inherits.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// At which clients connect.
+    /// Sockets for clients.
     pub clients: Vec<TcpListener>,
-    /// At which it tells how it is doing.
+    /// Sockets for metrics and health.
     pub metrics: Vec<TcpListener>,
 }
 
 impl Sockets {
-    /// Those that the environment tells of, with `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`.
+    /// The sockets named by `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` in the environment.
     ///
     /// # Errors
-    /// One of them is of no use here; the text says which.
+    /// One of them cannot be used; the text says which.
     pub fn from_env() -> Result<Self, String> {
-        // What is meant for another process was merely left in the environment.
+        // Variables for another process were only inherited.
         if env::var("LISTEN_PID").ok() != Some(std::process::id().to_string()) {
             return Ok(Self::default());
         }
@@ -204,7 +205,7 @@ impl Sockets {
             };
             match name.as_str() {
                 "metrics" => sockets.metrics.push(socket),
-                // The last is what systemd-socket-activate says without a name.
+                // `unknown` is the name that systemd-socket-activate sets if it is given none.
                 "line-log" | "line-log-server.socket" | "" | "unknown" => {
                     sockets.clients.push(socket);
                 }
@@ -225,7 +226,7 @@ fn listens(socket: &TcpListener) -> bool {
     rustix::net::sockopt::socket_acceptconn(socket).unwrap_or(false)
 }
 
-/// There it cannot be asked; the first accept will tell.
+/// Apple's systems cannot be queried; the first accept will fail instead.
 #[cfg(target_vendor = "apple")]
 fn listens(_socket: &TcpListener) -> bool {
     true

@@ -1,5 +1,5 @@
-//! Standard output and standard error, which may be slow, stopped or closed, and must never delay
-//! an `ok`: what they do not take at once is kept, within a bound, or counted.
+//! Output on standard output and standard error, which may be slow, stopped or closed but must never delay
+//! an `ok`. Lines that they do not take at once are kept within a bound, or counted.
 
 mod output;
 
@@ -16,19 +16,19 @@ use output::Output;
 /// How many bytes wait for a slow terminal before records are skipped.
 const BACKLOG: usize = 1 << 20;
 
-/// Lines for people: shown if that can be done at once, kept for a while, or counted.
+/// Lines for people. They are shown at once if possible, else kept for a while or counted.
 #[derive(Debug)]
 pub struct Terminal {
     output: Output,
-    /// What the terminal has not taken yet, whole lines but for the first.
+    /// Output that the terminal has not taken yet: complete lines, except the first.
     backlog: Vec<u8>,
-    /// The descriptor took nothing the last time: wait until it is said to be writable.
+    /// The last write took nothing: wait for a writable event.
     blocked: bool,
-    /// Lines that were neither shown nor kept.
+    /// Lines that were neither shown nor kept, and were not reported yet.
     skipped: u64,
-    /// The same since the start, those included of which it was told.
+    /// The same since the start, including those reported.
     skipped_ever: u64,
-    /// What was shown last does not end a line.
+    /// The last output does not end with a line end.
     within_line: bool,
 }
 
@@ -38,7 +38,7 @@ impl Terminal {
         Self::on(Output::open(descriptor).unwrap_or(Output::Closed))
     }
 
-    /// A terminal that shows nothing, and counts nothing.
+    /// A terminal that shows and counts nothing.
     pub fn closed() -> Self {
         Self::on(Output::Closed)
     }
@@ -54,14 +54,13 @@ impl Terminal {
         }
     }
 
-    /// Has `token` told when the terminal takes output again. Devices that are never slow are not
-    /// watched.
+    /// Registers `token` for writable events. Devices that are never slow are not registered.
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         self.output.register(registry, token)
     }
 
-    /// Shows `text`, which is `lines` whole lines. `time` is for the line that says how many were
-    /// skipped before.
+    /// Shows `text`, which consists of `lines` complete lines. `time` is for the line that reports how many
+    /// were skipped before.
     pub fn show(&mut self, text: &[u8], lines: u64, time: &str) {
         if matches!(self.output, Output::Closed) {
             return;
@@ -79,19 +78,18 @@ impl Terminal {
         self.keep(&text[shown..]);
     }
 
-    /// Lines that were not shown, since the start.
+    /// The number of lines not shown since the start.
     pub fn skipped_ever(&self) -> u64 {
         self.skipped_ever
     }
 
-    /// The descriptor is said to take output again.
+    /// A writable event has arrived.
     pub fn writable(&mut self, time: &str) {
         self.blocked = false;
         self.retry(time);
     }
 
-    /// Shows what was kept, and how many lines were skipped, unless the terminal is known to be
-    /// blocked.
+    /// Shows the kept lines and the number of skipped ones, unless the terminal is known to be blocked.
     pub fn retry(&mut self, time: &str) {
         if self.blocked || !self.is_behind() {
             return;
@@ -106,12 +104,12 @@ impl Terminal {
         let skipped = std::mem::take(&mut self.skipped);
         if skipped > 0 {
             let (level, s) = (Level::Warning, if skipped == 1 { "" } else { "s" });
-            // A line of which the rest was skipped is ended first.
+            // A line whose rest was skipped is ended first.
             let end = if self.within_line { "\n" } else { "" };
             let notice =
                 format!("{end}{level}\t| {time} --server: {skipped} record{s} not shown\n");
             let shown = self.write(notice.as_bytes());
-            // A notice that does not fit at all has to be made anew with a larger number.
+            // A notice of which nothing fits is formatted again later, with a larger number.
             match shown {
                 0 if !matches!(self.output, Output::Closed) => self.skipped = skipped,
                 _ => self.keep(&notice.as_bytes()[shown..]),
@@ -119,17 +117,17 @@ impl Terminal {
         }
     }
 
-    /// Some lines have not been shown yet.
+    /// Some lines are not shown yet.
     pub fn is_behind(&self) -> bool {
         !self.backlog.is_empty() || self.skipped > 0
     }
 
-    /// Lines are waiting, and no event will say when to try again.
+    /// Lines are waiting, and no event will report when to try again.
     pub fn needs_retry(&self) -> bool {
         self.is_behind() && !self.blocked
     }
 
-    /// Waits until everything is shown, but not past `deadline`: the program is about to end.
+    /// Waits until everything is shown or `deadline` passes, before the process exits.
     pub fn finish(&mut self, deadline: Instant, time: &str) {
         self.retry(time);
         while self.is_behind() && self.blocked && self.output.wait(deadline) {
@@ -138,7 +136,7 @@ impl Terminal {
         self.output.finish(deadline);
     }
 
-    /// Writes as much as is taken at once.
+    /// Writes as much as the output takes at once.
     fn write(&mut self, text: &[u8]) -> usize {
         let mut written = 0;
         while written < text.len() {
@@ -161,7 +159,7 @@ impl Terminal {
                         *self = Self::closed();
                         return text.len();
                     }
-                    // A full disk may have room later: the next attempt will tell.
+                    // A full disk may have room later, so the next attempt may succeed.
                     _ => break,
                 },
             }
@@ -169,7 +167,7 @@ impl Terminal {
         written
     }
 
-    /// Keeps what there is room for, in whole lines, and counts the others.
+    /// Keeps complete lines as far as there is room, and counts the others.
     fn keep(&mut self, text: &[u8]) {
         if matches!(self.output, Output::Closed) {
             return;
@@ -200,7 +198,7 @@ mod tests {
     const NOW: &str = "2019-02-24 15:10:14";
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
-    /// Everything that can be read without waiting.
+    /// Everything that can be read without blocking.
     fn read_all(reader: &mut (impl io::Read + AsFd)) -> Vec<u8> {
         rustix::io::ioctl_fionbio(&*reader, true).unwrap();
         let mut bytes = Vec::new();
@@ -210,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Numbered lines of some length, shown until some are skipped; returns how many.
+    /// Shows numbered lines of a fixed length until some are skipped. Returns how many there were.
     fn overfill(terminal: &mut Terminal) -> u64 {
         let mut lines = 0;
         while terminal.skipped < 3 {
@@ -222,7 +220,7 @@ mod tests {
         lines
     }
 
-    /// Reads until the terminal has caught up: the lines shown, then the count of those skipped.
+    /// Reads until the terminal has caught up: the shown lines, then the number of those skipped.
     fn check_catching_up(terminal: &mut Terminal, reader: &mut (impl io::Read + AsFd), lines: u64) {
         let mut shown = Vec::new();
         while terminal.is_behind() {
@@ -289,7 +287,7 @@ mod tests {
         assert_eq!(text, "before\nafter\n");
     }
 
-    /// What cannot be kept of a line is skipped; its beginning was shown already.
+    /// The rest of a line that cannot be kept is skipped after its beginning was shown.
     #[test]
     fn a_notice_begins_a_line_of_its_own() {
         let (mut reader, writer) = io::pipe().unwrap();
@@ -312,7 +310,7 @@ mod tests {
         assert_eq!(rest, [notice.as_str(), "after"]);
     }
 
-    /// As with a pipe of another user, which cannot be opened anew.
+    /// Like a pipe of another user, which cannot be opened again.
     #[test]
     fn an_output_that_can_only_be_waited_for_delays_nobody() {
         let (mut reader, writer) = io::pipe().unwrap();

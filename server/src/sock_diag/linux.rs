@@ -1,4 +1,4 @@
-//! The kernel's interface, spoken over a netlink socket.
+//! The Linux implementation, over a netlink socket.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,16 +11,16 @@ use rustix::net::{connect, recv, send, socket_with};
 
 use super::Tcp;
 
-/// Asks the kernel.
+/// A socket for queries to the kernel.
 #[derive(Debug)]
 pub struct SockDiag {
     socket: OwnedFd,
-    /// Of the last question.
+    /// The sequence number of the last query.
     sequence: u32,
 }
 
 impl SockDiag {
-    /// Opens a netlink socket. Fails where the kernel or a sandbox has none.
+    /// Opens a netlink socket. Fails where the kernel or a sandbox does not allow it.
     pub fn open() -> io::Result<Self> {
         let socket = socket_with(
             AddressFamily::NETLINK,
@@ -33,9 +33,8 @@ impl SockDiag {
         Ok(Self { socket, sequence })
     }
 
-    /// What is known of the connection between these two ends, as the socket names them (an IPv4
-    /// client of an IPv6 socket by its mapped address). The kernel answers within the call; it
-    /// takes a few microseconds.
+    /// The state of the connection between these two addresses, as the socket names them: an IPv4 client of
+    /// an IPv6 socket has a mapped address. The kernel answers within the call, in a few microseconds.
     pub fn ask(&mut self, local: SocketAddr, peer: SocketAddr) -> io::Result<Tcp> {
         self.sequence = self.sequence.wrapping_add(1);
         send(
@@ -43,7 +42,7 @@ impl SockDiag {
             &request(self.sequence, local, peer),
             SendFlags::empty(),
         )?;
-        // The answer to an earlier question, if one was not fetched, is passed over.
+        // Answers to earlier queries that were not received are skipped.
         loop {
             let mut answer = [0; 1024];
             let (n, _) = recv(&self.socket, &mut answer, RecvFlags::empty())?;
@@ -66,7 +65,7 @@ const NLMSGHDR_LEN: usize = 16;
 const REQUEST_LEN: usize = NLMSGHDR_LEN + 56;
 const INET_DIAG_MSG_LEN: usize = 72;
 
-/// A `nlmsghdr` and an `inet_diag_req_v2` that names one connection.
+/// Builds an `nlmsghdr` and an `inet_diag_req_v2` for one connection.
 fn request(sequence: u32, local: SocketAddr, peer: SocketAddr) -> [u8; REQUEST_LEN] {
     let mut bytes = [0; REQUEST_LEN];
     let mut at = 0;
@@ -92,7 +91,7 @@ fn request(sequence: u32, local: SocketAddr, peer: SocketAddr) -> [u8; REQUEST_L
         SocketAddr::V4(_) => 0,
     };
     put(&interface.to_ne_bytes());
-    // No cookie: whichever connection has these ends.
+    // No cookie: any connection with these addresses.
     put(&[0xff; 8]);
     debug_assert_eq!(at, REQUEST_LEN);
     bytes
@@ -107,7 +106,7 @@ fn address(ip: IpAddr) -> [u8; 16] {
     bytes
 }
 
-/// Reads an answer; `None` if it belongs to another question.
+/// Parses an answer; `None` if it belongs to another query.
 fn parse(bytes: &[u8], sequence: u32) -> Option<io::Result<Tcp>> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     let header = bytes.get(..NLMSGHDR_LEN);
@@ -128,7 +127,7 @@ fn parse(bytes: &[u8], sequence: u32) -> Option<io::Result<Tcp>> {
     Some(tcp(body).ok_or_else(malformed))
 }
 
-/// Reads an `inet_diag_msg` and the `tcp_info` that follows it among the attributes.
+/// Parses an `inet_diag_msg` and the `tcp_info` in the attributes after it.
 fn tcp(body: &[u8]) -> Option<Tcp> {
     let unacknowledged_bytes = u32_at(body, 60)?;
     let mut rest = body.get(INET_DIAG_MSG_LEN..)?;
@@ -144,7 +143,7 @@ fn tcp(body: &[u8]) -> Option<Tcp> {
                 heard_ago: Duration::from_millis(heard_ms.into()),
             });
         }
-        // Attributes begin at multiples of four.
+        // Attributes are aligned to four bytes.
         rest = rest.get(len.next_multiple_of(4)..)?;
     }
 }
@@ -188,7 +187,7 @@ mod tests {
         diag.ask(ends.0, ends.1).unwrap()
     }
 
-    /// Asks until the answer is as it should be.
+    /// Queries until the answer satisfies `until`.
     fn wait(diag: &mut SockDiag, socket: &TcpStream, until: impl Fn(Tcp) -> bool) -> Tcp {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -203,7 +202,7 @@ mod tests {
 
     #[test]
     fn tells_of_what_was_acknowledged_on_either_family() {
-        // The last: a client by IPv4 of a socket for both.
+        // The last: an IPv4 client of a socket for both families.
         for address in ["127.0.0.1", "::1", "::"] {
             let mut diag = SockDiag::open().unwrap();
             let (mut server, mut client) = pair(address);
@@ -214,7 +213,7 @@ mod tests {
         }
     }
 
-    /// The window closes; the kernel of a client that reads nothing answers every probe.
+    /// The window closes, but the kernel of a client that reads nothing answers every probe.
     #[test]
     fn a_client_that_reads_nothing_is_heard_of_all_the_same() {
         let mut diag = SockDiag::open().unwrap();
@@ -222,7 +221,7 @@ mod tests {
         server.set_nonblocking(true).unwrap();
         while server.write(&[0; 4096]).is_ok() {}
         let limit = Duration::from_millis(300);
-        // Long enough ago that a probe has been sent and answered.
+        // Long enough that a probe was sent and answered.
         let begun = Instant::now();
         let probed = |tcp: Tcp| begun.elapsed() > 2 * limit && tcp.unanswered == 0;
         let tcp = wait(&mut diag, &server, probed);

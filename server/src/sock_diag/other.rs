@@ -1,21 +1,21 @@
-//! Other systems have nothing like it that is to be had without `unsafe`.
+//! A stub for other systems, which have no such interface without `unsafe`.
 
 use std::io;
 use std::net::SocketAddr;
 
 use super::Tcp;
 
-/// Knows nothing.
+/// A query socket, which cannot be opened here.
 #[derive(Debug)]
 pub enum SockDiag {}
 
 impl SockDiag {
-    /// Fails.
+    /// Always fails with `Unsupported`.
     pub fn open() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Cannot be asked, since it cannot be opened.
+    /// Never called, since no value exists.
     pub fn ask(&mut self, _: SocketAddr, _: SocketAddr) -> io::Result<Tcp> {
         match *self {}
     }

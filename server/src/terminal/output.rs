@@ -1,11 +1,12 @@
-//! The ways to write to a standard descriptor without waiting for it.
+//! Non-blocking writes to a standard descriptor.
 //!
-//! A descriptor that the server inherits is shared with other programs, so it cannot be made
-//! non-blocking without surprising them. On Linux, opening its `/proc/self/fd` path gives a handle
-//! of our own on a tty, a pipe or a device. A socket is sent to with `MSG_DONTWAIT`. Where there is
-//! no such path (other systems), or it may not be opened (a pipe or a tty of another user), and for
-//! regular files, which know no non-blocking writes and may lie on a disk that hangs, a thread does
-//! the waiting.
+//! An inherited descriptor is shared with other programs, so making it non-blocking would affect them. On
+//! Linux, opening its `/proc/self/fd` path gives a separate handle on a tty, a pipe or a device. Sockets
+//! are written with `MSG_DONTWAIT`.
+//!
+//! A thread does blocking writes in the other cases: on other systems, which have no such path, for a pipe
+//! or a tty of another user, which may not be opened, and for regular files. These have no non-blocking
+//! writes and may be on a disk that hangs.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Write as _};
@@ -20,28 +21,28 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-/// How long the thread waits before it tries again to write to a disk that is full.
+/// How long the thread waits before it retries a write to a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Where lines go.
+/// The destination of lines.
 #[derive(Debug)]
 pub(super) enum Output {
-    /// A tty, a pipe or a device, with a non-blocking handle of our own.
+    /// A tty, a pipe or a device, with a separate non-blocking handle.
     File(File),
     Socket(OwnedFd),
-    /// A pipe to a thread that writes and waits. The channel ends when it has written everything.
+    /// A pipe to a thread that does blocking writes. The channel closes when it has written everything.
     Thread(File, Receiver<()>),
-    /// Nobody will ever read it.
+    /// A destination without a reader.
     Closed,
 }
 
 impl Output {
-    /// The way that suits this descriptor.
+    /// Chooses the way that suits this descriptor.
     pub(super) fn open(descriptor: impl AsFd) -> io::Result<Self> {
         let descriptor = descriptor.as_fd();
         match FileType::from_raw_mode(fstat(descriptor)?.st_mode) {
             FileType::Socket => return Ok(Self::Socket(descriptor.try_clone_to_owned()?)),
-            // Opened anew, it would be written from its start.
+            // Opened again, it would be written from its start.
             FileType::RegularFile => return Self::by_thread(descriptor.try_clone_to_owned()?),
             _ => {}
         }
@@ -49,14 +50,14 @@ impl Output {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match open(path, flags, Mode::empty()) {
             Ok(own) => Ok(Self::File(own.into())),
-            // A named pipe that nobody reads.
+            // A named pipe without a reader.
             Err(Errno::NXIO) => Ok(Self::Closed),
             Err(_) => Self::by_thread(descriptor.try_clone_to_owned()?),
         }
     }
 
-    /// Has a thread write to a descriptor that can only be waited for. Whoever shows lines sees a
-    /// pipe like any other.
+    /// Starts a thread for a descriptor that has only blocking writes. Its input is a pipe, which is
+    /// written like others.
     pub(super) fn by_thread(descriptor: OwnedFd) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         rustix::io::ioctl_fionbio(&writer, true)?;
@@ -75,7 +76,7 @@ impl Output {
         }
     }
 
-    /// Has `token` told when it takes output again, if that can be had.
+    /// Registers `token` for writable events, if the descriptor supports them.
     pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         let Some(descriptor) = self.descriptor() else {
             return Ok(());
@@ -87,19 +88,19 @@ impl Output {
         }
     }
 
-    /// Writes what is taken at once.
+    /// Writes what the descriptor takes at once.
     pub(super) fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(file) | Self::Thread(file, _) => file.write(text),
             Self::Socket(socket) => {
-                // Nobody at the other end is an error: Rust's programs ignore SIGPIPE.
+                // If the other end is closed, this is an error and no signal: Rust programs ignore SIGPIPE.
                 Ok(rustix::net::send(socket, text, SendFlags::DONTWAIT)?)
             }
             Self::Closed => Ok(text.len()),
         }
     }
 
-    /// Waits until it takes output again; false if it does not before `deadline`.
+    /// Waits until it is writable; `false` if it is not before `deadline`.
     pub(super) fn wait(&self, deadline: Instant) -> bool {
         let Some(descriptor) = self.descriptor() else {
             return false;
@@ -116,24 +117,23 @@ impl Output {
         }
     }
 
-    /// Nothing more is written: lets the thread, if there is one, write what it has, but not past
-    /// `deadline`.
+    /// Ends the output. A thread may write what it still has until `deadline`.
     pub(super) fn finish(&mut self, deadline: Instant) {
         if let Self::Thread(..) = self
             && let Self::Thread(pipe, done) = std::mem::replace(self, Self::Closed)
         {
             drop(pipe);
             let left = deadline.saturating_duration_since(Instant::now());
-            // It never sends anything: the channel ends, or the time is over.
+            // It never sends anything: the channel closes, or the time is over.
             _ = done.recv_timeout(left);
         }
     }
 }
 
-/// Writes what comes through the pipe, and waits as long as that takes. Ends with the pipe, or when
-/// nobody reads any more, which the pipe's other end then notices. `running` says so by its end.
+/// Copies the pipe to a descriptor with blocking writes. Ends with the pipe, or when the destination is
+/// closed, which the writer of the pipe then notices. Dropping `running` reports the end.
 ///
-/// Signals need no care here: their handlers only wake the loop, whichever thread they run in.
+/// Signals need no handling here: their handlers only wake the loop, whichever thread they run in.
 fn copy(mut from: PipeReader, to: &mut File, running: Sender<()>) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
@@ -143,7 +143,7 @@ fn copy(mut from: PipeReader, to: &mut File, running: Sender<()>) {
                 Ok(n) => rest = &rest[n..],
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    // Somebody else has made it so.
+                    // Another program has made the descriptor non-blocking.
                     io::ErrorKind::WouldBlock => {
                         _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
                     }
