@@ -1,4 +1,4 @@
-//! Connections over sockets whose reads and writes go as planned.
+//! Tests of connections over sockets with planned reads and writes.
 
 use std::collections::VecDeque;
 
@@ -16,8 +16,8 @@ const TIME: &str = "2019-02-24 15:10:14";
 #[cfg(feature = "tls")]
 mod first_bytes;
 
-/// A socket whose reads and writes go as planned. Reads that are not planned would block;
-/// writes that are not take everything.
+/// A socket with planned reads and writes. Reads beyond the plan would block; writes beyond it take
+/// everything.
 #[derive(Default)]
 struct Planned {
     reads: VecDeque<io::Result<&'static [u8]>>,
@@ -54,7 +54,7 @@ impl Socket for Planned {
     }
 }
 
-/// A connection with what the loop lends it.
+/// A connection and what it borrows from the loop.
 struct Bench {
     connection: Connection<Planned>,
     work: Workspace,
@@ -96,7 +96,7 @@ impl Bench {
         self.connection.read(KEY, work, TIME, batch, batch_bytes)
     }
 
-    /// Makes the staged replies due, as a commit does; returns the messages it recorded.
+    /// Makes the staged replies due, as a commit does. Returns the text of the records.
     fn commit(&mut self) -> Vec<String> {
         for run in self.batch.replies() {
             assert_eq!((run.client.key, run.client.serial), (KEY, SERIAL));
@@ -217,17 +217,17 @@ fn a_client_that_takes_no_replies_is_still_read_to_its_end() {
     assert!(bench.connection.is_done());
 }
 
-/// The kernel tells of a reset once. If a write was told, the next read finds what looks like the end
+/// The kernel reports a reset once. If a write received it, the next read returns what looks like the end
 /// of the input.
 #[test]
 fn a_reset_that_a_write_was_told_of_drops_the_unfinished_message() {
     for (fate, expected) in [
         (io::ErrorKind::ConnectionReset, &["recieved: b"][..]),
         (io::ErrorKind::TimedOut, &["recieved: b"]),
-        // So it is told after a FIN: the end of the input is a true one.
+        // The error after a FIN: the end of the input is real.
         (io::ErrorKind::BrokenPipe, &["recieved: b", "recieved: end"]),
     ] {
-        // The rest of a message that had begun before may still lie in the socket.
+        // The rest of an earlier message may still be in the socket.
         let mut bench = Bench::new([Ok(&b"a\nunf"[..]), Ok(b"inished\nb\nend"), Ok(b"")]);
         bench.read();
         assert_eq!(bench.commit(), ["recieved: a"]);
@@ -235,7 +235,7 @@ fn a_reset_that_a_write_was_told_of_drops_the_unfinished_message() {
         bench.write();
         assert!(bench.connection.wants_read() && !bench.connection.wants_write());
         bench.read();
-        // Ten bytes are too long, so no record is made of the message that was cut in two.
+        // The message that was split has ten bytes, which is over the limit, so it has no record.
         assert_eq!(bench.commit(), expected, "{fate:?}");
         assert_eq!(bench.life(), Life::Closed);
     }
@@ -258,7 +258,7 @@ fn a_client_that_is_owed_too_much_waits_and_goes_on_when_it_has_taken_some() {
     assert!(bench.connection.wants_read());
 }
 
-/// Until the commit is finished, what is staged counts like what is due.
+/// Until the commit is finished, staged replies count like due ones.
 #[test]
 fn a_slow_commit_lets_nobody_be_owed_without_end() {
     let line: &'static [u8] = &[b'\n'; 4096];
@@ -324,7 +324,7 @@ fn a_failed_commit_is_answered_with_its_error() {
     assert_eq!(codes, ["error log", "error too-long", "error log"]);
 }
 
-/// What the channel itself has to say waits for a writable event, as replies do.
+/// The channel's own output waits for a writable event, as replies do.
 #[test]
 fn an_alert_that_the_kernel_takes_in_part_does_not_make_the_loop_spin() {
     let mut bench = Bench::with_limit(64, [Ok(&b"\x16\x03\x01\x02\x00\x01"[..])]);
@@ -365,7 +365,7 @@ fn one_client_gets_a_share_of_a_turn_and_no_more() {
         bench.connection.expect_end();
         while bench.connection.wants_read() {
             let spent = bench.read();
-            // One record or one read may pass it.
+            // One record or one read may exceed it.
             assert!(spent < READ_BUDGET + (64 << 10) + 100, "{spent}");
             assert!(spent >= READ_BUDGET || !bench.connection.wants_read());
             let grown = bench.batch.size();
@@ -392,7 +392,7 @@ fn nobody_reads_into_a_full_batch() {
     assert!(!bench.connection.has_unread());
 }
 
-/// What the end of the input completes is spent like everything else.
+/// A message completed by the end of the input counts against the budget, too.
 #[test]
 fn the_last_line_counts() {
     static LINE: [u8; 8 << 10] = [1; 8 << 10];

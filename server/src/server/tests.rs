@@ -1,9 +1,9 @@
-//! The whole loop over real sockets and a log that fails, driven by random schedules.
+//! Tests of the whole loop over real sockets and a log that fails, driven by random schedules.
 //!
-//! Clients connect, send in any pieces, stall, half-close, leave, reset, between any two phases of a
-//! turn; the log refuses, tears, recovers, takes its time, or never says. After each turn what must
-//! always hold is checked, and in the end that everything was answered as the log says. `FUZZ_SEED`
-//! replays a run and `FUZZ_CASES` makes it longer.
+//! Between any two phases of a turn, clients connect, send input split anywhere, stall, half-close,
+//! disconnect or reset. The log rejects batches, tears records, recovers, is slow, or leaves outcomes
+//! unknown. After each turn the invariants are checked. At the end, every reply must agree with the log.
+//! `FUZZ_SEED` replays a run, and `FUZZ_CASES` sets its length.
 
 mod budgets;
 mod commits;
@@ -37,61 +37,61 @@ use test_client::TestClient;
 
 const MAX_MESSAGE: usize = 64;
 
-/// Of the sockets: small, so that those who do not read are soon in the way of their replies.
+/// The size of socket buffers in bytes: small, so that unread replies soon fill them.
 const BUFFER: usize = 4096;
 
 /// Small, so that schedules fill it.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// What one record, or the records of one write of replies, can add to a batch.
+/// The most bytes that one record, or the records of one write of replies, can add to a batch.
 const OVERRUN_BYTES: usize = Replies::OKS * 110;
 
-/// Without any progress for so long a schedule is stuck.
+/// A schedule without progress for this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One step of a schedule. Clients are chosen by a number modulo how many there are.
+/// One step of a schedule. The number of a client is taken modulo the number of clients.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Connect,
-    /// Puts so many messages into the client's output.
+    /// Appends this many messages to the client's output.
     Say(usize, usize),
-    /// The same, but each is longer than the server allows.
+    /// The same, but each message is over the limit.
     SayTooMuch(usize, usize),
-    /// Sends at most so many bytes of the output.
+    /// Sends at most this many bytes of the output.
     Send(usize, usize),
-    /// Reads at most so many bytes of replies.
+    /// Reads at most this many bytes of replies.
     Read(usize, usize),
     HalfClose(usize),
     Leave(usize),
     Reset(usize),
-    /// Breaks TLS, so many bytes into what is not sent yet.
+    /// Corrupts the TLS stream, this many bytes into the unsent output.
     Spoil(usize, usize),
-    /// Somebody of another protocol connects, and sends at most so many bytes of an opening.
+    /// A client of another protocol connects and sends at most this many bytes of an opening.
     Intrude(usize, usize),
-    /// And does something.
+    /// A client of another protocol acts.
     Act(usize, Act),
-    /// From now on the log takes so many bytes, and can or cannot be cut back.
+    /// From now on the log takes this many bytes, and can or cannot be cut back.
     Fill(usize, bool),
     /// The log has room again.
     Free,
-    /// A commit that is under way is finished.
+    /// Finishes a submitted commit.
     Finish(Decision),
-    /// The next phase of a turn.
+    /// Runs the next phase of a turn.
     Phase,
-    /// All of them.
+    /// Runs a whole turn.
     Turn,
 }
 
-/// How a world is made in which a schedule is run.
+/// The configuration of the world in which a schedule runs.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
-    /// How many batches may be under way; none: they are finished in place.
+    /// The most batches that may be submitted at the same time. With 0 they are finished in place.
     room: usize,
     idle_timeout: Option<Duration>,
     max_clients: Option<usize>,
-    /// Everybody speaks TLS.
+    /// All clients speak TLS.
     tls: bool,
-    /// A PROXY header comes first.
+    /// Connections must begin with a PROXY header.
     proxied: bool,
 }
 
@@ -172,8 +172,8 @@ fn every_schedule_keeps_the_promise() {
     println!("{} sessions over TLS", sessions.get());
 }
 
-/// Paused between the reading of a message and its reply, the server must not take the client for
-/// idle before it can answer to that reply.
+/// If the server is paused between reading a message and replying to it, the client must not count as idle
+/// before it can respond to that reply.
 #[test]
 fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
     let mut world = World::new(Setting {
@@ -194,7 +194,7 @@ fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
     world.run_until_idle().unwrap();
 }
 
-/// Turns that take longer than anything is waited for are no pause: idle clients are found beside them.
+/// Turns longer than any timeout do not count as pauses: idle clients are still found.
 #[test]
 fn an_idle_client_is_found_while_every_turn_takes_long() {
     let mut world = World::new(Setting {
@@ -217,8 +217,8 @@ fn an_idle_client_is_found_while_every_turn_takes_long() {
     }
 }
 
-/// What is sent after a commit that took long is not as old as the turn: a client is not idle before it
-/// could answer.
+/// Replies sent after a slow commit are newer than the turn: a client must not count as idle before it
+/// could respond to them.
 #[test]
 fn a_commit_that_takes_longer_than_the_idle_timeout_makes_nobody_idle() {
     let idle_timeout = Duration::from_secs(1);
@@ -230,7 +230,7 @@ fn a_commit_that_takes_longer_than_the_idle_timeout_makes_nobody_idle() {
     world.turn().unwrap();
     world.clients[0].say(1, "");
     world.clients[0].send(usize::MAX);
-    // Wait, read, submit; the commit that takes long; complete and reply.
+    // Wait, read, submit; then the slow commit; then complete and reply.
     for _ in 0..3 {
         world.phase().unwrap();
     }
@@ -245,7 +245,7 @@ fn a_commit_that_takes_longer_than_the_idle_timeout_makes_nobody_idle() {
     }
 }
 
-/// A deadline is met, be the turn before it as long as the wait: the loop sleeps for what is left.
+/// A deadline is met even if the turn before it was as long as the wait: the loop sleeps only for the rest.
 #[test]
 fn what_a_turn_has_taken_is_not_slept_again() {
     let mut world = World::new(Setting::IN_PLACE);
@@ -263,9 +263,9 @@ fn what_a_turn_has_taken_is_not_slept_again() {
     assert!(begun.elapsed() < 2 * PERIOD);
 }
 
-/// A reset that comes between the reading of half a line and the reply to the line before it is told
-/// to the write of that reply. A client that has ended its input may be reset, too, by the reply
-/// that it does not wait for; but that its input has ended is true.
+/// A reset arrives between the reading of half a line and the reply to the line before it, so the write of
+/// that reply receives it. A client that has ended its input may also be reset by a reply that it does not
+/// wait for. But then the end of its input is real.
 #[test]
 fn half_a_line_is_a_message_after_a_true_end_only() {
     type Leave = fn(&mut TestClient);
@@ -279,7 +279,7 @@ fn half_a_line_is_a_message_after_a_true_end_only() {
         world.turn().unwrap();
         world.clients[0].output.extend_from_slice(b"0 0 .\n0 1 .");
         world.clients[0].send(usize::MAX);
-        // Wait and read; then the client goes; then submit, complete and reply.
+        // Wait and read; then the client disconnects; then submit, complete and reply.
         world.phase().unwrap();
         world.phase().unwrap();
         leave(&mut world.clients[0]);
@@ -291,8 +291,8 @@ fn half_a_line_is_a_message_after_a_true_end_only() {
     }
 }
 
-/// A TLS client stops reading until the kernel takes no more replies, breaks TLS, and reads again. The
-/// server waits for it without spinning, and ends this connection alone.
+/// A TLS client stops reading until the kernel takes no more replies, corrupts its stream, and reads again.
+/// The server waits for it without spinning, and closes only this connection.
 #[cfg(feature = "tls")]
 #[test]
 fn tls_may_break_while_replies_wait() {
@@ -320,7 +320,7 @@ fn tls_may_break_while_replies_wait() {
         world.turn().unwrap();
         assert!(begun.elapsed() < PATIENCE, "what is sent is read");
     }
-    // It reads little by little, so that the kernel often takes a part of what waits.
+    // It reads in small steps, so that the kernel often takes only a part of the pending output.
     while world.clients[0].socket.is_some() {
         let replies = world.clients[0].read(300);
         world.hear(0, &replies).unwrap();
@@ -344,12 +344,12 @@ struct World {
     strangers: Vec<Stranger>,
     /// The clients speak TLS.
     tls: bool,
-    /// The phase that is next, an index of [`PHASES`].
+    /// The next phase, an index into [`PHASES`].
     next_phase: usize,
     stopping: bool,
-    /// The disk was full at some time, so that messages may be refused.
+    /// The disk was full at some time, so messages may have been rejected.
     was_full: bool,
-    /// Batches of which nobody was told what became of them.
+    /// The number of batches whose outcome the schedule left unknown.
     unknown: usize,
 }
 
@@ -358,7 +358,7 @@ type Phase = fn(&mut World) -> TestCaseResult;
 /// The phases of [`Server::turn`], in its order.
 const PHASES: [Phase; 8] = [
     |world| {
-        // Without a wait, so that it never blocks.
+        // With a timeout of zero, so that it never blocks.
         world.server.wait(Some(Duration::ZERO)).unwrap();
         Ok(())
     },
@@ -518,7 +518,7 @@ impl World {
         self.clients.push(client);
     }
 
-    /// Batches of unknown outcome, whose clients are closed without a reply.
+    /// The number of batches of unknown outcome, whose clients are closed without a reply.
     fn unknown(&self) -> usize {
         self.unknown + self.commits.borrow().unknown
     }
@@ -530,14 +530,14 @@ impl World {
         }
     }
 
-    /// The next phase of a turn.
+    /// Runs the next phase of a turn.
     fn phase(&mut self) -> TestCaseResult {
         let phase = PHASES[self.next_phase];
         self.next_phase = (self.next_phase + 1) % PHASES.len();
         phase(self)
     }
 
-    /// What is left of a turn of the loop, then a whole one.
+    /// Runs the rest of the current turn, then a whole one.
     fn turn(&mut self) -> TestCaseResult {
         while self.next_phase > 0 {
             self.phase()?;
@@ -545,8 +545,8 @@ impl World {
         PHASES.iter().try_for_each(|phase| phase(self))
     }
 
-    /// Before the commit nobody has more `ok`s than there are records of his messages in the log. With
-    /// TLS, that is judged where they are heard.
+    /// Before the commit, no client has more `ok`s than its messages have records in the log. With TLS,
+    /// this is checked when replies are read.
     fn check_that_no_reply_has_left_early(&self) -> TestCaseResult {
         if self.tls {
             return Ok(());
@@ -568,8 +568,8 @@ impl World {
         Ok(())
     }
 
-    /// Whatever there is to do for a connection, it is in the queue for that, and the loop will not
-    /// wait before it gets to it; where there is nothing that can be done, it does wait.
+    /// A connection with work is in the queue for it, and the loop does not wait before it gets there. If
+    /// nothing can be done, the loop does wait.
     fn check_queues(&self) -> TestCaseResult {
         let server = &self.server;
         for (key, client) in server.clients.iter() {
@@ -604,7 +604,7 @@ impl World {
         }
         let timeout = server.timeout();
         let has_room = self.commits.borrow().under_way < self.commits.borrow().room.max(1);
-        // The clock may have gone on to a deadline since the turn looked for those.
+        // The clock may have reached a deadline since the turn checked for it.
         let is_due = server.until_deadline() == Some(Duration::ZERO);
         prop_assert_eq!(timeout == Some(Duration::ZERO), server.has_work() || is_due);
         if server.clients.have_input_or_output() && (has_room || !server.commits.is_full()) {
@@ -639,7 +639,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes note of replies: each belongs to the next message, and says what became of it.
+    /// Checks replies: each belongs to the next message and agrees with its outcome.
     fn hear(&mut self, k: usize, bytes: &[u8]) -> TestCaseResult {
         let unknown = self.unknown();
         let Some(client) = self.clients.get_mut(k) else {
@@ -684,8 +684,8 @@ impl World {
         Ok(())
     }
 
-    /// Everybody sends what he has to say and reads, until all who are still there are answered, and
-    /// all who have left are forgotten.
+    /// Lets all clients send their output and read, until all connected ones have their replies and the
+    /// server has removed the others.
     fn run_until_idle(&mut self) -> TestCaseResult {
         self.strangers.clear();
         let mut progress = Instant::now();
@@ -702,7 +702,7 @@ impl World {
                 waiting |= client.is_waiting();
                 self.hear(k, &bytes)?;
             }
-            // Whoever has left may have said something that is still to be read.
+            // A client that has disconnected may have sent messages that are still to be read.
             let here = self.clients.iter().filter(|client| client.socket.is_some());
             waiting |= self.server.clients.len() > here.count();
             if !waiting && self.server.commits.staged.replies().is_empty() {
@@ -715,10 +715,10 @@ impl World {
         }
     }
 
-    /// The log holds exactly what was answered `ok`, and of those who left before they heard
-    /// everything perhaps more, each message once and in order.
+    /// The log holds exactly the messages that were answered `ok`. For clients that disconnected before
+    /// their last reply it may hold more, each once and in order.
     fn check_log(&mut self) -> TestCaseResult {
-        // A batch that is not refused shows that the log is whole again.
+        // A batch that is not rejected shows that the log is whole again.
         self.connect();
         let last = self.clients.len() - 1;
         self.clients[last].say(1, "");
@@ -739,7 +739,7 @@ impl World {
         Ok(())
     }
 
-    /// Stops with the clients as they are: those who do not close are given up on.
+    /// Stops the server with the clients as they are. Those that do not close are cut off.
     fn stop(mut self) -> TestCaseResult {
         self.stopping = true;
         for client in &mut self.clients {

@@ -1,4 +1,4 @@
-//! First bytes, cut anywhere into reads or into records of TLS: what they are does not depend on it.
+//! Tests of first bytes split anywhere into reads or TLS records: the result does not depend on the split.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -46,7 +46,7 @@ static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
     }
 });
 
-/// A socket, each read of which brings one piece.
+/// A socket whose reads return one chunk each.
 #[derive(Default)]
 struct Pieces {
     to_server: VecDeque<Vec<u8>>,
@@ -88,20 +88,20 @@ impl Socket for Pieces {
     }
 }
 
-/// How first bytes come.
+/// How first bytes arrive.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     tls: bool,
     framing: Framing,
     max_message: usize,
-    /// A PROXY header has to come first.
+    /// Connections must begin with a PROXY header.
     proxied: bool,
 }
 
-/// What came of the first bytes: the messages that were recorded, and the code of a refusal.
+/// The result of the first bytes: the recorded messages, and the code of an error reply.
 type Outcome = (Vec<String>, String);
 
-/// One connection, its client, and what the loop lends it.
+/// A connection, its client, and what it borrows from the loop.
 struct World {
     connection: Connection<Pieces>,
     client: Option<ClientConnection>,
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// One piece arrives, and is read.
+    /// A chunk arrives and is read.
     fn bring(&mut self, piece: Vec<u8>) {
         self.connection.socket.to_server.push_back(piece);
         self.read();
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// A piece of what the client says: a read, or a record.
+    /// The client sends a chunk: one read, or one TLS record.
     fn say(&mut self, piece: &[u8]) {
         match &mut self.client {
             None => self.bring(piece.to_vec()),
@@ -193,7 +193,7 @@ impl World {
         }
     }
 
-    /// Nothing more comes: the end of the input, or only the end of the wait.
+    /// Nothing more arrives: the input ends, or the timeout passes.
     fn end(&mut self, is_end: bool) {
         if !is_end {
             self.connection.end_wait(1000);
@@ -222,7 +222,7 @@ impl World {
         let mut said = self.connection.socket.to_client;
         if let Some(client) = &mut self.client {
             client.read_tls(&mut said.as_slice()).unwrap();
-            // What the client hears over TLS is TLS.
+            // Over TLS, the client receives only TLS records.
             let state = client.process_new_packets().unwrap();
             said = vec![0; state.plaintext_bytes_to_read()];
             client.reader().read_exact(&mut said).unwrap();
@@ -233,7 +233,7 @@ impl World {
     }
 }
 
-/// What comes of first bytes in these pieces; `is_end`: they are all there ever is.
+/// The result of first bytes split at `cuts`. With `is_end` the input ends after them.
 fn outcome(setting: Setting, bytes: &[u8], cuts: &[usize], is_end: bool) -> Outcome {
     let mut world = World::new(setting);
     world.shake_hands();
@@ -294,7 +294,7 @@ proptest! {
         let expected = outcome(PLAIN, &bytes, &[], is_end);
         prop_assert_eq!(outcome(PLAIN, &bytes, &cuts, is_end), expected.clone());
         let tls = Setting { tls: true, ..PLAIN };
-        // Over TLS no second TLS is looked for.
+        // Within TLS, TLS is not detected again.
         let whole = outcome(tls, &bytes, &[], is_end);
         if expected.1 != NO_TLS_ALERT {
             prop_assert_eq!(&whole, &expected);
@@ -304,10 +304,10 @@ proptest! {
     }
 }
 
-/// The alert that tells a client that speaks TLS where none is spoken, as text.
+/// The alert for a TLS client on a server without TLS, as text.
 const NO_TLS_ALERT: &str = r"\x15\x03\x01\x00\x02\x02(";
 
-/// At every byte, and byte by byte.
+/// Split at every byte, and into single bytes.
 #[test]
 fn each_beginning_is_the_same_at_every_cut() {
     for bytes in BEGINNINGS {
@@ -332,7 +332,7 @@ fn each_beginning_is_the_same_at_every_cut() {
     assert_eq!(refusal, (Vec::new(), "error http".to_owned()));
 }
 
-/// The bound of a header does not depend on that of a message.
+/// The limit of a header does not depend on that of a message.
 #[test]
 fn headers_and_first_bytes_may_be_longer_than_a_message() {
     let setting = Setting {
@@ -375,7 +375,7 @@ fn headers_and_first_bytes_may_be_longer_than_a_message() {
     }
 }
 
-/// After a pause of the process, what has come meanwhile is not known yet.
+/// After a pause of the process, input that arrived meanwhile may be unread.
 #[test]
 fn what_has_come_by_the_end_of_the_wait_is_looked_at_first() {
     let mut world = World::new(PLAIN);

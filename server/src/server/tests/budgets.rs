@@ -1,10 +1,10 @@
-//! What is done for many clients is done for some of them in each turn.
+//! Tests of the budgets: work for many clients is spread over several turns.
 
 use super::*;
 
 const MANY: usize = 300;
 
-/// What is closed or removed in one turn.
+/// The most connections closed or removed in one turn.
 const MAX: usize = 128;
 
 impl World {
@@ -62,8 +62,8 @@ fn clients_that_leave_together_are_not_removed_in_one_breath() {
     }
 }
 
-/// One who has just begun to speak is read before those who have been speaking all the time, and one
-/// who comes again and again waits like the others.
+/// A newly ready client is read before clients that send all the time, and a client that becomes ready
+/// again and again waits like the others.
 #[test]
 fn new_flows_come_first_for_one_share() {
     let mut world = World::new(Setting::IN_PLACE);
@@ -75,7 +75,7 @@ fn new_flows_come_first_for_one_share() {
         heavy.say(20_000, "");
         heavy.send(usize::MAX);
     }
-    // A turn's batch is full with the share of one, so after so many everybody has had one.
+    // The share of one client fills a turn's batch, so after this many turns every client has had one.
     for _ in 0..40 {
         world.turn().unwrap();
     }

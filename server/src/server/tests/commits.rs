@@ -1,4 +1,4 @@
-//! A log that takes its time: everything else goes on meanwhile, and nothing is answered early.
+//! Tests of a slow log: everything else goes on during a commit, and no reply is sent early.
 
 use super::*;
 
@@ -8,10 +8,10 @@ const ONE_UNDER_WAY: Setting = Setting {
 };
 
 impl World {
-    /// Turns until nothing is left that can be done without waiting.
+    /// Runs turns until nothing is left that can be done without waiting.
     fn rest(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        // What a turn has done may bring an event in the next one.
+        // A turn may cause an event in the next one.
         let mut quiet_turns = 0;
         while quiet_turns < 3 {
             self.turn().unwrap();
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    /// The lines that a client has been sent and not read.
+    /// The reply lines that a client has received and not read.
     fn replies(&mut self, k: usize) -> Vec<String> {
         let bytes = self.clients[k].read(usize::MAX);
         let text = String::from_utf8(bytes).unwrap();
@@ -34,7 +34,7 @@ impl World {
         client.send(usize::MAX);
     }
 
-    /// A client whose message, of this number, is under way.
+    /// A world with one client, whose first message is in a submitted batch.
     fn with_one_under_way() -> Self {
         let mut world = Self::new(ONE_UNDER_WAY);
         world.connect();
@@ -71,7 +71,7 @@ fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered()
     );
 }
 
-/// The poll tells of it once, be it while the next batch gathers.
+/// The poll reports it once, even while the next batch is being staged.
 #[test]
 fn what_is_decided_while_others_are_looked_for_is_answered_in_the_same_turn() {
     let mut world = World::with_one_under_way();
@@ -109,7 +109,7 @@ fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
     assert!(world.server.commits.can_submit(before, false));
 }
 
-/// The wait for others is a part of the turn's time, however late in the turn it begins.
+/// The delay counts from the turn's time, however late in the turn it begins.
 #[test]
 fn a_long_turn_does_not_make_the_wait_for_others_longer() {
     let mut world = World::with_one_under_way();
@@ -232,7 +232,7 @@ fn a_half_closed_client_waits_for_its_commit() {
     assert!(world.server.clients.is_empty());
 }
 
-/// It is the log that is slow, not the client.
+/// The log is slow, not the client.
 #[test]
 fn a_slow_commit_is_not_taken_for_a_silent_client() {
     let mut world = World::new(Setting {
@@ -242,7 +242,7 @@ fn a_slow_commit_is_not_taken_for_a_silent_client() {
     world.connect();
     world.send(0, "0 0 .\n");
     let begun = Instant::now();
-    // The time that passes is the fault; the server wakes up for its periodic tasks.
+    // The time that passes is the fault. The server wakes up for its periodic tasks.
     while begun.elapsed() < Duration::from_millis(3500) {
         world.turn().unwrap();
         std::thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! What ends a connection in each of its states when nothing comes from its client any more.
+//! Tests of how a connection ends in each of its states once its client sends nothing more.
 
 use super::*;
 use crate::connection::LastLine;
@@ -6,14 +6,14 @@ use crate::sock_diag::Tcp;
 
 const HOUR_MS: u32 = 3_600_000;
 
-/// Of a machine that has gone with something in flight.
+/// The kernel's answer for a dead peer with unacknowledged data.
 const GONE: Tcp = Tcp {
     unacknowledged_bytes: 1,
     unanswered: 1,
     heard_ago: Duration::from_millis(HOUR_MS as u64),
 };
 
-/// The states, each once: a new one has to be added where it has its place.
+/// All states, each once. The compiler reports a new state that is missing here.
 fn all_states() -> Vec<Life> {
     let next = |life| match life {
         Life::Open => Some(Life::Refusing),
@@ -29,7 +29,7 @@ fn all_states() -> Vec<Life> {
 }
 
 impl World {
-    /// A client in this state. With `owed` it does not take its replies.
+    /// A world with a client in this state. With `owed` it does not take its replies.
     fn with_one_in(life: Life, owed: bool) -> Self {
         let mut world = Self::new(Setting {
             idle_timeout: Some(Duration::from_secs(600)),
@@ -43,7 +43,7 @@ impl World {
             let (_, client) = world.server.clients.iter().next().unwrap();
             client.owed() > 0 && !client.ready.contains(Ready::WRITABLE)
         };
-        // A client that lingers is owed nothing.
+        // A lingering client is owed nothing.
         while owed && life != Life::Lingering && !is_stuck(&world) {
             world.clients[0].say(1000, "");
             world.clients[0].send(usize::MAX);
@@ -59,7 +59,7 @@ impl World {
         world
     }
 
-    /// Turns until no client is left, while time flies.
+    /// Runs turns until no client is left. Each turn moves the clients' last activity an hour back.
     fn wait_for_the_end(mut self, life: Life) {
         let begun = Instant::now();
         while !self.server.clients.is_empty() {

@@ -1,4 +1,4 @@
-//! Clients that shake hands: their share of a turn, and their time.
+//! Tests of TLS handshakes: their budget in a turn, and their timeout.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use crate::connection::Life;
 
 const CLIENTS: usize = 40;
 
-/// Connected clients whose hellos are in the kernel; `before` is called when they are connected.
+/// Adds connected clients whose hellos the kernel holds.
 fn with_hellos(mut world: World) -> World {
     let before = world.clients.len();
     for _ in 0..CLIENTS {
@@ -29,7 +29,7 @@ fn over_tls() -> World {
     })
 }
 
-/// How many clients the server has sent something.
+/// The number of clients that have received something.
 fn answered(world: &World) -> usize {
     let answered = world.clients.iter().filter(|client| {
         let socket = client.socket.as_ref().unwrap();
@@ -38,7 +38,7 @@ fn answered(world: &World) -> usize {
     answered.count()
 }
 
-/// Of the handshakes that are due a turn makes some.
+/// One turn makes some of the pending handshakes.
 #[test]
 fn handshakes_have_a_share_of_a_turn() {
     let mut world = with_hellos(over_tls());
@@ -47,7 +47,7 @@ fn handshakes_have_a_share_of_a_turn() {
         world.turn().unwrap();
         let now = answered(&world);
         assert!(now - before <= HANDSHAKE_READS, "{before} to {now}");
-        // There is nothing else to wait for, so they go on.
+        // There is no other work, so every turn makes some.
         assert!(now > before);
         before = now;
         turns += 1;
@@ -56,7 +56,7 @@ fn handshakes_have_a_share_of_a_turn() {
     assert_eq!(world.server.clients.handshakes(), 0);
 }
 
-/// However many handshakes are due, a client that is connected is read and answered in the same turn, and
+/// However many handshakes are pending, a connected client is read and answered in the same turn, and
 /// before any of them.
 #[test]
 fn connected_clients_do_not_wait_for_handshakes() {
@@ -82,8 +82,7 @@ fn connected_clients_do_not_wait_for_handshakes() {
     world.run_until_idle().unwrap();
 }
 
-/// A PROXY header and a handshake have ten seconds together, and bytes that come are no reason to wait
-/// any longer.
+/// A PROXY header and a handshake together have ten seconds. Bytes that arrive do not extend the time.
 #[test]
 fn a_connection_has_ten_seconds_to_open() {
     let mut world = World::new(Setting {
@@ -131,14 +130,14 @@ fn a_connection_has_ten_seconds_to_open() {
         if bytes.len() > 50 {
             send(&mut world, b"\x00");
         }
-        // Judged by the time of the check before, it is still within its time.
+        // The time of the previous check counts, so it is still within its time.
         assert!(wait(&mut world, 600));
         assert!(!wait(&mut world, 1000), "{bytes:?}");
         assert_eq!(world.server.work.admission.counts.turned_away(), failed + 1);
     }
 }
 
-/// Those that the server has not got to are not closed for that.
+/// Connections that the server has not read yet are not closed.
 #[test]
 fn what_waits_to_be_read_is_read() {
     let mut world = with_hellos(over_tls());
@@ -146,7 +145,7 @@ fn what_waits_to_be_read_is_read() {
     world.server.clients.pass_time(Duration::from_secs(11));
     world.server.clients.set_time(Instant::now());
     world.server.clients.check_openings();
-    // The second check judges by the time of the first one.
+    // The second check judges by the time of the first.
     world.server.clients.check_openings();
     world.server.reap();
     let open = world.server.clients.iter();
@@ -158,7 +157,8 @@ fn what_waits_to_be_read_is_read() {
     );
 }
 
-/// Handshakes that fail in the read in which they begin are counted, too, and a farewell is no success.
+/// Handshakes that fail in the read in which they begin are counted, too, and a `close_notify` is no
+/// success.
 #[test]
 fn handshakes_that_end_in_their_first_read_are_counted() {
     let hello_and = |more: &[u8]| {

@@ -1,4 +1,4 @@
-//! A log in memory that fails as a schedule wants it, and one that takes its time.
+//! Logs of the schedules: one in memory that fails on demand, and a back end that delays its commits.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -16,45 +16,45 @@ use crate::batch::Batch;
 use crate::journal::ownership::Ownership;
 use crate::journal::{Journal, Storage};
 
-/// A back end that finishes batches when the schedule says so, which it has told through the poll.
+/// A back end that finishes batches when the schedule demands it, which the poll reports.
 pub(super) struct Delayed {
     file: LogFile<Disk>,
     batch_bytes: usize,
     held: VecDeque<Batch>,
-    /// The poll has told of something.
+    /// An event has arrived.
     noted: bool,
-    /// What the schedule has said, and was gone on with.
+    /// Decisions of the schedule that the back end has received.
     told: VecDeque<Decision>,
     pub(super) control: Rc<RefCell<Control>>,
 }
 
-/// How a schedule sees a [`Delayed`].
+/// The schedule's side of a [`Delayed`].
 #[derive(Default)]
 pub(super) struct Control {
-    /// How many batches may be under way; none: they are finished in place.
+    /// The most batches that may be submitted at the same time. With 0 they are finished in place.
     pub(super) room: usize,
-    /// How many are.
+    /// The number of submitted batches.
     pub(super) under_way: usize,
-    /// How many of those are about to be finished.
+    /// The number of those that are about to be finished.
     finishing: usize,
-    /// How many the file has left unknown.
+    /// The number of batches whose outcome the file left unknown.
     pub(super) unknown: usize,
-    /// What is to become of the next ones.
+    /// The decisions on the next batches.
     decisions: VecDeque<Decision>,
     waker: Option<Waker>,
 }
 
-/// What becomes of a batch.
+/// The schedule's decision on a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Decision {
     /// It is written if the disk takes it.
     Decided,
-    /// It is written or not, but nobody hears of it.
+    /// It is written or not, and its outcome is unknown.
     Unknown { written: bool },
 }
 
 impl Control {
-    /// Has the next batch finished, which the poll will tell of.
+    /// Finishes the next batch, which the poll reports.
     pub(super) fn finish(&mut self, decision: Decision) {
         if self.finishing < self.under_way {
             self.finishing += 1;
@@ -177,9 +177,9 @@ pub(super) struct State {
     pub(super) bytes: Vec<u8>,
     pub(super) room: Option<usize>,
     pub(super) can_cut: bool,
-    /// What of `bytes` is in `records`.
+    /// The length of `bytes` whose records are in `records`.
     seen: usize,
-    /// By client, the numbers of its messages and where their records end.
+    /// For each client, the numbers of its messages and the ends of their records.
     records: HashMap<usize, (Vec<usize>, Vec<usize>)>,
 }
 
@@ -207,7 +207,7 @@ impl State {
                 continue;
             };
             let Some(whole) = message.strip_suffix(END) else {
-                // What may be the beginning of another protocol is a message at its end.
+                // The possible beginning of another protocol is a message if the input ends there.
                 let is_half = message.starts_with(|first: char| first.is_ascii_digit());
                 assert!(!is_half, "half a message is none: {message}");
                 continue;

@@ -1,4 +1,4 @@
-//! How connections begin, as far as the loop keeps time for them.
+//! Tests of the deadlines of first bytes.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Clients of the schedules that speak TLS: what they send is cut anywhere, within records, too.
+//! TLS clients of the schedules. Their output is split anywhere, even within records.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -40,7 +40,7 @@ static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
     }
 });
 
-/// What a server needs that these clients trust.
+/// The acceptor of a server that these clients trust.
 pub(super) fn acceptor() -> Option<Acceptor> {
     let folder = CERTIFICATES.folder.path();
     let config = Config {
@@ -51,20 +51,20 @@ pub(super) fn acceptor() -> Option<Acceptor> {
     Acceptor::open(&config).unwrap()
 }
 
-/// A record that nothing decrypts to.
+/// A record that cannot be decrypted.
 const BAD_RECORD: [u8; 37] = {
     let mut record = [0x55; 37];
     (record[0], record[1], record[2], record[3], record[4]) = (23, 3, 3, 0, 32);
     record
 };
 
-/// A client's end of TLS.
+/// The client's end of a TLS connection.
 pub(super) struct Secure {
     tls: ClientConnection,
-    /// What is encrypted and not sent.
+    /// Ciphertext that is not sent yet.
     wire: Vec<u8>,
     has_ended: bool,
-    /// It has broken the rules, and encrypts no more.
+    /// The stream is corrupted, and nothing more is encrypted.
     is_spoilt: bool,
 }
 
@@ -117,7 +117,7 @@ impl Layer for Secure {
             self.tls.read_tls(&mut unread).unwrap();
             let state = match self.tls.process_new_packets() {
                 Ok(state) => state,
-                // The server's alert; or its handshake does not fit what was spoilt.
+                // The server's alert, or a handshake that the corruption has broken.
                 Err(_) if self.is_spoilt => return Ok(heard),
                 Err(error) => panic!("the server breaks TLS: {error}"),
             };

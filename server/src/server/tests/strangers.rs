@@ -1,4 +1,4 @@
-//! Connections of the schedules that begin with another protocol, and end at any moment.
+//! Clients of the schedules that begin with another protocol and disconnect at any moment.
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,20 +8,20 @@ use socket2::SockRef;
 
 use super::{PHASES, Setting, World};
 
-/// What a client of another protocol sends first. Nothing of it begins like a message of the schedules.
+/// The first bytes of clients of other protocols. None begins like a message of the schedules.
 pub(super) const OPENINGS: [&[u8]; 3] = [
     b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03 the rest of a hello",
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
 ];
 
-/// What a stranger does next.
+/// The next action of such a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// Sends what is left of its opening.
+    /// Sends the rest of its opening.
     Send,
     HalfClose,
-    /// Closes with what it was sent unread: after a FIN, too, the kernel makes a reset of that.
+    /// Closes without reading what it received. Even after a FIN, the kernel turns this into a reset.
     Leave,
     Reset,
 }
@@ -33,7 +33,7 @@ pub(super) struct Stranger {
 }
 
 impl Stranger {
-    /// One that has sent at most so many bytes of an opening.
+    /// A client that has sent at most `most` bytes of an opening.
     pub(super) fn connect(address: SocketAddr, opening: usize, most: usize) -> Self {
         let mut socket = TcpStream::connect(address).unwrap();
         let opening = OPENINGS[opening % OPENINGS.len()];
@@ -48,7 +48,7 @@ impl Stranger {
             return;
         };
         match act {
-            // The server may have closed, or the stranger itself.
+            // The server or the client itself may have closed.
             Act::Send => _ = socket.write_all(std::mem::take(&mut self.rest)),
             Act::HalfClose => _ = socket.shutdown(Shutdown::Write),
             Act::Leave => return,
@@ -62,7 +62,7 @@ impl Stranger {
     }
 }
 
-/// Each opening, with an end in two steps, each before any phase of a turn.
+/// Each opening, ended in two steps, each before any phase of a turn.
 #[test]
 fn who_speaks_another_protocol_may_end_at_any_moment() {
     for opening in 0..OPENINGS.len() {

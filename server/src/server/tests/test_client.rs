@@ -1,4 +1,4 @@
-//! A client of the schedules, with what it has said and heard.
+//! A client of the schedules, with the messages it has sent and the replies it has received.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,40 +8,40 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::BUFFER;
 
-/// What every message ends with, so that half a message is not taken for a whole one.
+/// The end of every message, so that half a message is not mistaken for a whole one.
 pub(super) const END: &str = " .";
 
-/// What lies between a test_client and its socket.
+/// The layer between a test client and its socket.
 pub(super) trait Layer {
-    /// Takes of `text` what it can, and sends at most `most` bytes of what has become of it. `ends`:
-    /// there will be no more. Returns how much it has taken.
+    /// Takes what it can of `text`, and sends at most `most` bytes of its output. `ends`: no more text
+    /// follows. Returns the number of bytes taken.
     fn send(&mut self, socket: &mut TcpStream, text: &[u8], ends: bool, most: usize) -> usize;
 
-    /// Nothing that it has taken is left.
+    /// Everything that it has taken is sent.
     fn has_sent_all(&self) -> bool;
 
     /// Reads at most `most` bytes of the socket.
     fn read(&mut self, socket: &mut TcpStream, most: usize) -> io::Result<Heard>;
 
-    /// Breaks the rules of the layer from the byte `at` of what is not sent yet, or after it. Returns
-    /// whether there are rules.
+    /// Corrupts the layer's protocol at byte `at` of the unsent output, or after it. Returns whether it has
+    /// a protocol.
     fn spoil(&mut self, at: usize) -> bool {
         _ = at;
         false
     }
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Default)]
 pub(super) struct Heard {
     pub(super) text: Vec<u8>,
-    /// The connection has ended,
+    /// The connection has ended.
     pub(super) is_over: bool,
-    /// and that was announced.
+    /// The end was announced.
     pub(super) was_told: bool,
 }
 
-/// The text goes over the wire as it is.
+/// No layer: the text is sent as it is.
 struct Plain;
 
 impl Layer for Plain {
@@ -73,25 +73,25 @@ pub(super) struct TestClient {
     pub(super) id: usize,
     layer: Box<dyn Layer>,
     pub(super) socket: Option<TcpStream>,
-    /// What it is to send, and how much of that is sent, or at least encrypted.
+    /// The output, and how much of it is sent, or at least encrypted.
     pub(super) output: Vec<u8>,
     pub(super) sent: usize,
     pub(super) half_closed: bool,
     /// For each message, whether it is within the limit.
     pub(super) said: Vec<bool>,
-    /// What has come of replies that are not whole yet.
+    /// The beginning of a reply that is incomplete.
     pub(super) input: Vec<u8>,
-    /// Replies.
+    /// The number of replies received.
     pub(super) heard: usize,
-    /// Messages that were answered `ok`.
+    /// The messages that were answered `ok`.
     pub(super) kept: Vec<usize>,
     /// The server has closed the connection.
     pub(super) was_closed: bool,
-    /// And that without a word, where one is due.
+    /// The server has closed the connection without a required `close_notify`.
     pub(super) was_cut_off: bool,
-    /// It has left with a true FIN, after everything that it had said.
+    /// It has disconnected with a real FIN, after all its messages.
     pub(super) left_politely: bool,
-    /// It has broken the rules of its layer: it says no more, and the server may cut it off.
+    /// It has corrupted its layer's protocol: it sends no more messages, and the server may cut it off.
     pub(super) is_spoilt: bool,
 }
 
@@ -120,7 +120,7 @@ impl TestClient {
         }
     }
 
-    /// One that speaks over this layer.
+    /// The same client over this layer.
     #[cfg(feature = "tls")]
     pub(super) fn over(self, layer: impl Layer + 'static) -> Self {
         let layer = Box::new(layer);
@@ -146,7 +146,7 @@ impl TestClient {
                 let Some(socket) = &mut self.socket else {
                     return;
                 };
-                // Again is no error, and after a reset there is nothing to shut down.
+                // A second call is no error, and after a reset there is nothing to shut down.
                 _ = socket.shutdown(Shutdown::Write);
             }
         }
@@ -178,7 +178,7 @@ impl TestClient {
         heard.text
     }
 
-    /// Sends what is begun, the last message without its line end if it can, and then no more.
+    /// Sends the message that has begun, without its line end if possible, and then no more.
     pub(super) fn half_close(&mut self) {
         if self.half_closed || self.socket.is_none() {
             return;
@@ -195,14 +195,14 @@ impl TestClient {
         self.send(0);
     }
 
-    /// Closes as a program does that reads no replies. The kernel makes a reset of that, at once if
-    /// replies lie there unread, else when one comes.
+    /// Closes without reading the replies. The kernel turns this into a reset, at once if there are unread
+    /// replies, else when one arrives.
     pub(super) fn leave(&mut self) {
         self.half_close();
         self.send(usize::MAX);
         if let Some(socket) = self.socket.take() {
             let unread = socket.peek(&mut [0]).is_ok();
-            // More may still be on this side, where the window is closed, and is lost with a reset.
+            // With a closed window, more output may still be in this kernel, and a reset discards it.
             let fits = self.output.len() <= 32 << 10;
             self.left_politely = !unread && fits && self.has_sent_all() && !self.is_spoilt;
         }
@@ -215,7 +215,7 @@ impl TestClient {
         }
     }
 
-    /// Breaks the rules of its layer somewhere in what is not sent yet, and says no more.
+    /// Corrupts its layer's protocol in the unsent output, and sends no more messages.
     pub(super) fn spoil(&mut self, at: usize) {
         if self.socket.is_some() && !self.half_closed && self.layer.spoil(at) {
             self.is_spoilt = true;
