@@ -113,7 +113,7 @@ pub struct LogSpace {
 pub struct StreamFigures {
     /// There is a connection to one of its nodes.
     pub connected: bool,
-    /// The number of connections that were established.
+    /// The number of connections that became usable.
     pub connections: u64,
     /// Attempts to store a batch. There are more attempts than batches if some were retried.
     pub attempts: u64,

@@ -138,7 +138,8 @@ impl Listeners {
         None
     }
 
-    /// Closes the sockets. Later connections are refused by the kernel.
+    /// Closes the sockets. The kernel refuses later connections, unless another process holds the sockets,
+    /// too.
     pub fn close(&mut self) {
         self.sockets.clear();
         self.first = 0;

@@ -28,9 +28,9 @@ use server::systemd::{self, Supervisor};
 use server::terminal::Terminal;
 use server::tls::Acceptor;
 
-/// Descriptors that the server will open and that are not for clients: its own handles on standard output
-/// and error, the poll, the signals, the `sock_diag` socket, the log, a second log while it is reopened,
-/// the log's directory, and a few spare ones.
+/// Descriptors that will be opened and are not for clients. These are the server's own handles on standard
+/// output and error, the poll, the signals and the `sock_diag` socket. The log takes three: its file, a
+/// second one while it is reopened, and its directory. A few are spare.
 const RESERVED_DESCRIPTORS: usize = 12;
 
 fn main() -> ExitCode {

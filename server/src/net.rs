@@ -19,9 +19,10 @@ const PORT_ATTEMPTS: usize = 16;
 pub struct Options {
     /// TCP keepalive. The kernel probes a client that was silent for this long, and closes the connection
     /// if no answer comes for as long again. It sends no probes while data is in flight, so the loop
-    /// handles that case. The TCP user timeout would handle both, but it also closes a connection whose
-    /// client takes its replies slowly: a closed window counts as no answer, even if the peer answers every
-    /// probe.
+    /// handles that case.
+    ///
+    /// The TCP user timeout would handle both. But it also closes a connection whose client takes its
+    /// replies slowly: a closed window counts as no answer, even if the peer answers every probe.
     pub keepalive: Option<Duration>,
     /// Other sockets of the same user with this option may listen on the same address (`SO_REUSEPORT`).
     pub reuse_port: bool,

@@ -427,7 +427,8 @@ impl<B: BackEnd> Server<B> {
         // Before the clock is read again: only connections whose lingering ended before this turn's reads
         // are closed.
         self.clients.end_lingering();
-        // A commit may have been slow, so the time of the turn is too old for the records of replies.
+        // A commit may have been slow: activity from now on must not count as old as the beginning of the
+        // turn.
         self.read_clock();
         self.commits.expect_lone_records(self.now);
         let (work, time) = (&mut self.work, self.clock.record_text());

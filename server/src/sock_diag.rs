@@ -3,8 +3,8 @@
 //!
 //! The server needs it because TCP's own timers do not suffice. Keepalive sends no probes while data is in
 //! flight. The TCP user timeout also closes a connection whose peer answers every probe but takes its
-//! replies slowly: with a closed window no byte is acknowledged until the peer has read a whole segment. By
-//! default, the kernel retransmits for a quarter of an hour.
+//! replies slowly. With a closed window, no byte is acknowledged until the peer has read a whole segment.
+//! By default, the kernel retransmits for a quarter of an hour.
 
 use std::time::Duration;
 

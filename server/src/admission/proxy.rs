@@ -9,9 +9,9 @@ use ppp::{v1, v2};
 /// The longest header of version 1, with its line end (section 2.1).
 pub const MOST_V1: usize = 107;
 
-/// The longest header of version 2. Its length field allows 64 KiB. The addresses take at most 216 bytes,
-/// and what proxies add to them (section 2.2) stays far below this limit: a name, a certificate's common
-/// name, an identifier.
+/// The longest header of version 2. Its length field allows 64 KiB. The addresses take at most 216 bytes.
+/// What proxies add to them (section 2.2) stays far below this limit: a name, a certificate's common name,
+/// an identifier.
 pub const MOST_V2: usize = 4 << 10;
 
 /// The length of the fixed part of version 2, which ends with the number of bytes that follow.

@@ -68,7 +68,7 @@ impl Life {
         }
     }
 
-    /// The state after a regular end of the input.
+    /// The state after the end of the input, unless the socket failed.
     #[must_use]
     pub const fn after_end_of_input(self) -> Self {
         match self {

@@ -74,7 +74,7 @@ enum Step {
     Fill(usize, bool),
     /// The log has room again.
     Free,
-    /// Finishes a submitted commit.
+    /// Finishes a submitted batch.
     Finish(Decision),
     /// Runs the next phase of a turn.
     Phase,

@@ -164,9 +164,9 @@ impl Timeouts {
 
     /// Whether this client is to be closed, and why.
     ///
-    /// A client that is owed replies is not idle: either its messages wait for a commit, or it takes its
-    /// replies so slowly that the server sees no progress for a while. Then only a silent peer ends it. A
-    /// client with unread input is not idle either: the server has not read it yet.
+    /// A client that is owed replies is not idle. Either its messages wait for a commit, or it takes its
+    /// replies so slowly that the server sees no progress for a while. Then it is closed only if the peer
+    /// is silent. A client with unread input is not idle either: the server has not read it yet.
     fn reason_to_end(&mut self, key: u32, connection: &mut Connection) -> Option<Reason> {
         let quiet = Duration::from_millis(self.quiet_ms(connection.moved_at_ms).into());
         let is_idle = |idle: &Duration| quiet >= *idle;

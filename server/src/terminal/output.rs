@@ -4,9 +4,9 @@
 //! Linux, opening its `/proc/self/fd` path gives a separate handle on a tty, a pipe or a device. Sockets
 //! are written with `MSG_DONTWAIT`.
 //!
-//! A thread does blocking writes in the other cases: on other systems, which have no such path, for a pipe
-//! or a tty of another user, which may not be opened, and for regular files. These have no non-blocking
-//! writes and may be on a disk that hangs.
+//! In all other cases a thread does blocking writes. Other systems have no such path, and a pipe or a tty
+//! of another user may not be opened. Regular files have no non-blocking writes and may be on a disk that
+//! hangs.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Write as _};
