@@ -118,7 +118,7 @@ impl Framer {
     }
 
     /// The frame that the end of the input leaves, if any. A line without LF or NUL is a message too, and a
-    /// CR at its end belongs to it. An octet-counted message that is too short is none.
+    /// CR at its end belongs to it. An incomplete octet-counted message is a [`Frame::BadLength`].
     pub fn last_frame(&mut self, rules: Rules) -> Frames<'_> {
         debug_assert!(!self.has_unread(), "the end comes after all input");
         Frames::new(self, rules, &[], LineEnd::Missing)

@@ -30,9 +30,9 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// The peer has sent nothing for `limit` although the kernel has sent a retransmission or probe. There
-    /// is always an unanswered one between sending it and its answer. So two checks more than a round trip
-    /// apart must agree before the peer counts as dead.
+    /// The peer has sent nothing for `limit` although the kernel has sent a retransmission or probe. Until
+    /// its answer arrives, every probe is unanswered. So two checks more than a round trip apart must agree
+    /// before the peer counts as dead.
     pub fn seems_gone(self, limit: Duration) -> bool {
         self.unanswered > 0 && self.heard_ago >= limit
     }

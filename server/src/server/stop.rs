@@ -8,8 +8,8 @@ use crate::backend::BackEnd;
 use crate::connection::replies_left;
 use common::units::plural;
 
-/// After this time no more connections are accepted, and input that is still unread is answered `error
-/// shutting-down`.
+/// After this time no more connections are accepted, and input that is still unread is answered
+/// `error shutting-down`.
 const REFUSE_AFTER: Duration = Duration::from_secs(2);
 
 /// After this time nothing more is read.
