@@ -1,4 +1,4 @@
-//! The log file, and what it takes to say truthfully that records are in it.
+//! The log file. A commit is in the log completely, or it is an error that says what is known of it.
 
 mod damage;
 #[cfg(test)]
@@ -20,49 +20,50 @@ use common::record;
 pub use damage::{Damage, Left};
 use ownership::Ownership;
 
-/// What the journal needs of a file that is opened to append. Tests bring files that fail.
+/// The operations that the journal needs of a file that is opened to append. Tests implement it with files
+/// that fail.
 pub trait Storage: Write + Sized {
-    /// Opens the file at `path` to append, locked against other servers; changes nothing yet. If
-    /// there is none, it is created: like another one, if there is one to take after.
+    /// Opens the file at `path` to append and locks it against other servers. Changes no content. A missing
+    /// file is created, with the ownership `like` if that is given.
     fn open(path: &Path, like: Option<Ownership>) -> io::Result<Self>;
     /// Whether `path` leads to this file.
     fn is_at(&self, path: &Path) -> bool;
-    /// Owner, group and mode, also of a file that was deleted meanwhile.
+    /// Owner, group and mode, also of a file that has been deleted.
     fn ownership(&self) -> Option<Ownership> {
         None
     }
     /// The length in bytes.
     fn length(&self) -> io::Result<u64>;
-    /// Bytes that are free on its disk, for those who are not root.
+    /// Bytes that are free on its disk for users other than root.
     fn free_bytes(&self) -> Option<u64> {
         None
     }
-    /// The offset at which the last write ended; after [`open`](Self::open) and
-    /// [`truncate`](Self::truncate) the end of the file.
+    /// The offset at which the last write ended. After [`open`](Self::open) and [`truncate`](Self::truncate)
+    /// it is the end of the file.
     fn position(&self) -> io::Result<u64>;
-    /// Has [`position`](Self::position) be the end of the file.
+    /// Sets [`position`](Self::position) to the end of the file.
     fn seek_to_end(&self) -> io::Result<()>;
     /// Cuts the file to `length` bytes.
     fn truncate(&self, length: u64) -> io::Result<()>;
-    /// Asks for `count` bytes of disk space after the first `length`, which the length does not
-    /// show. A mere wish: it makes writing faster, where it is granted.
+    /// Asks for `count` bytes of disk space after the first `length`, without changing the length. Failure
+    /// has no consequence: reserved space only makes writing faster.
     fn reserve(&self, length: u64, count: u64) {
         _ = (length, count);
     }
-    /// Reads exactly the bytes that begin at `offset`.
+    /// Reads exactly `buffer.len()` bytes at `offset`.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Returns when the bytes written would survive a power cut.
+    /// Syncs the content: when this returns, the written bytes survive a power cut.
     fn sync(&self) -> io::Result<()>;
-    /// Returns when the file at `path`, and its name, would survive a power cut.
+    /// Syncs the content and the directory entry of the file at `path`.
     fn sync_with_name(&self, path: &Path) -> io::Result<()>;
 }
 
-/// How many bytes of disk space are reserved at once, at least and at most; in between as many as
-/// the log has, so that a small log stays small on the disk, too. Written into space that is
-/// reserved, a message takes the kernel a tenth less time (docs/experiments.md).
+/// How many bytes of disk space are reserved at once: as many as the log has, within this range. So a small
+/// log stays small on the disk. Writing to reserved space takes a tenth less kernel time per message
+/// (docs/experiments.md).
 const RESERVE: RangeInclusive<u64> = 1 << 20..=4 << 20;
 
-/// The log, written a batch at a time.
+/// The log, written one batch at a time.
 #[derive(Debug)]
 pub struct Journal<F: Storage = File> {
     file: F,
@@ -71,20 +72,20 @@ pub struct Journal<F: Storage = File> {
     reserved_bytes: u64,
     /// Whether disk space is reserved at all.
     reserves: bool,
-    /// Where a batch begins that was written in part and could not be cut off yet. Until it can,
-    /// nothing is written. Absolute, since a cut that reports an error may have worked.
+    /// Where a batch begins that was written in part and could not be cut off yet. Nothing is written until
+    /// it is cut off. The offset is absolute, since a cut that reports an error may have worked.
     torn_from: Option<u64>,
 }
 
-/// Why a batch is not known to be in the log.
+/// Why a commit failed, and what is known of the batch.
 #[derive(Debug)]
 pub enum CommitError {
-    /// Nothing of the batch is in the log, or will be; the next batch may be committed.
+    /// Nothing of the batch is in the log or will be. The next batch may be committed.
     Refused(io::Error),
-    /// Part of the batch may be in the log, now or later; the next batch may be committed.
+    /// Part of the batch may be in the log, now or later. The next batch may be committed.
     Unknown(io::Error),
-    /// A sync failed: the kernel may drop the pages, and the next sync would succeed without them.
-    /// No later result can be trusted.
+    /// A sync failed. The kernel may drop the dirty pages, and the next sync would succeed without them. No
+    /// later result can be trusted.
     Fatal(io::Error),
 }
 
@@ -96,7 +97,7 @@ struct FailedWrite {
 }
 
 impl<F: Storage> Journal<F> {
-    /// A journal on a file that is opened to append; with `sync`, commits are synced to disk.
+    /// A journal on a file that is opened to append. With `sync`, commits are synced to disk.
     pub fn new(file: F, sync: bool) -> Self {
         Self {
             file,
@@ -116,8 +117,8 @@ impl<F: Storage> Journal<F> {
     ///
     /// With `durable` they are also synced to disk, if this journal syncs at all.
     pub fn commit(&mut self, records: &[u8], durable: bool) -> Result<(), CommitError> {
-        // What is cut off here is of an earlier batch, whose outcome was unknown. If that fails,
-        // nothing of this one is written.
+        // This cuts off an earlier batch whose outcome was unknown. If the cut fails, nothing of this batch
+        // is written.
         self.take_back()?;
         self.reserve(records.len() as u64);
         if let Err(failed) = self.append(records) {
@@ -129,7 +130,7 @@ impl<F: Storage> Journal<F> {
         Ok(())
     }
 
-    /// Has disk space for `count` more bytes, and some to spare, if there is any.
+    /// Reserves disk space for `count` more bytes, and some in advance, unless enough is reserved.
     fn reserve(&mut self, count: u64) {
         if self.reserves
             && count > self.reserved_bytes
@@ -141,14 +142,14 @@ impl<F: Storage> Journal<F> {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(count);
     }
 
-    /// Gives the disk space back that was reserved and not used, and reserves no more: the file is
-    /// on its way out.
+    /// Releases the disk space that was reserved and not used, and reserves no more. For a file that is about
+    /// to be replaced.
     pub fn give_back_reserve(&mut self) {
         self.reserves = false;
         self.release_reserve();
     }
 
-    /// Reserves disk space again: the file stays after all.
+    /// Reserves disk space again: the file stays in use after all.
     pub fn reserve_again(&mut self) {
         self.reserves = true;
     }
@@ -158,17 +159,17 @@ impl<F: Storage> Journal<F> {
         self.file.length()
     }
 
-    /// Bytes that are free on its disk, for those who are not root.
+    /// Bytes that are free on its disk for users other than root.
     pub fn free_bytes(&self) -> Option<u64> {
         self.file.free_bytes()
     }
 
-    /// Gives that disk space back until more is written.
+    /// Releases the reserved disk space until the next write.
     fn release_reserve(&mut self) {
         if std::mem::take(&mut self.reserved_bytes) > 0
             && let Ok(length) = self.file.length()
         {
-            // At worst, it stays reserved.
+            // If this fails, the space stays reserved.
             _ = self.file.truncate(length);
         }
     }
@@ -194,8 +195,8 @@ impl<F: Storage> Journal<F> {
         Ok(())
     }
 
-    /// Cuts off what a failed write of `records` has left. They are refused only if nothing of
-    /// them stays in the file.
+    /// Cuts off what a failed write of `records` left. The result is `Refused` only if nothing of them stays
+    /// in the file.
     fn roll_back(&mut self, failed: FailedWrite, records: &[u8]) -> CommitError {
         let FailedWrite { error, written } = failed;
         let is_certain = match self.find_torn(written, records) {
@@ -213,8 +214,8 @@ impl<F: Storage> Journal<F> {
         }
     }
 
-    /// Finds where a batch begins of which `written` bytes were reported as written. Returns false
-    /// if bytes of it may be elsewhere.
+    /// Finds where the failed batch begins, of which `written` bytes were reported as written. Returns false
+    /// if bytes of it may be elsewhere in the file.
     fn find_torn(&mut self, written: usize, records: &[u8]) -> io::Result<bool> {
         let position = self.file.position()?;
         let begin = position.saturating_sub(written as u64);
@@ -222,8 +223,8 @@ impl<F: Storage> Journal<F> {
             self.torn_from = Some(begin);
             return Ok(false);
         };
-        // A write that reports an error can have written something all the same, as on a file
-        // system that syncs each write; another program can have cut the file or appended to it.
+        // A write that reports an error may still have written something, for example on a file system that
+        // syncs each write. Another program may have cut the file or appended to it.
         let excess = length.checked_sub(position);
         let is_ours = |excess: u64| self.holds(position, &records[written..], excess);
         let (is_torn, is_certain) = match excess {
@@ -249,8 +250,8 @@ impl<F: Storage> Journal<F> {
         })
     }
 
-    /// Cuts off what a failed write has left. With `sync` the cut is synced as well: what is
-    /// refused must not come back after a power cut.
+    /// Cuts off what a failed write left. With `sync` the cut is synced too: a refused batch must not
+    /// reappear after a power cut.
     fn take_back(&mut self) -> Result<(), CommitError> {
         if self.torn_from.is_some() {
             self.cut_back().map_err(CommitError::Refused)?;
@@ -263,7 +264,7 @@ impl<F: Storage> Journal<F> {
 
     fn cut_back(&mut self) -> io::Result<()> {
         if let Some(begin) = self.torn_from {
-            // Another program may have emptied the file meanwhile.
+            // Another program may have emptied the file.
             self.file.truncate(begin.min(self.file.length()?))?;
             self.torn_from = None;
         }
@@ -273,7 +274,7 @@ impl<F: Storage> Journal<F> {
 
 impl<F: Storage> Drop for Journal<F> {
     fn drop(&mut self) {
-        // The last chance. If it fails, the torn batch was never answered.
+        // The last attempt to cut. If it fails, the torn batch has still not been answered.
         _ = self.cut_back();
         self.give_back_reserve();
     }
@@ -284,32 +285,33 @@ impl<F: Storage> Drop for Journal<F> {
 pub enum Opening {
     /// Empty it.
     Overwrite,
-    /// Write after what is there; a torn last record is ended with a newline first, and what else a
-    /// power cut has left is told of.
+    /// Write after the existing records. A torn last record is ended with a newline first. Other damage from
+    /// a power cut is reported.
     Append,
 }
 
-/// What opening a log found.
+/// The result of opening a log.
 #[derive(Debug)]
 pub struct Opened<F: Storage = File> {
     /// The log, locked.
     pub journal: Journal<F>,
-    /// Bytes of an old log that were emptied.
+    /// Bytes of an old log that was emptied.
     pub emptied_bytes: u64,
-    /// What a crash or a power cut had left in a log that is appended to.
+    /// Damage from a crash or a power cut, in a log that is appended to.
     pub damage: Damage,
 }
 
 impl<F: Storage> Journal<F> {
-    /// Opens the log at `path` and locks it against other servers; only then changes anything.
+    /// Opens the log at `path` and locks it against other servers. Nothing is changed before the lock is
+    /// held.
     ///
-    /// With [`Opening::Overwrite`], a file that is not empty and does not begin as a log does is left
-    /// alone, and is an error: emptying it would destroy something else.
+    /// With [`Opening::Overwrite`], a file that is not empty and does not begin like a log is an error and
+    /// stays unchanged: it is not a log.
     pub fn open(path: &Path, opening: Opening, sync: bool) -> io::Result<Opened<F>> {
         Self::open_like(path, opening, sync, None)
     }
 
-    /// The same; a log that is created has the ownership of another one.
+    /// Like [`open`](Self::open). A file that is created gets the ownership `like`.
     pub fn open_like(
         path: &Path,
         opening: Opening,
@@ -326,7 +328,7 @@ impl<F: Storage> Journal<F> {
                 Damage::default()
             }
             Opening::Append => {
-                // A server that was killed could not give back what it had reserved. Where that is
+                // A server that was killed could not release the space it had reserved. Where truncation is
                 // not permitted (chattr +a), nothing is reserved.
                 reserves = file.truncate(length).is_ok();
                 damage::mend(&mut file, length)?
@@ -348,11 +350,11 @@ impl<F: Storage> Journal<F> {
         })
     }
 
-    /// Opens the log by its name again, as after a rotation, to append.
+    /// Opens the log again by its name to append, for example after a rotation by another program.
     ///
-    /// If the name still leads to the same file, nothing changes. On an error this journal stays
-    /// as it is. Otherwise it goes on in the new file, and says what was found in it. A file that is
-    /// created has the ownership of the old one.
+    /// If the name still leads to the same file, nothing changes. On an error this journal stays as it is.
+    /// Otherwise it continues in the new file and returns the damage found there. A file that is created gets
+    /// the ownership of the old one.
     pub fn reopen(&mut self, path: &Path) -> io::Result<Damage> {
         if self.is_at(path) {
             self.reserve_again();
@@ -360,7 +362,7 @@ impl<F: Storage> Journal<F> {
         }
         let like = self.file.ownership();
         let opened = Self::open_like(path, Opening::Append, self.sync, like)?;
-        // What is torn in the old file would stay there for good.
+        // After the switch, torn records could no longer be cut off the old file.
         self.cut_back()?;
         *self = opened.journal;
         Ok(opened.damage)
@@ -387,7 +389,7 @@ fn check_that_it_is_a_log(file: &impl Storage, length: u64) -> io::Result<()> {
 
 impl Storage for File {
     fn open(path: &Path, like: Option<Ownership>) -> io::Result<Self> {
-        // A FIFO or a device must not make the server wait before it is refused.
+        // Opening a FIFO or a device must not block before the file is refused.
         let at_once = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let mut options = Self::options();
         options.read(true).append(true).custom_flags(at_once);
@@ -443,7 +445,7 @@ impl Storage for File {
     #[cfg(target_os = "linux")]
     fn reserve(&self, length: u64, count: u64) {
         let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
-        // File systems that cannot do it, or are full, are written to all the same.
+        // Not every file system supports this, and it may be full. Writing works without it.
         _ = rustix::fs::fallocate(self, flags, length, count);
     }
 
@@ -463,7 +465,7 @@ impl Storage for File {
     }
 }
 
-/// What the server shows would stand between the records, or over them.
+/// Refuses a log that is also the server's output: other output would be mixed with the records.
 fn refuse_own_output(file: &File) -> io::Result<()> {
     let log = rustix::fs::fstat(file)?;
     let (out, err) = (io::stdout(), io::stderr());
@@ -478,7 +480,7 @@ fn refuse_own_output(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Locks the file against other servers, where its file system can do that.
+/// Locks the file against other servers. A file system without locks is accepted.
 fn lock(file: &File, path: &Path) -> io::Result<()> {
     const UNABLE: [Errno; 3] = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
     match file.try_lock() {
@@ -503,12 +505,12 @@ mod tests {
 
     use super::*;
 
-    /// A file in memory whose operations fail as planned.
+    /// An in-memory file whose operations fail as planned.
     #[derive(Default)]
     struct Faulty {
         bytes: RefCell<Vec<u8>>,
         position: Cell<u64>,
-        /// What the next writes do: take so many bytes, or fail. Without a plan they take all.
+        /// What the next writes do: accept that many bytes, or fail. Without a plan they accept everything.
         writes: RefCell<VecDeque<Result<usize, i32>>>,
         truncate_fails: Cell<bool>,
         sync_fails: Cell<bool>,
@@ -591,7 +593,7 @@ mod tests {
         Journal::new(file, sync)
     }
 
-    /// Commits; the error number if the batch was refused.
+    /// Commits. Returns the error number if the batch was refused.
     fn refused(journal: &mut Journal<Faulty>, records: &str) -> Option<i32> {
         match journal.commit(records.as_bytes(), true) {
             Ok(()) => None,
@@ -600,7 +602,7 @@ mod tests {
         }
     }
 
-    /// Commits a batch whose outcome is unknown afterwards.
+    /// Commits a batch that ends with an unknown outcome.
     fn tear(journal: &mut Journal<Faulty>, records: &str) {
         let result = journal.commit(records.as_bytes(), true);
         assert!(matches!(result, Err(CommitError::Unknown(_))), "{result:?}");
@@ -661,7 +663,7 @@ mod tests {
             (content(&journal).as_str(), journal.file.syncs.get()),
             ("", 1)
         );
-        // Nothing was written: there is nothing to cut, nor to sync.
+        // A failed write of no bytes needs no cut and no sync.
         journal.file.writes.borrow_mut().push_back(Err(ENOSPC));
         assert_eq!(refused(&mut journal, "refused\n"), Some(ENOSPC));
         assert_eq!(journal.file.syncs.get(), 1);

@@ -1,8 +1,7 @@
-//! What a crash or a power cut leaves in a log.
+//! Damage that a crash or a power cut leaves in a log.
 //!
-//! A server that is killed leaves at most one torn record, at the end. A power cut can leave more, since
-//! the pages of a file reach the disk in any order: NULs where some did not, and whole records after
-//! them.
+//! A killed server leaves at most one torn record, at the end. A power cut can leave more, since the pages of
+//! a file reach the disk in any order: NULs in place of missing pages, with whole records after them.
 
 use std::fmt;
 use std::io;
@@ -13,29 +12,28 @@ use memchr::{memchr, memchr_iter};
 use super::Storage;
 use common::units::{count, plural};
 
-/// How much of the end of a log is looked through, in bytes: what was written long ago was on the
-/// disk when the power failed.
+/// How many bytes at the end of a log are checked. Older records were on the disk before the power failed.
 pub(super) const LOOK_BACK_BYTES: u64 = 64 << 20;
 
-/// No level is longer.
+/// The longest level, in bytes.
 const LEVEL_BYTES: u64 = 7;
 
-/// How much of it is read at once, in bytes.
+/// The size of one read, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What is wrong with a log.
+/// The damage found in a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// The last record has no newline; in a log that is appended to it has one now.
+    /// The last record had no newline. In a log that is appended to, one has been added.
     pub ended_last: bool,
-    /// Lines that are no records; half a record at the end is none of them, unless it has NULs.
+    /// Lines that are not records. A torn last line counts only if it has NULs.
     pub lines: u64,
-    /// Where the first of them begins, in bytes.
+    /// The offset of the first such line, in bytes.
     pub first: u64,
 }
 
 impl Damage {
-    /// Nothing is wrong.
+    /// Whether the log is undamaged.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -47,7 +45,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Damage in a file that is left as it is.
+/// Damage in a file that is not repaired.
 #[derive(Clone, Copy, Debug)]
 pub struct Left(pub Damage);
 
@@ -75,10 +73,11 @@ impl Damage {
     }
 }
 
-/// Ends a torn last record of a file of this `length` with a newline, and looks for others before it.
+/// Ends a torn last record of a file of this `length` with a newline, and checks the end of the file for
+/// other damage.
 ///
-/// If it is that of a message, a backslash comes before the newline, or the message would read like a
-/// whole one: no escape is a backslash alone.
+/// If that record is of a message, a backslash comes before the newline. A single backslash is no valid
+/// escape, so the message cannot be read as complete.
 pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
     let (damage, last) = look_through(file, length, LOOK_BACK_BYTES)?;
     if damage.ended_last {
@@ -89,9 +88,9 @@ pub(super) fn mend(file: &mut impl Storage, length: u64) -> io::Result<Damage> {
     Ok(damage)
 }
 
-/// Whether the end of this line reads like the record of a message: other things may be before it.
+/// Whether the end of this line looks like the record of a message. Other bytes may precede it.
 fn is_torn_message(file: &impl Storage, line: &Line) -> io::Result<bool> {
-    // The only control character of a record is the tab after its level.
+    // A record has one control character, the tab after its level.
     let Some(tab) = line.last_control else {
         return Ok(false);
     };
@@ -103,17 +102,17 @@ fn is_torn_message(file: &impl Storage, line: &Line) -> io::Result<bool> {
     Ok(begin.is_some_and(|begin| record::is_of_message(&head[begin..])))
 }
 
-/// What is wrong with the last `budget` bytes of a file that is not written any more. It is left as it is.
+/// Damage in the last `budget` bytes of a file that is no longer written. The file is not changed.
 pub(super) fn look_for(file: &impl Storage, length: u64, budget: u64) -> io::Result<Damage> {
     look_through(file, length, budget).map(|(damage, _)| damage)
 }
 
-/// What is wrong with the last `budget` bytes, and the line that has no end.
+/// Damage in the last `budget` bytes, and the last line, which has no newline.
 fn look_through(file: &impl Storage, length: u64, budget: u64) -> io::Result<(Damage, Line)> {
     let start = length.saturating_sub(budget);
     let mut damage = Damage::default();
     let mut line = Line::begin(start);
-    // Where the look begins in the middle of a record, that one is passed over.
+    // If the scan begins in the middle of a record, that record is skipped.
     let mut is_whole = start == 0;
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut at = start;
@@ -133,7 +132,7 @@ fn look_through(file: &impl Storage, length: u64, budget: u64) -> io::Result<(Da
         at += n as u64;
     }
     damage.ended_last = line.length > 0;
-    // A crash of the server leaves half a record; NULs in it come from a power cut.
+    // A crash of the server leaves part of a record. NULs in it come from a power cut.
     if line.has_nul {
         damage.count(&line);
     }
@@ -149,20 +148,21 @@ impl Damage {
     }
 }
 
-/// What has to be remembered of a line to tell whether it is a record, however long it is.
+/// The state that tells whether a line is a record. Its size does not depend on the length of the line.
 struct Line {
     start: u64,
     length: u64,
-    /// Its beginning, up to the message and no further.
+    /// The first bytes, up to the message.
     head: Vec<u8>,
-    /// Control characters: one is the tab after the level, further ones no record has.
+    /// The number of control characters. A record has at most one, the tab after the level.
     controls: usize,
-    /// Where the last of them is.
+    /// The offset of the last control character in the file.
     last_control: Option<u64>,
-    /// Where an object of JSON may begin: a record has one, since quotation marks in its message are escaped.
+    /// Where a JSON object may begin. A JSON record has exactly one, since quotation marks in its message are
+    /// escaped.
     objects: usize,
     has_nul: bool,
-    /// At its end.
+    /// Backslashes at the end of the line.
     backslashes: usize,
     last: u8,
 }
@@ -201,7 +201,7 @@ impl Line {
         self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
-    /// Looks for control characters, before the bytes are counted.
+    /// Counts control characters. Must run before `length` is updated.
     fn take_controls(&mut self, bytes: &[u8]) {
         let ascii = |byte: &u8| byte.is_ascii_control();
         let c1 = self.pairs(bytes, 0xc2, |next| matches!(next, 0x80..=0x9f));
@@ -213,7 +213,8 @@ impl Line {
         }
     }
 
-    /// Where in `bytes` a byte is that comes after `first`, be it the last one of the bytes before, and for which `is` holds.
+    /// Positions in `bytes` of a byte that satisfies `is` and follows the byte `first`, which may be the last
+    /// one of the previous bytes.
     fn pairs<'a>(
         &self,
         bytes: &'a [u8],
@@ -243,7 +244,7 @@ mod tests {
 
     const JSON: &str = "{\"time\":\"2026-11-25T03:35:12.123456+01:00\",\"peer\":\"127.0.0.1:49030\",\"message\":\"a {\\\"b\\\"}\"}\n";
 
-    /// Opens a log to append, and says what was found; then opens it again, and finds no less.
+    /// Opens a log to append and returns the damage found. Asserts that nothing but the end is changed.
     fn found(content: &[u8]) -> Damage {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
@@ -253,7 +254,7 @@ mod tests {
             .damage;
         let mut expected = content.to_vec();
         if damage.ended_last {
-            // A message that was cut is no message.
+            // A message that was cut must not read as a complete one.
             let last = content
                 .rsplit(|byte| *byte == b'\n')
                 .next()
@@ -339,7 +340,7 @@ mod tests {
         let long = RECORD.replace("hello", &"x".repeat(3 * CHUNK_BYTES));
         let content = [&long, "torn\n", &long].concat();
         assert_eq!(found(content.as_bytes()), damage(false, 1, long.len()));
-        // What lies further back than anybody looks may be anything.
+        // Damage before the last `LOOK_BACK_BYTES` is not reported.
         let content = ["old\n", &long.repeat(90), "torn\n"].concat();
         assert_eq!(
             found(content.as_bytes()),
@@ -347,7 +348,7 @@ mod tests {
         );
     }
 
-    /// Wherever a line is cut in two, what is found is the same.
+    /// The result does not depend on where a line is split.
     #[test]
     fn a_line_may_come_in_any_pieces() {
         let damaged = format!("lf\0\u{85}{}", RECORD.trim_end());

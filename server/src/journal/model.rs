@@ -1,4 +1,5 @@
-//! Random faults of a file under the journal: what is refused is never in the file, what is kept is.
+//! A model test of the journal with random file faults: no refused batch is in the file, every committed
+//! batch is.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,14 +13,14 @@ use proptest::test_runner::TestCaseResult;
 use super::ownership::Ownership;
 use super::{CommitError, Journal, Storage};
 
-/// What another program writes.
+/// The byte that another program writes.
 const FOREIGN: u8 = 0xff;
 
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Works,
     Fails,
-    /// It reports an error and has worked all the same.
+    /// It reports an error although it has worked.
     FailsLate,
 }
 
@@ -27,31 +28,31 @@ enum Call {
 enum Writing {
     Takes(usize),
     Fails,
-    /// So many bytes are written, and an error is reported.
+    /// It writes that many bytes and reports an error.
     FailsLate(usize),
     Interrupted,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A batch of so many bytes, and what its writes do; then the file takes everything again.
+    /// A batch of that many bytes, and the results of its writes. After the commit, writes succeed again.
     Commit(usize, bool, Vec<Writing>),
-    /// What the next cuts do.
+    /// The results of the next truncations.
     Cuts(Vec<Call>),
     Sync(Call),
     Length(Call),
-    /// Another program cuts the file to so many of its bytes.
+    /// Another program truncates the file to that many bytes.
     ForeignCut(usize),
     ForeignAppend(usize),
     Reopen,
 }
 
-/// What a file holds, and may hold after a power cut.
+/// The content of a file, and what it may be after a power cut.
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Vec<u8>,
     position: usize,
-    /// What it has held since the last sync, which includes that.
+    /// Every content since the last sync, the synced one included.
     possible: Vec<Vec<u8>>,
     writes: VecDeque<Writing>,
     cuts: VecDeque<Call>,
@@ -168,7 +169,7 @@ impl Storage for ModelFile {
     }
 }
 
-/// What was said of a batch, all of whose bytes are its number.
+/// The result of a batch. Every byte of a batch is its number.
 #[derive(Clone, Copy, Debug)]
 enum Said {
     Kept { length: usize, durable: bool },
@@ -183,7 +184,7 @@ struct World {
 }
 
 impl World {
-    /// Returns false when the journal has ended.
+    /// Applies one step. Returns false after a fatal error of the journal.
     fn take(&mut self, journal: &mut Journal<ModelFile>, step: Step) -> bool {
         let disk = Rc::clone(&self.disk.0);
         match step {
@@ -205,7 +206,7 @@ impl World {
             Step::Length(call) => disk.borrow_mut().length = Some(call),
             Step::ForeignCut(length) => {
                 disk.borrow_mut().change(|bytes| bytes.truncate(length));
-                // What it has cut off, nobody can keep.
+                // Batches that another program cut off need not be in the file.
                 self.said.retain(|(_, said)| matches!(said, Said::Refused));
             }
             Step::ForeignAppend(count) => {
@@ -213,7 +214,7 @@ impl World {
                 disk.borrow_mut()
                     .change(|bytes| bytes.extend_from_slice(&foreign));
             }
-            // A new file cannot be opened here; the old one is gone on with.
+            // A new file cannot be opened here, so the journal continues in the old one.
             Step::Reopen => assert!(journal.reopen(Path::new("elsewhere")).is_err()),
         }
         true
@@ -221,7 +222,7 @@ impl World {
 
     fn check(&self) -> TestCaseResult {
         let disk = self.disk.0.borrow();
-        // Without syncs nothing is promised for a power cut.
+        // Without syncs there is no guarantee after a power cut.
         let states = if self.sync {
             disk.possible.as_slice()
         } else {
@@ -256,7 +257,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 fn writing(foreign: bool) -> impl Strategy<Value = Writing> {
-    // Where another program cuts the file at the same time, nothing tells what a write has left.
+    // If another program truncates the file at the same time, what a write left cannot be found.
     prop_oneof![
         4 => (1..6usize).prop_map(Writing::Takes),
         4 => Just(Writing::Fails),
@@ -298,7 +299,7 @@ fn run(sync: bool, ends: bool, steps: Vec<Step>) -> TestCaseResult {
             break;
         }
     }
-    // At a stop the journal is dropped; a process that is killed drops nothing.
+    // At a stop the journal is dropped. A killed process drops nothing.
     if ends {
         drop(journal);
     } else {

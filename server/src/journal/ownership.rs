@@ -1,4 +1,4 @@
-//! Owner, group and mode of a file, which the file that replaces it keeps.
+//! Owner, group and mode of a file. The file that replaces it gets the same.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-/// The mode of a file that was created and not given its ownership yet.
+/// The mode of a created file before it gets its ownership.
 pub(super) const PRIVATE: u32 = 0o600;
 
 /// Owner, group and mode of a file.
@@ -15,12 +15,12 @@ pub(super) const PRIVATE: u32 = 0o600;
 pub struct Ownership {
     uid: u32,
     gid: u32,
-    /// Read, write and execute, for owner, group and others.
+    /// Permission bits for owner, group and others.
     mode: u32,
 }
 
 impl Ownership {
-    /// That of the file which this metadata describes.
+    /// The ownership of the file that `metadata` describes.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
             uid: metadata.uid(),
@@ -29,19 +29,19 @@ impl Ownership {
         }
     }
 
-    /// Gives it to a file that was just created, as far as this process may.
+    /// Applies it to a file that was just created, as far as this process is permitted.
     pub(super) fn give(self, file: &File) {
         let Ok(own) = file.metadata().map(|metadata| Self::of(&metadata)) else {
             return;
         };
-        // Only root may give files away.
+        // Only root may change a file's owner.
         let uid = (own.uid != self.uid && geteuid().is_root()).then_some(self.uid);
         let gid = (own.gid != self.gid).then_some(self.gid);
         if uid.is_some() {
             _ = fchown(file, uid, None);
         }
         let has_group = gid.is_none() || fchown(file, None, gid).is_ok();
-        // Another group may do what others may, and no more.
+        // A group other than the intended one gets the permissions of others.
         let group = if has_group {
             0o070
         } else {
@@ -52,7 +52,7 @@ impl Ownership {
     }
 }
 
-/// Opens the file at `path`. If there is none, it is created with this ownership.
+/// Opens the file at `path`. If it is missing, it is created with the ownership `like`.
 pub(super) fn open_like(path: &Path, options: &OpenOptions, like: Ownership) -> io::Result<File> {
     let mut private = options.clone();
     private.mode(PRIVATE);
@@ -60,7 +60,7 @@ pub(super) fn open_like(path: &Path, options: &OpenOptions, like: Ownership) -> 
     let file = match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             match options.open(path) {
-                // A link that leads to no file yet.
+                // A symbolic link to a missing file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     private.create(true).open(path)?
                 }
@@ -98,7 +98,7 @@ mod tests {
         fs::write(&model, "").unwrap();
         for expected in [0o600, 0o640, 0o666] {
             fs::set_permissions(&model, Permissions::from_mode(expected)).unwrap();
-            // Only root may give files away.
+            // Only root may change a file's owner.
             let is_given = chown(&model, Some(4321), Some(1234)).is_ok();
             let like = Ownership::of(&model.metadata().unwrap());
             open_like(&new, &options(), like).unwrap();

@@ -1,14 +1,14 @@
-//! Rotation: the log takes a name of its own, a new one is begun in its place, and old ones are deleted.
+//! Rotation of the log: it is renamed, a new one is created in its place, and old rotated files are deleted.
 //!
-//! In an order in which every step leaves the log whole, so that a server that is killed between any two of them has
-//! lost, repeated and split nothing:
+//! Every step leaves the log whole. A server that is killed between two steps has lost, repeated or split no
+//! record:
 //!
-//! 1. With `-sync`, the log is synced: what it holds is on the disk, whatever it is called.
-//! 2. The new rotated file's number is written down, so that it is not given twice. Killed now, the server leaves it unused.
-//!    When that file is new, it and its name are synced, with or without `-sync`.
-//! 3. The log is renamed. Killed now, it leaves no log, and the next start begins one.
+//! 1. With `-sync`, the log is synced: its content is on the disk before its name changes.
+//! 2. The number of the new rotated file is written to the number file, so that it is unique. A server that is
+//!    killed now leaves it unused. A new number file is synced together with its name, with or without `-sync`.
+//! 3. The log is renamed. A server that is killed now leaves no log, and the next start creates one.
 //! 4. A new log is opened and locked. With `-sync`, it and the folder that has both names are synced.
-//! 5. RotatedFiles that are too many are deleted.
+//! 5. Rotated files in excess of `-keep` are deleted.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -29,43 +29,44 @@ use super::ownership::{Ownership, PRIVATE};
 use super::{CommitError, Damage, Journal, Opening, Storage, damage};
 use crate::clock;
 
-/// How much of a log is looked through for its first record, in bytes: a power cut may have left something before it.
+/// How many bytes of a log are searched for its first record. A power cut may have left other bytes before
+/// it.
 const BEGINNING_BYTES: u64 = 64 << 10;
 
-/// The most old files that are deleted at once, since the loop waits for it.
+/// How many old files are deleted at once, since deleting blocks the event loop.
 const DELETE_BUDGET: usize = 64;
 
-/// How many rotated files are looked through at the start, at most.
+/// How many rotated files are checked at start.
 const MAX_CHECKED: usize = 16;
 
 /// Renames logs to rotated files.
 #[derive(Debug)]
 pub struct Rotation {
     path: PathBuf,
-    /// Times in records that tell no zone are UTC.
+    /// Whether times without a zone in records are UTC.
     utc: bool,
-    /// Rotated files to keep; all if there is no number.
+    /// The number of rotated files to keep. `None` keeps all.
     keep: Option<usize>,
-    /// What is known of the folder. None: it is listed before the next rotation.
+    /// The state of the folder. `None`: the folder is listed before the next rotation.
     known: Option<Known>,
-    /// The rotated files that the start looks through, the oldest first.
+    /// The rotated files to check at start, the oldest first.
     newest: Vec<PathBuf>,
-    /// The file of the number, and its name, are on the disk.
+    /// Whether the number file and its name are synced.
     is_number_synced: bool,
-    /// That the file of the number holds none was said, and it still does not.
+    /// Whether it was reported that the number file holds no number, and it still holds none.
     is_number_reported: bool,
-    /// A number that was written down in this file, and not used, since the log could not be renamed.
+    /// A number file and a number that was written to it and not used, since the log could not be renamed.
     unused: Option<(PathBuf, u64)>,
 }
 
-/// What is known of the rotated files, so that a folder of many files is not listed at each rotation.
+/// A cache of the rotated files, so that a large folder is not listed at each rotation.
 #[derive(Debug)]
 struct Known {
-    /// Of which log.
+    /// The log that they belong to.
     rotated_files: RotatedFiles,
     /// The highest number in use.
     highest: u64,
-    /// The rotated files, the oldest first; none if all are kept.
+    /// The rotated files, the oldest first. Empty if all are kept.
     files: VecDeque<PathBuf>,
 }
 
@@ -88,23 +89,24 @@ impl Known {
     }
 }
 
-/// A log was rotated.
+/// A completed rotation.
 #[derive(Debug)]
 pub struct Rotated {
-    /// What it is called now.
+    /// The new name of the old log.
     pub rotated_file: PathBuf,
     /// Its length in bytes.
     pub length: u64,
-    /// What was found in the new log: it was there already, if there is something.
+    /// Damage found in the new log. Only a file that existed already has any.
     pub damage: Damage,
 }
 
-/// Why a log was not rotated, or not wholly.
+/// Why a rotation failed, or was not completed.
 #[derive(Debug)]
 pub enum RotationError {
     /// Nothing has changed.
     Refused(io::Error),
-    /// It has the name of this rotated file now, but no new one could be opened: the journal goes on in it.
+    /// The log has the name of this rotated file, but a new log could not be opened. The journal continues in
+    /// the rotated file.
     Unopened(PathBuf, io::Error),
     /// See [`CommitError::Fatal`].
     Fatal(io::Error),
@@ -113,7 +115,7 @@ pub enum RotationError {
 impl From<CommitError> for RotationError {
     fn from(error: CommitError) -> Self {
         match error {
-            // Of what is torn nothing is claimed, and the log stays as it is.
+            // A torn batch has not been answered, and the log stays as it is.
             CommitError::Refused(error) | CommitError::Unknown(error) => Self::Refused(error),
             CommitError::Fatal(error) => Self::Fatal(error),
         }
@@ -127,12 +129,12 @@ impl From<io::Error> for RotationError {
 }
 
 impl Rotation {
-    /// Rotation of the log at `path`, which need not be there yet; changes nothing. Of a link, the file is meant
-    /// to which it leads. Times in records that tell no zone are UTC if `utc`, else local. Without `keep`, all
-    /// rotated files are kept.
+    /// Rotation of the log at `path`, which need not exist. Changes nothing. If `path` is a symbolic link,
+    /// its target is rotated. Times without a zone in records are UTC if `utc`, else local. Without `keep`,
+    /// all rotated files are kept.
     ///
-    /// What would make every rotation fail is an error now: a folder in which nothing can be made, a name that
-    /// leaves no room for that of a rotated file, a number file that cannot be opened.
+    /// Returns an error for a condition that would make every rotation fail: a folder that is not writable, a
+    /// name too long for that of a rotated file, a number file that cannot be opened.
     pub fn new(path: &Path, utc: bool, keep: Option<usize>) -> io::Result<Self> {
         let rotated_files = rotated_files_of(path)?;
         rustix::fs::access(rotated_files.folder(), Access::WRITE_OK | Access::EXEC_OK)
@@ -166,17 +168,17 @@ impl Rotation {
         })
     }
 
-    /// The ownership that a log is to have which is not there: that of the newest rotated file. A server that
-    /// was killed in a rotation leaves no log.
+    /// The ownership for a log that does not exist: that of the newest rotated file. A server that was killed
+    /// during a rotation leaves no log.
     pub fn ownership_of_missing_log(&self) -> Option<Ownership> {
         let is_there = self.path.metadata().is_ok();
         let newest = self.newest.last().filter(|_| !is_there)?;
         newest.metadata().ok().as_ref().map(Ownership::of)
     }
 
-    /// Looks for damage in the newest rotated files: in the last [`LOOK_BACK_BYTES`](damage::LOOK_BACK_BYTES) of
-    /// what was logged, of which `logged` bytes are in the log itself, and in no more than 16 files. The oldest
-    /// first. To be called once, at the start.
+    /// Checks the newest rotated files for damage, the oldest first: at most 16 files, within the last
+    /// [`LOOK_BACK_BYTES`](damage::LOOK_BACK_BYTES) of all records. `logged` of these bytes are in the log
+    /// itself. Call it once, at start.
     pub fn find_damage(&mut self, logged: u64) -> Vec<(PathBuf, io::Result<Damage>)> {
         let mut budget = damage::LOOK_BACK_BYTES.saturating_sub(logged);
         let mut found = Vec::new();
@@ -198,13 +200,13 @@ impl Rotation {
         found
     }
 
-    /// Has the folder listed before the next rotation: what is known of it may be wrong.
+    /// Discards the cached state of the folder, which may have changed. The next rotation lists it again.
     pub fn forget(&mut self) {
         self.known = None;
         self.is_number_synced = false;
     }
 
-    /// What is known of the log's folder, which is listed if it has to be.
+    /// The cached state of the log's folder. Lists the folder if necessary.
     fn known(&mut self) -> io::Result<&mut Known> {
         let rotated_files = rotated_files_of(&self.path)?;
         let known = self
@@ -221,8 +223,8 @@ impl Rotation {
         Ok(self.known.insert(known))
     }
 
-    /// Renames the log that `journal` writes, and has it go on in a new one. It is not empty, and its name leads to
-    /// it; else nothing is done.
+    /// Renames the log that `journal` writes and opens a new one for it. Fails without any change if the log
+    /// is empty or its name does not lead to it.
     pub fn rotate<F: Storage>(
         &mut self,
         journal: &mut Journal<F>,
@@ -244,7 +246,7 @@ impl Rotation {
         if length == 0 || !journal.is_at(&path) {
             return Err(io::Error::other("it is empty, or was moved").into());
         }
-        // Killed later, nobody would give it back.
+        // If the server is killed later, it cannot release this space.
         journal.release_reserve();
         if journal.sync {
             journal.file.sync().map_err(RotationError::Fatal)?;
@@ -273,7 +275,7 @@ impl Rotation {
         }
     }
 
-    /// The time of the log's first record; none if none is found.
+    /// The time of the log's first record, if one is found.
     pub fn begun<F: Storage>(&self, journal: &Journal<F>) -> io::Result<Option<OffsetDateTime>> {
         let length = journal.length()?.min(BEGINNING_BYTES);
         let mut beginning = vec![0; length as usize];
@@ -292,8 +294,8 @@ impl Rotation {
         known.is_some_and(|known| self.keep.is_some_and(|keep| known.files.len() > keep))
     }
 
-    /// Deletes rotated files that are not to be kept, the oldest first, as many as the budget allows; how many
-    /// these were.
+    /// Deletes the oldest rotated files in excess of `keep`, at most `DELETE_BUDGET` at once. Returns the
+    /// number of deleted files.
     pub fn delete_old(&mut self) -> io::Result<u64> {
         let Some(keep) = self.keep else {
             return Ok(0);
@@ -316,7 +318,7 @@ impl Rotation {
         Ok(deleted)
     }
 
-    /// The number of the next rotated file, written down as given.
+    /// Takes the number of the next rotated file and writes it to the number file.
     fn take_number<F: Storage>(&mut self, journal: &Journal<F>) -> io::Result<u64> {
         let known = self.known()?;
         let (path, highest) = (known.rotated_files.number_path(), known.highest);
@@ -332,7 +334,7 @@ impl Rotation {
         if !is_new && !std::mem::replace(&mut self.is_number_reported, given.is_none()) {
             report_number(given, &path, highest);
         }
-        // The file may have been deleted, or lost in a power cut.
+        // The number file may have been deleted, or lost in a power cut.
         let given = given.unwrap_or(0);
         let unused = self.unused.as_ref().filter(|(of, _)| *of == path);
         let number = match unused {
@@ -343,14 +345,14 @@ impl Rotation {
             }
         };
         debug_assert!(number > highest && number >= given && number > 0);
-        // In place and always as long, so it is there whole whenever the server is killed.
+        // Written in place with a constant length, so a server that is killed leaves it complete.
         file.write_all_at(format!("{number:020}\n").as_bytes(), 0)
             .and_then(|()| self.sync_number(&file, &path, is_new, journal.sync))
             .map_err(|error| explain(&path, error))?;
         Ok(number)
     }
 
-    /// Syncs the number that was written, and its file's name unless this server has done so before.
+    /// Syncs the number file, and its name unless this server has synced it before.
     fn sync_number(
         &mut self,
         file: &File,
@@ -370,9 +372,9 @@ impl Rotation {
 }
 
 impl<F: Storage> Journal<F> {
-    /// Goes on in a new log at `path`, where the present one was; with its owner, group and mode.
+    /// Continues in a new log at `path`, with the owner, group and mode of the old one.
     fn begin_anew(&mut self, path: &Path) -> Result<Damage, CommitError> {
-        // Synced below: where that fails, nobody may go on in the old one either.
+        // The sync follows below. If it fails, the old log cannot be used either.
         let like = self.file.ownership();
         let opened = Self::open_like(path, Opening::Append, false, like);
         let opened = opened.map_err(CommitError::Refused)?;
@@ -387,7 +389,7 @@ impl<F: Storage> Journal<F> {
     }
 }
 
-/// The file that is renamed: where the log's name is a link, what it leads to.
+/// The file that is renamed: the target if the log's name is a symbolic link.
 fn target(path: &Path) -> io::Result<PathBuf> {
     match not_found(path.symlink_metadata())? {
         Some(metadata) if metadata.is_symlink() => path.canonicalize(),
@@ -399,11 +401,11 @@ fn rotated_files_of(path: &Path) -> io::Result<RotatedFiles> {
     RotatedFiles::of(&target(path)?).ok_or_else(|| io::Error::other("not a file name"))
 }
 
-/// Renames a file to a name that no file has; an error if one has it.
+/// Renames a file. It is an error if the new name exists.
 fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system can do it.
+        // Not every file system supports this.
         Err(Errno::INVAL | Errno::NOSYS) => {}
         renamed => return Ok(renamed?),
     }
@@ -413,16 +415,16 @@ fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The number that was given last; none if the file holds no number.
+/// The number that was used last, or `None` if the file holds no number.
 fn read_number(file: &File) -> io::Result<Option<u64>> {
     let mut text = [0; 32];
     let length = FileExt::read_at(file, &mut text, 0)?;
     let text = String::from_utf8_lossy(&text[..length]);
-    // Of what people may have written there, the first line counts.
+    // A person may have added lines. The first line counts.
     Ok(text.lines().next().unwrap_or_default().trim().parse().ok())
 }
 
-/// Warns if the file of the number holds none, where `highest` is the highest number in a name.
+/// Warns if the number file holds no number. `highest` is the highest number in a name.
 fn report_number(given: Option<u64>, path: &Path, highest: u64) {
     if given.is_none() {
         let (path, next) = (path.display(), highest.saturating_add(1));
@@ -433,7 +435,7 @@ fn report_number(given: Option<u64>, path: &Path, highest: u64) {
     }
 }
 
-/// A time in a rotated file's name.
+/// A time as it appears in a rotated file's name.
 fn time_in_name(time: OffsetDateTime) -> String {
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second) = time.to_hms();
@@ -448,7 +450,7 @@ fn not_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// An error that says which file it is about.
+/// Adds the path to an error.
 fn explain(path: impl AsRef<OsStr>, error: impl Into<io::Error>) -> io::Error {
     let (path, error) = (Path::new(path.as_ref()).display(), error.into());
     io::Error::new(error.kind(), format!("{path}: {error}"))
@@ -492,7 +494,7 @@ mod tests {
             self.rotation.rotate(&mut self.journal)
         }
 
-        /// Writes a record and rotates; the name of the rotated file.
+        /// Writes a record and rotates. Returns the name of the rotated file.
         fn rotated_file(&mut self, time: &str) -> String {
             self.write(&record(time, "hello"));
             let rotated_file = self.rotate().unwrap().rotated_file;
@@ -511,7 +513,7 @@ mod tests {
         (folder, log)
     }
 
-    /// The names in a folder, but for that of the number.
+    /// The names in a folder, without the number file.
     fn names(folder: &TempDir) -> Vec<String> {
         let entries = fs::read_dir(folder.path()).unwrap();
         let name =
@@ -541,7 +543,7 @@ mod tests {
             assert_eq!(names(&folder), [rotated_file, "logging.log"]);
             assert_eq!(fs::read_to_string(&rotated.rotated_file).unwrap(), before);
             assert_eq!(fs::read_to_string(&log.path).unwrap(), after);
-            // Nobody else can write it, and what is reserved is reserved for it.
+            // The new log is locked, and disk space is reserved for it.
             let other = Journal::<File>::open(&log.path, Opening::Append, false);
             assert_eq!(
                 other.unwrap_err().to_string(),
@@ -551,7 +553,7 @@ mod tests {
         }
     }
 
-    /// The number grows across restarts, whatever became of the rotated files, and of the file that keeps it.
+    /// The number grows across restarts, even if rotated files or the number file were deleted.
     #[test]
     fn a_number_is_never_given_twice() {
         const TIME: &str = "2026-11-25 03:35:12";
@@ -573,7 +575,7 @@ mod tests {
             log.rotated_file(TIME),
             "logging-20261125T033512Z-000003.log"
         );
-        // Without that file the names tell.
+        // Without the number file, the names give the number.
         let number = folder.path().join(".logging.log.number");
         fs::remove_file(&number).unwrap();
         assert_eq!(
@@ -584,7 +586,7 @@ mod tests {
             fs::read_to_string(&number).unwrap(),
             "00000000000000000004\n"
         );
-        // A folder has the next name: it is left alone, and the folder is listed again.
+        // The next name is that of a folder. It is left alone, and the parent folder is listed again.
         fs::create_dir(folder.path().join("logging-20261125T033512Z-000005.log")).unwrap();
         log.write(&record(TIME, "hello"));
         let refused = log.rotate().unwrap_err();
@@ -596,7 +598,7 @@ mod tests {
         fs::write(&number, u64::MAX.to_string()).unwrap();
         let refused = log.rotate().unwrap_err();
         assert!(matches!(refused, RotationError::Refused(_)), "{refused:?}");
-        // What a power cut or a person has left there is no number: the names tell.
+        // If the number file holds no number, the names give it.
         let mut next = 7;
         for damaged in ["", "\0\0\0\0", "six\n", "-1", "\0\0\x007\n"] {
             fs::write(&number, damaged).unwrap();
@@ -613,7 +615,7 @@ mod tests {
         }
     }
 
-    /// The folder is listed at the start, and again after an error or when it was forgotten.
+    /// The folder is listed at start, and again after an error or after `forget`.
     #[test]
     fn the_folder_is_not_listed_at_each_rotation() {
         const TIME: &str = "2026-11-25 03:35:12";
@@ -635,7 +637,7 @@ mod tests {
             "",
         )
         .unwrap();
-        // What is empty is not rotated, an error.
+        // An empty log is not rotated; that is an error.
         assert!(log.rotate().is_err());
         assert_eq!(
             log.rotated_file(TIME),
@@ -685,11 +687,11 @@ mod tests {
                 )
             })
             .collect();
-        // The first one is older than what is looked at.
+        // The first file is older than what is checked.
         assert_eq!(numbers, [(6, 1, false), (10, 0, true)]);
         let mut rotation = Rotation::new(&log.path, true, None).unwrap();
         assert!(rotation.find_damage(damage::LOOK_BACK_BYTES).is_empty());
-        // Two newest files, and no more of the third than the budget allows.
+        // The two newest files, and no more of the third than the budget allows.
         let mut rotation = Rotation::new(&log.path, true, None).unwrap();
         let size = rotation.newest[0].metadata().unwrap().len();
         assert!(
@@ -699,7 +701,7 @@ mod tests {
         );
     }
 
-    /// Killed between the renaming and the opening of the next log.
+    /// The server was killed after the rename, before the next log was opened.
     #[test]
     fn a_log_that_is_not_there_has_the_ownership_of_the_newest_rotated_file() {
         let (folder, mut log) = log(false);
@@ -712,11 +714,11 @@ mod tests {
         assert_eq!(rotation.ownership_of_missing_log(), Some(expected));
     }
 
-    /// A rename that fails uses no number up, and changes nothing; it works when it can.
+    /// A rename that fails uses up no number and changes nothing. It works when it is possible again.
     #[test]
     fn what_cannot_be_renamed_stays() {
         let folder = tempfile::tempdir().unwrap();
-        // Long enough for itself, and for the file of the number, but not for a rotated file.
+        // Short enough for the log and the number file, too long for a rotated file.
         let path = folder.path().join("x".repeat(240));
         let error = Rotation::new(&path, true, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename, "{error}");
@@ -777,7 +779,8 @@ mod tests {
         assert_eq!(names(&folder), ["logging.log", "mine"]);
     }
 
-    /// A log that nobody can open in the place of the old one: nothing is lost, and the old one goes on.
+    /// The new log cannot be opened in place of the old one. No record is lost, and the old file is still
+    /// written.
     #[test]
     fn a_new_log_that_cannot_be_opened_is_said() {
         let folder = tempfile::tempdir().unwrap();
@@ -806,7 +809,7 @@ mod tests {
             log.rotated_file("2026-11-25 09:00:00"),
             "logging-20261125T023512Z-000001.log"
         );
-        // Longer than anybody looks.
+        // Longer than the bytes that are searched.
         log.write(&record("2026-11-25 03:35:13", &"x".repeat(100_000)));
         let begun = log.rotation.begun(&log.journal).unwrap().unwrap();
         assert_eq!(time_in_name(begun), "20261125T033513Z");
@@ -877,7 +880,7 @@ mod tests {
             .map(|file| file.number)
             .collect();
         assert_eq!(left, [126, 127, 128]);
-        // By somebody else.
+        // Another program deletes it.
         fs::remove_file(rotated_files.path("20261125T033512Z", 126)).unwrap();
         rotation.keep = Some(1);
         assert_eq!(rotation.delete_old().unwrap(), 1);
@@ -907,7 +910,7 @@ mod tests {
     fn the_new_log_is_open_to_whom_the_old_one_was() {
         let (_folder, mut log) = log(false);
         fs::set_permissions(&log.path, fs::Permissions::from_mode(0o600)).unwrap();
-        // Only root may give it to any group.
+        // Only root may give a file to any group.
         let is_given = std::os::unix::fs::chown(&log.path, None, Some(4321)).is_ok();
         log.rotated_file("2026-11-25 03:35:12");
         let new = log.path.metadata().unwrap();
@@ -927,7 +930,7 @@ mod tests {
         assert_eq!(log.journal.reserved_bytes, 0);
         log.write(&record("2026-11-25 03:35:13", "after"));
         assert!(log.journal.reserved_bytes > 0, "for the new one");
-        // A rename that fails must not stop it for good.
+        // A rename that fails must not stop reserving.
         log.rotation.path = log.path.with_file_name("elsewhere");
         assert!(matches!(log.rotate(), Err(RotationError::Refused(_))));
         assert!(log.journal.reserves);
