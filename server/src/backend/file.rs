@@ -1,5 +1,5 @@
-//! The log as a file, written in place: a batch is finished when it has been submitted. Says what
-//! people are to know about it.
+//! The log as a file, written in place: a batch is finished as soon as it is submitted. Failures and
+//! recoveries are reported.
 
 mod rotating;
 
@@ -18,25 +18,25 @@ use common::units::plural;
 pub use rotating::Limits;
 use rotating::{Rotating, RotationResult};
 
-/// The journal as the back end of the loop.
+/// The journal as a back end of the event loop.
 #[derive(Debug)]
 pub struct LogFile<F: Storage = File> {
     journal: Journal<F>,
     path: PathBuf,
     finished: Option<Finished>,
-    /// It was said that messages cannot be written, and not yet that they can again.
+    /// It was reported that messages cannot be written, and not yet that they can be written again.
     failing: bool,
-    /// When and why messages could last not be written, if none have been since.
+    /// When and why messages could not be written. `None` after a successful commit of messages.
     failure: Option<(Instant, String)>,
     complaint: RateLimit,
-    /// The path leads elsewhere by now; said once.
+    /// The path leads to another file, or to none. Reported once.
     displaced: bool,
-    /// The path could not be opened anew; tried again until it can.
+    /// The path could not be reopened. Retried once a second.
     reopen_failed: bool,
-    /// How often it was opened anew, since the start.
+    /// How often the path was reopened since the start.
     reopened: u64,
     rotating: Option<Rotating>,
-    /// A sync failed while nobody waited for a commit: the next one says so.
+    /// The error of a sync that failed outside a commit. The next commit returns it.
     unsure: Option<io::Error>,
 }
 
@@ -58,24 +58,24 @@ impl<F: Storage> LogFile<F> {
         }
     }
 
-    /// Has the log rotated whenever it reaches one of the `limits`.
+    /// Rotates the log whenever it reaches one of the `limits`.
     pub fn rotate_at(&mut self, limits: Limits, rotation: Rotation, now: Instant) {
         let mut rotating = Rotating::new(rotation, limits);
         rotating.refresh(&self.journal, now);
         self.rotating = Some(rotating);
     }
 
-    /// Writes the records of `batch`, and says what is to be said about that.
+    /// Writes the records of `batch`, and reports failures and recoveries.
     fn commit(&mut self, batch: &Batch, now: Instant) -> CommitOutcome {
         if let Some(error) = self.unsure.take() {
             return self.unsure_of(&error);
         }
         let path = self.path.display();
-        // Losing the record of a reply in a power cut breaks no promise.
+        // A lost record of a reply breaks no promise, so it needs no sync.
         let durable = batch.messages() > 0;
         match self.journal.commit(batch.records(), durable) {
             Ok(()) => {
-                // Records of replies may fit where messages do not.
+                // Records of replies may fit on a full disk where messages do not.
                 if durable {
                     self.failure = None;
                     if std::mem::take(&mut self.failing) {
@@ -88,7 +88,7 @@ impl<F: Storage> LogFile<F> {
                 self.report_failure(&error, batch, "not kept", now);
                 CommitOutcome::Rejected(Reply::log(&error))
             }
-            // An error reply would be a claim as well.
+            // An error reply would claim that the messages are not in the log.
             Err(CommitError::Unknown(error)) => {
                 let outcome = "may or may not be kept: connections closed without a reply";
                 self.report_failure(&error, batch, outcome, now);
@@ -107,7 +107,7 @@ impl<F: Storage> LogFile<F> {
         }
     }
 
-    /// After a failed sync the kernel may drop the pages, and the next sync succeed without them.
+    /// After a failed sync the kernel may drop the dirty pages, and the next sync succeeds without them.
     fn unsure_of(&self, error: &io::Error) -> CommitOutcome {
         let path = self.path.display();
         CommitOutcome::Fatal(format!(
@@ -116,22 +116,22 @@ impl<F: Storage> LogFile<F> {
         ))
     }
 
-    /// Rotates the log if it is time, now that it ends with a whole batch. An error is one of a sync.
+    /// Rotates the log if it is due, now that it ends with a whole batch. Returns only errors of a sync.
     fn rotate_if_due(&mut self, now: Instant) -> io::Result<()> {
         let is_due = |rotating: &Rotating| rotating.is_due(now);
         if !self.rotating.as_ref().is_some_and(is_due) {
             return Ok(());
         }
-        // While it is displaced, the periodic tasks see whether it is back.
+        // While it is displaced, the periodic tasks check the path.
         if self.displaced {
             return Ok(());
         }
-        // What has the name by now may be somebody else's.
+        // Another program may have replaced the file at this path.
         self.check_path(now);
         let Some(rotating) = self.rotating.as_mut().filter(|_| !self.displaced) else {
             return Ok(());
         };
-        // Somebody may have emptied it.
+        // Another program may have truncated it.
         rotating.poll(&self.journal, 0, now);
         if !is_due(rotating) {
             return Ok(());
@@ -146,7 +146,7 @@ impl<F: Storage> LogFile<F> {
         }
     }
 
-    /// Says once if the path does not lead to the open file any more, and once if it does again.
+    /// Reports once when the path no longer leads to the open file, and once when it does again.
     fn check_path(&mut self, now: Instant) {
         let path = self.path.display();
         match (self.displaced, self.journal.is_at(&self.path)) {
@@ -164,7 +164,7 @@ impl<F: Storage> LogFile<F> {
                      SIGHUP reopens the log{meanwhile}"
                 );
             }
-            // While it is to be opened anew, that is what finds it.
+            // If a reopen is pending, the reopen detects this.
             (true, true) if !self.reopen_failed => {
                 self.displaced = false;
                 self.journal.reserve_again();

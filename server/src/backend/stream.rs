@@ -1,11 +1,11 @@
-//! The log as a replicated stream of NATS `JetStream`: each batch is one message of it, one is on its
-//! way at a time, and the next one gathers meanwhile.
+//! The log as a replicated NATS JetStream stream. Each batch is one message of the stream. One batch is in
+//! flight at a time; the next one is collected meanwhile.
 //!
-//! - [`publisher`]: the rule by which a reply is truthful; [`identity`]: what batches are called
-//! - [`link`]: the connection to whichever server can be used; [`nodes`], [`outgoing`]: its parts
-//! - [`heard`]: what came by it; [`limits`]: how large batches may be
-//! - [`check`]: what is looked at before the first line is taken; [`settings`]: what can be typed
-//! - [`status`]: what people are told
+//! - [`publisher`]: the rule that makes a reply truthful; [`identity`]: the IDs of batches
+//! - [`link`]: the connection to a usable node; [`nodes`], [`outgoing`]: its parts
+//! - [`inbound`]: what a node sends; [`limits`]: the size of batches
+//! - [`check`]: the checks at start; [`settings`]: the options
+//! - [`status`]: reports and health
 
 pub mod check;
 pub mod identity;
@@ -40,7 +40,7 @@ use publisher::{Action, BatchOutcome, Event, Publisher};
 use settings::Settings;
 use status::StreamStatus;
 
-/// The stream as the back end of the loop.
+/// The stream as a back end of the event loop.
 #[derive(Debug)]
 pub struct StreamLog {
     settings: Settings,
@@ -48,25 +48,25 @@ pub struct StreamLog {
     replicas: usize,
     link: Link,
     publisher: Publisher,
-    /// What answers come to: `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
+    /// The prefix of reply subjects: `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
     inbox: String,
     batch_bytes: usize,
-    /// The most bytes of one record.
+    /// The maximum size of one record, in bytes.
     most_record: usize,
-    /// The most bytes of a message that the present server takes.
+    /// The maximum payload that the connected node accepts, in bytes.
     max_payload: usize,
     batch: Option<Batch>,
-    /// At most two: one that was answered, and one of errors alone behind it.
+    /// At most two: one that was answered, and behind it one that has only errors.
     finished: VecDeque<Finished>,
     status: StreamStatus,
     figures: StreamFigures,
 }
 
 impl StreamLog {
-    /// Looks at the stream, says what should be known of it, and uses it.
+    /// Checks the stream, logs warnings, and opens it as the log.
     ///
     /// # Errors
-    /// A line that says what will not do, and what would.
+    /// One line that says what is wrong and how to correct it.
     pub fn open(settings: Settings, format: Format, max_message: usize) -> Result<Self, String> {
         let found = check::check(&settings)?;
         for warning in &found.warnings {
@@ -75,8 +75,8 @@ impl StreamLog {
         Self::new(settings, &found, format, max_message, Instant::now())
     }
 
-    /// What an `ok` means, in a line for whoever starts the server: how often nodes sync cannot be
-    /// asked.
+    /// What an `ok` means, as one line for the start of the server. The sync interval of the nodes cannot be
+    /// queried.
     pub fn promise(&self) -> String {
         let (stream, replicas) = (&self.settings.stream, self.replicas);
         let have_it = match replicas {
@@ -89,10 +89,10 @@ impl StreamLog {
         )
     }
 
-    /// A back end for a stream that was found to be good. Messages have up to `max_message` bytes.
+    /// A back end for a stream that has passed the checks. Messages have up to `max_message` bytes.
     ///
     /// # Errors
-    /// A line that says which limits do not go together.
+    /// One line that says which limits conflict.
     fn new(
         settings: Settings,
         found: &Found,
@@ -124,7 +124,7 @@ impl StreamLog {
         })
     }
 
-    /// What the connection brings, as long as it brings something.
+    /// Handles the events of the connection until there are none.
     fn take_notices(&mut self, now: Instant) {
         loop {
             let payload = self.batch.as_ref().map_or(&[][..], Batch::records);
@@ -163,7 +163,7 @@ impl StreamLog {
         self.happen(Event::Connected, now);
     }
 
-    /// Takes what has come, one after another.
+    /// Handles the operations that were received, one by one.
     fn hear(&mut self, now: Instant) {
         while let Some(op) = self.link.next_op() {
             let heard = match op {
@@ -184,7 +184,7 @@ impl StreamLog {
         }
     }
 
-    /// A server tells what has changed.
+    /// Handles an INFO: the node's settings have changed.
     fn take_info(&mut self, json: &[u8], now: Instant) {
         match Info::parse(json) {
             Ok(info) => {
@@ -203,7 +203,7 @@ impl StreamLog {
         self.take_notice(notice, now);
     }
 
-    /// Somebody who has our name asks whether somebody has it.
+    /// Answers another server with this `-id` that checks for a duplicate.
     fn answer_for_our_name(&mut self, reply: &str) {
         let (process, host) = (std::process::id(), rustix::system::uname());
         let who = format!("process {process} on {}", host.nodename().to_string_lossy());
@@ -249,7 +249,7 @@ impl StreamLog {
         let (number, attempt) = self.publisher.attempt();
         let payload = batch.records();
         if payload.len() + AROUND_BYTES > self.max_payload {
-            // The server would end the connection for it.
+            // The node would close the connection for it.
             let answer = Answer::No(ApiError::too_large());
             let refused = Event::Answered {
                 number,
@@ -268,7 +268,7 @@ impl StreamLog {
         self.link.publish(head, payload);
     }
 
-    /// What stands before the records: for the stream, and for whoever reads it.
+    /// The headers of a batch, for the stream and for its readers.
     fn headers_of(&self, batch: &Batch) -> Vec<u8> {
         let [id, stream, sequence] = self.publisher.headers();
         let count = batch.messages().to_string();
@@ -323,7 +323,7 @@ impl StreamLog {
 }
 
 impl BackEnd for StreamLog {
-    /// They would double what is copied, and take the place of a batch of messages.
+    /// These records would double the bytes that are replicated, and take the space of messages.
     const RECORDS_REPLIES: bool = false;
 
     fn batch_bytes(&self) -> usize {
@@ -362,7 +362,8 @@ impl BackEnd for StreamLog {
     fn submit(&mut self, batch: Batch, now: Instant) {
         debug_assert!(self.has_room());
         debug_assert!(batch.records().len() <= self.batch_bytes + self.most_record);
-        // Errors alone are nothing to be stored; they stand behind what was answered before.
+        // A batch that has only errors is not stored. It is finished behind the batches that were answered
+        // before.
         if batch.messages() == 0 {
             debug_assert!(batch.records().is_empty() && self.finished.len() < 2);
             let outcome = CommitOutcome::Committed;
@@ -379,7 +380,7 @@ impl BackEnd for StreamLog {
         self.finished.pop_front()
     }
 
-    /// A stream has no name that could come to mean another.
+    /// A stream has no name that could lead to another one.
     fn reopen(&mut self, _now: Instant) {}
 
     fn is_worth_sharing(&self) -> bool {

@@ -1,5 +1,4 @@
-//! What stands in the place of streams where they were left out at build time: options that say so,
-//! and a log of which there is no value.
+//! Placeholders for builds without streams: options that return an error, and a log type without values.
 #![allow(missing_docs, reason = "as in stream.rs")]
 
 use std::convert::Infallible;

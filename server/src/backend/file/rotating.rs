@@ -1,4 +1,4 @@
-//! When the log is rotated, and what people are told about it.
+//! The schedule of rotations, and the reports about them.
 
 use std::io;
 use std::path::Path;
@@ -11,51 +11,52 @@ use crate::diagnostics::RateLimit;
 use crate::journal::rotation::{Rotated, Rotation, RotationError};
 use crate::journal::{Journal, Storage};
 
-/// After an attempt that failed, the next one comes so much later.
+/// The pause after a failed attempt.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often it is said that it fails.
+/// The interval between reports that rotating fails.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// When a log is rotated, and how many rotated files are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// When it has so many bytes.
+    /// Rotate when the log reaches this size in bytes.
     pub size: Option<u64>,
-    /// When its first record is so old.
+    /// Rotate when the oldest record reaches this age.
     pub age: Option<Duration>,
-    /// All, if it is none.
+    /// How many rotated files are kept. `None` keeps all.
     pub keep: Option<usize>,
 }
 
 impl Limits {
-    /// Whether a log is rotated at all.
+    /// Whether the log is rotated at all.
     pub fn rotates(&self) -> bool {
         self.size.is_some() || self.age.is_some()
     }
 }
 
-/// What became of an attempt.
+/// The result of a rotation attempt.
 #[derive(Debug)]
 pub(super) enum RotationResult {
-    /// The journal goes on in a new log; or, since that is not possible now, in the present one.
+    /// The journal continues in a new log, or in the present one if rotating is not possible now.
     Continues,
-    /// It goes on in what is a rotated file by now, until the log can be opened by its name again.
+    /// The log has been renamed, and the journal continues in the rotated file until a log can be opened by
+    /// its name.
     Unopened,
-    /// A sync failed: no later result can be trusted.
+    /// A sync failed. No later result can be trusted.
     Fatal(io::Error),
 }
 
-/// Knows when the log has to be rotated.
+/// Decides when the log is rotated.
 #[derive(Debug)]
 pub(super) struct Rotating {
     rotation: Rotation,
     limits: Limits,
-    /// Since when it has been as long as it may be.
+    /// Since when the log has reached the size limit.
     full_since: Option<Instant>,
-    /// When its first record is too old.
+    /// When its first record reaches the age limit.
     too_old_at: Option<Instant>,
-    /// The last attempt failed, and the next one has to wait until then.
+    /// After a failed attempt: when the next one may begin.
     retry_at: Option<Instant>,
     complaint: RateLimit,
     /// Rotations since the start.
@@ -76,7 +77,7 @@ impl Rotating {
         }
     }
 
-    /// When the log is to be rotated, as far as that can be told now. An empty one never is.
+    /// When the log is to be rotated, as far as it is known now. An empty log never is.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = [self.full_since, self.too_old_at]
             .into_iter()
@@ -89,26 +90,26 @@ impl Rotating {
         self.due().is_some_and(|due| now >= due)
     }
 
-    /// The log was opened by its name again: its folder may be another one.
+    /// Call it after the log was reopened by its name: its folder may be another one.
     pub(super) fn forget(&mut self) {
         self.rotation.forget();
     }
 
-    /// Looks at a log that was just opened.
+    /// Reads size and age of a log that was just opened.
     pub(super) fn refresh<F: Storage>(&mut self, journal: &Journal<F>, now: Instant) {
         (self.full_since, self.too_old_at, self.retry_at) = (None, None, None);
         self.poll(journal, 0, now);
     }
 
-    /// Looks at the log, which has just grown by so many bytes, or may have been cut by somebody else.
+    /// Checks the log after it has grown by `grown_by` bytes. Another program may have truncated it.
     pub(super) fn poll<F: Storage>(&mut self, journal: &Journal<F>, grown_by: u64, now: Instant) {
-        // Without its length there is no telling; the next commit brings another look.
+        // Without the length nothing can be decided. The next commit polls again.
         let Ok(length) = journal.length() else {
             return;
         };
         let is_full = self.limits.size.is_some_and(|size| length >= size);
         self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
-        // Nothing was before what has come now.
+        // The log was empty before this write.
         if length <= grown_by {
             self.too_old_at = None;
         }
@@ -121,11 +122,11 @@ impl Rotating {
     fn age_of<F: Storage>(&self, journal: &Journal<F>) -> Duration {
         let begun = self.rotation.begun(journal).ok().flatten();
         let age = begun.map(|begun| OffsetDateTime::now_utc() - begun);
-        // What comes from the future, by a clock that was set back, is as good as new.
+        // A record from the future counts as new: the clock was set back.
         age.and_then(|age| age.try_into().ok()).unwrap_or_default()
     }
 
-    /// Rotates the log, called `path`, and says so; or says once a minute why it does not.
+    /// Rotates the log at `path` and reports it. A failure is reported at most once a minute.
     pub(super) fn rotate<F: Storage>(
         &mut self,
         journal: &mut Journal<F>,
@@ -162,12 +163,12 @@ impl Rotating {
         }
     }
 
-    /// Whether there are rotated files to delete, more than were deleted at once.
+    /// Whether there are rotated files to delete, more than one call deletes.
     pub(super) fn has_old(&self) -> bool {
         self.rotation.has_old()
     }
 
-    /// Deletes rotated files that are not to be kept, within a budget.
+    /// Deletes rotated files in excess of `-keep`, within a budget.
     pub(super) fn delete_old(&mut self, path: &Path, now: Instant) {
         let log = path.display();
         match self.rotation.delete_old() {
