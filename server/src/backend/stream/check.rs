@@ -1,4 +1,4 @@
-//! What is looked at before the first line is taken: can this stream keep what it acknowledges?
+//! Checks at start, before the first line is accepted: can this stream store what it acknowledges?
 
 use std::io::ErrorKind::{PermissionDenied, TimedOut};
 use std::time::{Duration, Instant};
@@ -14,31 +14,31 @@ use super::identity::{BatchId, Identity, recognise};
 use super::link::OLDEST;
 use super::settings::Settings;
 
-/// How long a stream may be without somebody who answers: it was just made, or its leader has died.
+/// How long a stream may be without a leader: it was just created, or its leader has died.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long one answer may take.
+/// The timeout of one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// What was found out.
+/// The result of the checks.
 #[derive(Debug)]
 pub struct Found {
-    /// How the stream was made.
+    /// The configuration of the stream.
     pub config: StreamConfig,
-    /// The most bytes of a message, headers included.
+    /// The maximum size of a message in bytes, headers included.
     pub max_payload: usize,
-    /// Who we are in this run.
+    /// The identity of this server in this run.
     pub identity: Identity,
-    /// The place of the last message on our subject.
+    /// The sequence of the last message on this server's subject, 0 if there is none.
     pub sequence: u64,
-    /// What is allowed, but should be known.
+    /// Warnings about settings that are allowed.
     pub warnings: Vec<String>,
 }
 
-/// Looks at the nodes and at the stream.
+/// Checks the nodes and the stream.
 ///
 /// # Errors
-/// A line that says what will not do, and what would.
+/// One line that says what is wrong and how to correct it.
 pub fn check(settings: &Settings) -> Result<Found, String> {
     let mut client = Client::connect(&settings.nats, &settings.client_name())?;
     let info = client.info().clone();
@@ -82,7 +82,7 @@ fn limit(max_payload: usize, max_msg_size: i64) -> usize {
 struct Asking<'a> {
     client: &'a mut Client,
     settings: &'a Settings,
-    /// Of all that is asked.
+    /// The deadline of all requests together.
     deadline: Instant,
 }
 
@@ -102,7 +102,7 @@ impl Asking<'_> {
         }
     }
 
-    /// The place of the last message on our subject, and the batch that it is, if it is one of ours.
+    /// The sequence of the last message on this server's subject, and its batch ID, if it has one.
     fn last_message(&mut self) -> Result<Option<(u64, Option<BatchId>)>, String> {
         let (name, subject) = (&self.settings.stream, self.settings.subject());
         let question = jetstream::last_message_of(&subject);
@@ -122,7 +122,7 @@ impl Asking<'_> {
         }
     }
 
-    /// Asks until somebody is there who answers.
+    /// Repeats a request until a leader answers or the deadline has passed.
     fn ask<T: DeserializeOwned>(
         &mut self,
         subject: &str,
@@ -139,13 +139,13 @@ impl Asking<'_> {
             if Instant::now() >= self.deadline {
                 return Err(format!("cannot ask {subject}: {said}"));
             }
-            // Nobody is there yet; whoever says so at once is not to be asked at once again.
+            // There is no leader yet. An immediate error must not cause an immediate retry.
             std::thread::sleep(Duration::from_millis(200).saturating_sub(asked.elapsed()));
         }
     }
 
-    /// Another server that has our name, and runs, would answer. Who may not ask finds out by what it
-    /// publishes.
+    /// A running server with the same `-id` would answer. Without permission for this request, a duplicate is
+    /// detected when both publish.
     fn check_duplicate_id(&mut self) -> Result<(), String> {
         let subject = self.settings.presence();
         let answer = self
@@ -169,7 +169,7 @@ impl Asking<'_> {
     }
 }
 
-/// Refuses a stream that cannot keep what it acknowledges.
+/// Rejects a stream that cannot store what it acknowledges.
 fn judge(config: &StreamConfig, settings: &Settings) -> Result<(), String> {
     let (name, subject) = (&config.name, settings.subject());
     let why = if config.no_ack {
@@ -203,7 +203,7 @@ fn judge(config: &StreamConfig, settings: &Settings) -> Result<(), String> {
     ))
 }
 
-/// Whether a pattern of subjects, with wildcards, holds this one.
+/// Whether a subject pattern, with wildcards, matches this subject.
 fn covers(pattern: &str, subject: &str) -> bool {
     let mut words = subject.split('.');
     for part in pattern.split('.') {
@@ -217,7 +217,7 @@ fn covers(pattern: &str, subject: &str) -> bool {
     words.next().is_none()
 }
 
-/// What is allowed, but should be known.
+/// Warnings about settings that are allowed.
 fn warnings(config: &StreamConfig, settings: &Settings) -> Vec<String> {
     let name = &config.name;
     let mut warnings = Vec::new();

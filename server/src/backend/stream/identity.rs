@@ -1,4 +1,4 @@
-//! Who publishes: a server by its name, one run of it, and a batch of that run.
+//! Identities of publishers: the name of a server, a run of it, and a batch of that run.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,18 +9,18 @@ pub struct Identity {
     run: u64,
 }
 
-/// A batch of some run of this server. A later one is greater.
+/// A batch of any run of this server. Later batches compare as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BatchId {
-    /// The run.
+    /// The number of the run, from the clock in nanoseconds.
     pub run: u64,
-    /// The batch, from 1.
+    /// The number of the batch, from 1.
     pub number: u64,
 }
 
 impl Identity {
-    /// A new run of the server: later than the one that left `last`, whatever the clock says. Where that
-    /// is behind, two that follow the same run, one in vain, are still not the same.
+    /// A new run of the server. It is later than the run of `last`, whatever the clock says. If the clock is
+    /// behind, a random part keeps apart two runs that follow the same run.
     pub fn new(name: &str, last: Option<BatchId>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_nanos() as u64);
@@ -29,35 +29,35 @@ impl Identity {
         Self::of_run(name, run)
     }
 
-    /// A certain run.
+    /// The run with this number.
     pub fn of_run(name: &str, run: u64) -> Self {
         let name = name.to_owned();
         Self { name, run }
     }
 
-    /// The run.
+    /// The number of the run.
     pub fn run(&self) -> u64 {
         self.run
     }
 
-    /// A batch of this run.
+    /// The ID of a batch of this run.
     pub fn batch(&self, number: u64) -> BatchId {
         let run = self.run;
         BatchId { run, number }
     }
 
-    /// How the stream is told of a batch: `NAME.RUN.N`.
+    /// The message ID of a batch: `NAME.RUN.N`.
     pub fn text(&self, batch: BatchId) -> String {
         format!("{}.{}.{}", self.name, batch.run, batch.number)
     }
 
-    /// The batch of this server, be it of another run, that has this for its identity.
+    /// The batch that a message ID stands for, if it is one of this server, of any run.
     pub fn recognise(&self, text: &str) -> Option<BatchId> {
         recognise(&self.name, text)
     }
 }
 
-/// The batch of the server of this name that has this for its identity.
+/// The batch that a message ID stands for, if it is one of the server `name`.
 pub fn recognise(name: &str, text: &str) -> Option<BatchId> {
     let (run, number) = text
         .strip_prefix(name)?

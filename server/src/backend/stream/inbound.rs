@@ -1,34 +1,34 @@
-//! What a server has sent, taken off the connection that it came by.
+//! Operations received from a node, detached from the connection's buffer.
 
 use nats::jetstream::Answer;
 use nats::protocol::{Message, Op};
 
 use super::publisher::Event;
 
-/// The subscription of all that is answered to us.
+/// The subscription ID of all answers to this server.
 pub const ANSWERS: u64 = 1;
-/// And the one of those who ask whether somebody has our name.
+/// The subscription ID of requests that check for a duplicate `-id`.
 pub const PRESENCE: u64 = 2;
 
-/// What was heard, without what it was heard from.
+/// A received operation, detached from the buffer.
 #[derive(Debug)]
 pub enum Inbound {
-    /// Something for the publisher.
+    /// An event for the publisher.
     Event(Event),
-    /// The server wants to know whether we are there.
+    /// The node expects a PONG.
     Ping,
-    /// The server complains.
+    /// An error from the node.
     Complaint(String),
-    /// Somebody wants to know, at this subject, who has our name.
+    /// A check for a duplicate `-id`, with its reply subject.
     Asked(String),
-    /// The server says what has changed, in JSON.
+    /// The node's settings have changed, in JSON.
     Info(Vec<u8>),
-    /// Nothing that matters.
+    /// An operation that is ignored.
     Nothing,
 }
 
 impl Inbound {
-    /// What this operation comes to. `inbox` is where answers are awaited.
+    /// Classifies an operation. `inbox` is the prefix of reply subjects.
     pub fn of(op: &Op<'_>, inbox: &str) -> Self {
         match op {
             Op::Message(message) => heard_of(message, inbox),
@@ -41,8 +41,8 @@ impl Inbound {
     }
 }
 
-/// A message, by the subscription that it is for. `inbox` is where answers come to:
-/// `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
+/// Classifies a message by its subscription. Reply subjects are `INBOX.NUMBER.ATTEMPT` and
+/// `INBOX.look.QUESTION`.
 fn heard_of(message: &Message<'_>, inbox: &str) -> Inbound {
     if message.subscription == PRESENCE {
         let reply = message.reply.map(str::to_owned);

@@ -1,22 +1,22 @@
-//! How large batches may be: one more message has to fit, and nodes take only so much at once.
+//! Limits of a batch: one more message must fit, and nodes limit the size of a payload.
 
 use common::record::Format;
 
-/// The most bytes of a batch, however much the nodes take at once: replicas copy it whole.
+/// The maximum size of a batch in bytes, whatever the nodes accept: replicas copy it whole.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// What stands around the records of a batch, at most: headers and the words of the protocol.
+/// The maximum size of the protocol's headers and commands around the records of a batch.
 pub const AROUND_BYTES: usize = 4 << 10;
 
-/// What a record has beside its message, at most: its time, its peer, and a client's name.
+/// The maximum size of a record without its message: time, peer, and the client's name.
 const AROUND_MESSAGE_BYTES: usize = 2 << 10;
 
-/// The most bytes of a record.
+/// The maximum size of a record in bytes.
 pub fn most_record(format: Format, max_message: usize) -> usize {
     max_message.saturating_mul(format.growth()) + AROUND_MESSAGE_BYTES
 }
 
-/// How much a batch may hold before one more message begins.
+/// The size of a batch in bytes from which on no message is added.
 pub fn batch_bytes(
     max_payload: usize,
     format: Format,

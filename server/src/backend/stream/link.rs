@@ -1,5 +1,5 @@
-//! The connection to whichever server of the cluster can be used, in the loop's own poll: it is found,
-//! opened, secured, introduced, and given up for another when it is lost.
+//! The connection to a usable node of the cluster, in the event loop's own poll. It resolves, connects,
+//! secures, authenticates, and moves to another node when it is lost.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -21,51 +21,51 @@ use tls::Stream;
 use super::nodes::Nodes;
 use super::outgoing::Outgoing;
 
-/// How long each step towards a connection may take: its address, its socket, its handshake.
+/// The timeout of each step towards a connection: resolving, connecting, handshake.
 const STEP_WITHIN: Duration = Duration::from_secs(2);
 
-/// A server that has said nothing for so long is asked whether it is still there.
+/// A node that was silent for this long gets a PING.
 const PING_AFTER: Duration = Duration::from_secs(20);
 
-/// And has so long to answer.
+/// The timeout of the PONG.
 const PONG_WITHIN: Duration = Duration::from_secs(5);
 
-/// Before this one, expected sequences are not sound.
+/// The oldest supported version. Before 2.10.25, expected sequences are not reliable.
 pub const OLDEST: Version = Version::new(2, 10, 25);
 
-/// What has happened to the connection.
+/// An event of the connection.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// It can be used.
+    /// The connection is usable.
     Up(Box<Info>),
-    /// It could be used, and cannot any more: why.
+    /// A usable connection was lost, and why.
     Lost(String),
-    /// No server could be used yet, or again, and why not the last that was tried.
+    /// No node is usable yet, or again. The text says why the last one that was tried is not.
     Failed(String),
-    /// Something has come: [`Link::next_op`] brings it.
+    /// Data was received. [`Link::next_op`] returns it.
     Inbound,
-    /// Some bytes have left.
+    /// Bytes were sent.
     Sent,
 }
 
-/// The connection, or the way to one.
+/// The connection, or the attempt to make one.
 #[derive(Debug)]
 pub struct Link {
     options: Options,
     name: String,
     nodes: Nodes,
     poll: Option<(Registry, Token)>,
-    /// Wakes the loop when an address was looked up.
+    /// Wakes the loop when an address was resolved.
     waker: Option<Arc<Waker>>,
     state: LinkState,
 }
 
-/// How far it is.
+/// The state of the connection.
 #[derive(Debug)]
 enum LinkState {
-    /// Nothing is tried until then.
+    /// A backoff: nothing is attempted before `until`.
     Resting { until: Instant },
-    /// Only a thread can wait for an address: the system's resolver knows no other way.
+    /// A thread waits for the address: the system's resolver has no non-blocking interface.
     Resolving {
         server: Address,
         answer: Receiver<io::Result<Vec<SocketAddr>>>,
@@ -78,13 +78,13 @@ enum LinkState {
 #[derive(Debug)]
 struct Connection {
     server: Address,
-    /// Where else it may be, if it is not there.
+    /// Further addresses of the node, to be tried if this one fails.
     others: Vec<SocketAddr>,
     stream: Stream<TcpStream>,
     decoder: Decoder,
     out: Outgoing,
     stage: Stage,
-    /// When this stage began, or, once it can be used, when something came last.
+    /// When this stage began. In a usable connection: when data was last received.
     since: Instant,
     asked: bool,
     readable: bool,
@@ -100,7 +100,7 @@ enum Stage {
 }
 
 impl Link {
-    /// A connection to one of these nodes, where this is our name. Nothing is done before it is
+    /// A connection to one of these nodes, under the client name `name`. It does nothing before it is
     /// [registered](Self::register).
     pub fn new(options: Options, nodes: Vec<Address>, name: String, now: Instant) -> Self {
         Self {
@@ -113,22 +113,22 @@ impl Link {
         }
     }
 
-    /// Has `token` told of.
+    /// Registers with the poll under `token`.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.waker = Some(Arc::new(Waker::new(registry, token)?));
         self.poll = Some((registry.try_clone()?, token));
         Ok(())
     }
 
-    /// The poll has told of the token.
+    /// Handles an event for the token.
     pub fn on_event(&mut self) {
         if let LinkState::Open(connection) = &mut self.state {
-            // Which of them it was does not matter: the socket will say.
+            // The event need not say which: the socket returns `WouldBlock` if it is not ready.
             (connection.readable, connection.writable) = (true, true);
         }
     }
 
-    /// The server that is used.
+    /// The node that is in use.
     pub fn server(&self) -> Option<&Address> {
         match &self.state {
             LinkState::Open(connection) if !connection.stage.is_on_the_way() => {
@@ -138,7 +138,7 @@ impl Link {
         }
     }
 
-    /// When something is to be done even if nothing is told.
+    /// When [`advance`](Self::advance) is due even without an event.
     pub fn deadline(&self) -> Option<Instant> {
         Some(match &self.state {
             LinkState::Resting { until } => *until,
@@ -147,8 +147,8 @@ impl Link {
         })
     }
 
-    /// Goes on as far as it can, and says what comes of it: to be called until there is nothing more.
-    /// `payload` is what was lent to [`publish`](Self::publish), while it is on its way.
+    /// Advances as far as possible and returns the next event. Call it until it returns `None`. `payload` is
+    /// what was passed to [`publish`](Self::publish), while it is being sent.
     pub fn advance(&mut self, now: Instant, payload: &[u8]) -> Option<LinkEvent> {
         let went = match &mut self.state {
             LinkState::Resting { until } if now < *until => return None,
@@ -160,7 +160,7 @@ impl Link {
         went.unwrap_or_else(|why| Some(self.fall(now, &why)))
     }
 
-    /// What has come, one after another.
+    /// The next received operation.
     pub fn next_op(&mut self) -> Option<Result<Op<'_>, String>> {
         match &mut self.state {
             LinkState::Open(connection) => match connection.decoder.next_op() {
@@ -171,7 +171,7 @@ impl Link {
         }
     }
 
-    /// Where to put something small, if there is anybody to send it to.
+    /// The buffer for small data, if the connection is usable.
     pub fn small(&mut self) -> Option<&mut Vec<u8>> {
         Some(self.usable()?.out.small())
     }
@@ -183,8 +183,8 @@ impl Link {
         }
     }
 
-    /// Publishes what `head` begins. The payload is to be lent to [`go_on`](Self::advance) until it is
-    /// out or [taken back](Self::take_back).
+    /// Publishes a message that begins with `head`. Pass the payload to [`advance`](Self::advance) until it
+    /// is sent or [taken back](Self::take_back).
     pub fn publish(&mut self, head: impl FnOnce(&mut Vec<u8>), payload: &[u8]) {
         if let Some(connection) = self.usable() {
             head(connection.out.small());
@@ -192,8 +192,8 @@ impl Link {
         }
     }
 
-    /// The payload is lent no longer. If some of it has not left, the server would take what follows
-    /// for the rest of it, so this connection has to end.
+    /// Stops sending the payload. If it was sent in part, the node would take later bytes for the rest of it,
+    /// so the connection is closed.
     pub fn take_back(&mut self, now: Instant) -> Option<LinkEvent> {
         match &self.state {
             LinkState::Open(connection) if connection.out.holds_payload() => {
@@ -203,12 +203,12 @@ impl Link {
         }
     }
 
-    /// Leaves the server for another.
+    /// Leaves the node for another one.
     pub fn leave(&mut self, now: Instant, why: &str) -> LinkEvent {
         self.fall(now, why)
     }
 
-    /// Learns of the other nodes.
+    /// Adds the other nodes that the node reports.
     pub fn learn(&mut self, info: &Info) {
         self.nodes.learn(&info.connect_urls);
     }
@@ -224,7 +224,7 @@ impl Link {
         let waker = self.waker.clone();
         let spawned = thread::Builder::new().spawn(move || {
             let found = target.to_socket_addrs().map(Vec::from_iter);
-            // Whoever asked may have given up.
+            // The receiver may have given up after a timeout.
             if sender.send(found).is_ok()
                 && let Some(waker) = waker
             {
@@ -262,7 +262,7 @@ impl Link {
         }
     }
 
-    /// Connects to the last of these places.
+    /// Connects to the last of these addresses.
     fn open(
         &mut self,
         server: Address,
@@ -293,7 +293,7 @@ impl Link {
         Ok(())
     }
 
-    /// From a socket to a connection that can be used.
+    /// Advances from a socket to a usable connection.
     fn approach(&mut self, now: Instant) -> Result<Option<LinkEvent>, String> {
         let LinkState::Open(connection) = &mut self.state else {
             return Ok(None);
@@ -323,7 +323,7 @@ impl Link {
         }
     }
 
-    /// Gives the server up.
+    /// Closes the connection and schedules the next attempt.
     fn fall(&mut self, now: Instant, why: &str) -> LinkEvent {
         let way = std::mem::replace(&mut self.state, LinkState::Resting { until: now });
         let (was_usable, server) = match &way {
@@ -363,7 +363,7 @@ impl Connection {
         (self.stage, self.since) = (stage, now);
     }
 
-    /// What the server says of itself, once the connection can be used.
+    /// Returns the node's INFO when the connection is usable.
     fn approach(
         &mut self,
         options: &Options,
@@ -424,7 +424,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// What it said is looked at; what is to be said is sent.
+    /// Handles what the node has sent, and sends the client's side of the handshake.
     fn greet(&mut self, options: &Options, name: &str, now: Instant) -> Result<Greeted, String> {
         self.flush(&[])?;
         let Stage::Greeting(state) = &mut self.stage else {
@@ -457,7 +457,7 @@ impl Connection {
         })
     }
 
-    /// What a usable connection has to do.
+    /// Receives, sends, and keeps a usable connection alive.
     fn work(&mut self, now: Instant, payload: &[u8]) -> Result<Option<LinkEvent>, String> {
         if self.fill()? {
             (self.since, self.asked) = (now, false);
@@ -474,7 +474,7 @@ impl Connection {
         Ok((sent > 0).then_some(LinkEvent::Sent))
     }
 
-    /// Whether something has come.
+    /// Receives data. Returns whether another read may return more.
     fn fill(&mut self) -> Result<bool, String> {
         if !self.readable {
             return Ok(false);
@@ -482,7 +482,7 @@ impl Connection {
         match self.stream.fill(self.decoder.space()) {
             Ok(0) => Err("it ended the connection".to_owned()),
             Ok(n) => {
-                // There may be more, be it the end: the next read finds out.
+                // There may be more data, or the end: the next read shows it.
                 self.decoder.filled(n);
                 Ok(true)
             }

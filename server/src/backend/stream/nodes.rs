@@ -1,33 +1,33 @@
-//! Which server of the cluster to try next, and when.
+//! The choice of the next node of the cluster to connect to, and the backoff before it.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use nats::address::Address;
 
-/// The pause after every server was tried in vain. It doubles.
+/// The backoff after all nodes have failed. It doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause.
+/// The longest backoff.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Nodes beyond so many are not remembered: whoever tells of them may tell anything.
+/// The maximum number of remembered nodes. A node could report any number of them.
 const MAX: usize = 64;
 
-/// The nodes of a cluster: those that were typed, and those that these have told of.
+/// The nodes of a cluster: the configured ones, and those that these have reported.
 #[derive(Debug)]
 pub struct Nodes {
     typed: Vec<Address>,
     told: Vec<Address>,
-    /// Which is next, counted through both.
+    /// The index of the next one, counted through both lists.
     next: usize,
-    /// How many were tried in vain, one after another.
+    /// Consecutive failed attempts.
     failures: usize,
     jitter: Rng,
 }
 
 impl Nodes {
-    /// Begins with any of them, so that the servers of a line log spread.
+    /// Begins with a random node, so that the servers of a line log spread over the cluster.
     pub fn new(typed: Vec<Address>) -> Self {
         let mut jitter = Rng::new();
         let next = jitter.usize(..typed.len().max(1));
@@ -40,7 +40,7 @@ impl Nodes {
         }
     }
 
-    /// The next one to try: each in turn.
+    /// The next node, in turn.
     pub fn choose(&mut self) -> Address {
         let all = self.typed.len() + self.told.len();
         let index = self.next % all;
@@ -50,8 +50,7 @@ impl Nodes {
             .clone()
     }
 
-    /// How long to wait before the next one is tried, now that this one was in vain: as long as not
-    /// all were, not at all.
+    /// The backoff after a failed attempt. It is zero until all nodes have failed.
     pub fn pause_after_failure(&mut self) -> Duration {
         self.failures += 1;
         let all = self.typed.len() + self.told.len();
@@ -60,16 +59,16 @@ impl Nodes {
             return Duration::ZERO;
         }
         let pause = FIRST_PAUSE * (1 << rounds.min(10)) / 2;
-        // Many servers of a line log must not come all at once.
+        // Jitter: many servers of a line log must not reconnect at the same time.
         pause.min(MAX_PAUSE).mul_f64(self.jitter.f64() / 2.0 + 0.5)
     }
 
-    /// One can be used.
+    /// Resets the backoff: a node is usable.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// What a server tells of the others, as `HOST:PORT`.
+    /// Adds nodes that a node has reported, as `HOST:PORT`.
     pub fn learn(&mut self, places: &[String]) {
         let Some(first) = self.typed.first() else {
             return;

@@ -1,14 +1,13 @@
-//! What is to be sent to a server: small things that are copied, and at most one large payload that
-//! is not.
+//! Data to be sent to a node: small data that is copied, and at most one large payload that is not.
 
 use std::io::{self, Write};
 
 use nats::protocol::END;
 
-/// A payload up to this is copied, so that one write takes it with what stands around it.
+/// The largest payload in bytes that is copied, so that one write sends it with the data around it.
 const COPIED: usize = 16 << 10;
 
-/// Bytes on their way out, in this order: `head`, the payload, `tail`.
+/// Bytes to be sent, in this order: `head`, the payload, `tail`.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     head: Vec<u8>,
@@ -17,7 +16,7 @@ pub struct Outgoing {
     tail: Vec<u8>,
 }
 
-/// A payload that somebody else holds.
+/// A payload that the caller holds.
 #[derive(Clone, Copy, Debug)]
 struct Payload {
     length: usize,
@@ -25,7 +24,7 @@ struct Payload {
 }
 
 impl Outgoing {
-    /// Where small things are to be put, behind everything else.
+    /// The buffer for small data, behind everything else.
     pub fn small(&mut self) -> &mut Vec<u8> {
         match self.payload {
             Some(_) => &mut self.tail,
@@ -33,8 +32,7 @@ impl Outgoing {
         }
     }
 
-    /// Puts a payload behind everything else. If it is large it is lent to [`write`](Self::write)
-    /// from then on, until it is out.
+    /// Appends a payload. A large one is not copied: pass it to [`write`](Self::write) until it is sent.
     pub fn payload(&mut self, payload: &[u8]) {
         debug_assert!(self.payload.is_none(), "one payload at a time");
         if payload.len() <= COPIED {
@@ -47,17 +45,17 @@ impl Outgoing {
         }
     }
 
-    /// Some of a large payload has not been sent.
+    /// Whether part of a large payload is unsent.
     pub fn holds_payload(&self) -> bool {
         self.payload.is_some()
     }
 
-    /// Nothing is to be sent.
+    /// Whether everything was sent.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty() && self.payload.is_none()
     }
 
-    /// Sends what the socket takes. How many bytes that were; `WouldBlock` is no error.
+    /// Sends what the socket accepts. Returns the number of bytes; `WouldBlock` is not an error.
     pub fn write(&mut self, socket: &mut impl Write, payload: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         while !self.is_empty() {
@@ -104,7 +102,7 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    /// Takes a few bytes at a time, and now and then none.
+    /// Accepts a few bytes per call, and sometimes none.
     struct Narrow {
         taken: Vec<u8>,
         calls: usize,

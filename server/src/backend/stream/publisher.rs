@@ -1,22 +1,21 @@
-//! The rule by which a reply is truthful, as a state machine without I/O: what happens to a batch on
-//! its way into the stream, and what is to be done next.
+//! The rule that makes a reply truthful, as a state machine without I/O. It takes events about a batch on its
+//! way to the stream, and returns the next action.
 //!
-//! A batch is one message of the stream, on a subject that no other server has. Its identity keeps it
-//! from being stored twice within a while, and the sequence of the message before it for ever: whatever
-//! attempt arrives late, only the first can be the next message of the subject. So the same attempt may
-//! be made again and again, and all that has to be known is what the answers prove:
+//! A batch is one message of the stream, on a subject that no other server uses. Its message ID prevents a
+//! second copy within the duplicate window. The expected last sequence of the subject prevents it without a
+//! time limit: of all attempts, however late, only the first can be the next message of the subject. So the
+//! same attempt can be repeated, and only what the answers prove matters:
 //!
-//! - An acknowledgement of any attempt: it is in.
-//! - "Wrong last sequence" is no answer: our own earlier attempt may have moved it. The last message of
-//!   the subject tells.
-//! - Silence, a lost connection, or an error that says nothing for certain: nobody knows. Again.
-//! - A refusal counts only if *every* attempt was refused for good, and a look at the stream shows that
-//!   the batch is not in: a leader that was stopped wakes up and refuses what its successor has stored.
-//!   Where nobody is there to take it, it is asked again for a while before that is believed: a leader may be
-//!   about to follow.
-//! - What is still unknown after the time for it stays so.
+//! - An acknowledgement of any attempt: the batch is stored.
+//! - "Wrong last sequence" proves nothing: our own earlier attempt may have changed the sequence. The last
+//!   message of the subject shows whether it did.
+//! - No answer, a lost connection, or an inconclusive error: the outcome is unknown. The attempt is repeated.
+//! - A rejection counts only if *every* attempt was rejected permanently, and the last message of the subject
+//!   shows that the batch is not stored. A leader that was paused can wake up and reject what its successor
+//!   has stored. "No responders" counts only after a few seconds of attempts: an election may be under way.
+//! - A batch that is still unknown at its deadline stays unknown.
 //!
-//! All of this was found by trying with nats-server 2.15; its error numbers are in its `errors.json`.
+//! All of this was found by experiment with nats-server 2.15. Its error numbers are in its `errors.json`.
 
 use std::time::{Duration, Instant};
 
@@ -25,84 +24,83 @@ use nats::jetstream::{Answer, ApiError, PubAck, StoredMessage, header};
 
 use super::identity::{BatchId, Identity};
 
-/// How long an attempt, or a question, may go unanswered before it is asked whether the server answers
-/// at all.
+/// How long an attempt or a query may go unanswered before the node gets a PING.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long it may take to answer that.
+/// How long the PONG may take.
 pub const PONG_WITHIN: Duration = Duration::from_secs(1);
 
-/// The first pause before another attempt, after an answer that proves nothing. It doubles.
+/// The first backoff before another attempt, after an inconclusive answer. It doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The longest pause.
+/// The longest backoff.
 const MAX_PAUSE: Duration = Duration::from_millis(640);
 
-/// A stream that is there, though nobody takes its messages, is between two leaders. If it is so for
-/// longer, it stores other subjects.
+/// How long "no responders" from an existing stream is taken for an election. After that, the stream does not
+/// store this subject.
 const BETWEEN_LEADERS: Duration = Duration::from_secs(5);
 
-/// How often it may be found at once that the sequence was moved; from then on there are pauses.
+/// How many queries may find a changed sequence before the next attempts wait for a backoff.
 const EAGER_LOOKS: u32 = 3;
 
-/// What has happened.
+/// An input of the state machine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// There is a batch.
+    /// A batch was submitted.
     Submitted,
-    /// There is a connection.
+    /// A connection is ready.
     Connected,
-    /// There is none any more.
+    /// The connection has ended.
     Disconnected,
-    /// Bytes of the attempt under way have left.
+    /// Bytes of the current attempt were sent.
     Progress,
-    /// What was said to an attempt at a batch, perhaps an earlier one.
+    /// An answer to an attempt at a batch, perhaps an earlier batch.
     Answered {
         /// The batch's number.
         number: u64,
-        /// Which attempt at it.
+        /// The number of the attempt.
         attempt: u32,
-        /// What was said.
+        /// The answer.
         answer: Answer<PubAck>,
     },
-    /// The last message of the subject, as it was asked for.
+    /// The last message of the subject, in answer to a query.
     Seen {
-        /// Which question this answers.
+        /// The number of the query.
         question: u64,
-        /// What was said.
+        /// The answer.
         answer: Answer<StoredMessage>,
     },
-    /// The server answers.
+    /// The node has answered a PING.
     Pong,
-    /// Time has passed.
+    /// A deadline may have been reached.
     Tick,
 }
 
-/// What is to be done.
+/// What the caller has to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Make an [attempt](Publisher::attempt) at the batch.
+    /// Publish the current [attempt](Publisher::attempt) at the batch.
     Publish,
-    /// Ask for the last message of the subject, as [question](Publisher::question) number so and so.
+    /// Query the last message of the subject, with the number [question](Publisher::question).
     Look,
-    /// Ask the server whether it answers.
+    /// Send the node a PING.
     Ping,
-    /// Leave the server: it does not.
+    /// Leave the node: it does not answer.
     Reconnect,
-    /// The batch is done with.
+    /// The batch is finished.
     Finish(BatchOutcome),
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BatchOutcome {
-    /// It is in the stream.
+    /// It is stored in the stream.
     Kept,
-    /// It is not, and never will be.
+    /// It is not stored and never will be.
     Refused(ApiError),
-    /// Nobody knows.
+    /// It may or may not be stored.
     Unknown,
-    /// Another server has this identity, and the batch may be in or not: this one has to end.
+    /// Another server uses this identity. The batch may or may not be stored, and this server must exit.
     Fenced(BatchId),
 }
 
@@ -113,21 +111,21 @@ pub struct Publisher {
     subject: String,
     identity: Identity,
     ack_wait: Duration,
-    /// The sequence of the last message on the subject, as far as is known; 0: there is none.
+    /// The sequence of the last message on the subject, as far as known. 0: there is none.
     sequence: u64,
-    /// How many batches there were, the present one included.
+    /// The number of the current or last batch, from 1.
     number: u64,
     questions: u64,
     node: Node,
     batch: Option<UnderWay>,
-    /// A batch of an earlier run has come since this one began.
+    /// Whether a batch of an earlier run was stored after this run began.
     was_preceded: bool,
-    /// Somebody else's message was found on the subject.
+    /// Whether a foreign message was found on the subject.
     disturbed: bool,
     jitter: Rng,
 }
 
-/// The batch that is on its way.
+/// The batch in flight.
 #[derive(Debug)]
 struct UnderWay {
     begun: Instant,
@@ -135,44 +133,45 @@ struct UnderWay {
     /// The sequence of the last message before the first attempt.
     before: u64,
     step: Step,
-    /// Of each attempt: it was refused for good.
+    /// For each attempt, whether it was rejected permanently.
     refused: Vec<bool>,
     pause: Duration,
     looks: u32,
-    /// What was said last that was no acknowledgement.
+    /// The last answer that was not an acknowledgement.
     complaint: Option<String>,
 }
 
-/// What is known of the node that the publisher is connected to.
+/// The state of the connection to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
     Disconnected,
     Connected,
-    /// It owed an answer when `-ack-wait` ended for the last batch. A PING comes before the next
-    /// publish: with a short `-ack-wait`, no other timeout would find out that the node is dead.
+    /// It owed an answer when `-ack-wait` ended for the last batch. A PING comes before the next publish: with a
+    /// short `-ack-wait`, no other timeout would detect that the node is dead.
     Suspect,
 }
 
-/// What is awaited.
+/// What the publisher waits for.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
-    /// A moment, and a connection.
+    /// The end of the backoff, and a connection.
     Paused { until: Instant },
     /// The answer to the last attempt.
     Published { since: Instant },
-    /// The last message of the subject. If every attempt was refused for good, why.
+    /// The answer to a query for the last message. `refusal` is the reason if every attempt was rejected
+    /// permanently.
     Looking {
         since: Instant,
         refusal: Option<ApiError>,
     },
-    /// Whether the server answers at all.
+    /// A PONG.
     Doubted { since: Instant },
 }
 
 /// What an error proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// The message before it is not the one that was expected.
+    /// The last message of the subject is not the expected one.
     Moved,
     /// This attempt will never be stored.
     Refused,
@@ -183,7 +182,8 @@ enum Meaning {
 impl Meaning {
     fn of(error: &ApiError) -> Self {
         match error.err_code {
-            // Wrong last sequence, the same while another message is decided, an identity that is known.
+            // 10071: wrong last sequence. 10164: the same while another message is proposed. 10201: a known
+            // message ID.
             10071 | 10164 | 10201 => Self::Moved,
             // Too large, another stream's subject, sealed, not allowed by the stream.
             10054 | 10060 | 10109 | 10174 => Self::Refused,
@@ -194,14 +194,14 @@ impl Meaning {
     }
 }
 
-/// The stream could not store it because it is full. Up to 2.12, a leader says so as well, in other words,
-/// when its disk has failed under a message that the others have stored.
+/// Whether the stream is full. Up to 2.12, a leader uses the same number, with another description, when its
+/// disk has failed under a message that the other nodes have stored.
 fn is_limit(description: &str) -> bool {
     description.starts_with("maximum ")
 }
 
 impl Publisher {
-    /// A publisher for a subject whose last message is `sequence`, 0 if there is none.
+    /// A publisher for a subject whose last message has this `sequence`, 0 if there is none.
     pub fn new(stream: &str, subject: &str, identity: Identity, sequence: u64) -> Self {
         Self {
             stream: stream.to_owned(),
@@ -219,28 +219,28 @@ impl Publisher {
         }
     }
 
-    /// Gives up a batch after so long.
+    /// Sets how long a batch may take before its outcome is unknown.
     pub fn give_up_after(&mut self, ack_wait: Duration) {
         self.ack_wait = ack_wait;
     }
 
-    /// Where it publishes.
+    /// The subject that it publishes to.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The number of the batch under way, and of the last attempt at it.
+    /// The number of the current batch, and of the last attempt at it.
     pub fn attempt(&self) -> (u64, u32) {
         let attempts = self.batch.as_ref().map_or(0, |batch| batch.refused.len());
         (self.number, attempts as u32)
     }
 
-    /// The number of the last question for the last message.
+    /// The number of the last query for the last message.
     pub fn question(&self) -> u64 {
         self.questions
     }
 
-    /// What the last attempt at the batch under way has for headers that a stream looks at.
+    /// The headers of the last attempt that the stream evaluates.
     pub fn headers(&self) -> [(&'static str, String); 3] {
         let id = self.identity.batch(self.number);
         [
@@ -253,17 +253,17 @@ impl Publisher {
         ]
     }
 
-    /// What was said last about the batch under way that was no acknowledgement.
+    /// The last answer about the current batch that was not an acknowledgement.
     pub fn complaint(&self) -> Option<&str> {
         self.batch.as_ref()?.complaint.as_deref()
     }
 
-    /// Whether somebody else's message was found on the subject, since this was asked last.
+    /// Whether a foreign message was found on the subject since the last call.
     pub fn was_disturbed(&mut self) -> bool {
         std::mem::take(&mut self.disturbed)
     }
 
-    /// When a [`Event::Tick`] is wanted.
+    /// When an [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let batch = self.batch.as_ref()?;
         let step = match batch.step {
@@ -274,7 +274,7 @@ impl Publisher {
         Some(step.map_or(batch.give_up_at, |step| step.min(batch.give_up_at)))
     }
 
-    /// Takes note of what has happened, and says what is to be done about it, if anything.
+    /// Handles an event, and returns the next action, if any.
     pub fn on(&mut self, event: Event, now: Instant) -> Option<Action> {
         match event {
             Event::Submitted => self.submit(now),
@@ -338,7 +338,7 @@ impl Publisher {
         }
     }
 
-    /// The same bytes and the same identity, whatever attempt it is.
+    /// Every attempt has the same bytes and the same message ID.
     fn publish(&mut self, now: Instant) -> Action {
         debug_assert!(self.node != Node::Disconnected, "a node is connected");
         if let Some(batch) = &mut self.batch {
@@ -366,7 +366,7 @@ impl Publisher {
         Action::Look
     }
 
-    /// Nothing is known: another attempt, after a while that grows, and is never quite the same.
+    /// Schedules another attempt after an exponential backoff with jitter.
     fn pause(&mut self, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         let jitter = self.jitter.f64() / 2.0 + 0.75;
@@ -397,7 +397,7 @@ impl Publisher {
                 Meaning::Nothing,
                 format!("the stream {} took it", ack.stream),
             ),
-            // So 2.10 acknowledges what is known to it, but not decided.
+            // 2.10 acknowledges with sequence 0 a message that it knows and that is not committed.
             Answer::Yes(PubAck { seq: 0, .. }) => {
                 (Meaning::Nothing, "it has no place yet".to_owned())
             }
@@ -428,7 +428,7 @@ impl Publisher {
         }
     }
 
-    /// The last message of the subject shows whether the batch is in.
+    /// The last message of the subject shows whether the batch is stored.
     fn take_look(&mut self, answer: Answer<StoredMessage>, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         let Step::Looking { refusal, .. } = &mut batch.step else {
@@ -465,12 +465,12 @@ impl Publisher {
             Some(id) if id > own || self.is_alive(id, stored.seq) => {
                 Some(self.finish(BatchOutcome::Fenced(id)))
             }
-            // Nothing of ours is behind an earlier batch of this run, or behind what was there before.
+            // The last message precedes this batch, so no attempt at this batch is stored.
             _ if is_earlier => {
                 self.sequence = stored.seq;
                 self.take_absence(refusal, true, now)
             }
-            // What is behind it cannot be seen. The stream still knows the identity, for a while.
+            // Messages before a foreign one cannot be seen. The next attempt relies on the duplicate window.
             _ => {
                 self.disturbed |= id.is_none();
                 self.sequence = stored.seq;
@@ -479,14 +479,14 @@ impl Publisher {
         }
     }
 
-    /// An earlier run may have left one attempt on its way, which arrives late. If it leaves two, it
-    /// has not ended.
+    /// Whether the run of this batch is still active. An earlier run may leave one late attempt. A second one
+    /// shows that it still runs.
     fn is_alive(&mut self, id: BatchId, sequence: u64) -> bool {
         let is_new = id.run != self.identity.run() && sequence > self.sequence;
         is_new && std::mem::replace(&mut self.was_preceded, true)
     }
 
-    /// The batch is not in, be it that the stream itself is not there.
+    /// The batch is not stored. The stream itself may be missing.
     fn take_absence(
         &mut self,
         refusal: Option<ApiError>,
@@ -512,9 +512,9 @@ impl Publisher {
         let connected = self.node != Node::Disconnected;
         let batch = self.batch.as_mut()?;
         match batch.step {
-            // This comes before the end of the batch, so that the next batch need not wait again.
+            // This is checked before the deadline of the batch, so that the next batch need not wait again.
             Step::Doubted { since } if now >= since + PONG_WITHIN => {
-                // It stays so until the connection has ended.
+                // The state stays the same until the connection has ended.
                 batch.step = Step::Doubted { since: now };
                 Some(Action::Reconnect)
             }

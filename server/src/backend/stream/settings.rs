@@ -1,4 +1,4 @@
-//! What can be typed about a stream, and what that comes to.
+//! Options of the stream, and the settings that they give.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use nats::protocol::{is_subject, is_word};
 
 use crate::options::Config;
 
-/// What was typed.
+/// The options as parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The stream's name; without one the log is a file.
+    /// The stream's name. Without one the log is a file.
     pub name: Option<String>,
-    /// Where it is kept, and who we are there.
+    /// Options of the NATS connection.
     pub nats: options::Options,
-    /// What subjects begin with, where that is not the stream's name.
+    /// The subject prefix, if it is not the stream's name.
     pub subject: Option<String>,
-    /// Our name among the servers of the stream, where that is not the host's.
+    /// The name of this server within the stream, if it is not the host's.
     pub id: Option<String>,
-    /// How long a batch may be on its way.
+    /// How long a batch may take.
     pub ack_wait: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Looks at options that belong together; `of_file` is one that was given and is about a file.
+    /// Checks options against each other. `of_file` is an option that was given and applies only to a file.
     pub fn check(&self, of_file: Option<&str>) -> Result<(), UsageError> {
         if self.name.is_none() {
             if *self == Self::default() {
@@ -52,7 +52,7 @@ impl Options {
         self.nats.check()
     }
 
-    /// All that is to be known of the stream, if there is one.
+    /// The settings, if a stream was given.
     pub fn settings(&self) -> Option<Settings> {
         Some(Settings {
             stream: self.name.clone()?,
@@ -64,7 +64,7 @@ impl Options {
     }
 }
 
-/// The name of this machine, as one word of a subject.
+/// The name of this host, as one token of a subject.
 fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy();
@@ -81,40 +81,41 @@ fn host_name() -> String {
 /// A stream, and how it is used.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Its name.
+    /// The stream's name.
     pub stream: String,
-    /// Where it is kept, and who we are there.
+    /// Options of the NATS connection.
     pub nats: options::Options,
-    /// What subjects begin with, where that is not the stream's name.
+    /// The subject prefix, if it is not the stream's name.
     pub subject: Option<String>,
-    /// Our name among the servers of the stream.
+    /// The name of this server within the stream.
     pub id: String,
-    /// How long a batch may be on its way.
+    /// How long a batch may take.
     pub ack_wait: Duration,
 }
 
 impl Settings {
-    /// What subjects begin with.
+    /// The subject prefix.
     pub fn prefix(&self) -> &str {
         self.subject.as_deref().unwrap_or(&self.stream)
     }
 
-    /// Where we publish, and nobody else.
+    /// The subject of this server. No other server may publish to it.
     pub fn subject(&self) -> String {
         format!("{}.{}", self.prefix(), self.id)
     }
 
-    /// Where a running server answers for its name. Everybody may listen below `_INBOX`.
+    /// The subject at which a running server answers for its `-id`. By default every client may subscribe
+    /// below `_INBOX`.
     pub fn presence(&self) -> String {
         format!("_INBOX.line-log.{}.{}", self.stream, self.id)
     }
 
-    /// What we are called in the lists of a NATS server.
+    /// The client name in a node's connection list.
     pub fn client_name(&self) -> String {
         format!("line log {}", self.id)
     }
 
-    /// What makes a stream as it should be.
+    /// The command that creates a suitable stream.
     pub fn would_make_it(&self) -> String {
         format!(
             "nats stream add {} --subjects '{}.*' --storage file --replicas 3 --retention limits \
@@ -131,7 +132,7 @@ impl AsMut<options::Options> for Config {
     }
 }
 
-/// The rows for the server's table.
+/// The NATS options for the server's table.
 pub type Nats = options::SharedOptions<Config>;
 
 /// `-stream NAME`

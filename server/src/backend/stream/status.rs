@@ -1,4 +1,4 @@
-//! What people are told of a stream: one line when it is lost, and one when it is back.
+//! Reports about the stream: one line when it is lost, and one when it is back.
 
 use std::time::{Duration, Instant};
 
@@ -8,37 +8,37 @@ use nats::jetstream::ApiError;
 
 use crate::diagnostics::RateLimit;
 
-/// Without an acknowledgement, or without a connection, for so long, the server is not well.
+/// After this long without an acknowledgement or a connection, the server is unhealthy.
 const UNWELL_AFTER: Duration = Duration::from_secs(10);
 
-/// What is over sooner is told of in one line, if at all.
+/// A shorter interruption is reported in at most one line.
 const WORTH_A_LINE: Duration = Duration::from_secs(3);
 
-/// In this time another server can be used, if any can.
+/// How long connecting to another node takes, if any is usable.
 const OTHERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// What goes on for long is told of again after so long.
+/// The interval between reports of a problem that lasts.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// How the stream is, and what was said about it.
+/// The state of the stream, and what was reported about it.
 #[derive(Debug)]
 pub struct StreamStatus {
     stream: String,
     /// Since when there is no connection.
     lost_since: Option<Instant>,
-    /// How the connection was lost that was not told of yet.
+    /// How the connection was lost, if that was not reported yet.
     loss: Option<String>,
-    /// Since when something waits without an acknowledgement.
+    /// Since when a batch waits for an acknowledgement.
     waits_since: Option<Instant>,
-    /// What was wrong last.
+    /// The last problem.
     why: String,
-    /// What is not allowed: nothing else matters until something is acknowledged.
+    /// The last permission error. It hides all other problems until an acknowledgement.
     denial: Option<String>,
-    /// It was said that something is wrong, and not yet that it is over.
+    /// Whether a problem was reported, and not yet its end.
     said: bool,
-    /// When and why messages could last not be kept, if none have been since.
+    /// When and why messages could not be stored. `None` after an acknowledgement.
     failure: Option<(Instant, String)>,
-    /// And since when none could be.
+    /// Since when no message could be stored.
     failing_since: Option<Instant>,
     refusals: RateLimit,
     losses: RateLimit,
@@ -47,7 +47,7 @@ pub struct StreamStatus {
 }
 
 impl StreamStatus {
-    /// None so far, but no connection either; `stream` is the stream's name.
+    /// No problem so far, but no connection either. `stream` is the stream's name.
     pub fn new(stream: &str, now: Instant) -> Self {
         Self {
             stream: stream.to_owned(),
@@ -66,15 +66,14 @@ impl StreamStatus {
         }
     }
 
-    /// The connection is lost. Most often another one is there at once.
+    /// The connection is lost. Usually another one follows at once.
     pub fn lost(&mut self, why: &str, now: Instant) {
         why.clone_into(&mut self.why);
         self.lost_since.get_or_insert(now);
         self.loss = Some(why.to_owned());
     }
 
-    /// It goes on: what was wrong last. A node that has died, or an election, shows only by the time
-    /// that it takes.
+    /// A problem persists; `why` is its latest cause. A dead node or an election shows only by its duration.
     pub fn still(&mut self, why: &str, now: Instant) {
         if self.why != why {
             why.clone_into(&mut self.why);
@@ -95,7 +94,7 @@ impl StreamStatus {
         }
     }
 
-    /// How long it has lasted by now.
+    /// How long the problem has lasted.
     fn lasts(&self, now: Instant) -> Duration {
         let since = [self.waits_since, self.lost_since];
         elapsed(since.into_iter().flatten().min(), now)
@@ -105,13 +104,12 @@ impl StreamStatus {
         self.denial.as_deref().unwrap_or(&self.why)
     }
 
-    /// A batch is on its way.
+    /// A batch is in flight.
     pub fn waits(&mut self, now: Instant) {
         self.waits_since.get_or_insert(now);
     }
 
-    /// There is a connection to `server`. Only an acknowledgement shows that all is well, if one is
-    /// awaited.
+    /// There is a connection to `server`. If a batch is in flight, only its acknowledgement ends the problem.
     pub fn connected(&mut self, server: &Address, now: Instant) {
         let lost_since = self.lost_since.take();
         if let Some(loss) = self.loss.take()
@@ -137,21 +135,21 @@ impl StreamStatus {
 
     fn say_over(&mut self, since: Option<Instant>, now: Instant, what: &str) {
         if std::mem::take(&mut self.said) {
-            // What comes next is told of at once, and counted anew.
+            // The next problem is reported at once, with a new count.
             self.refusals = RateLimit::default();
             let (stream, seconds) = (&self.stream, elapsed(since, now).as_secs_f64());
             log::warn!("stream {stream}: {what}, after {seconds:.1} s");
         }
     }
 
-    /// A batch could not be kept; `why` is what was wrong.
+    /// A batch could not be stored; `why` is the cause.
     fn fail(&mut self, why: String, now: Instant) {
         let waited_since = self.waits_since.take().unwrap_or(now);
         self.failing_since.get_or_insert(waited_since);
         self.failure = Some((now, why));
     }
 
-    /// A batch is not in, and never will be; `subject` is where it was published.
+    /// A batch is not stored and never will be. `subject` is where it was published.
     pub fn refused(&mut self, error: &ApiError, subject: &str, messages: u64, now: Instant) {
         let stream = &self.stream;
         let why = if error.is_no_responders() {
@@ -169,7 +167,7 @@ impl StreamStatus {
         self.fail(why, now);
     }
 
-    /// Nobody knows what became of a batch.
+    /// The outcome of a batch is unknown.
     pub fn unknown(&mut self, messages: u64, waited: Duration, now: Instant) {
         self.said = true;
         let (stream, why, seconds) = (&self.stream, self.why(), waited.as_secs());
@@ -181,7 +179,7 @@ impl StreamStatus {
         self.fail(self.why().to_owned(), now);
     }
 
-    /// A server complains. Nobody answers what is not allowed, so this is all that is heard of it.
+    /// A node has sent an error. Forbidden requests get no other answer, so this is the only sign of them.
     pub fn complain(&mut self, why: &str, now: Instant) {
         if why.contains("Permissions Violation") {
             self.denial = Some(why.to_owned());
@@ -196,7 +194,7 @@ impl StreamStatus {
         self.still(why, now);
     }
 
-    /// Somebody else publishes where only this server should.
+    /// A foreign client publishes to this server's subject.
     pub fn disturbed(&mut self, subject: &str, now: Instant) {
         if let Some(ending) = self.disturbances.allow(now) {
             log::warn!(
@@ -208,7 +206,7 @@ impl StreamStatus {
         }
     }
 
-    /// When and why messages are not kept, as far as is known.
+    /// When and why messages cannot be stored, as far as known.
     pub fn failure(&self, now: Instant) -> Option<(Instant, String)> {
         let lasts = self.lasts(now);
         if lasts < UNWELL_AFTER {

@@ -1,23 +1,24 @@
-//! The publisher against a cluster of our own, driven by random schedules in virtual time.
+//! A simulation of the publisher and a cluster, driven by random schedules in virtual time.
 //!
-//! Three nodes keep one stream. They are stopped, killed and succeeded; what travels is lost, repeated,
-//! or held back for minutes; the stream is full, loses messages to its limits, is deleted and made
-//! anew; processes die in the middle of a batch, two use one identity, and a stranger publishes. Each
-//! outcome is held against what is in the stream, then and later, and when all is well again, every
-//! batch has to be kept. `FUZZ_SEED` replays a schedule, and `FUZZ_CASES` makes them more.
+//! Three nodes keep one stream. Nodes are paused and killed, and leaders change. Packets are lost, repeated,
+//! or delayed for minutes. The stream is full, loses messages to its limits, is deleted and created again.
+//! Processes die during a batch, two use one identity, and a foreign client publishes. Each outcome is
+//! compared with the stream, at once and later. After the faults have ended, every batch must be stored.
+//! `FUZZ_SEED` replays a schedule; `FUZZ_CASES` sets their number.
 //!
-//! That the nodes agree is taken for granted: there is one sequence of stored messages. So is what no
-//! client could tell, and nobody has seen with real nodes:
+//! Agreement between the nodes is assumed: there is one sequence of stored messages. The following is assumed
+//! as well. No client could detect the opposite, and it was never seen with real nodes:
 //!
-//! - The last message is told by the leader of the moment alone, who knows all that is agreed on, unless
-//!   its disk has failed.
-//! - Who was the leader and does not know yet that it is not may refuse for good what is stored, but not
-//!   what is still to be stored.
-//! - Of an attempt that is repeated on its way, not one is refused for good and another one stored.
-//! - What is on its way does not meet the sequence that it expects a second time: the same number in a
-//!   stream that was made anew, or an empty subject after limits took what came meanwhile.
-//! - Where limits take messages, a stranger publishes, or a stream is made anew under two servers of one
-//!   identity, the stream knows a batch for longer than the publisher tries.
+//! - Only the current leader returns the last message. It knows everything that is committed, unless its disk
+//!   has failed.
+//! - A former leader that does not know of its successor may permanently reject what is stored, but not what
+//!   will be stored later.
+//! - Of the copies of one attempt, it does not happen that one is permanently rejected and another one
+//!   stored.
+//! - An attempt in flight does not meet its expected sequence a second time: the same number in a stream that
+//!   was created again, or an empty subject after limits removed the messages since.
+//! - The duplicate window is longer than the publisher retries, in each of three cases: limits remove
+//!   messages, a foreign client publishes, or a stream is created again under two servers of one identity.
 
 mod faults;
 mod nodes;
@@ -43,13 +44,13 @@ const STREAM: &str = "LOG";
 const SERVER: &str = "a";
 const SUBJECT: &str = "LOG.a";
 
-/// So long it goes badly.
+/// How long faults are injected.
 const TROUBLE: Duration = Duration::from_secs(40);
 
-/// When all has been well for so long, every batch is kept.
+/// After this long without faults, every batch is stored.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What comes about in a thousand schedules.
+/// Events that must occur in a thousand schedules.
 const COUNTED: [&str; 6] = [
     "kept",
     "refused",
@@ -59,10 +60,10 @@ const COUNTED: [&str; 6] = [
     "a disk fails under what is stored",
 ];
 
-/// So long after nothing is on its way any more.
+/// After this long, no packet is in flight any more.
 const LAST_ARRIVAL: Duration = Duration::from_secs(600);
 
-/// A schedule has not so many events by far.
+/// An upper bound for the events of a schedule, far above the real number.
 const MAX_EVENTS: usize = 50_000;
 
 #[test]
@@ -81,54 +82,54 @@ fn no_schedule_makes_it_lie() {
             panic!("schedule {case}: {lie}; FUZZ_SEED={seed} FUZZ_CASES=1 replays it");
         }
     }
-    // The worst has to come about, or this proves little.
+    // Each of these cases must occur, or the test proves little.
     for what in COUNTED {
         let often = counts.get(what).copied().unwrap_or_default();
         assert!(cases < 1000 || often > 10, "{what}: {often} times");
     }
 }
 
-/// What happens to a world, in the order of time.
+/// An event of the simulation, in the order of time.
 #[derive(Debug)]
 enum Happening {
-    /// A request comes to the node that the process is connected to.
+    /// A request reaches the node that the process is connected to.
     Arrives(Request),
-    /// A request comes to a node that is, or was, the leader.
+    /// A request reaches a node that is, or was, the leader.
     Judged(usize, Request),
-    /// What the leader of this term has proposed is agreed on.
+    /// The proposal of this term's leader is committed.
     Agreed(u64),
-    /// Somebody is elected, if there is no leader.
+    /// An election, if there is no leader.
     Elected,
-    /// A node that was stopped goes on.
+    /// A paused node continues.
     Woken(usize),
-    /// A node that was killed is back.
+    /// A killed node is back.
     Restarted(usize),
-    /// A process hears something on a connection.
+    /// A process receives something on a connection.
     Inbound(usize, u64, Event),
-    /// A process has a connection to a node, if that is there.
+    /// A process is connected to a node, if the node is up.
     Connected(usize, usize),
     /// A connection of a process has ended.
     Disconnected(usize, u64),
     /// A process has another batch.
     Submitted(usize),
-    /// Another process begins.
+    /// Another process starts.
     Started,
-    /// The stream is made.
+    /// The stream is created.
     Created,
-    /// Something goes wrong.
+    /// A fault is injected.
     Fault,
 }
 
-/// How a world is made.
+/// The parameters of a simulation.
 #[derive(Debug)]
 struct Setting {
     rules: Rules,
-    /// So long the stream knows an identity.
+    /// The duplicate window.
     window: Duration,
     ack_wait: Duration,
-    /// What goes wrong.
+    /// The faults that may be injected.
     faults: Vec<Fault>,
-    /// Of a hundred packets so many are lost, so many held back, and so many repeated.
+    /// The percentage of packets that are lost, of those delayed, and of those repeated.
     losses: u32,
 }
 
@@ -167,35 +168,35 @@ struct World<'a> {
     nodes: [Node; 3],
     leader: Option<usize>,
     term: u64,
-    /// What the leader has proposed, and is not agreed on yet.
+    /// What the leader has proposed and is not committed yet.
     proposed: Option<Request>,
     stream: Option<Stream>,
-    /// While there is no stream: another one has the subject.
+    /// While there is no stream: whether another one has the subject.
     is_another: bool,
 
     processes: Vec<Process>,
-    /// What was stored at some time.
+    /// The batches that were ever stored.
     stored: BTreeSet<BatchId>,
-    /// What is said never to be.
+    /// The batches that were reported as never stored.
     refused: BTreeSet<BatchId>,
-    /// Attempts that a leader has refused for good, and those that one has proposed.
+    /// Attempts that a leader has permanently rejected, and those that one has proposed.
     dismissed: BTreeSet<(BatchId, u32)>,
     taken: BTreeSet<(BatchId, u32)>,
     lie: Option<String>,
 
-    /// Since when all is well.
+    /// Since when there are no faults.
     well: Option<Duration>,
-    /// Nobody has another batch.
+    /// Whether no process gets another batch.
     is_quiet: bool,
-    /// It says what happens.
+    /// Whether events are printed.
     is_told: bool,
-    /// What has come about, and how often.
+    /// How often each case occurred.
     counts: &'a mut BTreeMap<&'static str, usize>,
 }
 
 impl<'a> World<'a> {
     fn new(seed: u64, counts: &'a mut BTreeMap<&'static str, usize>) -> Self {
-        // For the publishers' own.
+        // The publishers use the thread's generator.
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
         let setting = Setting::new(&mut rng);
@@ -236,7 +237,7 @@ impl<'a> World<'a> {
         self.until(TROUBLE)?;
         self.heal();
         self.until(TROUBLE + RECOVERY + Duration::from_secs(5))?;
-        // Whatever is still on its way arrives. What is in the stream then stays as it is.
+        // All packets in flight arrive. After that the stream does not change.
         self.is_quiet = true;
         self.until(self.now + LAST_ARRIVAL)?;
         self.is_quiet = false;
@@ -249,7 +250,7 @@ impl<'a> World<'a> {
         stuck.map_or(Ok(()), |process| Err(format!("stuck: {process:?}")))
     }
 
-    /// Lets happen what happens up to then.
+    /// Runs all events up to `end`.
     fn until(&mut self, end: Duration) -> Result<(), String> {
         for _ in 0..MAX_EVENTS {
             let next = self.queue.keys().next();
@@ -301,13 +302,13 @@ impl<'a> World<'a> {
             .insert((self.now + delay, self.serial), happening);
     }
 
-    /// From a millisecond to so many; mostly few.
+    /// A random duration from a millisecond up to `most_ms`, usually short.
     fn some(&mut self, most_ms: u64) -> Duration {
         let share = self.rng.f64();
         Duration::from_millis(1) + Duration::from_millis(most_ms).mul_f64(share * share * share)
     }
 
-    /// While it goes badly, so often.
+    /// True with this probability, while faults are injected.
     fn chance(&mut self, percent: u32) -> bool {
         self.well.is_none() && self.rng.u32(..100) < percent
     }

@@ -1,18 +1,18 @@
-//! Each event in each state, as a table, and what takes more than one event.
+//! Tests of the publisher: each event in each state as a table, and sequences of events.
 
 use nats::headers;
 use nats::jetstream::Stored;
 
 use super::*;
 
-/// What is done when something happens, by the state in which it happens:
+/// The action for each event, by the state in which it happens:
 ///
-/// - `P`ublish, `L`ook (`L!`: every attempt was refused), pin`G`, `R`econnect
-/// - it is `K`ept, `N`ot kept, `U`nknown, or the identity is `X` somebody else's
-/// - nothing, and `.` nothing changes, `p`: there is a pause, `s`: the silence begins anew
+/// - `P`ublish, `L`ook (`L!`: every attempt was rejected), pin`G`, `R`econnect
+/// - outcomes: `K`ept, `N`ot kept, `U`nknown, `X`: another server uses the identity
+/// - no action: `.` nothing changes, `p`: a backoff begins, `s`: the answer timeout begins again
 /// - `-`: it cannot happen
 ///
-/// `=9`: from then on that is the sequence of the last message, and not 7.
+/// `=9`: from then on 9 is the sequence of the last message, not 7.
 const TABLE: &str = "
                       | idle | lost | paused | sent | resent | looking | refused | doubted
 submitted             | P    | -    | -      | -    | -      | -       | -       | -
@@ -68,7 +68,7 @@ last? nonsense        | .    | .    | .      | .    | .      | p       | p      
 before: last a.5.2    | .    | .    | .      | .    | .      | .       | .       | .
 ";
 
-/// So long a publisher has been in its state: less than the shortest pause.
+/// How long a publisher has been in its state: less than the shortest backoff.
 const SINCE_ENTERED: Duration = Duration::from_millis(10);
 
 #[test]
@@ -86,11 +86,11 @@ fn each_event_in_each_state() {
     }
 }
 
-/// What several events come to, the outcomes as in the table.
+/// Sequences of events, with actions and outcomes as in the table.
 #[test]
 fn one_after_another() {
     let stories: [(&str, &[(&str, &str)]); 8] = [
-        // A batch is refused only if no attempt at it can be stored any more.
+        // A batch is rejected only if no attempt at it can be stored.
         (
             "resent",
             &[
@@ -101,7 +101,7 @@ fn one_after_another() {
                 ("last a.5.1", "N=9"),
             ],
         ),
-        // A look that tells nothing is as if there had been none, and one that is late does not count.
+        // An inconclusive answer to a query counts as none, and so does a late one.
         (
             "refused",
             &[
@@ -128,7 +128,7 @@ fn one_after_another() {
                 ("at 11: last a.4.9", "X=9"),
             ],
         ),
-        // What it had left when this one began is not one of them.
+        // A message that the earlier run stored before this run began does not count.
         (
             "looking",
             &[
@@ -137,7 +137,7 @@ fn one_after_another() {
                 ("last a.4.8", "p=9"),
             ],
         ),
-        // Whoever finds the sequence moved again and again does so in peace.
+        // If the sequence keeps changing, the attempts are spaced by a backoff.
         (
             "looking",
             &[
@@ -150,8 +150,8 @@ fn one_after_another() {
                 ("last a.5.1", "p=9"),
             ],
         ),
-        // A node that owed an answer at the end of -ack-wait gets a PING before the next publish. Without
-        // a PONG the publisher leaves the node, even if -ack-wait ends for that batch, too.
+        // A node that owed an answer at the end of -ack-wait gets a PING before the next publish. Without a
+        // PONG the publisher leaves the node, even if -ack-wait ends for that batch, too.
         (
             "sent",
             &[
@@ -174,7 +174,8 @@ fn one_after_another() {
                 ("submitted", "P=9"),
             ],
         ),
-        // Who is silent is left, and asked anew elsewhere. What was sent there is still on its way.
+        // A silent node is left, and the attempt is repeated on another. The first attempt is still in
+        // flight.
         (
             "sent",
             &[
@@ -274,14 +275,14 @@ fn an_attempt_says_who_it_is_and_what_it_expects() {
     );
 }
 
-/// A publisher whose second batch is on its way.
+/// A publisher whose second batch is in flight.
 struct Case {
     publisher: Publisher,
     now: Instant,
 }
 
 impl Case {
-    /// The first batch of run 5 is the last message of the subject, at place 7.
+    /// The first batch of run 5 is the last message of the subject, at sequence 7.
     fn in_state(state: &str) -> Self {
         let publisher = Publisher::new("LOG", "LOG.a", Identity::of_run("a", 5), 3);
         let now = Instant::now();
@@ -321,7 +322,7 @@ impl Case {
         self.happen(self.event(name))
     }
 
-    /// What stands in the table for what comes of it.
+    /// The table's notation for what follows from the event.
     fn outcome_of(&mut self, name: &str) -> String {
         let before = format!("{:?}", self.step());
         let done = self.happen_by_name(name);
@@ -393,7 +394,7 @@ impl Case {
     }
 }
 
-/// What a leader says to an attempt.
+/// A leader's answer to an attempt.
 fn said(name: &str) -> Answer<PubAck> {
     let (stream, seq, duplicate) = match name {
         "at 7" => ("LOG", 7, false),
@@ -410,7 +411,7 @@ fn said(name: &str) -> Answer<PubAck> {
     })
 }
 
-/// What it says to a look: the last message is of a batch or of nobody; or there is none.
+/// A leader's answer to a query: the last message is a batch, a foreign message, or there is none.
 fn seen(what: &str, place: u64) -> Answer<StoredMessage> {
     if let Some(error) = what.strip_prefix("? ") {
         return denied(error);

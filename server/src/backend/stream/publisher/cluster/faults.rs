@@ -1,35 +1,35 @@
-//! What goes wrong, and how all is well again.
+//! Faults, and the end of them.
 
 use std::time::Duration;
 
 use super::stream::Refusal;
 use super::{Event, Happening, World};
 
-/// Something that goes wrong.
+/// A fault that can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     StopLeader,
     StopNode,
     KillLeader,
     KillNode,
-    /// Another node leads.
+    /// Another node becomes the leader.
     StepDown,
     /// The leader's disk fails.
     Break,
     Disconnect,
-    /// The stream refuses everything for a while.
+    /// The stream rejects everything for a while.
     Refuse,
-    /// The stream is deleted, and made again later.
+    /// The stream is deleted, and created again later.
     Delete,
-    /// Its limits take the messages of the subject.
+    /// The stream's limits remove the messages of the subject.
     Evict,
-    /// A stranger publishes to the subject.
+    /// A foreign client publishes to the subject.
     Intrude,
-    /// A process is killed, and another begins.
+    /// A process is killed, and another one starts.
     Restart,
-    /// A process begins while another has the same identity.
+    /// A process starts while another one has the same identity.
     Rival,
-    /// Processes are told something that makes no difference.
+    /// Processes get events that change nothing.
     Chatter,
 }
 
@@ -51,7 +51,7 @@ impl Fault {
         Self::Chatter,
     ];
 
-    /// No sequence keeps a batch from being stored twice then.
+    /// Whether only the duplicate window keeps a batch from being stored twice after this fault.
     pub(super) fn needs_identities(self, has_rivals: bool) -> bool {
         matches!(self, Self::Evict | Self::Intrude) || (self == Self::Delete && has_rivals)
     }
@@ -141,14 +141,14 @@ impl World<'_> {
     }
 
     fn intrude(&mut self) {
-        // While something is proposed for the subject, nothing else is taken.
+        // While a proposal for the subject is pending, no other message is accepted.
         if let (Some(stream), None) = (&mut self.stream, &self.proposed) {
             let stored = stream.store(None, 0, self.now);
             stored.expect("who is a stranger has no order");
         }
     }
 
-    /// All is well from now on; only that one node may be asleep, and what is on its way arrives late.
+    /// Ends all faults. One node may still be paused, and packets in flight arrive late.
     pub(super) fn heal(&mut self) {
         self.report(|_| "all is well".to_owned());
         self.well = Some(self.now);

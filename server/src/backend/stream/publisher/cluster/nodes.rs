@@ -1,4 +1,4 @@
-//! The nodes: who is there, and who leads.
+//! The nodes of the simulated cluster: their health, and which one leads.
 
 use std::time::Duration;
 
@@ -8,12 +8,11 @@ use super::{Happening, World};
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) health: Health,
-    /// It was the leader when it was stopped, and has been succeeded; what is meant for the leader comes
-    /// to it as well.
+    /// It was the leader when it was paused, and has a successor. Requests to the leader reach it as well.
     pub(super) is_deposed: bool,
-    /// Its disk failed when this was the last message: the others store what it proposes.
+    /// The last message when its disk failed. The other nodes store what it proposes.
     pub(super) broken: Option<Last>,
-    /// What comes while it is stopped.
+    /// What arrives while it is paused.
     inbox: Vec<Happening>,
 }
 
@@ -32,7 +31,7 @@ impl Node {
 }
 
 impl World<'_> {
-    /// Hands back what happens, unless it happens to a node that is not there to take it.
+    /// Returns the event, unless its node is paused or dead. A paused node gets it later.
     pub(super) fn taken(&mut self, happening: Happening) -> Option<Happening> {
         let node = match &happening {
             Happening::Arrives(request) => Some(request.node),
@@ -57,14 +56,14 @@ impl World<'_> {
         up.count() > self.nodes.len() / 2
     }
 
-    /// There is a leader, and it can do what it should.
+    /// Whether there is a leader that works.
     pub(super) fn leads_well(&self) -> bool {
         let leader = self.leader.map(|leader| &self.nodes[leader]);
         leader.is_some_and(Node::can_lead)
     }
 
-    /// Somebody who can leads, if nobody does. What the last one has proposed may or may not have come
-    /// to the next.
+    /// Elects a node that can lead, if there is no working leader. The last proposal of the old leader may or
+    /// may not have reached the new one.
     pub(super) fn elect(&mut self) {
         if self.leads_well() {
             return;
@@ -131,7 +130,7 @@ impl World<'_> {
         }
     }
 
-    /// If it was the leader, there is an election in a while.
+    /// If the node was the leader, schedules an election.
     pub(super) fn miss(&mut self, node: usize) {
         if self.leader == Some(node) {
             let wait = Duration::from_millis(self.rng.u64(1000..9000));

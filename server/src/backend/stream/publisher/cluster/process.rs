@@ -1,4 +1,4 @@
-//! A run of the server: its publisher, its connection, and what it says of its batches.
+//! A run of the server: its publisher, its connection, and the outcomes that it reports.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{Happening, RECOVERY, SERVER, STREAM, SUBJECT, World};
 use crate::backend::stream::identity::{BatchId, Identity};
 use crate::backend::stream::publisher::{Action, BatchOutcome, Event, Publisher};
 
-/// So much is done for a batch in the first moments, and in each second.
+/// The maximum number of actions for a batch: at the beginning, and per second.
 const MAX_AT_ONCE: u64 = 30;
 const MAX_A_SECOND: u64 = 8;
 
@@ -20,13 +20,13 @@ pub(super) struct Process {
     publisher: Publisher,
     run: u64,
     is_alive: bool,
-    /// The node it is connected to, and which connection that is.
+    /// The node it is connected to, and the serial number of the connection.
     connection: Option<(usize, u64)>,
-    /// When what it wrote last arrives; nothing overtakes that.
+    /// When its last request arrives. Later requests do not overtake it.
     written: Duration,
-    /// Of the batch under way.
+    /// When the current batch was submitted.
     submitted: Duration,
-    /// What was done for it.
+    /// How many actions the current batch has taken.
     actions: u64,
 }
 
@@ -40,7 +40,7 @@ impl Process {
         self.connection = None;
     }
 
-    /// A batch is under way for ever.
+    /// Whether a batch is stuck.
     pub(super) fn is_stuck(&self) -> bool {
         self.is_alive && self.publisher.batch.is_some()
     }
@@ -69,7 +69,7 @@ impl World<'_> {
         alive.count()
     }
 
-    /// A process begins as the server does: it reads the last message through the leader.
+    /// Starts a process as the server starts: it reads the last message through the leader.
     pub(super) fn start(&mut self) {
         let most = 1 + usize::from(self.setting.has_rivals());
         if self.alive() >= most {
@@ -125,7 +125,7 @@ impl World<'_> {
         }
     }
 
-    /// There is another batch soon; at once, if somebody else is as busy.
+    /// Schedules the next batch: at once if another process is running, else after a while.
     fn advance(&mut self, i: usize) {
         let wait = if self.alive() > 1 {
             Duration::ZERO
@@ -144,7 +144,7 @@ impl World<'_> {
         }
     }
 
-    /// What a node says comes on the connection there is now, if any: the inbox is the same.
+    /// A node's answer arrives on the current connection, if any: the inbox is the same for all connections.
     pub(super) fn hear(&mut self, i: usize, connection: u64, event: Event) {
         let present = self.processes[i].connection();
         let is_old = present != Some(connection);
@@ -205,7 +205,7 @@ impl World<'_> {
         self.after(wait, Happening::Arrives(request));
     }
 
-    /// The attempt as its headers say.
+    /// The attempt that the headers describe.
     fn attempt(&self, process: &Process) -> Attempt {
         let (_, number) = process.publisher.attempt();
         let [id, stream, expected] = process.publisher.headers();
@@ -219,7 +219,7 @@ impl World<'_> {
         }
     }
 
-    /// Holds what became of a batch against what is in the stream.
+    /// Compares the outcome of a batch with the stream.
     fn finish(&mut self, i: usize, outcome: &BatchOutcome) {
         let process = &self.processes[i];
         let (number, _) = process.publisher.attempt();

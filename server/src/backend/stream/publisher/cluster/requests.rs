@@ -1,4 +1,4 @@
-//! What processes ask, and what becomes of it.
+//! Requests of the processes, and the answers to them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Happening, SERVER, SUBJECT, World};
 use crate::backend::stream::identity::Identity;
 use crate::backend::stream::publisher::Event;
 
-/// What a process asks on a connection to a node.
+/// A request of a process on a connection to a node.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) process: usize,
@@ -38,7 +38,7 @@ impl World<'_> {
     pub(super) fn arrive(&mut self, request: &Request) {
         let process = &self.processes[request.process];
         if !process.has(request.connection) && self.rng.bool() {
-            // It was on its way when the connection ended.
+            // It was lost in flight when the connection ended.
             return;
         }
         match (&request.what, &self.stream) {
@@ -52,7 +52,7 @@ impl World<'_> {
         }
     }
 
-    /// Sends it on to whoever is the leader, or was, and sleeps.
+    /// Forwards it to the leader, and to a former leader that is paused.
     fn route(&mut self, request: &Request) {
         let leads = |&node: &usize| self.leader == Some(node) || self.nodes[node].is_deposed;
         let leaders: Vec<_> = (0..self.nodes.len()).filter(leads).collect();
@@ -75,7 +75,7 @@ impl World<'_> {
 
     pub(super) fn judge(&mut self, node: usize, request: Request) {
         if self.chance(4) {
-            // At the worst moment.
+            // A fault during the request is the hardest case.
             let wait = self.some(5);
             self.after(wait, Happening::Fault);
         }
@@ -114,7 +114,7 @@ impl World<'_> {
         }
     }
 
-    /// The leader does nothing, and says something that proves nothing.
+    /// The leader takes no action and returns an inconclusive error.
     fn hesitate(&mut self, request: &Request) {
         let error = match self.rng.u32(..4) {
             0 => error(429, 10167, "too many requests"),
@@ -125,7 +125,7 @@ impl World<'_> {
         self.deny(request, error);
     }
 
-    /// Of a leader that is none any more, no answer means anything.
+    /// An answer of a former leader proves nothing.
     fn judge_late(&mut self, request: &Request) {
         let Some(attempt) = request.attempt() else {
             return;
@@ -145,7 +145,7 @@ impl World<'_> {
         self.deny(request, error);
     }
 
-    /// What was proposed is stored, if there is a majority for it.
+    /// Commits the proposal, if there is a majority for it.
     pub(super) fn agree(&mut self, term: u64) {
         let Some(leader) = self.leader.filter(|_| term == self.term) else {
             return;
@@ -199,7 +199,7 @@ impl World<'_> {
         self.show(request, Answer::Yes(StoredMessage { message }));
     }
 
-    /// An answer to an attempt.
+    /// Answers an attempt.
     pub(super) fn say(&mut self, request: &Request, answer: Answer<PubAck>) {
         if let What::Publish(attempt) = &request.what {
             let event = Event::Answered {
@@ -211,14 +211,14 @@ impl World<'_> {
         }
     }
 
-    /// An answer to a look.
+    /// Answers a query.
     fn show(&mut self, request: &Request, answer: Answer<StoredMessage>) {
         if let What::Look(question) = request.what {
             self.answer(request, Event::Seen { question, answer });
         }
     }
 
-    /// An error, whatever was asked.
+    /// Answers any request with an error.
     fn deny(&mut self, request: &Request, error: ApiError) {
         self.say(request, Answer::No(error.clone()));
         self.show(request, Answer::No(error));

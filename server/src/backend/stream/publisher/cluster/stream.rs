@@ -8,19 +8,18 @@ use nats::jetstream::{Answer, ApiError, PubAck};
 use super::STREAM;
 use crate::backend::stream::identity::BatchId;
 
-/// What a leader looks at first, and what it says of an identity that it has proposed, but that is not
-/// decided yet.
+/// What a leader checks first, and its answer to a message ID that is proposed but not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rules {
-    /// The identity; an error. So do streams of several replicas since 2.12.
+    /// The message ID; an error. Streams of several replicas since 2.12.
     IdentityFirst,
-    /// The sequence; an error. So do streams of one replica.
+    /// The sequence; an error. Streams of one replica.
     SequenceFirst,
-    /// The sequence; an acknowledgement without a place. So does 2.10.
+    /// The sequence; an acknowledgement without a sequence. 2.10.
     Old,
 }
 
-/// An attempt at a batch, as it travels.
+/// An attempt at a batch in flight.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub(super) id: BatchId,
@@ -29,7 +28,7 @@ pub(super) struct Attempt {
     pub(super) sent: Duration,
 }
 
-/// Why a leader refuses whatever comes.
+/// The error of a leader that rejects every message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal(u16, u16, &'static str);
 
@@ -49,7 +48,7 @@ impl Refusal {
         matches!(answer, Answer::No(error) if Self::ALL.iter().any(|it| it.1 == error.err_code))
     }
 
-    /// Of a limit that is looked at last.
+    /// Whether it is a limit, which is checked last.
     fn is_full(self) -> bool {
         self.1 == 10077
     }
@@ -67,7 +66,7 @@ pub(super) fn in_process() -> ApiError {
     error(409, 10158, "duplicate message id is in process")
 }
 
-/// The message is in the stream.
+/// The acknowledgement of a stored message.
 pub(super) fn ack(seq: u64, duplicate: bool) -> Answer<PubAck> {
     Answer::Yes(PubAck {
         stream: STREAM.to_owned(),
@@ -76,23 +75,23 @@ pub(super) fn ack(seq: u64, duplicate: bool) -> Answer<PubAck> {
     })
 }
 
-/// The last message of the subject: its place, and the batch, if it is one.
+/// The last message of the subject: its sequence, and its batch, if it has one.
 pub(super) type Last = Option<(u64, Option<BatchId>)>;
 
 #[derive(Debug)]
 pub(super) struct Stream {
     rules: Rules,
-    /// So long an identity is known.
+    /// The duplicate window.
     window: Duration,
     pub(super) refusal: Option<Refusal>,
     pub(super) last: Last,
-    /// Since when it is that.
+    /// Since when it is the last message.
     since: Duration,
-    /// The place of the last message, be it of another subject.
+    /// The sequence of the last message of any subject.
     end: u64,
-    /// All batches that were ever stored in it: where, and when.
+    /// All batches that were ever stored in it: the sequence, and the time.
     batches: BTreeMap<BatchId, (u64, Duration)>,
-    /// So far the limits took the messages of the subject.
+    /// Messages of the subject up to this sequence were removed by the limits.
     gone: u64,
 }
 
@@ -110,8 +109,8 @@ impl Stream {
         }
     }
 
-    /// What the leader says to an attempt, while it proposes another one or none; nothing: it proposes it.
-    /// What it has taken it does not refuse when that comes again.
+    /// The leader's answer to an attempt, or `None` if it proposes the attempt. `proposed` is the pending
+    /// proposal. A repeated attempt that was accepted before is not rejected.
     pub(super) fn judge(
         &self,
         attempt: &Attempt,
@@ -139,7 +138,8 @@ impl Stream {
         outcome.or_else(occupied).or_else(|| refused(true))
     }
 
-    /// What was sent before the last message was there means another one, whatever number it has.
+    /// An attempt that was sent before the last message was stored refers to an older message, even if the
+    /// number matches.
     pub(super) fn is_meant_by(&self, attempt: &Attempt) -> bool {
         attempt.sent >= self.since
     }
@@ -158,7 +158,7 @@ impl Stream {
         }
     }
 
-    /// Stores a message on the subject, a batch or a foreign one. What must never happen is an error.
+    /// Stores a message on the subject: a batch or a foreign message. An impossible order is an error.
     pub(super) fn store(
         &mut self,
         batch: Option<BatchId>,
@@ -186,13 +186,13 @@ impl Stream {
         Ok(self.end)
     }
 
-    /// A batch is in it now.
+    /// Whether a batch is in the stream now.
     pub(super) fn has(&self, id: BatchId) -> bool {
         let place = self.batches.get(&id);
         place.is_some_and(|(place, _)| *place > self.gone)
     }
 
-    /// Its limits take the last message of the subject.
+    /// The limits remove the last message of the subject.
     pub(super) fn evict(&mut self, now: Duration) {
         self.last = None;
         self.since = now;
