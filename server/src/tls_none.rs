@@ -1,5 +1,4 @@
-//! What stands in the place of TLS where it was left out at build time: types of which there is no
-//! value.
+//! Placeholders for builds without TLS: types without values.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,14 +6,14 @@ use std::io;
 use crate::channel::Taken;
 use crate::connection::Socket;
 
-/// No session holds anything.
+/// No session uses memory.
 pub const MAX_HELD_BYTES: usize = 0;
 
-/// Makes no sessions.
+/// A type without values: there are no sessions.
 #[derive(Debug)]
 pub struct Acceptor(Infallible);
 
-/// There is none.
+/// A type without values.
 #[derive(Debug)]
 pub struct Session(Infallible);
 

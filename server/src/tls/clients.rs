@@ -1,5 +1,5 @@
-//! Clients by their certificates: their names, whether these are allowed, and, in people's words, what
-//! went wrong.
+//! Clients by their certificates: their names, whether a name is allowed, and error texts for the
+//! diagnostics.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,13 +17,13 @@ use webpki::EndEntityCert;
 
 use super::limits::{self, Name};
 
-/// How many names of a certificate that is refused are shown.
+/// How many names of a rejected certificate are shown.
 const SHOWN_NAMES: usize = 5;
 
-/// How many names are compared by the library. The first is enough, unless the certificate is malformed.
+/// How many names the library compares. The first is enough, unless the certificate is malformed.
 const LIKELY_NAMES: usize = 4;
 
-/// Lets in only those whose certificate has one of some names, beside all that another verifier asks.
+/// A verifier that also requires one of these names in the certificate.
 #[derive(Debug)]
 pub(super) struct ByName {
     verifier: Arc<dyn ClientCertVerifier>,
@@ -38,8 +38,8 @@ impl ByName {
         Self { verifier, names }
     }
 
-    /// One of the names is in the certificate. There may be many of either, so the library, which compares
-    /// one by one, is only asked about those that seem to be there.
+    /// Whether one of the names is in the certificate. There may be many of both, and the library compares
+    /// one by one, so it is asked only about names that were found in the certificate.
     fn allows(&self, der: &[u8], cert: &EndEntityCert<'_>) -> bool {
         let present: HashSet<_> = limits::names(der).into_iter().flatten().collect();
         let seems_present = |name: &&ServerName<'_>| match name {
@@ -119,7 +119,7 @@ impl ClientCertVerifier for ByName {
     }
 }
 
-/// The certificate is good, but none of its names is in `-allow-names`; these are its names.
+/// The certificate is valid, but `-allow-names` has none of its names, which are listed here.
 #[derive(Debug)]
 struct NotAllowed(String);
 
@@ -138,8 +138,8 @@ impl std::fmt::Display for NotAllowed {
 
 impl std::error::Error for NotAllowed {}
 
-/// The name of a client by its certificate: the first of its alternative names that is a DNS name, or
-/// else the first URI, or else the first IP address.
+/// The name of a client from its certificate: the first DNS name of its alternative names, or else the first
+/// URI, or else the first IP address.
 pub(super) fn name(certificates: Option<&[CertificateDer<'_>]>) -> Option<Box<str>> {
     let der = certificates?.first()?;
     let cert = EndEntityCert::try_from(der).ok()?;
@@ -152,7 +152,7 @@ fn names<'a>(cert: &'a EndEntityCert<'a>, der: &'a [u8]) -> impl Iterator<Item =
     texts.map(Cow::Borrowed).chain(addresses)
 }
 
-/// The IP addresses among a certificate's names. The library does not list them, but confirms each.
+/// The IP addresses among a certificate's names. The library cannot list them, but confirms each.
 fn addresses<'a>(
     cert: &'a EndEntityCert<'a>,
     der: &'a [u8],
@@ -171,7 +171,7 @@ fn addresses<'a>(
     })
 }
 
-/// What is wrong with a client, for whoever reads the server's diagnostics.
+/// The error of a client's session, as text for the server's diagnostics.
 pub(super) fn describe(error: &Error) -> String {
     match error {
         Error::NoCertificatesPresented => {

@@ -1,7 +1,7 @@
-//! What handshakes cost the loop at worst: the costliest ones that can be made, fed to sessions in memory.
+//! Worst-case costs of handshakes for the event loop: the most expensive ones, fed to sessions in memory.
 //!
-//! The tests count work. `measured` also takes the CPU time of every read and prints a table
-//! (docs/performance.md has its command and its figures).
+//! The tests count work. `measured` also takes the CPU time of every read and prints a table.
+//! docs/performance.md has its command and its figures.
 
 pub(super) mod certificates;
 mod hellos;
@@ -19,17 +19,17 @@ use crate::connection::Socket;
 use crate::options::Config;
 use certificates::Chain;
 
-/// As much as the workspace of the loop has.
+/// The size of the event loop's buffers.
 const BUFFER: usize = 64 << 10;
 
-/// A server that is to make handshakes.
+/// A server for handshakes.
 pub(super) struct Server {
     acceptor: Acceptor,
     _folder: TempDir,
 }
 
 impl Server {
-    /// With this certificate and key, in PEM, and with these authorities and names of clients.
+    /// With this certificate and key, in PEM, and with these CAs and names of clients.
     pub(super) fn new(
         identity: &test_ca::Identity,
         client_ca: Option<&str>,
@@ -55,12 +55,12 @@ impl Server {
         }
     }
 
-    /// With a certificate of its own, and without certificates of clients.
+    /// With a certificate of its own, and without client certificates.
     fn plain() -> Self {
         Self::new(&certificates::server(), None, &[])
     }
 
-    /// With a certificate of its own, and with these authorities of clients.
+    /// With a certificate of its own, and with these CAs of clients.
     pub(super) fn mutual(client_ca: &str) -> Self {
         Self::new(&certificates::server(), Some(client_ca), &[])
     }
@@ -72,7 +72,7 @@ struct Wire {
     to_server: Vec<u8>,
     at: usize,
     to_client: Vec<u8>,
-    /// At most so many bytes are there for one read.
+    /// How many bytes one read returns at most.
     most: Option<usize>,
 }
 
@@ -109,13 +109,13 @@ impl Socket for Wire {
     }
 }
 
-/// What one handshake cost, in CPU time.
+/// The CPU time of one handshake.
 #[derive(Clone, Debug)]
 pub(super) struct Cost {
     longest_ns: u64,
     total_ns: u64,
     reads: usize,
-    /// Why it failed, or `ok`.
+    /// The error, or `ok`.
     pub(super) outcome: String,
 }
 
@@ -149,7 +149,7 @@ impl Run {
         }
     }
 
-    /// The server reads all that has come; whether it can go on.
+    /// The server reads everything that was received. Returns false if the session has failed.
     fn read(&mut self) -> bool {
         loop {
             let before = cpu_ns();
@@ -214,7 +214,7 @@ impl Run {
         self.cost
     }
 
-    /// These bytes come, at most `most` of them at a time.
+    /// Feeds these bytes, at most `most` of them at a time.
     fn with_bytes(mut self, bytes: &[u8], most: Option<usize>) -> Cost {
         self.wire.most = most;
         self.wire.to_server.extend_from_slice(bytes);
@@ -231,7 +231,7 @@ pub(super) enum After {
     Bytes(usize),
 }
 
-/// Several handshakes of a kind: the cheapest of them, since what disturbs one is not its cost.
+/// Runs a handshake several times and returns the cheapest run, which was disturbed least.
 fn cheapest(rounds: usize, handshake: impl Fn() -> Cost) -> Cost {
     let costs = (0..rounds).map(|_| handshake());
     costs.min_by_key(|cost| cost.longest_ns).unwrap()
@@ -248,7 +248,7 @@ fn present(name: &str, rounds: usize, handshake: impl Fn() -> Cost) {
     );
 }
 
-/// Prints what each costs.
+/// Prints the cost of each handshake.
 #[test]
 #[ignore = "measures; takes a while"]
 fn measured() {

@@ -1,4 +1,4 @@
-//! The files of certificates and keys: what is in them, and what is wrong with them.
+//! Certificate and key files: reading, checks and warnings.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,37 +18,37 @@ use webpki::{EndEntityCert, KeyUsage};
 use super::clients::ByName;
 use super::limits::{Limited, metered};
 
-/// Of a certificate that expires within so long, people are told.
+/// A certificate that expires within this time causes a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// A client is told the names of the authorities, so that it can choose a certificate, unless these are
-/// longer: they would be sent in every handshake, and more than 64 KiB cannot be.
+/// The maximum total size of the CA names that are sent to clients. They help a client to choose a
+/// certificate, but are part of every handshake, and more than 64 KiB cannot be sent.
 const MAX_HINT_BYTES: usize = 16 << 10;
 
-/// How long a public key may be so that a signature with the private one takes no more than 3 ms: that of
-/// RSA with 3072 bits has 422 bytes, with 4096 bits 550.
+/// The largest public key whose private key signs within 3 ms. An RSA key of 3072 bits has 422 bytes, one of
+/// 4096 bits has 550.
 const MAX_QUICK_KEY_BYTES: usize = 450;
 
-/// Where certificates and keys are, all in PEM.
+/// The paths of certificates and keys, all in PEM.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The server's certificate, and those that lead from it to an authority.
+    /// The server's certificate, and the intermediate ones up to its CA.
     pub cert: PathBuf,
-    /// Its key.
+    /// The key of the certificate.
     pub key: PathBuf,
-    /// The authorities of which clients must have certificates.
+    /// The CAs of client certificates. If set, clients must have a certificate.
     pub client_ca: Option<PathBuf>,
-    /// One of these names must be in a client's certificate; any will do if there are none.
+    /// A client's certificate must have one of these names. Empty: any name.
     pub allow_names: Vec<String>,
-    /// Clients get tickets, with which they can resume a session.
+    /// Whether clients get tickets to resume a session.
     pub tickets: bool,
 }
 
 impl Files {
-    /// Reads and checks the files. Tickets that were given out before are worth nothing afterwards.
+    /// Reads and checks the files. Tickets from before become invalid.
     ///
     /// # Errors
-    /// The text names the file, and says what is wrong with it.
+    /// The text names the file and says what is wrong with it.
     pub(super) fn read(&self) -> Result<Arc<ServerConfig>, String> {
         let provider = Arc::new(ring::default_provider());
         let chain = certificates(&self.cert)?;
@@ -103,21 +103,20 @@ impl Files {
     }
 }
 
-/// Clients may resume a session by a ticket; the server itself remembers nothing of them. The keys of
-/// tickets change every six hours.
+/// Allows clients to resume a session with a ticket. The server stores no session. The ticket keys change
+/// every six hours.
 fn with_resumption(mut config: ServerConfig, tickets: bool) -> Result<Arc<ServerConfig>, String> {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     if tickets {
         config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
-        // One for each connection that is made, and browsers are not served.
+        // One per connection: unlike browsers, these clients do not open several at once.
         config.send_tls13_tickets = 1;
     }
     Ok(Arc::new(config))
 }
 
-/// What is to be said of files that can be used all the same: a certificate that has expired, or soon
-/// will; a key that others can read.
+/// Warnings about usable files: a certificate that has expired or will soon, a key that others can read.
 pub fn warnings(files: &Files) -> Vec<String> {
     let mut warnings = Vec::new();
     let (cert, key) = (files.cert.display(), files.key.display());
@@ -160,8 +159,8 @@ enum Validity {
     NotBefore(String),
 }
 
-/// Why a certificate is not valid at some time, if it is not. The library looks at that before it asks
-/// whether an authority is known, and none is.
+/// Why a certificate is not valid at `time`. The library checks the dates before the CA, so it is called
+/// without one.
 fn validity(certificate: &CertificateDer<'_>, time: UnixTime) -> Option<Validity> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let usage = KeyUsage::server_auth();

@@ -1,5 +1,5 @@
-//! Limits on the certificates of a client: what is over them is refused before it is verified, so that
-//! no handshake takes the loop for long.
+//! Limits on client certificates. A chain over a limit is rejected before it is verified, so that no
+//! handshake blocks the event loop for long.
 
 mod der;
 mod meter;
@@ -20,31 +20,31 @@ use webpki::EndEntityCert;
 pub(super) use der::{Name, names};
 pub(super) use meter::metered;
 
-/// How many certificates may be between a client's and an authority's.
+/// How many intermediate certificates a chain may have.
 const MAX_INTERMEDIATES: usize = 6;
 
-/// How many of these may have the same subject. Two, for one that two authorities have signed; with more
-/// the number of possible paths explodes.
+/// How many of these may have the same subject. Two CAs may have signed the same subject. With more, the
+/// number of possible paths explodes.
 const MAX_SAME_SUBJECT: usize = 2;
 
-/// How many names a chain may have in all its certificates, and how many name constraints. Each name is
+/// How many names, and how many name constraints, all certificates of a chain may have together. Each name is
 /// compared with each constraint.
 const MAX_NAMES: usize = 64;
 const MAX_CONSTRAINTS: usize = 64;
 
-/// How long the signatures of a chain may take, and that of the handshake, in microseconds of
-/// [`meter`]'s estimate: two of P-384, which are the slowest, and one.
+/// The maximum time for the signatures of a chain, and for that of the handshake, in microseconds of
+/// [`meter`]'s estimate. They allow two signatures and one of P-384, the slowest kind.
 const CHAIN_BUDGET_US: u32 = 2_300;
 const SIGNATURE_BUDGET_US: u32 = 1_200;
 
-/// Another verifier, which gets only what it can verify in bounded time.
+/// A verifier that passes to another one only what takes bounded time.
 #[derive(Debug)]
 pub(super) struct Limited {
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl Limited {
-    /// `verifier` must verify with the algorithms of [`metered`].
+    /// `verifier` must use the algorithms of [`metered`].
     pub(super) fn new(verifier: Arc<dyn ClientCertVerifier>) -> Self {
         Self { verifier }
     }
@@ -106,7 +106,7 @@ impl ClientCertVerifier for Limited {
     }
 }
 
-/// Checks everything that can be counted without a signature being verified.
+/// Checks everything that needs no verification of a signature.
 fn check(
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -140,7 +140,7 @@ fn check(
     Ok(())
 }
 
-/// Which limit a client's certificates exceed.
+/// The limit that a client's certificates exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Excess {
     Intermediates(usize),

@@ -1,14 +1,13 @@
-//! Ciphertext that waits for the kernel, and the reply bytes that are in it.
+//! Ciphertext that waits for the socket, and the number of reply bytes in it.
 
 use std::io;
 use std::mem;
 
 use crate::connection::Socket;
 
-/// The ciphertext of at most one record of replies, and what TLS itself has to say.
+/// The ciphertext of at most one record of replies, and the records of TLS itself.
 ///
-/// The count of reply bytes lives and ends with the ciphertext that holds them, so no path can drop the
-/// one and keep the other.
+/// The count of reply bytes is dropped together with the ciphertext that holds them, never alone.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     ciphertext: Vec<u8>,
@@ -16,28 +15,28 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// The kernel has everything.
+    /// Whether everything was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.ciphertext.is_empty()
     }
 
-    /// Bytes of replies that are in it.
+    /// The number of reply bytes in the ciphertext.
     pub(super) fn reply_bytes(&self) -> usize {
         self.reply_bytes.into()
     }
 
-    /// Bytes of memory.
+    /// Allocated bytes.
     pub(super) fn capacity(&self) -> usize {
         self.ciphertext.capacity()
     }
 
-    /// Where TLS puts what it has to say.
+    /// The buffer for records of TLS itself.
     pub(super) fn ciphertext(&mut self) -> &mut Vec<u8> {
         &mut self.ciphertext
     }
 
-    /// Sends a record with `reply_bytes` of replies, `ciphertext`; keeps what the kernel does not take.
-    /// Returns the bytes of replies that the kernel has.
+    /// Sends `ciphertext`, a record with `reply_bytes` bytes of replies, and keeps what the kernel does not
+    /// accept. Returns the reply bytes that were sent: all or none.
     pub(super) fn send_replies(
         &mut self,
         socket: &mut impl Socket,
@@ -54,8 +53,8 @@ impl Output {
         Ok(0)
     }
 
-    /// Sends what there is, as far as the kernel takes it. Returns the bytes of replies that the kernel has
-    /// now and did not have before.
+    /// Sends as much as the kernel accepts. Returns the reply bytes that are sent completely now and were not
+    /// before.
     pub(super) fn flush(&mut self, socket: &mut impl Socket) -> io::Result<usize> {
         if !self.is_empty() {
             let sent = send(socket, &self.ciphertext)?;
@@ -69,8 +68,7 @@ impl Output {
         Ok(mem::take(&mut self.reply_bytes).into())
     }
 
-    /// The replies in it do not count any more. Their record still goes out: half of one would spoil
-    /// what follows.
+    /// Stops counting the replies in it. Their record is still sent: a partial record would break the stream.
     pub(super) fn forget_replies(&mut self) {
         self.reply_bytes = 0;
     }
@@ -81,7 +79,7 @@ impl Output {
     }
 }
 
-/// Returns how many of the bytes the kernel takes.
+/// Returns how many bytes the kernel accepts.
 fn send(socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {

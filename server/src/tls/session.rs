@@ -1,5 +1,5 @@
-//! One client's TLS, over rustls's unbuffered interface: whoever is idle owns no buffer, and what was
-//! encrypted counts as sent when the kernel has taken it.
+//! The TLS session of one client, over rustls's unbuffered interface. An idle session owns no buffer.
+//! Encrypted bytes count as sent when the kernel has accepted them.
 
 #[cfg(test)]
 mod tests;
@@ -18,38 +18,38 @@ use super::output::Output;
 use crate::channel::{Next, Taken};
 use crate::connection::Socket;
 
-/// The most bytes of input that cannot be made anything of yet: more than a record has
-/// (RFC 8446, section 5.2), and enough for a client's certificates.
+/// The maximum size of incomplete input: more than one record (RFC 8446, section 5.2), and enough for a
+/// client's certificates.
 const MAX_HELD: usize = 32 << 10;
 
-/// What one record holds of messages at most (RFC 8446, section 5.1).
+/// The maximum plaintext of one record (RFC 8446, section 5.1).
 const MAX_PLAINTEXT: usize = 16 << 10;
 
-/// The most bytes that wait for the kernel: a handshake's, or a record of replies with what the
-/// library puts before it.
+/// The maximum size of unsent output: that of a handshake, or a record of replies with what the library puts
+/// before it.
 const MAX_OUTPUT: usize = 64 << 10;
 
-/// The most bytes that a session holds, beside what the library keeps of it.
+/// The maximum memory of a session without the library's own state, in bytes.
 pub const MAX_HELD_BYTES: usize = MAX_HELD + MAX_OUTPUT;
 
-/// A session, from the client's hello to its end.
+/// A TLS session, from the ClientHello to its end.
 pub struct Session {
     tls: UnbufferedServerConnection,
-    /// Input that nothing can be made of yet: a part of a record or of the handshake.
+    /// Incomplete input: part of a record or of the handshake.
     held: Vec<u8>,
-    /// What the kernel has not taken yet.
+    /// Ciphertext that the kernel has not accepted yet.
     output: Output,
-    /// Nothing was read yet but what came before the session began.
+    /// Whether only the initial bytes were received and not yet processed.
     is_fresh: bool,
-    /// When the handshake began, in the loop's milliseconds; `None` once it is done.
+    /// When the handshake began, in the loop's milliseconds. `None` after it.
     handshake_since: Option<u32>,
-    /// The client has sent its `close_notify`.
+    /// Whether the client has sent its `close_notify`.
     input_ended: bool,
-    /// The server has sent its own, or can send nothing.
+    /// Whether the server has sent its `close_notify`, or cannot send any more.
     output_ended: bool,
-    /// Why it cannot go on.
+    /// Why the session has failed.
     failure: Option<Box<str>>,
-    /// The name in the client's certificate. It is set before the first message is given out.
+    /// The name in the client's certificate. It is set before the first message is returned.
     client_name: Option<Box<str>>,
 }
 
@@ -68,11 +68,11 @@ impl Session {
         }
     }
 
-    /// Reads from the socket, as much as `scratch` holds, and decrypts into `input`, which is as long.
-    /// What TLS itself has to say is sent at once, as far as the kernel takes it.
+    /// Reads up to `scratch.len()` bytes from the socket and decrypts into `input`, which is as long. Output
+    /// of TLS itself is sent at once, as far as the kernel accepts it.
     ///
     /// # Errors
-    /// As [`Channel::read`](crate::channel::Channel::read) says.
+    /// See [`Channel::read`](crate::channel::Channel::read).
     pub fn read(
         &mut self,
         socket: &mut impl Socket,
@@ -112,7 +112,7 @@ impl Session {
         })
     }
 
-    /// Decrypts the records that are whole; returns how many bytes of messages these held.
+    /// Decrypts all complete records. Returns the number of bytes of plaintext.
     fn process(&mut self, wire: &mut [u8], input: &mut [u8]) -> usize {
         let (mut at, mut bytes) = (0, 0);
         loop {
@@ -137,21 +137,21 @@ impl Session {
                 Err(error) => {
                     self.failure = Some(clients::describe(&error).into());
                     at += discard;
-                    // Once more, and no further, for the alert that tells the client.
+                    // One more call produces the alert for the client.
                     let state = self.tls.process_tls_records(&mut wire[at..]).state;
                     if let Ok(ConnectionState::EncodeTlsData(alert)) = state {
                         encode(alert, self.output.ciphertext());
                     }
                     break;
                 }
-                // More input is needed, be it for messages or for the handshake.
+                // More input is needed, for messages or for the handshake.
                 Ok(_) => {
                     at += discard;
                     break;
                 }
             }
             at += discard;
-            // Messages may follow in the same flight, and then something that ends the session.
+            // Messages may follow in the same flight, and then an error that ends the session.
             self.note_handshake();
         }
         self.note_handshake();
@@ -170,7 +170,7 @@ impl Session {
         bytes
     }
 
-    /// Sets the client's name as soon as the handshake is done.
+    /// Sets the client's name as soon as the handshake is complete.
     fn note_handshake(&mut self) {
         if self.handshake_since.is_some() && !self.tls.is_handshaking() {
             self.handshake_since = None;
@@ -178,11 +178,11 @@ impl Session {
         }
     }
 
-    /// Sends what TLS itself has to say, unless replies are in front of it: the next write sends both.
+    /// Sends output of TLS itself, unless replies come first: the next write sends both.
     ///
-    /// A socket that fails is not reported here, since the messages that were just read count all the
-    /// same. The next read or write finds it: with the socket's error gone, the input ends without a
-    /// `close_notify`, which drops an unfinished message as the error would.
+    /// A socket error is not reported here, since the messages that were just read are valid. The next read
+    /// or write detects it. If the socket's error has been consumed, the input ends without a `close_notify`,
+    /// which drops an unfinished message as the error would.
     fn flush_own(&mut self, socket: &mut impl Socket) {
         if self.output.reply_bytes() > 0 {
             return;
@@ -192,8 +192,8 @@ impl Session {
         }
     }
 
-    /// Encrypts and sends `bytes`, of which the first may be on their way already. Returns how many
-    /// are out: the kernel has the whole of the records they are in.
+    /// Encrypts and sends `bytes`; the first of them may be in the unsent output already. Returns how many
+    /// are sent: those of records that the kernel has accepted completely.
     pub fn write(
         &mut self,
         socket: &mut impl Socket,
@@ -203,7 +203,7 @@ impl Session {
         debug_assert!(bytes.is_empty() || self.failure.is_none());
         debug_assert!(self.output.reply_bytes() <= bytes.len());
         let mut sent = self.output.flush(socket)?;
-        // A slice beyond the end is none: a wrong count must not end the server.
+        // `get` avoids a panic: a wrong count must not end the server.
         while let Some(rest) = bytes.get(sent..)
             && !rest.is_empty()
             && self.output.is_empty()
@@ -218,11 +218,11 @@ impl Session {
         Ok(sent.min(bytes.len()))
     }
 
-    /// Makes one record of the plaintext, in `out`; returns its length.
+    /// Encrypts the plaintext as one record into `out`. Returns its length.
     fn encrypt(&mut self, plaintext: &[u8], out: &mut [u8]) -> io::Result<usize> {
         debug_assert!(self.output.is_empty());
         loop {
-            // What is held belongs to the input that the library has begun to look at.
+            // `held` is the input that the library has already begun to process.
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.held);
             debug_assert_eq!(discard, 0, "nothing has come since it was last looked at");
             match state {
@@ -241,10 +241,10 @@ impl Session {
         }
     }
 
-    /// Sends a `close_notify`: nothing follows it.
+    /// Sends a `close_notify`, the last record.
     ///
     /// # Errors
-    /// `WouldBlock`: the kernel takes nothing; to be called again when it does.
+    /// `WouldBlock`: the kernel accepts nothing. Call it again when the socket is writable.
     pub fn send_close_notify(&mut self, socket: &mut impl Socket) -> io::Result<()> {
         if self.owes_close_notify() {
             self.output_ended = true;
@@ -264,53 +264,53 @@ impl Session {
         Ok(())
     }
 
-    /// Nothing more is sent.
+    /// Drops all output and sends no more.
     pub fn clear_output(&mut self) {
         self.output.clear();
         self.output_ended = true;
     }
 
-    /// The replies that are on their way do not count any more.
+    /// Stops counting the unsent replies.
     pub fn forget_replies(&mut self) {
         self.output.forget_replies();
     }
 
-    /// TLS has failed: no reply can be encrypted any more. An alert may wait to be sent.
+    /// Whether TLS has failed. Then no reply can be encrypted, but an alert may be unsent.
     pub fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// Something that is made already is to be sent.
+    /// Whether there is unsent output.
     pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
 
-    /// What came before the session began has not been looked at.
+    /// Whether the initial bytes are unprocessed.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh
     }
 
-    /// The handshake is done, and a `close_notify` is still to be sent.
+    /// Whether the handshake is complete and a `close_notify` was not sent yet.
     pub fn owes_close_notify(&self) -> bool {
         !self.is_handshaking() && !self.output_ended && self.failure.is_none()
     }
 
-    /// The handshake is not done.
+    /// Whether the handshake is incomplete.
     pub fn is_handshaking(&self) -> bool {
         self.handshake_since.is_some()
     }
 
-    /// When the handshake began, in the loop's milliseconds, if it is still to be done.
+    /// When the handshake began, in the loop's milliseconds. `None` after it, or if it has failed.
     pub fn handshake_since(&self) -> Option<u32> {
         self.handshake_since.filter(|_| self.failure.is_none())
     }
 
-    /// The client's name by its certificate.
+    /// The client's name from its certificate.
     pub fn client_name(&self) -> Option<&str> {
         self.client_name.as_deref()
     }
 
-    /// Bytes of memory for what waits to be sent or looked at.
+    /// Allocated bytes for incomplete input and unsent output.
     pub fn held_bytes(&self) -> usize {
         self.held.capacity() + self.output.capacity()
     }
@@ -318,7 +318,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keys are nobody's business.
+        // Keys must not be printed.
         f.debug_struct("Session")
             .field("handshake_since", &self.handshake_since)
             .field("client_name", &self.client_name)
@@ -326,12 +326,12 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Appends what the library has to say.
+/// Appends output of the library.
 fn encode(mut data: EncodeTlsData<'_, impl Sized>, output: &mut Vec<u8>) {
     let own = output.len();
     if let Err(EncodeError::InsufficientSize(needs)) = data.encode(&mut []) {
         output.resize(own + needs.required_size, 0);
-        // It was told how much it needs.
+        // The buffer has the size that the library has asked for.
         _ = data.encode(&mut output[own..]);
     }
 }

@@ -146,8 +146,8 @@ struct UnderWay {
 enum Node {
     Disconnected,
     Connected,
-    /// It owed an answer when `-ack-wait` ended for the last batch. A PING comes before the next publish: with a
-    /// short `-ack-wait`, no other timeout would detect that the node is dead.
+    /// It owed an answer when `-ack-wait` ended for the last batch. A PING comes before the next publish:
+    /// with a short `-ack-wait`, no other timeout would detect that the node is dead.
     Suspect,
 }
 

@@ -1,4 +1,4 @@
-//! Certificates that are costly to check: forged chains of many shapes, keys of every kind, many names.
+//! Certificates that are expensive to check: forged chains of many shapes, keys of every kind, many names.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use test_ca::rcgen::{
 };
 use test_ca::{Identity, TestCa};
 
-/// A server's, of the kind that is recommended.
+/// A server certificate of the recommended kind.
 pub(in crate::tls) fn server() -> Identity {
     let authority = TestCa::new("servers").unwrap();
     authority.issue(&["localhost"]).unwrap()
 }
 
-/// Servers with keys of other kinds.
+/// Server certificates with keys of other kinds.
 pub(in crate::tls) fn servers() -> Vec<(String, Identity)> {
     let authority = TestCa::new("servers").unwrap();
     let mut servers = Vec::new();
@@ -87,7 +87,7 @@ fn trusting(
         .with_custom_certificate_verifier(Arc::new(Trusting))
 }
 
-/// Trusts any server: it is the server that is measured.
+/// Trusts any server: the server is measured, not the client.
 #[derive(Debug)]
 struct Trusting;
 
@@ -128,8 +128,8 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-/// A key of a certificate: a true one, or an RSA key without a private half, which signs nonsense of the
-/// right length.
+/// A key of a certificate: a real one, or an RSA key without a private half, whose signatures are invalid
+/// bytes of the right length.
 pub(in crate::tls) enum Key {
     True(Box<KeyPair>),
     Rsa { public: Vec<u8>, len: usize },
@@ -140,7 +140,7 @@ impl Key {
         Self::True(Box::new(KeyPair::generate_for(kind).unwrap()))
     }
 
-    /// An RSA key of so many bits, with the costliest exponent that is accepted.
+    /// An RSA key of this size, with the most expensive exponent that is accepted.
     pub(in crate::tls) fn rsa(bits: usize) -> Self {
         let len = bits / 8;
         let modulus: Vec<u8> = (0..len).map(|n| (n * 37 % 251) as u8 | 0x81).collect();
@@ -193,7 +193,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Signs a handshake: with the key of the certificate, or nonsense.
+/// Signs a handshake with bytes of the right length that are no valid signature.
 #[derive(Clone, Debug)]
 struct Nonsense {
     len: usize,
@@ -222,7 +222,7 @@ impl Signer for Nonsense {
     }
 }
 
-/// What a client shows, and the authorities that the server knows.
+/// The certificates of a client, and the CAs that the server knows.
 pub(in crate::tls) struct Chain {
     pub(in crate::tls) anchors: String,
     pub(in crate::tls) certificates: Vec<CertificateDer<'static>>,
@@ -252,8 +252,8 @@ fn anchor(name: &str, key: &Key) -> Certificate {
 }
 
 impl Chain {
-    /// A leaf and `issuers` certificates that may all be each other's issuers; all are forged. The
-    /// authority has this key and this name.
+    /// A leaf and `issuers` certificates that may all be each other's issuers. All are forged. The CA has
+    /// this name and this key.
     pub(in crate::tls) fn mutual(
         issuers: usize,
         others: usize,
@@ -332,7 +332,7 @@ impl Chain {
         chains
     }
 
-    /// A true certificate for this key.
+    /// A valid certificate for this key.
     pub(in crate::tls) fn leaf_of(key: Key) -> Self {
         let ca = Key::of(&PKCS_ECDSA_P256_SHA256);
         Self {
@@ -342,7 +342,7 @@ impl Chain {
         }
     }
 
-    /// A true chain.
+    /// A valid chain.
     pub(in crate::tls) fn line(intermediates: usize, kind: &'static SignatureAlgorithm) -> Self {
         let ca = Key::of(kind);
         let anchors = anchor("0", &ca).pem();
@@ -406,7 +406,7 @@ impl Chain {
         }
     }
 
-    /// True certificates with many names.
+    /// Valid certificates with many names.
     pub(in crate::tls) fn with_names() -> Vec<(String, Self)> {
         let dns = |n: usize, name: &str| vec![SanType::DnsName(name.try_into().unwrap()); n];
         let uri = |n: usize, name: &str| vec![SanType::URI(name.try_into().unwrap()); n];
@@ -439,13 +439,14 @@ impl Chain {
         Self::of_two(&PKCS_ECDSA_P256_SHA256, names, constraints, 0)
     }
 
-    /// The costliest chain that is accepted.
+    /// The most expensive chain that is accepted.
     pub(in crate::tls) fn worst() -> Self {
         let names = vec![SanType::DnsName("a.bb.cc".try_into().unwrap()); 64];
         Self::of_two(&PKCS_ECDSA_P384_SHA384, names, 64, 28_000)
     }
 
-    /// A true chain with one intermediate certificate, with names, constraints and a subject so long.
+    /// A valid chain with one intermediate certificate, and with these names, constraints, and subject
+    /// length.
     fn of_two(
         kind: &'static SignatureAlgorithm,
         names: Vec<SanType>,
@@ -477,7 +478,7 @@ impl Chain {
         }
     }
 
-    /// Clients that show it, in both versions.
+    /// Clients with this chain, in both versions.
     pub(in crate::tls) fn clients(&self) -> Vec<(&'static str, Arc<ClientConfig>)> {
         let key: Arc<dyn rustls::sign::SigningKey> = match &self.key {
             Key::True(key) => {
@@ -488,7 +489,7 @@ impl Chain {
         };
         let certified = CertifiedKey::new(self.certificates.clone(), key);
         let resolver = Arc::new(SingleCertAndKey::from(certified));
-        // With the exchange of keys that costs most.
+        // With the most expensive key exchange.
         let versions = [("TLS 1.3", [&TLS13]), ("TLS 1.2", [&TLS12])];
         let clients = versions.into_iter().map(|(name, versions)| {
             let provider = rustls::crypto::CryptoProvider {

@@ -1,7 +1,7 @@
-//! Counts what a certificate has of names and name constraints, without verifying anything (RFC 5280,
-//! section 4; the encoding is DER).
+//! Counting of a certificate's names and name constraints, without verification (RFC 5280, section 4, encoded
+//! in DER).
 
-/// Extensions by their object identifiers: `subjectAltName`, `nameConstraints`.
+/// Object identifiers of the extensions `subjectAltName` and `nameConstraints`.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
 
@@ -12,7 +12,7 @@ const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
-/// What is to be counted of a certificate.
+/// The counted parts of a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) names: usize,
@@ -22,13 +22,13 @@ pub(super) struct Size {
 /// A subject alternative name that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::tls) enum Name {
-    /// In lower case; it may begin with `*.`.
+    /// In lower case. It may begin with `*.`.
     Dns(Vec<u8>),
     /// Four or sixteen bytes.
     Ip(Vec<u8>),
 }
 
-/// The size of a certificate; `None` if it is malformed.
+/// The size of a certificate, or `None` if it is malformed.
 pub(super) fn size(certificate: &[u8]) -> Option<Size> {
     let mut size = Size::default();
     each_extension(certificate, |kind, value| {
@@ -46,7 +46,7 @@ pub(super) fn size(certificate: &[u8]) -> Option<Size> {
     Some(size)
 }
 
-/// The DNS names and addresses of a certificate; `None` if it is malformed.
+/// The DNS names and IP addresses of a certificate, or `None` if it is malformed.
 pub(in crate::tls) fn names(certificate: &[u8]) -> Option<Vec<Name>> {
     let mut names = Vec::new();
     each_extension(certificate, |kind, value| {
@@ -82,7 +82,7 @@ fn each_extension<'a>(
             let (OBJECT_IDENTIFIER, kind) = element(&mut rest)? else {
                 return None;
             };
-            // Between these may be whether it is critical.
+            // The optional `critical` flag may come before the value.
             let value = elements(rest)?
                 .into_iter()
                 .find(|(tag, _)| *tag == OCTET_STRING);
@@ -92,13 +92,13 @@ fn each_extension<'a>(
     Some(())
 }
 
-/// The contents of the one element that these bytes are.
+/// The contents of the single element in `bytes`, which must have this tag.
 fn inside(mut bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let (found, contents) = element(&mut bytes)?;
     (found == tag && bytes.is_empty()).then_some(contents)
 }
 
-/// All elements, by tag and contents.
+/// All elements, with tag and contents.
 fn elements(mut bytes: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -107,7 +107,7 @@ fn elements(mut bytes: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     Some(found)
 }
 
-/// Takes the first element off: its tag and its contents.
+/// Removes and returns the first element, with tag and contents.
 fn element<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, mut rest) = rest.split_first()?;

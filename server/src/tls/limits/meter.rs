@@ -1,5 +1,5 @@
-//! Signature algorithms that stop when the signatures verified so far have taken too long, by an estimate
-//! that is the same on every machine.
+//! Signature algorithms that fail when the signatures verified so far exceed a time budget. The time is an
+//! estimate, the same on every machine.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -9,22 +9,22 @@ use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
-/// What a signature costs, in microseconds of one core of a server of 2020: P-384 has no fast code.
+/// The cost of a signature in microseconds on one core of a server of 2020. P-384 has no optimized code.
 const ECDSA_P384_US: u32 = 1_150;
 const OTHER_US: u32 = 90;
-/// RSA with a key of 1,024 bits and the largest exponent; it grows with the square of the length.
+/// RSA with a key of 1,024 bits and the largest exponent. The cost grows with the square of the length.
 const RSA_1024_US: u32 = 25;
 
-/// The exponent that all software uses, 65537, at the end of a key; others take twice as long.
+/// The usual exponent, 65537, at the end of a key. Other exponents take twice as long.
 const USUAL_EXPONENT: &[u8] = &[0x02, 0x03, 0x01, 0x00, 0x01];
 
 thread_local! {
-    /// What is left to be spent in [`within`], and whether that was too little.
+    /// The rest of the budget of [`within`], and whether it was exceeded.
     static LEFT_US: Cell<u32> = const { Cell::new(0) };
     static EXCEEDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls `verify` with so much to spend on signatures. `None`: that was too little.
+/// Calls `verify` with a budget for signatures. Returns `None` if it was exceeded.
 pub(super) fn within<T>(budget_us: u32, verify: impl FnOnce() -> T) -> Option<T> {
     LEFT_US.set(budget_us);
     EXCEEDED.set(false);
@@ -32,7 +32,7 @@ pub(super) fn within<T>(budget_us: u32, verify: impl FnOnce() -> T) -> Option<T>
     (!EXCEEDED.get()).then_some(result)
 }
 
-/// The provider with algorithms that can only be used [`within`] a budget.
+/// The provider with algorithms that work only [`within`] a budget.
 pub(in crate::tls) fn metered(provider: &CryptoProvider) -> CryptoProvider {
     CryptoProvider {
         signature_verification_algorithms: *ALGORITHMS,
@@ -42,7 +42,7 @@ pub(in crate::tls) fn metered(provider: &CryptoProvider) -> CryptoProvider {
 
 type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
 
-/// Made once, and never freed: the library wants algorithms that live as long as the process.
+/// Created once and leaked: the library requires algorithms with a static lifetime.
 static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> = LazyLock::new(|| {
     let metered = |algorithms: Algorithms| -> Algorithms {
         let metered = algorithms.iter().map(|&algorithm| {
@@ -71,7 +71,7 @@ impl Metered {
         match self.0.public_key_alg_id() {
             alg_id::ECDSA_P384 => ECDSA_P384_US,
             alg_id::RSA_ENCRYPTION => {
-                // A key is its modulus, and a few bytes.
+                // The encoded key consists of the modulus and a few bytes.
                 let k = public_key.len() as u32 / 128;
                 let cost_us = RSA_1024_US * k * k;
                 if public_key.ends_with(USUAL_EXPONENT) {

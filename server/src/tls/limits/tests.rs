@@ -1,4 +1,4 @@
-//! What is over a limit is refused before it reaches the verifier; what is within all limits reaches it.
+//! Tests of the limits: a chain over a limit does not reach the verifier, a chain within all limits does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use crate::tls::clients::ByName;
 use crate::tls::costs::certificates::{self, Chain, Key};
 use crate::tls::costs::{After, Run, Server};
 
-/// Accepts everything, and counts what it is asked.
+/// A verifier that accepts everything and counts its calls.
 #[derive(Debug, Default)]
 struct Counting {
     chains: AtomicUsize,
@@ -57,7 +57,7 @@ impl ClientCertVerifier for Counting {
     }
 }
 
-/// Why a chain does not reach the verifier, if it does not.
+/// Why a chain does not reach the verifier. `None` if it does.
 fn refused(chain: &Chain) -> Option<String> {
     let counting = Arc::new(Counting::default());
     let limited = Limited::new(counting.clone());
@@ -116,7 +116,7 @@ fn more_names_or_constraints_than_may_be_compared_do_not_reach_the_verifier() {
     );
 }
 
-/// Signatures are not verified beyond the budget, however many paths there are to try.
+/// The budget limits the verified signatures, however many paths exist.
 #[test]
 fn signatures_have_a_budget() {
     let outcome = |chain: &Chain| {
@@ -155,7 +155,7 @@ fn signatures_have_a_budget() {
     assert!(!forged.contains("take too long"), "{forged}");
 }
 
-/// The same with whole handshakes, in both versions, with and without `-allow-names`.
+/// The same with complete handshakes, in both versions, with and without `-allow-names`.
 #[test]
 fn handshakes_over_a_limit_are_refused_with_a_reason() {
     for (names, len, expected) in [
@@ -183,7 +183,7 @@ fn handshakes_over_a_limit_are_refused_with_a_reason() {
             assert_eq!(cost.outcome, expected, "{version}");
         }
     }
-    // A key of the client's own that takes too long.
+    // A client key whose signature takes too long.
     let chain = Chain::leaf_of(Key::rsa(8192));
     let server = Server::mutual(&chain.anchors);
     for (version, config) in chain.clients() {
@@ -196,7 +196,7 @@ fn handshakes_over_a_limit_are_refused_with_a_reason() {
     }
 }
 
-/// A certificate that is cut off or spoilt is malformed, or one of another size, but nothing else happens.
+/// A truncated or altered certificate is malformed or has another size. There is no other effect.
 #[test]
 fn malformed_certificates_are_only_refused() {
     let names = vec![SanType::DnsName("a.example".try_into().unwrap()); 3];
@@ -229,7 +229,7 @@ fn names_of(certificate: &[u8]) -> Vec<String> {
     texts.collect()
 }
 
-/// Names are allowed or not as the library says, though it is asked about few of them.
+/// The result is that of the library, although only a few names are passed to it.
 #[test]
 fn names_are_allowed_as_the_library_compares_them() {
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
@@ -271,7 +271,7 @@ fn names_are_allowed_as_the_library_compares_them() {
     assert_eq!(admitted, 7);
 }
 
-/// The names of more authorities than fit into a message are not sent.
+/// If the names of the CAs do not fit into a message, they are not sent.
 #[test]
 fn there_may_be_many_authorities() {
     let chain = Chain::many_anchors(1300, false);

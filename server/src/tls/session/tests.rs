@@ -1,4 +1,4 @@
-//! Sessions over a wire that brings and takes any number of bytes at a time.
+//! Tests of sessions over a wire that moves any number of bytes at a time.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -21,10 +21,10 @@ use crate::tls::Acceptor;
 
 const BUFFER: usize = 64 << 10;
 
-/// What both ends of all cases need.
+/// The certificates and acceptors of all tests.
 struct Certificates {
     acceptor: Acceptor,
-    /// It asks for no certificate, and gives out tickets.
+    /// Requires no client certificate, and sends tickets.
     open: Acceptor,
     root: CertificateDer<'static>,
     client: Identity,
@@ -72,17 +72,17 @@ fn client(is_13: bool, fragment: Option<usize>) -> ClientConnection {
     ClientConnection::new(Arc::new(config), name).unwrap()
 }
 
-/// Both directions, and how much is moved at once.
+/// Both directions, and how many bytes are moved at once.
 struct Wire {
     to_server: VecDeque<u8>,
     to_client: Vec<u8>,
     pieces: Vec<usize>,
     next: usize,
-    /// The kernel takes so much more.
+    /// How many more bytes the kernel accepts.
     room: usize,
-    /// The byte to the server that is altered, counted from the next one on.
+    /// The offset of the byte to the server that is altered, counted from the next one.
     spoilt_at: Option<usize>,
-    /// The peer has reset the connection, and no write has found it yet.
+    /// Whether the peer has reset the connection, and no write has detected it yet.
     is_reset: bool,
 }
 
@@ -137,17 +137,17 @@ impl Socket for Wire {
     }
 }
 
-/// A session, its peer, and what came of what they said.
+/// A session, its peer, and the data that each has received.
 struct World {
     client: ClientConnection,
     session: Session,
     wire: Wire,
     input: Vec<u8>,
     scratch: Vec<u8>,
-    /// What the server has decrypted.
+    /// The plaintext that the server has decrypted.
     heard: Vec<u8>,
     has_ended: bool,
-    /// What the client has.
+    /// The plaintext that the client has decrypted.
     replies: Vec<u8>,
 }
 
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    /// The server reads all that has come.
+    /// The server reads everything that was received.
     fn read(&mut self) -> TestCaseResult {
         while self.client.wants_write() {
             self.client.write_tls(&mut self.wire.to_server).unwrap();
@@ -192,7 +192,7 @@ impl World {
         Ok(())
     }
 
-    /// The client reads all that has come.
+    /// The client reads everything that was received.
     fn listen(&mut self) {
         let wire = std::mem::take(&mut self.wire.to_client);
         let mut unread = wire.as_slice();
@@ -205,8 +205,8 @@ impl World {
         }
     }
 
-    /// Sends replies, with so much room in the kernel at a time. What counts as sent, the client can
-    /// read; and it can read no more.
+    /// Sends replies, with this much room in the kernel at a time. The client can read exactly the bytes that
+    /// count as sent.
     fn reply(&mut self, replies: &[u8], room: usize) -> TestCaseResult {
         let mut sent = 0;
         while sent < replies.len() {
@@ -223,18 +223,18 @@ impl World {
         Ok(())
     }
 
-    /// The two talk for as long as they understand each other. Between the reads, replies are sent as
-    /// far as there is room. Then the peer reads everything.
+    /// Exchanges messages and replies until TLS fails. Between the reads, replies are sent as far as there is
+    /// room. At the end the peer reads everything.
     fn run_spoilt(mut self, messages: &[Vec<u8>], rooms: &[usize]) -> TestCaseResult {
         let mut rooms = rooms.iter().cycle();
         let mut messages = messages.iter();
         let mut owed = 0;
-        // Of a length that is altered, the rest may never come: then there is no failure.
+        // If a length is altered, the rest of the record may never arrive. Then there is no failure.
         for _ in 0..50 {
             if !self.client.is_handshaking()
                 && let Some(message) = messages.next()
             {
-                // After an alert the client says no more.
+                // After an alert the client sends nothing.
                 _ = self.client.writer().write_all(message);
             }
             while self.client.wants_write() {
@@ -270,12 +270,12 @@ impl World {
         Ok(())
     }
 
-    /// Sends so many bytes of replies, as far as there is room. Returns how many are out.
+    /// Sends this many bytes of replies, as far as there is room. Returns how many are sent.
     fn write(&mut self, owed: usize) -> Result<usize, TestCaseError> {
         let replies = vec![b'r'; owed];
         let (wire, scratch) = (&mut self.wire, &mut self.scratch);
         let sent = match self.session.write(wire, &replies, scratch) {
-            // The handshake is not done: nothing can be encrypted yet.
+            // Before the end of the handshake nothing can be encrypted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => owed,
             written => written.unwrap(),
         };
@@ -284,7 +284,7 @@ impl World {
         Ok(sent)
     }
 
-    /// The client reads what has come, unless it has stopped to understand that.
+    /// The client reads what was received, until it finds an error.
     fn try_to_listen(&mut self) {
         let wire = std::mem::take(&mut self.wire.to_client);
         let mut unread = wire.as_slice();
@@ -330,8 +330,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
-    /// However the bytes of either side are cut, all of them arrive, and nothing counts as sent that
-    /// the other side cannot have.
+    /// However the bytes of either side are split, all of them arrive, and only bytes that the other side can
+    /// read count as sent.
     #[test]
     fn records_may_be_cut_anywhere(
         is_13 in any::<bool>(),
@@ -343,8 +343,8 @@ proptest! {
         World::new(is_13, fragment, &pieces).run(&messages, room)?;
     }
 
-    /// A peer stops reading, breaks TLS at any byte, and reads again: the session counts only replies
-    /// that it was given, says its alert, and ends with nothing left.
+    /// The peer stops reading, breaks TLS at any byte, and reads again. The session counts only replies that
+    /// it was given, sends its alert, and ends with nothing left.
     #[test]
     fn a_peer_may_break_tls_at_any_byte(
         is_13 in any::<bool>(),
@@ -359,8 +359,8 @@ proptest! {
     }
 }
 
-/// The end of the handshake, a message and a record that is no TLS come in one flight: the message is
-/// given out with its client's name.
+/// The end of the handshake, a message and an invalid record arrive in one flight. The message is returned
+/// with its client's name.
 #[test]
 fn the_name_is_known_before_the_first_message() {
     let mut world = World::new(true, None, &[100_000]);
@@ -382,8 +382,8 @@ fn the_name_is_known_before_the_first_message() {
     assert!(world.session.has_failed());
 }
 
-/// The end of the handshake and a message come together, and the ticket that answers them cannot be sent:
-/// the message is given out all the same.
+/// The end of the handshake and a message arrive together, and the ticket cannot be sent. The message is
+/// returned nevertheless.
 #[test]
 fn a_message_counts_though_tls_cannot_answer() {
     let mut world = World::new(true, None, &[100_000]);
@@ -400,7 +400,7 @@ fn a_message_counts_though_tls_cannot_answer() {
     assert!(!world.session.has_output() && !world.session.owes_close_notify());
 }
 
-/// A handshake message that claims to be long is not gathered without an end.
+/// A handshake message with a large length is not buffered without a limit.
 #[test]
 fn a_handshake_that_is_too_long_is_broken_off() {
     let mut world = World::new(true, None, &[4096]);
