@@ -1,4 +1,4 @@
-//! What others may know of the server, over HTTP: figures for Prometheus, and whether it is well.
+//! Metrics and health of the server over HTTP.
 
 mod exposition;
 pub mod http;
@@ -15,23 +15,23 @@ use crate::listeners::{Listeners, PAUSE};
 use crate::snapshot::Snapshot;
 use http::{Exchange, Page, Response};
 
-/// Connections at once. One more takes the place of one that does nothing.
+/// The maximum number of connections. A further one replaces one that is idle.
 const MAX_EXCHANGES: usize = 16;
 
-/// Addresses that it listens on; a name with more has the others left out.
+/// The maximum number of listening addresses. Further addresses of a name are ignored.
 const MAX_LISTENERS: usize = 8;
 
-/// Connections that are accepted in one turn.
+/// How many connections are accepted in one turn.
 const ACCEPT_BUDGET: usize = MAX_EXCHANGES;
 
-/// Tokens that it needs.
+/// The number of poll tokens that it needs.
 pub const TOKENS: usize = MAX_LISTENERS + MAX_EXCHANGES;
 
-/// Descriptors that it needs beside those of its listening sockets: a new connection is accepted before
-/// another one leaves its place to it.
+/// The number of descriptors that it needs in addition to its listening sockets. A new connection is accepted
+/// before the one that it replaces is closed.
 pub const DESCRIPTORS: usize = MAX_EXCHANGES + 1;
 
-/// No [`deadline`](Metrics::deadline) is further away than this.
+/// The longest time to the next [`deadline`](Metrics::deadline).
 pub const MAX_WAIT: Duration = if http::PATIENCE.as_nanos() > PAUSE.as_nanos() {
     http::PATIENCE
 } else {
@@ -43,12 +43,12 @@ pub const MAX_WAIT: Duration = if http::PATIENCE.as_nanos() > PAUSE.as_nanos() {
 pub struct Metrics {
     listeners: Listeners,
     exchanges: Slab<Exchange<TcpStream>>,
-    /// `token(n)` of the sockets: listeners first.
+    /// The token of the first socket. Listeners come first, and tokens count downwards.
     first: Token,
 }
 
 impl Metrics {
-    /// ReplyMode on these sockets, if there are any.
+    /// Serves on these sockets. `None` if there are none.
     pub fn new(mut listeners: Vec<TcpListener>) -> Option<Self> {
         listeners.truncate(MAX_LISTENERS);
         (!listeners.is_empty()).then(|| Self {
@@ -58,19 +58,19 @@ impl Metrics {
         })
     }
 
-    /// Where it listens.
+    /// The addresses that it listens on.
     pub fn addresses(&self) -> impl Iterator<Item = io::Result<SocketAddr>> {
         self.listeners.addresses()
     }
 
-    /// Registers all sockets, with tokens from `first` on, [`TOKENS`] of them, downwards.
+    /// Registers all sockets with [`TOKENS`] tokens, from `first` downwards.
     pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
         self.first = first;
         self.listeners
             .register(registry, |index| Token(first.0 - index))
     }
 
-    /// An event has come, for the token that is so many below the first.
+    /// Handles an event for the token `index` below the first.
     pub fn on_event(&mut self, index: usize) {
         match index.checked_sub(MAX_LISTENERS) {
             None => self.listeners.on_event(index),
@@ -82,21 +82,21 @@ impl Metrics {
         }
     }
 
-    /// Something can be done without waiting.
+    /// Whether there is work that needs no further event.
     pub fn has_work(&self) -> bool {
         self.listeners.is_ready() && self.has_place()
             || self.exchanges.iter().any(|(_, it)| it.has_work())
     }
 
-    /// When a connection has taken too long, or another attempt to accept one is due.
+    /// When a connection reaches its timeout, or accepting is to be retried.
     pub fn deadline(&self) -> Option<Instant> {
         let accept_at = self.listeners.paused_until().filter(|_| self.has_place());
         let deadlines = self.exchanges.iter().map(|(_, it)| it.deadline);
         deadlines.chain(accept_at).min()
     }
 
-    /// Goes on with all connections, as far as that goes. `health` says why messages are not kept, if
-    /// they are not, and `look` tells all.
+    /// Advances all connections. `health` returns why messages are not stored, if they are not. `look`
+    /// returns all figures.
     pub fn serve(
         &mut self,
         registry: &Registry,
@@ -122,7 +122,7 @@ impl Metrics {
         self.close(now);
     }
 
-    /// Closes connections that are done, or have had their time.
+    /// Closes connections that are finished or have reached their timeout.
     fn close(&mut self, now: Instant) {
         let before = self.exchanges.len();
         self.exchanges.retain(|_, exchange| !exchange.is_over(now));
@@ -149,12 +149,12 @@ impl Metrics {
         }
     }
 
-    /// There is a place for one more connection, be it that of another.
+    /// Whether one more connection can be accepted, perhaps in place of another.
     fn has_place(&self) -> bool {
         self.exchanges.len() < MAX_EXCHANGES || self.dispensable().is_some()
     }
 
-    /// Gives up a connection if all places are taken.
+    /// Closes a connection if the maximum is reached.
     fn make_place(&mut self) {
         if self.exchanges.len() == MAX_EXCHANGES
             && let Some(key) = self.dispensable()
@@ -164,8 +164,8 @@ impl Metrics {
         debug_assert!(self.exchanges.len() < MAX_EXCHANGES);
     }
 
-    /// Of the connections that wait for their peers, the one that is the least loss: one that has sent
-    /// nothing, the oldest of these.
+    /// The connection to close first: of those that wait for their peers, the oldest of those that have sent
+    /// least.
     fn dispensable(&self) -> Option<usize> {
         let waiting = self.exchanges.iter().filter(|(_, it)| !it.has_work());
         let (key, _) = waiting.min_by_key(|(_, it)| (it.progress(), it.deadline))?;

@@ -1,4 +1,4 @@
-//! What stands in the place of metrics where they were left out at build time: there are none.
+//! Placeholder for builds without metrics: a type without values.
 #![allow(missing_docs, reason = "as in metrics.rs")]
 
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ pub const TOKENS: usize = 0;
 pub const DESCRIPTORS: usize = 0;
 pub const MAX_WAIT: Duration = Duration::ZERO;
 
-/// There are none.
+/// A type without values.
 #[derive(Debug)]
 pub struct Metrics(Infallible);
 

@@ -1,4 +1,4 @@
-//! Figures as Prometheus reads them: its text format, by its conventions for names and units.
+//! Figures in the text format of Prometheus, with its conventions for names and units.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::distribution::Distribution;
 use crate::snapshot::Snapshot;
 
-// What the text is, to whoever asked for it.
+// The media type of the text.
 pub use prometheus_text::CONTENT_TYPE;
 
 /// All figures as text.
@@ -22,7 +22,7 @@ pub fn text(snapshot: Snapshot) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
-    // A String takes all that is written.
+    // Writing to a String cannot fail.
     _ = prometheus_text::encode(&mut text, &registry);
     text
 }
@@ -217,7 +217,7 @@ impl Exposition<'_> {
         self.metric(name, help, &ConstCounter::new(value))
     }
 
-    /// One for each value of a label.
+    /// One counter for each value of a label.
     fn counters(
         &mut self,
         name: &str,
@@ -247,7 +247,7 @@ impl Exposition<'_> {
         unit: &Unit,
         values: &Distribution,
     ) -> fmt::Result {
-        // What is larger than all bounds follows from the count.
+        // The bucket `+Inf` follows from the count.
         let buckets: Vec<_> = values
             .buckets()
             .filter(|(bound, _)| bound.is_finite())

@@ -1,4 +1,4 @@
-//! As much of HTTP as a scraper needs: one request on a connection, one response, and an end.
+//! A minimal HTTP server for scrapers: one request per connection, one response, then a close.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use common::record::one_line;
 
 use crate::connection::Socket;
 
-/// The most bytes that a request has.
+/// The maximum size of a request in bytes.
 pub const MAX_REQUEST: usize = 4 << 10;
 
-/// The most header fields.
+/// The maximum number of header fields.
 const MAX_FIELDS: usize = 32;
 
-/// How long a connection may take, from its beginning to its end.
+/// The maximum lifetime of a connection.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is asked for.
+/// The requested page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
     /// `/metrics`
@@ -25,19 +25,19 @@ pub enum Page {
     Health,
 }
 
-/// What is answered.
+/// The response to a request.
 #[derive(Debug)]
 pub struct Response {
-    /// Code and reason, as in `200 OK`.
+    /// Status code and reason, such as `200 OK`.
     pub status: &'static str,
-    /// What the body is.
+    /// The media type of the body.
     pub content_type: &'static str,
     /// The body.
     pub body: String,
 }
 
 impl Response {
-    /// A line of text. It may hold text of a peer.
+    /// A response with one line of text, which may contain text of a peer.
     pub fn line(status: &'static str, text: &str) -> Self {
         Self {
             status,
@@ -47,14 +47,14 @@ impl Response {
     }
 }
 
-/// What is to be done with a connection next.
+/// What the connection waits for.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// The request, as far as it has come.
+    /// The received part of the request.
     Request(Vec<u8>),
-    /// What is left of the response.
+    /// The unsent part of the response.
     Response(Vec<u8>),
-    /// The response is out, and the end of the input has not come: a close now could be a reset.
+    /// The end of the input, after the response was sent. A close before it could cause a reset.
     End,
     Over,
 }
@@ -62,17 +62,17 @@ enum Stage {
 /// One connection.
 #[derive(Debug)]
 pub struct Exchange<S> {
-    /// The socket, to be registered.
+    /// The socket, for registration with the poll.
     pub socket: S,
     stage: Stage,
-    /// When it is over in any case.
+    /// When the connection is closed, whatever its state.
     pub deadline: Instant,
-    /// Something may be read or written.
+    /// Whether a read or write may succeed.
     is_ready: bool,
 }
 
 impl<S: Socket> Exchange<S> {
-    /// A connection that has just been accepted.
+    /// An exchange on an accepted connection.
     pub fn new(socket: S, now: Instant) -> Self {
         Self {
             socket,
@@ -82,18 +82,18 @@ impl<S: Socket> Exchange<S> {
         }
     }
 
-    /// An event has come.
+    /// Handles an event of the socket.
     pub fn on_event(&mut self) {
         self.is_ready = true;
     }
 
-    /// It can go on.
+    /// Whether a read or write may succeed.
     pub fn has_work(&self) -> bool {
         self.is_ready
     }
 
-    /// How far it is, to be compared with others: without a request, within one, answered, or within an
-    /// answer that its peer does not take.
+    /// How far the exchange is, for comparison: 0 without a request, 1 within one, 2 answered, 3 within a
+    /// response that the peer does not read.
     pub fn progress(&self) -> u8 {
         match &self.stage {
             Stage::Over => 0,
@@ -103,13 +103,13 @@ impl<S: Socket> Exchange<S> {
         }
     }
 
-    /// It is to be closed.
+    /// Whether the connection is to be closed.
     pub fn is_over(&self, now: Instant) -> bool {
         self.stage == Stage::Over || now >= self.deadline
     }
 
-    /// Goes on as far as it can, but reads what comes after the request only once: who sends without an
-    /// end would keep the turn for himself. `answer` makes the response, once the request is there.
+    /// Advances as far as possible. Data after the request is read once per call, since an endless sender
+    /// would block the turn. `answer` makes the response when the request is complete.
     pub fn advance(&mut self, answer: impl FnOnce(Page) -> Response) {
         let mut answer = Some(answer);
         let mut has_drained = false;
@@ -145,7 +145,7 @@ impl<S: Socket> Exchange<S> {
                 let n = self.socket.write(left)?;
                 left.drain(..n);
             }
-            // What comes after the request is not looked at.
+            // Data after the request is discarded.
             Stage::End => {
                 if self.socket.read(&mut buffer)? == 0 {
                     self.stage = Stage::Over;
@@ -157,7 +157,7 @@ impl<S: Socket> Exchange<S> {
     }
 }
 
-/// The whole response, if the request is there or never will be. An end without any request needs none.
+/// The whole response, if the request is complete or invalid. It is empty if the input ended too early.
 fn judge(
     request: &[u8],
     is_cut: bool,
@@ -166,7 +166,7 @@ fn judge(
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let parsed = head.parse(request);
-    // RFC 9110, section 9.3.2: no answer to HEAD has a body.
+    // RFC 9110, section 9.3.2: a response to HEAD has no body.
     let with_body = head.method != Some("HEAD");
     let refuse = |status, why| Some(render(&Response::line(status, why), with_body));
     match parsed {
@@ -191,7 +191,7 @@ fn judge(
     Some(render(&response, with_body))
 }
 
-/// The path that a target names: alone, or behind a scheme and a host (RFC 9112, sections 3.2.1 and 3.2.2).
+/// The path in a target, alone or behind a scheme and a host (RFC 9112, sections 3.2.1 and 3.2.2).
 fn path_of(target: &str) -> &str {
     const SCHEME: &str = "http://";
     let path = match target.split_at_checked(SCHEME.len()) {
@@ -210,7 +210,7 @@ fn render(response: &Response, with_body: bool) -> Vec<u8> {
         body,
     } = response;
     let length = body.len();
-    // RFC 9110, section 15.5.6: whoever may not use a method is told which may be.
+    // RFC 9110, section 15.5.6: the response lists the methods that are allowed.
     let allow = if status.starts_with("405") {
         "Allow: GET, HEAD\r\n"
     } else {
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(response.body, "x\\x0a\\x0alinelog_healthy 1\\x1b[2J\n");
     }
 
-    /// A request, and then more than will ever be read.
+    /// A peer that sends a request and then data without end.
     struct Flood {
         request: &'static [u8],
         reads: usize,
