@@ -1,4 +1,4 @@
-//! The server's command line.
+//! Command-line options of the server.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::backend::stream::settings as stream;
 use crate::journal::Opening;
 use crate::net;
 
-/// What `server` takes.
+/// The command `server` and its options.
 pub const COMMAND: Command<Config> = Command {
     name: "server",
     usage: "[options]",
@@ -267,15 +267,16 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The loop keeps milliseconds in 32 bits, and compares them across a wrap.
 const MAX_IDLE: Duration = Duration::from_secs(20 * 24 * 3600);
 
-/// What the kernel takes for `TCP_KEEPIDLE`.
+/// The maximum of `TCP_KEEPIDLE` in the kernel.
 const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
 
-/// Which messages are answered.
+/// Which messages get a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyMode {
-    /// Each, with `ok` or an error.
+    /// Each message, with `ok` or an error.
     All,
-    /// None: what the senders never read would turn their close into a reset, which loses messages.
+    /// No message. Replies that the sender never reads would turn its close into a reset, which loses
+    /// messages.
     None,
 }
 
@@ -283,65 +284,65 @@ impl ReplyMode {
     const CHOICES: &[(&str, Self)] = &[("all", Self::All), ("none", Self::None)];
 }
 
-/// What the server is told to do.
+/// The parsed options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Host name or address to listen on.
     pub host: String,
-    /// Port to listen on; 0 is any.
+    /// Port to listen on. 0: any free port.
     pub port: u16,
-    /// What is asked of the sockets that listen there.
+    /// Options of the listening sockets.
     pub sockets: net::Options,
-    /// Where the log is, if not where it is by default.
+    /// The log file. `None`: the default.
     pub log: Option<PathBuf>,
-    /// What happens to what is in the log.
+    /// Whether existing records are overwritten.
     pub opening: Opening,
-    /// How records are written.
+    /// The format of records.
     pub format: Format,
     /// Sync to disk before each `ok`.
     pub sync: bool,
-    /// When the log is renamed and a new one begun.
+    /// When the log is rotated.
     pub rotation: Limits,
-    /// The log is a stream instead.
+    /// The stream that is the log, if any.
     pub stream: stream::Options,
-    /// Do not show records on standard output.
+    /// Do not print records to standard output.
     pub quiet: bool,
-    /// How messages are told apart.
+    /// How messages are delimited.
     pub framing: Framing,
-    /// Which messages are answered.
+    /// Which messages get a reply.
     pub reply_mode: ReplyMode,
-    /// The longest message in bytes.
+    /// The maximum size of a message in bytes.
     pub max_message: usize,
-    /// The most clients at once, if not as many as descriptors allow.
+    /// The maximum number of clients. `None`: as many as the descriptor limit allows.
     pub max_clients: Option<usize>,
-    /// Close connections on which nothing moves for so long.
+    /// Close connections that are idle for this long.
     pub idle_timeout: Option<Duration>,
-    /// The server's certificate; TLS is spoken if there is one.
+    /// The server's certificate. If set, the server speaks TLS only.
     pub tls_cert: Option<PathBuf>,
-    /// Its key.
+    /// The key of the certificate.
     pub tls_key: Option<PathBuf>,
-    /// Authorities of which clients must have certificates.
+    /// The CAs of client certificates. If set, clients must have a certificate.
     pub tls_client_ca: Option<PathBuf>,
-    /// Names of which a client's certificate must have one, if there are any.
+    /// A client's certificate must have one of these names. Empty: any name.
     pub allow_names: Vec<String>,
-    /// Networks from which clients may come, if not from everywhere.
+    /// Networks from which clients are accepted. `None`: all.
     pub allow: Option<Networks>,
-    /// Networks from which a PROXY header comes first.
+    /// Networks from which connections begin with a PROXY header.
     pub proxy_from: Networks,
-    /// Host and port at which it tells how it is doing, over HTTP.
+    /// Host and port for metrics and health over HTTP.
     pub metrics: Option<(String, u16)>,
-    /// Show UTC.
+    /// Write times in UTC.
     pub utc: bool,
 }
 
 impl Config {
-    /// Where the log is, if it is a file.
+    /// The path of the log file.
     pub fn log(&self) -> PathBuf {
         let log = self.log.clone();
         log.unwrap_or_else(|| PathBuf::from(DEFAULT_LOG))
     }
 
-    /// What was given that is about a log in a file.
+    /// The first option given that applies only to a log file.
     fn about_a_file(&self) -> Option<&'static str> {
         let given = [
             ("-log", self.log.is_some()),
@@ -354,7 +355,7 @@ impl Config {
         given.map(|(option, _)| option)
     }
 
-    /// Looks at options that belong together.
+    /// Checks options against each other.
     fn check(&self) -> Result<(), UsageError> {
         let (cert, key) = (self.tls_cert.is_some(), self.tls_key.is_some());
         let what = if cert && !key {
@@ -416,7 +417,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads the options without looking at what belongs together.
+    /// Parses options without checking them against each other.
     #[cfg(feature = "stream")]
     fn config(args: &[String]) -> Config {
         let unchecked = Command {
