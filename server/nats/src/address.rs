@@ -1,4 +1,4 @@
-//! Where servers are: `nats://user:password@host:4222`.
+//! Addresses of nodes: `nats://user:password@host:4222`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,35 +7,35 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-/// The port of a server that names none.
+/// The default port of a node.
 pub const DEFAULT_PORT: u16 = 4222;
 
-/// One server.
+/// The address of one node.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    /// It is spoken to over TLS, whatever it says itself.
+    /// Whether TLS is required, whatever the node's INFO says.
     pub tls: bool,
-    /// A name, or an address without brackets.
+    /// A host name, or an IP address without brackets.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// Who we are there.
+    /// The login, if any.
     pub login: Option<Login>,
-    /// The name in its certificate, where that is not the host.
+    /// The name in its certificate, if it is not the host.
     tls_name: Option<String>,
 }
 
-/// What stands before the `@`.
+/// A login: the part before the `@`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Login {
-    /// A name and its password.
+    /// A user name and a password.
     User(String, String),
-    /// One word for both.
+    /// A token.
     Token(String),
 }
 
 impl Address {
-    /// A server without a login, to which TLS is spoken only if it demands it.
+    /// A node without a login. TLS is used only if the node requires it.
     pub fn new(host: &str, port: u16) -> Self {
         Self {
             tls: false,
@@ -46,14 +46,14 @@ impl Address {
         }
     }
 
-    /// The name that has to be in its certificate.
+    /// The expected name in the node's certificate.
     pub fn tls_name(&self) -> &str {
         self.tls_name.as_deref().unwrap_or(&self.host)
     }
 
-    /// Another server of the same cluster, as servers tell of each other: `HOST:PORT`. It is spoken
-    /// to in the same way; of an address, which is in few certificates, the name counts that was
-    /// typed.
+    /// The address of another node of the cluster, from `HOST:PORT` in an INFO. TLS and login are the same.
+    /// For an IP address the configured host name is expected in the certificate, since few certificates
+    /// contain addresses.
     pub fn sibling(&self, place: &str) -> Option<Self> {
         let (host, port) = host_and_port(place).ok()?;
         let (tls, login) = (self.tls, self.login.clone());
@@ -69,7 +69,7 @@ impl Address {
     }
 }
 
-/// Without what is secret.
+/// Omits the login.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "tls" } else { "nats" };
@@ -97,10 +97,10 @@ impl fmt::Debug for Login {
 impl FromStr for Address {
     type Err = String;
 
-    /// The scheme may be left out.
+    /// The scheme is optional.
     fn from_str(text: &str) -> Result<Self, String> {
         let unexpected = |why: &str| {
-            // A password is not for a terminal.
+            // A password must not be printed.
             let shown = text.rsplit_once('@').map_or(Cow::from(text), |(_, place)| {
                 let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
                 Cow::from(format!("{scheme}://…@{place}"))

@@ -1,4 +1,4 @@
-//! A connection that waits, for those who have a thread for it.
+//! A blocking NATS client.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -17,17 +17,17 @@ use crate::jetstream::Answer;
 use crate::options::Options;
 use crate::protocol::{self, Decoder, Op};
 
-/// How long connecting to one server may take, and writing to it.
+/// The timeout of connecting to one node, and of a write to it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A message of our own subscriptions.
+/// A message of one of the client's subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Where it was published.
+    /// The subject that it was published to.
     pub subject: String,
-    /// The subscription it is for.
+    /// The ID of the subscription.
     pub subscription: u64,
-    /// Where an answer is awaited: of a message of a stream, its place in it.
+    /// The reply subject. In a message of a stream it holds the message's metadata.
     pub reply: Option<String>,
     /// The block of headers.
     pub headers: Vec<u8>,
@@ -36,13 +36,13 @@ pub struct Received {
 }
 
 impl Received {
-    /// What stands before the payload.
+    /// The headers of the message.
     pub fn headers(&self) -> Headers<'_> {
         Headers(&self.headers)
     }
 }
 
-/// A connection to one server.
+/// A connection to one node.
 #[derive(Debug)]
 pub struct Client {
     stream: Stream<TcpStream>,
@@ -50,22 +50,22 @@ pub struct Client {
     out: Vec<u8>,
     info: Info,
     address: Address,
-    /// Where answers are awaited: `PREFIX.N`.
+    /// The prefix of reply subjects: `PREFIX.N`.
     inbox: String,
     subscriptions: u64,
     requests: u64,
-    /// What the server complained of last.
+    /// The last error that the node has sent.
     complaint: Option<String>,
 }
 
-/// The subscription of answers.
+/// The subscription ID of replies.
 const ANSWERS: u64 = 1;
 
 impl Client {
-    /// Connects to the first server that can be used; `name` is who we are, for its lists.
+    /// Connects to the first usable node. `name` is the client name in the node's connection list.
     ///
     /// # Errors
-    /// A line that says of each server what is wrong with it.
+    /// One line that says what is wrong with each node.
     pub fn connect(options: &Options, name: &str) -> Result<Self, String> {
         let mut failures = BTreeMap::<String, Vec<String>>::new();
         for address in options.servers()? {
@@ -150,30 +150,30 @@ impl Client {
             .ok_or_else(|| "it does not answer in TLS".to_owned())
     }
 
-    /// What the server says of itself.
+    /// The node's INFO.
     pub fn info(&self) -> &Info {
         &self.info
     }
 
-    /// Where it is.
+    /// The node's address.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Has messages of a subject come; the number tells them from others.
+    /// Subscribes to a subject. Returns the ID of the subscription.
     pub fn subscribe(&mut self, subject: &str) -> u64 {
         self.subscriptions += 1;
         protocol::subscribe(&mut self.out, subject, self.subscriptions);
         self.subscriptions
     }
 
-    /// Publishes; it is sent when something is waited for, or by [`flush`](Self::flush).
+    /// Publishes a message. It is sent by the next call that waits, or by [`flush`](Self::flush).
     pub fn publish(&mut self, subject: &str, reply: Option<&str>, headers: &[u8], payload: &[u8]) {
         protocol::publish(&mut self.out, subject, reply, headers, payload);
     }
 
-    /// Publishes what is to be answered, and says where the answer will come: [`next`](Self::next)
-    /// brings it, with that as its subject.
+    /// Publishes a request and returns its reply subject. [`next`](Self::next) returns the reply, under that
+    /// subject.
     pub fn ask(&mut self, subject: &str, headers: &[u8], payload: &[u8]) -> String {
         self.requests += 1;
         let reply = format!("{}.{}", self.inbox, self.requests);
@@ -181,11 +181,11 @@ impl Client {
         reply
     }
 
-    /// Asks, and waits for the answer. Other messages that come meanwhile are dropped.
+    /// Sends a request and waits for the reply. Other messages that arrive before it are dropped.
     ///
     /// # Errors
-    /// `TimedOut` if there is none in time, `PermissionDenied` if the server has said that it will not
-    /// be.
+    /// `TimedOut` without a reply in time, `PermissionDenied` if the node has reported a permissions
+    /// violation.
     pub fn request(
         &mut self,
         subject: &str,
@@ -211,10 +211,10 @@ impl Client {
         }
     }
 
-    /// Asks the `JetStream` API.
+    /// Calls the `JetStream` API.
     ///
     /// # Errors
-    /// As of [`request`](Self::request).
+    /// See [`request`](Self::request).
     pub fn call<T: DeserializeOwned>(
         &mut self,
         subject: &str,
@@ -225,10 +225,10 @@ impl Client {
         Ok(Answer::parse(answer.headers(), &answer.payload))
     }
 
-    /// The next message of a subscription, or none until the deadline.
+    /// The next message of any subscription, or `None` at the deadline.
     ///
     /// # Errors
-    /// The connection cannot be used any more.
+    /// The connection is not usable any more.
     pub fn next(&mut self, deadline: Instant) -> io::Result<Option<Received>> {
         loop {
             while let Some(op) = self.decoder.next_op().map_err(io::Error::other)? {
@@ -262,14 +262,14 @@ impl Client {
         self.complaint.take_if(is_denial)
     }
 
-    /// Sends what was published.
+    /// Sends the published messages.
     pub fn flush(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.out)?;
         self.out.clear();
         self.stream.flush()
     }
 
-    /// Waits for bytes, at least one. `TimedOut` at the deadline.
+    /// Waits for at least one byte. `TimedOut` at the deadline.
     fn fill(&mut self, deadline: Instant) -> io::Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

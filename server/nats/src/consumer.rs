@@ -1,4 +1,4 @@
-//! What is asked of a consumer, which reads a stream for somebody, and what it sends.
+//! Requests to a consumer, which reads a stream for one client, and its answers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,29 +10,29 @@ use crate::headers::Headers;
 /// The message of a stream that is read first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin<'a> {
-    /// The one at this place, or the next that is still there.
+    /// The message with this sequence, or the next one that exists.
     Sequence(u64),
-    /// The first that was stored then (RFC 3339) or later.
+    /// The first message that was stored at this time (RFC 3339) or later.
     Time(&'a str),
 }
 
-/// Where a consumer is made.
+/// The API subject that creates a consumer.
 pub fn create_subject(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}")
 }
 
-/// Where it is removed.
+/// The API subject that deletes a consumer.
 pub fn delete_subject(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}")
 }
 
-/// Where messages are asked for.
+/// The API subject that requests messages.
 pub fn next_subject(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
-/// Asks for a consumer that one server has in memory, that nothing is acknowledged to, and that is
-/// gone when nobody has asked it for anything so long.
+/// A request to create a consumer that one node keeps in memory and that needs no acknowledgements. It is
+/// deleted after `unused` without a request.
 pub fn create(stream: &str, consumer: &str, begin: Begin<'_>, unused: Duration) -> Vec<u8> {
     let mut config = json!({
         "name": consumer,
@@ -52,8 +52,9 @@ pub fn create(stream: &str, consumer: &str, begin: Begin<'_>, unused: Duration) 
     request.to_string().into_bytes()
 }
 
-/// Asks for messages: so many at most, of so many bytes at most if that is not 0, as they come, and for
-/// a sign of life whenever none came so long. After `expires` it is over.
+/// A request for up to `batch` messages of up to `max_bytes` bytes together; 0 means no limit of bytes. The
+/// node sends them as they arrive, and a heartbeat whenever none arrived for `heartbeat`. The request ends
+/// after `expires`.
 pub fn next(batch: u32, max_bytes: usize, expires: Duration, heartbeat: Duration) -> Vec<u8> {
     let mut request = json!({
         "batch": batch,
@@ -66,40 +67,40 @@ pub fn next(batch: u32, max_bytes: usize, expires: Duration, heartbeat: Duration
     request.to_string().into_bytes()
 }
 
-/// A consumer, as it is told of when it was made.
+/// A consumer, as described when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct ConsumerInfo {
-    /// How far it is.
+    /// The position of the consumer.
     pub delivered: Sequences,
 }
 
-/// How far a consumer is.
+/// The position of a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Sequences {
-    /// It looks for a message behind this place in the stream.
+    /// The stream sequence after which it looks for messages.
     pub stream_seq: u64,
 }
 
-/// What a stream says of a message that it delivers: it is the subject of an acknowledgement.
+/// Metadata of a delivered message. Its text form is the subject of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata<'a> {
     /// The stream.
     pub stream: &'a str,
-    /// The consumer that was asked for it.
+    /// The consumer that delivered it.
     pub consumer: &'a str,
-    /// Its place in the stream.
+    /// The sequence of the message in the stream.
     pub stream_sequence: u64,
     /// How many messages the consumer has delivered, this one included.
     pub consumer_sequence: u64,
     /// When it was stored.
     pub time: SystemTime,
-    /// How many more the consumer has, as far as it knows.
+    /// How many more messages the consumer has, as far as it knows.
     pub pending: u64,
 }
 
 impl<'a> Metadata<'a> {
-    /// Reads `$JS.ACK.STREAM.CONSUMER.DELIVERED.SEQUENCE.SEQUENCE.TIME.PENDING`, or the same with domain
-    /// and account before the stream, and perhaps something random in the end.
+    /// Parses `$JS.ACK.STREAM.CONSUMER.DELIVERED.SEQUENCE.SEQUENCE.TIME.PENDING`. Domain and account may come
+    /// before the stream, and a random token at the end.
     pub fn parse(reply: &'a str) -> Option<Self> {
         let words: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let words = match words.len() {
@@ -119,27 +120,26 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// What comes where messages were asked for, and is none.
+/// A response to a request for messages that is not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// There is nothing new. All messages up to this place in the stream, and so many in number, were
-    /// delivered.
+    /// There is no new message. It gives the last delivered sequences.
     Idle {
-        /// The place.
+        /// The sequence in the stream.
         stream_sequence: u64,
-        /// The number.
+        /// The number of delivered messages.
         consumer_sequence: u64,
     },
-    /// What was asked for is over: more has to be asked for.
+    /// The request has ended; another one is needed.
     Over,
-    /// The same, since the next message has more bytes than were left.
+    /// The request has ended, since the next message is larger than the rest of its bytes.
     TooLarge,
-    /// The consumer cannot be used, for this reason.
+    /// The consumer is unusable, for this reason.
     Unusable(String),
 }
 
 impl Status {
-    /// Reads the status of a message, if it has one.
+    /// Parses the status of a message, if it has one.
     pub fn read(headers: Headers<'_>) -> Option<Self> {
         let code = headers.status()?;
         let description = headers.description().unwrap_or_default();

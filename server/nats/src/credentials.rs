@@ -1,26 +1,26 @@
-//! `.creds` files: who we are, signed by an account, and the key that proves it.
+//! `.creds` files: a user's JWT, signed by an account, and the key that proves it.
 
 use std::path::Path;
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use ring::signature::Ed25519KeyPair;
 
-/// A user's token and key, as `nsc` writes them.
+/// A user's JWT and key, as `nsc` writes them.
 #[derive(Debug)]
 pub struct Credentials {
     jwt: String,
     key: Ed25519KeyPair,
 }
 
-/// What stands before the 32 bytes of a seed: the kinds "seed" and "user", five bits each
+/// The two bytes before the 32 bytes of a seed: the kinds "seed" and "user", five bits each
 /// (<https://github.com/nats-io/nkeys>).
 const USER_SEED: [u8; 2] = (18_u16 << 11 | 20 << 6).to_be_bytes();
 
 impl Credentials {
-    /// Reads a file. It is read for each connection, so that it can be renewed.
+    /// Reads a file. It is read for each connection, so that it can be replaced.
     ///
     /// # Errors
-    /// The text names the file, and says what is wrong with it.
+    /// The text names the file and says what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
@@ -35,12 +35,12 @@ impl Credentials {
         })
     }
 
-    /// The token.
+    /// The JWT.
     pub fn jwt(&self) -> &str {
         &self.jwt
     }
 
-    /// The proof that the key is ours.
+    /// Signs the node's nonce, which proves possession of the key.
     pub fn sign(&self, nonce: &str) -> String {
         BASE64URL_NOPAD.encode(self.key.sign(nonce.as_bytes()).as_ref())
     }
@@ -83,7 +83,7 @@ mod tests {
     use data_encoding::HEXLOWER;
     use ring::signature::KeyPair as _;
 
-    /// A seed of zeros and twos, made by the rule.
+    /// A valid seed of twos.
     fn seed() -> String {
         let mut body = [USER_SEED.as_slice(), &[2; 32]].concat();
         let sum = crc16(&body).to_le_bytes();
@@ -128,7 +128,7 @@ mod tests {
         assert!(
             refused(&format!("{jwt}{}", key.replace("SU", "SA"))).ends_with("is no user's seed")
         );
-        // Editors of Windows begin a file with a byte order mark.
+        // Windows editors write a byte order mark first.
         std::fs::write(&path, format!("\u{feff}{jwt}\nkeep it secret\n\n{key}")).unwrap();
         let credentials = Credentials::read(&path).unwrap();
         assert_eq!(credentials.jwt(), "abc.def");

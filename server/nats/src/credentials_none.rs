@@ -1,5 +1,4 @@
-//! What stands in the place of `.creds` where the library that signs was left out at build time: a
-//! type of which there is no value.
+//! Placeholder for `.creds` files in builds without the signing library: a type without values.
 #![allow(missing_docs, reason = "as in credentials.rs")]
 
 use std::convert::Infallible;

@@ -1,5 +1,5 @@
-//! From a new connection to one that can be used: the server speaks first, TLS may begin, then we say
-//! who we are, and it agrees or ends the connection.
+//! The handshake: the node sends INFO, TLS may begin, the client sends CONNECT and PING, and the node answers
+//! or closes.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::credentials::Credentials;
 use crate::info::Info;
 use crate::protocol::{self, Op};
 
-/// How far it is.
+/// The progress of a handshake.
 #[derive(Debug)]
 pub enum Progress {
-    /// More is to come from the server.
+    /// The handshake waits for the node.
     Waits,
-    /// TLS is to begin on the connection, then [`Handshake::secured`] to be called.
+    /// Begin TLS on the connection, then call [`Handshake::secured`].
     StartTls,
-    /// The connection can be used.
+    /// The connection is usable.
     Done(Info),
 }
 
@@ -26,22 +26,22 @@ pub enum Progress {
 pub struct Handshake<'a> {
     address: &'a Address,
     credentials: Option<&'a Path>,
-    /// Who we are, for the server's own lists.
+    /// The client name in the node's connection list.
     name: &'a str,
     state: &'a mut State,
 }
 
-/// What is kept of a handshake between two looks at the connection.
+/// The state of a handshake between two calls.
 #[derive(Debug, Default)]
 pub enum State {
-    /// Nothing has come.
+    /// The node has sent nothing yet.
     #[default]
     Silent,
-    /// TLS is to be begun.
+    /// TLS must begin.
     Told(Info),
-    /// We have said who we are.
+    /// The client has sent CONNECT.
     Introduced(Info),
-    /// It is over.
+    /// The handshake has ended.
     Over,
 }
 
@@ -55,7 +55,7 @@ struct Connect<'a> {
     name: &'a str,
     lang: &'static str,
     version: &'static str,
-    /// Servers may tell of changes.
+    /// 1: the node may send INFO again when something changes.
     protocol: u8,
     headers: bool,
     no_responders: bool,
@@ -72,7 +72,7 @@ struct Connect<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    /// Goes on with a handshake that is in this state.
+    /// Continues a handshake from this state.
     pub fn of(
         address: &'a Address,
         credentials: Option<&'a Path>,
@@ -87,10 +87,10 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Looks at what the server sent. What is to be sent to it is put to `out`.
+    /// Handles an operation from the node. Appends the client's answer to `out`.
     ///
     /// # Errors
-    /// The server does not want us, or is none that we can speak to: in words for people.
+    /// Why the node rejects the client or is not supported, as text for people.
     pub fn take(&mut self, op: &Op<'_>, out: &mut Vec<u8>) -> Result<Progress, String> {
         match (op, &mut *self.state) {
             (Op::Info(json), State::Silent) => {
@@ -110,7 +110,7 @@ impl<'a> Handshake<'a> {
                 *self.state = State::Over;
                 Ok(Progress::Done(info))
             }
-            // What it tells those whom it knows now is more than what it told before.
+            // The INFO after CONNECT tells more than the first one.
             (Op::Info(json), State::Introduced(info)) => {
                 *info = Info::parse(json)?;
                 Ok(Progress::Waits)
@@ -125,7 +125,7 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// TLS has begun.
+    /// Continues after TLS has begun.
     pub fn secured(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
         match std::mem::take(self.state) {
             State::Told(info) => self.introduce(info, true, out),
@@ -170,7 +170,7 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// What the server says, and what can be done about it.
+/// The node's error, and how to correct it.
 fn refusal(why: &str) -> String {
     let is_about_login = why.to_ascii_lowercase().contains("authorization violation")
         || why.to_ascii_lowercase().contains("authentication");

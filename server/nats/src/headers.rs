@@ -1,22 +1,22 @@
-//! What stands before the payload of a message.
+//! Headers of a message.
 
 use std::io::Write as _;
 
 const VERSION: &str = "NATS/1.0";
 
-/// The header block of a message, as it came; empty if there was none.
+/// The header block of a message as received; empty if there was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers<'a>(pub &'a [u8]);
 
 impl<'a> Headers<'a> {
-    /// The status that a server gave the message, such as 503: nobody is there to answer.
+    /// The status that a node gave the message, such as 503: no responders.
     pub fn status(self) -> Option<u16> {
         let line = self.lines().next()?;
         let status = line.strip_prefix(VERSION)?.trim_start();
         status.get(..3)?.parse().ok()
     }
 
-    /// What the server says about that, e.g. `Request Timeout`.
+    /// The description of the status, e.g. `Request Timeout`.
     pub fn description(self) -> Option<&'a str> {
         let line = self.lines().next()?;
         let status = line.strip_prefix(VERSION)?.trim_start();
@@ -24,7 +24,7 @@ impl<'a> Headers<'a> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// The first value with this name, in whatever letters it is written.
+    /// The first value with this name, in upper or lower case.
     pub fn get(self, name: &str) -> Option<&'a str> {
         let mut fields = self.lines().skip(1).filter_map(|line| line.split_once(':'));
         let (_, value) = fields.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
@@ -36,7 +36,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Writes a block of headers. Names and values must not hold line ends.
+/// Appends a block of headers. Names and values must not contain line ends.
 pub fn write(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
     debug_assert!(
         fields

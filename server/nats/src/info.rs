@@ -1,38 +1,38 @@
-//! What a server says of itself.
+//! The INFO of a node.
 
 use semver::Version;
 use serde::Deserialize;
 
-/// `INFO`: sent first of all, and again when something changes.
+/// `INFO`: the first operation of a node, sent again when something changes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[allow(clippy::struct_excessive_bools, reason = "as the protocol has it")]
 pub struct Info {
     /// Its version, e.g. `2.15.1`.
     pub version: String,
-    /// The most bytes that a message may have, headers included.
+    /// The maximum size of a message in bytes, headers included.
     pub max_payload: usize,
-    /// It knows headers.
+    /// Whether it supports headers.
     pub headers: bool,
-    /// It keeps streams.
+    /// Whether it has `JetStream`.
     pub jetstream: bool,
-    /// It is told of without TLS, but wants it from here on.
+    /// Whether it requires TLS after INFO.
     pub tls_required: bool,
-    /// What is to be signed to prove who we are.
+    /// The bytes to sign with the credentials.
     pub nonce: Option<String>,
-    /// Other servers of the cluster, as `HOST:PORT`.
+    /// Other nodes of the cluster, as `HOST:PORT`.
     pub connect_urls: Vec<String>,
-    /// It is about to stop: others should be gone to.
+    /// "Lame duck mode": it will stop soon, and clients should move to other nodes.
     pub ldm: bool,
 }
 
 impl Info {
-    /// Reads the JSON of it.
+    /// Parses the JSON.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(json).map_err(|error| format!("its INFO is not understood: {error}"))
     }
 
-    /// Whether its version is this or a newer one. What is only about to be that version is not.
+    /// Whether its version is this one or later. A pre-release of this version is not.
     pub fn is_at_least(&self, version: &Version) -> bool {
         let own = Version::parse(&self.version);
         own.is_ok_and(|own| own >= *version)

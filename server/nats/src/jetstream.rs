@@ -1,4 +1,4 @@
-//! What is asked of a stream, and what it answers: the JSON of the `JetStream` API
+//! Requests about a stream and their answers: the JSON of the `JetStream` API
 //! (<https://docs.nats.io/reference/reference-protocols/nats_api_reference>).
 
 use std::fmt;
@@ -10,42 +10,42 @@ use serde::de::DeserializeOwned;
 use crate::headers::Headers;
 use crate::protocol::Message;
 
-/// Names of headers that a stream looks at.
+/// Names of headers that a stream evaluates.
 pub mod header {
-    /// Who has been stored once is not stored again within a while.
+    /// The message ID. The stream stores an ID once within its duplicate window.
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
-    /// The stream that is meant.
+    /// The name of the expected stream.
     pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
     /// The sequence of the last message on the same subject; 0 if there is none.
     pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 }
 
-/// Where the configuration and state of a stream are asked for.
+/// The API subject for configuration and state of a stream.
 pub fn info_subject(stream: &str) -> String {
     format!("$JS.API.STREAM.INFO.{stream}")
 }
 
-/// Where a stored message is asked for: the stream's leader answers.
+/// The API subject for a stored message. The stream's leader answers.
 pub fn message_subject(stream: &str) -> String {
     format!("$JS.API.STREAM.MSG.GET.{stream}")
 }
 
-/// Asks for the last message of a subject.
+/// A request for the last message of a subject.
 pub fn last_message_of(subject: &str) -> Vec<u8> {
     serde_json::json!({ "last_by_subj": subject })
         .to_string()
         .into_bytes()
 }
 
-/// What the API says when it does not do something.
+/// An error of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ApiError {
-    /// As in HTTP.
+    /// The code, as in HTTP.
     pub code: u16,
-    /// What exactly.
+    /// The exact error number, or 0.
     pub err_code: u16,
-    /// In words.
+    /// The description.
     pub description: String,
 }
 
@@ -55,12 +55,12 @@ impl ApiError {
     /// There is no such message.
     pub const NO_MESSAGE_FOUND: u16 = 10037;
 
-    /// No server can take it just now.
+    /// No node can take it at present.
     const NO_SUITABLE_PEERS: u16 = 10005;
-    /// Who we are may have no streams.
+    /// The account has no access to `JetStream`.
     const NOT_FOR_ACCOUNT: u16 = 10039;
 
-    /// Nobody was there to answer: status 503 without a word.
+    /// There was no responder: status 503 without a description.
     pub fn no_responders() -> Self {
         Self {
             code: 503,
@@ -69,7 +69,7 @@ impl ApiError {
         }
     }
 
-    /// What a stream says of a message that it finds too large.
+    /// The error for a message that is too large for the stream.
     pub fn too_large() -> Self {
         Self {
             code: 400,
@@ -78,7 +78,7 @@ impl ApiError {
         }
     }
 
-    /// What exactly, or else the code as in HTTP.
+    /// The exact error number if there is one, or else the code as in HTTP.
     pub fn number(&self) -> u16 {
         match self.err_code {
             0 => self.code,
@@ -86,7 +86,7 @@ impl ApiError {
         }
     }
 
-    /// The same may be done later, when there is a leader again, or another server.
+    /// Whether the error is temporary: the request may succeed later, with another leader or node.
     pub fn is_passing(&self) -> bool {
         match self.err_code {
             Self::NO_SUITABLE_PEERS => true,
@@ -95,8 +95,8 @@ impl ApiError {
         }
     }
 
-    /// Nobody was there to answer. A leader that could not do something, and says why, was there, though
-    /// it may have no number for it.
+    /// Whether there was no responder. A leader that rejects a request and gives a description was there,
+    /// although it may give no error number.
     pub fn is_no_responders(&self) -> bool {
         *self == Self::no_responders()
     }
@@ -108,24 +108,24 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// What came in answer to a request.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// What was asked for.
+    /// The result.
     Yes(T),
-    /// Why not.
+    /// An error.
     No(ApiError),
-    /// Something that is no answer.
+    /// A response that could not be parsed.
     Nonsense(String),
 }
 
 impl<T: DeserializeOwned> Answer<T> {
-    /// Reads an answer.
+    /// Parses an answer.
     pub fn read(message: &Message<'_>) -> Self {
         Self::parse(message.headers, message.payload)
     }
 
-    /// The same, of its parts.
+    /// Parses an answer from its parts.
     pub fn parse(headers: Headers<'_>, payload: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Refused {
@@ -152,43 +152,43 @@ impl<T: DeserializeOwned> Answer<T> {
     }
 }
 
-/// A message is in the stream.
+/// The acknowledgement of a stored message.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PubAck {
-    /// In which.
+    /// The stream that stores it.
     pub stream: String,
-    /// At which place.
+    /// Its sequence in the stream.
     pub seq: u64,
-    /// It was there before.
+    /// Whether it was stored before.
     #[serde(default)]
     pub duplicate: bool,
 }
 
-/// A stream.
+/// A stream, as the API describes it.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct StreamInfo {
-    /// How it was made.
+    /// The configuration.
     pub config: StreamConfig,
-    /// What is in it.
+    /// The state.
     pub state: StreamState,
-    /// When: another of the same name, made later, has another time.
+    /// The creation time. A stream that is deleted and created again has another one.
     #[serde(default)]
     pub created: String,
-    /// Who keeps it; not told by a server that is alone.
+    /// The nodes of the stream. `None` on a node without a cluster.
     #[serde(default)]
     pub cluster: Option<StreamCluster>,
 }
 
 impl StreamInfo {
-    /// Whether somebody leads who knows all that is stored: a node that was just started, and knows of no
-    /// leader, may tell what it had before it was killed (seen with 2.12.8).
+    /// Whether there is a leader that knows all stored messages. A node that was just started and knows no
+    /// leader may report its state from before it was killed (seen with 2.12.8).
     pub fn has_leader(&self) -> bool {
         let leader = self.cluster.as_ref().map(|cluster| &cluster.leader);
         leader.is_none_or(|leader| leader.as_ref().is_some_and(|name| !name.is_empty()))
     }
 }
 
-/// How a stream was made, as far as it matters here. Limits are -1 or 0 where there are none.
+/// The configuration of a stream, as far as it matters here. A limit of -1 or 0 means no limit.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StreamConfig {
@@ -200,67 +200,67 @@ pub struct StreamConfig {
     pub storage: String,
     /// `limits`, `interest` or `workqueue`.
     pub retention: String,
-    /// What happens when it is full: `old` or `new` messages are dropped.
+    /// What is dropped when the stream is full: the `old` or the `new` messages.
     pub discard: String,
-    /// On how many servers.
+    /// The number of replicas.
     pub num_replicas: usize,
-    /// The most messages.
+    /// The maximum number of messages.
     pub max_msgs: i64,
-    /// The most messages of one subject.
+    /// The maximum number of messages per subject.
     pub max_msgs_per_subject: i64,
-    /// The most bytes.
+    /// The maximum size in bytes.
     pub max_bytes: i64,
-    /// How old a message can become, in nanoseconds.
+    /// The maximum age of a message in nanoseconds.
     pub max_age: i64,
-    /// The largest message in bytes.
+    /// The maximum size of a message in bytes.
     pub max_msg_size: i64,
-    /// For so long it does not store an identity again, in nanoseconds.
+    /// The duplicate window in nanoseconds.
     pub duplicate_window: u64,
-    /// Nothing is acknowledged.
+    /// Whether the stream sends no acknowledgements.
     pub no_ack: bool,
-    /// Nothing is taken any more.
+    /// Whether the stream accepts no messages.
     pub sealed: bool,
-    /// It copies another stream, and takes nothing from anybody else.
+    /// The stream that it mirrors. A mirror accepts no messages from clients.
     pub mirror: Option<serde_json::Value>,
 }
 
-/// What is in a stream.
+/// The state of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct StreamState {
-    /// How many messages.
+    /// The number of messages.
     pub messages: u64,
-    /// And bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// The place of the first.
+    /// The sequence of the first message.
     pub first_seq: u64,
-    /// The place of the last that was ever stored.
+    /// The sequence of the last message that was ever stored.
     pub last_seq: u64,
 }
 
-/// Who keeps a stream.
+/// The nodes of a stream.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StreamCluster {
-    /// Who decides, if anybody does.
+    /// The name of the leader, if there is one.
     pub leader: Option<String>,
 }
 
-/// A message that is stored, as it is given on request.
+/// A stored message, as the API returns it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StoredMessage {
     /// The message.
     pub message: Stored,
 }
 
-/// Its place and what stands before it.
+/// The sequence, subject and headers of a stored message.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Stored {
-    /// Its place.
+    /// The sequence.
     pub seq: u64,
-    /// Its subject.
+    /// The subject.
     pub subject: String,
-    /// Its headers, in base64.
+    /// The headers, in base64.
     #[serde(default)]
     hdrs: String,
 }
@@ -272,7 +272,7 @@ impl Stored {
         Headers(&block).get(name).map(str::to_owned)
     }
 
-    /// As if it were given by a stream.
+    /// Creates a message as a stream would return it.
     pub fn new(seq: u64, subject: &str, headers: &[u8]) -> Self {
         let (subject, hdrs) = (subject.to_owned(), BASE64.encode(headers));
         Self { seq, subject, hdrs }

@@ -1,13 +1,13 @@
-//! What server and client need of NATS and its `JetStream`, by hand and without a runtime.
+//! A NATS and `JetStream` client for the server and the clients, without an async runtime.
 //!
-//! - [`protocol`]: bytes in, operations out, and back; [`headers`]: what stands before a payload
-//! - [`handshake`]: from a new connection to one that can be used; [`info`]: what a server says of itself
-//! - [`jetstream`]: what is asked of a stream, and what it answers; [`consumer`]: the same of who reads it
-//! - [`address`], [`credentials`], [`options`]: where the servers are, and who we are
-//! - [`client`]: a connection that waits, for those who have a thread for it; [`pull`]: a stream, read over it
+//! - [`protocol`]: encoding and decoding of operations; [`headers`]: the headers of a message
+//! - [`handshake`]: from a new connection to a usable one; [`info`]: the INFO of a node
+//! - [`jetstream`]: requests about a stream, and their answers; [`consumer`]: the same for consumers
+//! - [`address`], [`credentials`], [`options`]: the nodes, and the client's identity
+//! - [`client`]: a blocking client; [`pull`]: a stream read through it
 //!
-//! All but these two do no I/O: the server's loop lends them its bytes.
-//! The protocol is <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+//! All modules but these two do no I/O: the server's event loop passes them its bytes. The protocol is
+//! <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
 pub mod address;
 pub mod client;

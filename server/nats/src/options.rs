@@ -1,4 +1,4 @@
-//! What can be typed about NATS: the same rows in the tables of all programs.
+//! NATS options, shared by all programs.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -8,26 +8,26 @@ use tls::Connector;
 
 use crate::address::{Address, DEFAULT_PORT};
 
-/// Names the servers where no option does.
+/// The environment variable with the default addresses of the nodes.
 pub const NATS_URL: &str = "NATS_URL";
 
-/// What was typed.
+/// The options as parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Servers of one cluster.
+    /// Nodes of one cluster.
     pub urls: Vec<Address>,
-    /// Who we are, and what proves it.
+    /// The credentials file.
     pub credentials: Option<PathBuf>,
-    /// Authorities, and a certificate of ours.
+    /// CA file, client certificate and key.
     pub tls: tls::Options,
 }
 
 impl Options {
-    /// The servers: those that were typed, or else those of the environment, or else the one of
-    /// this machine.
+    /// The addresses of the nodes: the configured ones, or else those of the environment, or else the node on
+    /// this host.
     ///
     /// # Errors
-    /// The environment names none that can be.
+    /// The environment variable has an invalid address.
     pub fn servers(&self) -> Result<Vec<Address>, String> {
         if !self.urls.is_empty() {
             return Ok(self.urls.clone());
@@ -38,10 +38,10 @@ impl Options {
         }
     }
 
-    /// What begins TLS, when it is wanted: only then are the authorities looked for.
+    /// The TLS connector. CAs are loaded only by this call.
     ///
     /// # Errors
-    /// The text says which file is wrong, and how.
+    /// The text names the file and says what is wrong with it.
     pub fn connector(&self) -> Result<Connector, String> {
         let options = tls::Options {
             wanted: true,
@@ -51,7 +51,7 @@ impl Options {
         connector.ok_or_else(|| "TLS is not asked for".to_owned())
     }
 
-    /// What no option says alone.
+    /// Checks options against each other.
     pub fn check(&self) -> Result<(), UsageError> {
         if self.tls.cert.is_some() == self.tls.key.is_some() {
             return Ok(());
@@ -59,7 +59,7 @@ impl Options {
         Err(UsageError::new("-nats-cert and -nats-key need each other"))
     }
 
-    /// Whether anything was typed.
+    /// Whether any option was given.
     pub fn are_given(&self) -> bool {
         *self != Self::default()
     }
@@ -69,7 +69,7 @@ fn parse(urls: &str) -> Result<Vec<Address>, String> {
     urls.split(',').map(|url| url.trim().parse()).collect()
 }
 
-/// The rows for the table of a program whose options, `O`, hold these.
+/// The NATS options for a program whose options, `O`, contain these.
 #[derive(Debug)]
 pub struct SharedOptions<O>(PhantomData<O>);
 

@@ -1,4 +1,4 @@
-//! The client's side of the protocol: bytes in, operations out, and operations to bytes.
+//! The client side of the protocol: decoding and encoding of operations.
 
 use std::fmt;
 use std::io::Write as _;
@@ -8,53 +8,53 @@ use memchr::memchr;
 
 use crate::headers::Headers;
 
-/// The longest line before a payload. What a server says of a large cluster is longer than what
-/// it takes itself (4,096).
+/// The maximum length of a line before a payload. The INFO of a large cluster is longer than the 4,096 bytes
+/// that a node accepts.
 pub const MAX_LINE: usize = 64 << 10;
 
-/// The largest message, headers included: the most that servers can be told to take is 64 MiB, and
-/// `JetStream` wraps what it has stored in base64.
+/// The maximum size of a message, headers included. Nodes can be configured for up to 64 MiB, and `JetStream`
+/// encodes stored messages in base64.
 pub const MAX_MESSAGE: usize = 90 << 20;
 
-/// What is read at once, at least.
+/// The minimum size of one read.
 const READ: usize = 32 << 10;
 
-/// Memory that is kept for what comes next.
+/// A larger buffer is freed when it is empty.
 const KEPT: usize = 256 << 10;
 
-/// What a server sends.
+/// An operation from a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op<'a> {
-    /// What it says of itself, in JSON.
+    /// The INFO, in JSON.
     Info(&'a [u8]),
     /// A message for a subscription.
     Message(Message<'a>),
-    /// It wants a [`pong`].
+    /// A ping, to be answered with [`pong`].
     Ping,
     /// The answer to a [`ping`].
     Pong,
-    /// Something was well-formed.
+    /// An acknowledgement in verbose mode.
     Ok,
-    /// What went wrong, without its quotes.
+    /// An error, without its quotes.
     Err(&'a str),
 }
 
 /// A message of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Where it was published.
+    /// The subject that it was published to.
     pub subject: &'a str,
-    /// The subscription it is for.
+    /// The ID of the subscription.
     pub subscription: u64,
-    /// Where an answer is awaited.
+    /// The reply subject.
     pub reply: Option<&'a str>,
-    /// What stands before the payload.
+    /// The headers.
     pub headers: Headers<'a>,
     /// The payload.
     pub payload: &'a [u8],
 }
 
-/// Bytes that are no operation: the connection cannot be used any more.
+/// Invalid input. The connection is not usable any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(String);
 
@@ -73,8 +73,7 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Takes the first operation off the front of `bytes`, and says how long it was; `None` while it is
-/// not whole.
+/// Decodes the first operation of `bytes`, and returns it with its length. `None` if it is incomplete.
 pub fn decode(bytes: &[u8]) -> Result<Option<(Op<'_>, usize)>, Malformed> {
     let Some(end) = memchr(b'\n', &bytes[..bytes.len().min(MAX_LINE)]) else {
         return match bytes.len() {
@@ -99,7 +98,7 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Op<'_>, usize)>, Malformed> {
     Ok(Some((op, whole)))
 }
 
-/// `subject sid [reply] [#headers] #total`, and after the line what is counted there.
+/// Parses `subject sid [reply] [#headers] #total` and the payload after that line.
 fn message<'a>(
     line: &[u8],
     rest: &'a [u8],
@@ -155,11 +154,11 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Collects what comes from a server, and cuts it into operations.
+/// Buffers the input from a node and splits it into operations.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// What has not been decoded yet.
+    /// The range of bytes that are not decoded yet.
     begin: usize,
     end: usize,
 }
@@ -172,7 +171,7 @@ impl Decoder {
         if self.end == 0 && self.buffer.len() > KEPT {
             self.buffer = Vec::new();
         }
-        // What is awaited in many pieces is not to be moved for each.
+        // Doubling avoids moving a large message once per read.
         let wanted = (self.end + READ).max(2 * self.end);
         if self.buffer.len() < self.end + READ {
             self.buffer.resize(wanted, 0);
@@ -181,13 +180,13 @@ impl Decoder {
         &mut self.buffer[self.end..]
     }
 
-    /// So many bytes were read to the [`space`](Self::space).
+    /// Reports that `n` bytes were read into the [`space`](Self::space).
     pub fn filled(&mut self, n: usize) {
         self.end += n;
         debug_assert!(self.end <= self.buffer.len());
     }
 
-    /// The next operation that is whole.
+    /// The next complete operation.
     pub fn next_op(&mut self) -> Result<Option<Op<'_>>, Malformed> {
         let Self { buffer, begin, end } = self;
         let decoded = decode(&buffer[*begin..*end])?;
@@ -197,31 +196,31 @@ impl Decoder {
         }))
     }
 
-    /// Nothing is left that waits to become whole. What comes before a TLS handshake must not be
-    /// taken for something that came within it.
+    /// Whether there is no incomplete input. Input before a TLS handshake must not be taken for input within
+    /// it.
     pub fn is_empty(&self) -> bool {
         self.begin == self.end
     }
 }
 
-/// `PING`.
+/// Appends `PING`.
 pub fn ping(out: &mut Vec<u8>) {
     out.extend_from_slice(b"PING\r\n");
 }
 
-/// `PONG`.
+/// Appends `PONG`.
 pub fn pong(out: &mut Vec<u8>) {
     out.extend_from_slice(b"PONG\r\n");
 }
 
-/// `SUB`: messages of `subject`, which may hold wildcards, are to come with this number.
+/// Appends `SUB`: subscribes to `subject`, which may have wildcards, with this ID.
 pub fn subscribe(out: &mut Vec<u8>, subject: &str, subscription: u64) {
     debug_assert!(is_subject(subject));
     _ = write!(out, "SUB {subject} {subscription}\r\n");
 }
 
-/// What comes before a payload of `length` bytes; [`END`] comes after it. `headers` are as
-/// [`headers::write`](crate::headers::write) makes them, or empty.
+/// Appends what comes before a payload of `length` bytes; [`END`] comes after it. `headers` is empty or a
+/// block from [`headers::write`](crate::headers::write).
 pub fn publish_head(
     out: &mut Vec<u8>,
     subject: &str,
@@ -241,10 +240,10 @@ pub fn publish_head(
     }
 }
 
-/// What ends a payload.
+/// The end of a payload.
 pub const END: &[u8] = b"\r\n";
 
-/// A whole message.
+/// Appends a complete message.
 pub fn publish(
     out: &mut Vec<u8>,
     subject: &str,
@@ -257,15 +256,14 @@ pub fn publish(
     out.extend_from_slice(END);
 }
 
-/// Whether this can stand as a subject: words with dots between them, none empty, no blanks.
+/// Whether this is a valid subject: non-empty tokens, separated by dots, without white space.
 pub fn is_subject(text: &str) -> bool {
     text.split('.').all(|word| {
         !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c.is_control())
     })
 }
 
-/// Whether this can stand as one word of a subject that means nothing else, and in the name of a
-/// consumer.
+/// Whether this is valid as one literal token of a subject and in the name of a consumer.
 pub fn is_word(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     !text.is_empty() && text.chars().all(is_plain)
@@ -404,7 +402,7 @@ mod tests {
             }
         }
 
-        /// Bytes that differ little from what servers send reach further than any others.
+        /// Input that differs little from valid input reaches more of the code.
         #[test]
         fn nor_does_a_conversation_with_faults(
             faults in vec((0..CONVERSATION.len(), any::<u8>()), 1..6)
@@ -434,7 +432,7 @@ mod tests {
             let reply = has_reply.then_some("r.1");
             let mut out = Vec::new();
             publish(&mut out, "a.b", reply, &headers, &payload);
-            // A server sends the same with the number of the subscription in it.
+            // A node sends the same with the subscription ID in it.
             let text = String::from_utf8_lossy(&out[..out.iter().position(|b| *b == b'\n').unwrap()]).into_owned();
             let line = text.replace("HPUB a.b ", "HMSG a.b 4 ").replace("PUB a.b ", "MSG a.b 4 ");
             let mut sent = line.into_bytes();

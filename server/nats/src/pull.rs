@@ -1,11 +1,11 @@
-//! A stream from some message on: each once and in order, whatever happens to the servers meanwhile.
+//! A reader of a stream. It returns each message once and in order, whatever happens to the nodes.
 //!
-//! It is read by a consumer that belongs to this reader alone and lives in the memory of one server. It may
-//! be gone at any moment; then another one begins behind the last message that was given.
+//! It uses a consumer of its own, in the memory of one node, which can disappear at any moment. Then it
+//! creates another one that begins after the last returned message.
 //!
-//! - `feed`: what one consumer sends
-//! - `position`: how far the stream was read, and whether it is still the same
-//! - `outage`: when to try again, and for how long
+//! - `feed`: the messages of one consumer
+//! - `position`: the position in the stream, and whether it is still the same stream
+//! - `outage`: the backoff of retries, and when to give up
 
 mod feed;
 mod outage;
@@ -28,37 +28,37 @@ use self::feed::{Feed, News};
 use self::outage::Outage;
 use self::position::{StreamPosition, Wrong};
 
-/// How long a server waits for messages to come, and how often it says meanwhile that it is there.
+/// How long a node waits for messages, and the interval of its heartbeats.
 const EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Who says nothing for so long is not there.
+/// Heartbeat timeout.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// How long an answer may take.
+/// The timeout of one request.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// What nobody asks for so long is removed.
+/// After this long without a request, the node deletes the consumer.
 const UNUSED: Duration = Duration::from_secs(30);
 
-/// How long a stream may have no leader when reading begins: longer than an election takes.
+/// How long a stream may have no leader when reading begins. An election takes less.
 const OPENING: Duration = Duration::from_secs(12);
 
 /// The message that is read first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// The first that is there.
+    /// The first message of the stream.
     First,
-    /// The first of the last so many, or one before it; of none, what comes from now on.
+    /// The last N messages, perhaps with some before them. 0: only new messages.
     Last(u64),
-    /// The first that was stored then (RFC 3339) or later.
+    /// The first message that was stored at this time (RFC 3339) or later.
     Time(String),
 }
 
 /// A message of the stream.
 #[derive(Debug)]
 pub struct Delivered {
-    /// Its position in the stream.
+    /// Its sequence in the stream.
     pub sequence: u64,
     /// When it was stored.
     pub time: SystemTime,
@@ -66,45 +66,45 @@ pub struct Delivered {
     pub message: Received,
 }
 
-/// Reads a stream.
+/// A reader of a stream.
 #[derive(Debug)]
 pub struct Pull {
-    /// The servers, the one that is tried next at first.
+    /// The options of the connection. The next node to try is the first one.
     options: Options,
-    /// Who we are, for the servers' lists.
+    /// The client name in a node's connection list.
     name: String,
     stream: String,
     start: Start,
-    /// How long to try without success; none: for ever.
+    /// How long to retry without success. `None`: without limit.
     patience: Option<Duration>,
     client: Option<Client>,
     feed: Option<Feed>,
     position: Option<StreamPosition>,
-    /// What is there by now is to belong to what is read.
+    /// Whether messages stored by now are to be added to those to be returned.
     extends: bool,
-    /// How many more there are, as far as is known.
+    /// How many more messages there are, as far as known.
     pending: u64,
-    /// How long nothing has come that was waited for.
+    /// How long the node has sent nothing although it should.
     silence: Duration,
     outage: Option<Outage>,
     notices: Vec<String>,
 }
 
-/// Why it cannot begin.
+/// Why reading cannot begin.
 #[derive(Debug)]
 enum Trouble {
-    /// It may be able to later, or at another server.
+    /// A temporary problem: a retry, perhaps at another node, may succeed.
     Passing(String),
-    /// It will not be.
+    /// A permanent problem.
     Lasting(String),
 }
 
 impl Pull {
-    /// Looks for a stream; `name` is who we are, for the servers' lists. Trouble that comes later may last
-    /// as long as `patience`, or for ever.
+    /// Opens a stream for reading. `name` is the client name in a node's connection list. `patience` limits
+    /// how long later problems may last; `None` means no limit.
     ///
     /// # Errors
-    /// A line: no server can be used, there is no such stream, it may not be read.
+    /// One line: no node is usable, the stream does not exist, or reading it is not permitted.
     pub fn open(
         options: Options,
         name: &str,
@@ -128,7 +128,7 @@ impl Pull {
             outage: None,
             notices: Vec::new(),
         };
-        // What was typed wrong is said at once.
+        // An error in the options is reported at once.
         pull.connect()?;
         while pull.feed.is_none() {
             pull.begin_again(Instant::now() + OPENING)?;
@@ -137,10 +137,10 @@ impl Pull {
         Ok(pull)
     }
 
-    /// The next message, or none until the deadline.
+    /// The next message, or `None` at the deadline.
     ///
     /// # Errors
-    /// A line: the stream is gone, or is another one by now; or patience is over.
+    /// One line: the stream was deleted or replaced, or `patience` is exceeded.
     pub fn next(&mut self, deadline: Instant) -> Result<Option<Delivered>, String> {
         loop {
             let (Some(client), Some(feed)) = (&mut self.client, &mut self.feed) else {
@@ -166,7 +166,7 @@ impl Pull {
                 Ok(None) => {
                     self.silence += begun.elapsed();
                     if self.silence >= SILENCE {
-                        // What is not allowed will not be the next time, either.
+                        // A permission error is permanent.
                         client.denial().map_or(Ok(()), Err)?;
                         self.lose("nobody sends what was asked for");
                     } else if Instant::now() >= deadline {
@@ -178,28 +178,29 @@ impl Pull {
         }
     }
 
-    /// Everything was given that was there when the stream was opened or last [extended](Self::extend).
+    /// Whether all messages were returned that existed when the stream was opened or last
+    /// [extended](Self::extend).
     pub fn is_done(&self) -> bool {
         !self.extends && self.position.as_ref().is_some_and(StreamPosition::is_done)
     }
 
-    /// How many more messages there are, as far as the servers have said.
+    /// How many more messages there are, as far as the nodes have reported.
     pub fn pending(&self) -> u64 {
         self.pending
     }
 
-    /// Has what was stored by now belong to what [is to be given](Self::is_done).
+    /// Adds messages that were stored since to those [to be returned](Self::is_done).
     pub fn extend(&mut self) {
         self.extends = true;
         self.feed = None;
     }
 
-    /// What is to be told since this was last asked.
+    /// The reports since the last call.
     pub fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Looks at what came: whether it is the next message.
+    /// Handles a received message. Returns it if it is the next message of the stream.
     fn take(&mut self, received: Received) -> Option<Delivered> {
         let (feed, position) = (self.feed.as_mut()?, self.position.as_mut()?);
         let (sequence, time) = match feed.take(&received) {
@@ -219,7 +220,7 @@ impl Pull {
                 (it.stream_sequence, it.time)
             }
         };
-        // It was told of as removed: what sends it does not know that yet.
+        // It was reported as removed. The sending node does not know that yet.
         if sequence < position.next() {
             return None;
         }
@@ -233,7 +234,7 @@ impl Pull {
         })
     }
 
-    /// Messages come, or would.
+    /// Ends an outage: messages arrive, or would arrive.
     fn is_well(&mut self, removed: Option<RangeInclusive<u64>>) {
         self.tell_removed(removed);
         let client = self.client.as_ref();
@@ -255,7 +256,7 @@ impl Pull {
         self.notices.push(format!("{which} removed unread"));
     }
 
-    /// The consumer is of no use any more.
+    /// Drops the consumer.
     fn lose(&mut self, why: &str) {
         self.feed = None;
         self.silence = Duration::ZERO;
@@ -264,13 +265,14 @@ impl Pull {
         outage.postpone(now, fastrand::f64(), why);
     }
 
-    /// The connection is of no use any more.
+    /// Drops the connection.
     fn disconnect(&mut self, why: &str) {
         self.client = None;
         self.lose(why);
     }
 
-    /// Tries to begin behind what was given, when it is time for that, and until the deadline at most.
+    /// Tries to create a consumer after the last returned message, when the backoff is over, and waits until
+    /// `deadline` at most.
     fn begin_again(&mut self, deadline: Instant) -> Result<(), String> {
         if let Some(outage) = &mut self.outage {
             if outage.is_over(Instant::now(), self.patience) {
@@ -322,7 +324,7 @@ impl Pull {
         Ok(())
     }
 
-    /// Looks at the stream: whether it is there, and the one that was read so far.
+    /// Queries the stream: whether it exists, and is the one that was read before.
     fn look(&mut self) -> Result<StreamInfo, Trouble> {
         let info: StreamInfo = self.call(&jetstream::info_subject(&self.stream), b"")?;
         if !info.has_leader() {
@@ -344,7 +346,7 @@ impl Pull {
                 let why = format!(
                     "stream {stream} has lost messages: it was read to {read}, and ends with {last} now"
                 );
-                // A leader that was just elected may not know all yet.
+                // A new leader may not know all messages yet.
                 let now = Instant::now();
                 let outage = self.outage.as_ref();
                 if outage.is_some_and(|outage| outage.is_over(now, Some(OPENING))) {
@@ -358,7 +360,7 @@ impl Pull {
         Ok(info)
     }
 
-    /// Connects to the next server that can be used, and puts it behind all others.
+    /// Connects to the next usable node, and moves it to the end of the list.
     fn connect(&mut self) -> Result<(), String> {
         let client = Client::connect(&self.options, &self.name)?;
         let urls = &mut self.options.urls;
@@ -377,7 +379,7 @@ impl Pull {
         Ok(())
     }
 
-    /// Asks the `JetStream` API.
+    /// Calls the `JetStream` API.
     fn call<T: DeserializeOwned>(&mut self, subject: &str, json: &[u8]) -> Result<T, Trouble> {
         let Some(client) = &mut self.client else {
             return Err(Trouble::Passing("there is no connection".to_owned()));
@@ -398,7 +400,7 @@ impl Pull {
         }
     }
 
-    /// What it means when the API does not do something.
+    /// Classifies an error of the API.
     fn refused(&self, error: &ApiError, address: &Address) -> Trouble {
         let stream = &self.stream;
         let is_missing = error.err_code == ApiError::STREAM_NOT_FOUND;
@@ -413,13 +415,13 @@ impl Pull {
     }
 }
 
-/// Nobody has to look after the consumer until it is removed by itself.
+/// Deletes the consumer, rather than leaving it to its timeout.
 impl Drop for Pull {
     fn drop(&mut self) {
         if let (Some(client), Some(feed)) = (&mut self.client, &self.feed) {
             let subject = consumer::delete_subject(&self.stream, &feed.consumer);
             client.publish(&subject, None, b"", b"");
-            // Where this does not arrive, it takes a little longer.
+            // If this fails, the node deletes the consumer after its timeout.
             _ = client.flush();
         }
     }

@@ -1,42 +1,42 @@
-//! What one consumer sends: messages, which are counted, and signs of life.
+//! The messages and heartbeats of one consumer. Messages are counted.
 
 use crate::client::Received;
 use crate::consumer::{Metadata, Status};
 
-/// So many messages are asked for at once, of so many bytes: what can be on the way to us. A server gives
-/// up a connection that is behind by 64 MiB.
+/// How many messages and bytes are requested at once, which bounds the data in flight. A node closes a
+/// connection that is 64 MiB behind.
 const BATCH: u32 = 256;
 const MAX_BYTES: usize = 8 << 20;
 
-/// One consumer, and what was asked of it.
+/// A consumer, and the request to it.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) consumer: String,
     /// How many messages it has delivered.
     count: u64,
     asked: Option<Asked>,
-    /// The next message has more bytes than are asked for.
+    /// Whether the next message is larger than the requested bytes.
     is_next_large: bool,
 }
 
-/// What was asked for and is not over.
+/// A request in flight.
 #[derive(Debug)]
 struct Asked {
-    /// Where it is answered.
+    /// The reply subject.
     reply: String,
     left: u32,
 }
 
-/// What something that came says.
+/// The meaning of a received message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News<'a> {
-    /// It is the next message.
+    /// The next message of the stream.
     Message(Metadata<'a>),
-    /// Nothing is there after this position in the stream.
+    /// There is no message after this sequence.
     Idle(u64),
-    /// The consumer cannot be used any more, for this reason.
+    /// The consumer is unusable, for this reason.
     Broken(String),
-    /// It is of no interest.
+    /// It is ignored.
     Nothing,
 }
 
@@ -50,7 +50,7 @@ impl Feed {
         }
     }
 
-    /// How many messages and bytes are to be asked for, if it is time for that; 0 bytes are no bound.
+    /// The messages and bytes to request next, if no request is in flight. 0 bytes: no limit.
     pub(super) fn wants(&self) -> Option<(u32, usize)> {
         match self.asked {
             Some(_) => None,
@@ -59,13 +59,13 @@ impl Feed {
         }
     }
 
-    /// So many were asked for, to be answered there.
+    /// Records a request for `messages` messages, which is answered at the subject `reply`.
     pub(super) fn asked(&mut self, reply: String, messages: u32) {
         let left = messages;
         self.asked = Some(Asked { reply, left });
     }
 
-    /// Looks at what came. Late words, of what is over or of another consumer, are of no interest.
+    /// Handles a received message. Late messages, of an old request or another consumer, are ignored.
     pub(super) fn take<'a>(&mut self, received: &'a Received) -> News<'a> {
         if let Some(metadata) = received.reply.as_deref().and_then(Metadata::parse) {
             return match metadata.consumer == self.consumer {
@@ -88,7 +88,7 @@ impl Feed {
             Some(Status::Idle { .. }) => return lost(),
             Some(Status::Over) => self.asked = None,
             Some(Status::TooLarge) => {
-                // Of a whole request, none fitted.
+                // The request was full, and not one message fitted.
                 self.is_next_large = asked.left == BATCH;
                 self.asked = None;
             }
@@ -98,7 +98,7 @@ impl Feed {
         News::Nothing
     }
 
-    /// A message came, which says the how many-th it is. Whether that is true.
+    /// Counts a message. Returns false if its number is not the expected one.
     fn counts(&mut self, sequence: u64) -> bool {
         if sequence != self.count + 1 {
             return false;

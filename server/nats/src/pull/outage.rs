@@ -1,23 +1,23 @@
-//! When to try again what went wrong, and for how long.
+//! The backoff of retries, and when to give up.
 
 use std::time::{Duration, Instant};
 
-/// The pause before the second attempt; each after that is twice as long as the one before.
+/// The backoff before the second attempt. It doubles with each further attempt.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// And the longest.
+/// The longest backoff.
 const MAX: Duration = Duration::from_secs(2);
 
-/// The time since something was last delivered, while there is something wrong.
+/// An outage: a problem since the last delivery.
 #[derive(Debug)]
 pub(super) struct Outage {
     since: Instant,
     failures: u32,
-    /// When to try again: after the first failure at once.
+    /// When to retry: after the first failure at once.
     pub(super) next: Instant,
-    /// What went wrong last.
+    /// The last error.
     pub(super) why: String,
-    /// Somebody was told of it.
+    /// Whether the outage was reported.
     pub(super) is_told: bool,
 }
 
@@ -32,7 +32,7 @@ impl Outage {
         }
     }
 
-    /// Something has failed. `jitter`, from 0 to 1, keeps many readers from coming back together.
+    /// Records a failure. `jitter`, from 0 to 1, keeps many readers from retrying at the same time.
     pub(super) fn postpone(&mut self, now: Instant, jitter: f64, why: &str) {
         if self.failures > 0 {
             let longest = SHORTEST * 2_u32.saturating_pow(self.failures - 1);
@@ -43,12 +43,12 @@ impl Outage {
         why.clone_into(&mut self.why);
     }
 
-    /// Whether trying is over after `patience`; none: never.
+    /// Whether the outage has lasted for `patience`. `None`: no limit.
     pub(super) fn is_over(&self, now: Instant, patience: Option<Duration>) -> bool {
         patience.is_some_and(|patience| now.duration_since(self.since) >= patience)
     }
 
-    /// Whether somebody should be told of it, once: what the first attempt mends is not worth a word.
+    /// Whether to report the outage now, once. One that the first retry ends is not reported.
     pub(super) fn is_to_be_told(&mut self) -> bool {
         self.failures > 1 && !std::mem::replace(&mut self.is_told, true)
     }

@@ -1,27 +1,27 @@
-//! How far a stream was read, and whether it is still the same.
+//! The position in a stream, and whether it is still the same stream.
 
 use std::ops::RangeInclusive;
 
 use super::Start;
 use crate::jetstream::{StreamInfo, StreamState};
 
-/// How far a stream was read.
+/// The position in a stream.
 #[derive(Debug)]
 pub(super) struct StreamPosition {
-    /// When the stream was made.
+    /// When the stream was created.
     created: String,
-    /// Every message before this one was given, or is not there any more.
+    /// The next sequence. Every earlier message was returned or does not exist any more.
     next: u64,
-    /// The last one that was there when this was looked up.
+    /// The last sequence when the state was last queried.
     end: u64,
 }
 
-/// What is wrong with a stream that was read before.
+/// The difference between a stream and the one that was read before.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// It is another one.
+    /// It is another stream.
     Remade,
-    /// It ends here, before the end of what was read of it.
+    /// It ends at this sequence, before the end of what was read.
     Shorter(u64),
 }
 
@@ -37,12 +37,12 @@ impl StreamPosition {
         position
     }
 
-    /// What is there by now belongs to it as well.
+    /// Extends the end to the present end of the stream.
     pub(super) fn extend(&mut self, state: &StreamState) {
         self.end = state.last_seq;
     }
 
-    /// Whether what was read so far was read of this stream.
+    /// Whether this is the stream that was read before.
     pub(super) fn check(&self, info: &StreamInfo) -> Result<(), Wrong> {
         if info.created != self.created {
             return Err(Wrong::Remade);
@@ -53,40 +53,41 @@ impl StreamPosition {
         }
     }
 
-    /// The first message that is still to be given.
+    /// The sequence of the next message to return.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Nothing before this one is asked for.
+    /// Skips all messages before this sequence.
     pub(super) fn begin_at(&mut self, sequence: u64) {
         self.next = self.next.max(sequence);
     }
 
-    /// This one comes next. Returns those before it that were not given, and will not be.
+    /// Moves to this sequence. Returns the skipped messages, which do not exist any more.
     pub(super) fn arrive_at(&mut self, sequence: u64) -> Option<RangeInclusive<u64>> {
         let removed = self.next..=sequence.checked_sub(1)?;
         self.next = self.next.max(sequence);
         (!removed.is_empty()).then_some(removed)
     }
 
-    /// This one was given.
+    /// Moves past this sequence: its message was returned.
     pub(super) fn pass(&mut self, sequence: u64) {
         debug_assert!(sequence >= self.next, "no message is given twice");
         self.next = sequence.saturating_add(1);
     }
 
-    /// Everything was given that was there when that was looked up.
+    /// Whether all messages were returned that existed when the end was last set.
     pub(super) fn is_done(&self) -> bool {
         self.next > self.end
     }
 }
 
 fn first(state: &StreamState, start: &Start) -> u64 {
-    // What was stored first has number 1, also in a stream that was always empty.
+    // The first message of a stream has the sequence 1; `first_seq` may be 0 in a stream that was always
+    // empty.
     let first = state.first_seq.max(1);
     let end = state.last_seq.saturating_add(1);
-    // Where some were removed from the middle, nobody knows where so many begin.
+    // If messages were removed from the middle, the start of the last N is unknown.
     let is_dense = end == state.first_seq.saturating_add(state.messages);
     match start {
         Start::Last(0) => end,
