@@ -1,12 +1,12 @@
-//! The option spelling that every program of the workspace shares: one dash or two, `-opt value`
-//! or `-opt=value`, `-h`/`-help`, `-V`/`-version`.
+//! The option syntax of all programs: one dash or two, `-opt value` or `-opt=value`, `-h`/`-help`,
+//! `-V`/`-version`.
 //!
-//! A program describes itself as a [`Command`], a table that serves the parser, the help text and
-//! the tests alike: a row holds an option's names, its help and what it does. [`Command::read`]
-//! makes the program's options of what was typed; a [`ArgValue`] helps a row to read its value.
+//! A program describes itself as a [`Command`], a table that the parser, the help text and the tests use. A
+//! row holds an option's names, help and effect. [`Command::read`] parses a command line into the program's
+//! options. An [`ArgValue`] parses the value of an option.
 //!
-//! [`lexopt`] does the lexing. It reads `-host` as `-h -o -s -t`, so an argument with one dash and
-//! a longer name is taken off its hands before it looks ([`lexopt::Parser::try_raw_args`]).
+//! [`lexopt`] is the lexer. It reads `-host` as `-h -o -s -t`, so an argument with one dash and a longer name
+//! is taken from its input first ([`lexopt::Parser::try_raw_args`]).
 
 mod arg_value;
 mod help;
@@ -23,59 +23,59 @@ pub use self::help::columns;
 pub use self::page::{Page, Row};
 pub use self::quantity::MAX_TIME;
 
-/// See [`built_from`].
+/// The commit that was passed to [`built_from`].
 static COMMIT: OnceLock<&str> = OnceLock::new();
 
-/// Says which commit the program is built from, for `-version`; empty if that is not known. A library
-/// that knew it would be built anew with every commit, and all that uses it.
+/// Sets the commit that the program is built from, for `-version`; empty if it is unknown. It is not compiled
+/// into this library, which would otherwise be rebuilt with every commit.
 pub fn built_from(commit: &'static str) {
     _ = COMMIT.set(commit);
 }
 
-/// Exit code for a command line that could not be understood.
+/// The exit code for an invalid command line.
 pub const EXIT_USAGE: u8 = 2;
 
-/// What a program, or one of its subcommands, takes, to make a `T` of it.
+/// The options of a program or a subcommand, which are parsed into a `T`.
 #[derive(Debug)]
 pub struct Command<T: 'static> {
-    /// As typed, e.g. `client load`; starts every error.
+    /// As typed, e.g. `client load`. Every error begins with it.
     pub name: &'static str,
     /// What follows the name in the usage line, e.g. `[options]`.
     pub usage: &'static str,
-    /// One or two sentences: what it is for.
+    /// The purpose, in one or two sentences.
     pub about: &'static str,
-    /// Words that may stand in the place of all options, and what they do.
+    /// Subcommands, and what they do.
     pub commands: &'static [(&'static str, &'static str)],
     /// The options, in the order of the help text.
     pub options: &'static [Opt<T>],
-    /// What to do with arguments that are no options, where there may be any.
+    /// Takes an operand. `None`: there are no operands.
     pub operand: Option<Take<T>>,
-    /// Looks at all options together, once they are taken.
+    /// Checks all options together, after they were taken.
     pub check: fn(&mut T) -> Result<(), UsageError>,
-    /// What to type, and what that does.
+    /// Example commands, and what they do.
     pub examples: &'static [(&'static str, &'static str)],
-    /// Closing lines of the help text (exit codes, environment); may be empty.
+    /// The last lines of the help text (exit codes, environment); may be empty.
     pub notes: &'static str,
 }
 
-/// Puts a value where it belongs, or says what is wrong with it.
+/// Stores a value in the options, or returns what is wrong with it.
 pub type Take<T> = fn(&mut T, &ArgValue) -> Result<(), UsageError>;
 
 /// One option of a [`Command`].
 #[derive(Debug)]
 pub struct Opt<T: 'static> {
-    /// All its names, without dashes; the first is the one that help puts first.
+    /// All names, without dashes. The first is the main one.
     pub names: &'static [&'static str],
-    /// What its value is called in the help text; empty for a switch.
+    /// The name of its value in the help text; empty for a switch.
     pub value: &'static str,
-    /// What it does, default included.
+    /// Its effect and default.
     pub help: &'static str,
-    /// What to do with it.
+    /// Stores its value.
     pub take: Take<T>,
 }
 
 impl<T> Opt<T> {
-    /// A row of a table that is written in short.
+    /// A row of the table, in short form.
     pub const fn new(
         names: &'static [&'static str],
         value: &'static str,
@@ -91,18 +91,18 @@ impl<T> Opt<T> {
     }
 }
 
-/// What a command line asks for.
+/// The result of parsing a command line.
 #[derive(Debug)]
 pub enum Parsed<T> {
     /// Run with these options.
     Run(T),
-    /// Print this (help or version) and exit 0.
+    /// Print this text (help or version) and exit 0.
     Print(String),
 }
 
 impl<T> Command<T> {
-    /// Reads a command line, the program's own name left out, into `options`, which holds the
-    /// defaults. If there is nothing to run, all is said, and the exit code is returned.
+    /// Parses a command line, without the program's name, into `options`, which holds the defaults. On help,
+    /// version or an error, prints the text and returns the exit code.
     pub fn read<I>(&self, options: T, args: I) -> Result<T, ExitCode>
     where
         I: IntoIterator<Item: Into<OsString>>,
@@ -114,7 +114,7 @@ impl<T> Command<T> {
         }
     }
 
-    /// The same, with nothing said.
+    /// Like [`read`](Self::read), but prints nothing.
     pub fn parse<I>(&self, mut options: T, args: I) -> Result<Parsed<T>, UsageError>
     where
         I: IntoIterator<Item: Into<OsString>>,
@@ -153,7 +153,7 @@ impl<T> Command<T> {
         Ok(Parsed::Run(options))
     }
 
-    /// The error for a word that is no option where only options are expected.
+    /// The error for an operand where only options are allowed.
     fn unexpected(&self, word: &OsStr) -> UsageError {
         let word = word.to_string_lossy();
         let commands = self.commands.iter().map(|(name, _)| *name);
@@ -167,7 +167,7 @@ impl<T> Command<T> {
         UsageError::new(format!("unexpected argument '{word}': {hint}"))
     }
 
-    /// The value of `-opt value`. Another option in its place means that it was forgotten.
+    /// The value in `-opt value`. If another option follows, the value was forgotten.
     fn separate_value(
         &self,
         parser: &mut lexopt::Parser,
@@ -217,14 +217,14 @@ impl<T> Command<T> {
         format!("{} {}{commit}\n", self.name, env!("CARGO_PKG_VERSION"))
     }
 
-    /// Says on stderr what is wrong with the command line; returns the exit code for it.
+    /// Prints the error to stderr. Returns the exit code.
     pub fn refuse(&self, error: &UsageError) -> ExitCode {
         _ = writeln!(io::stderr(), "{}: {error}", self.name);
         ExitCode::from(EXIT_USAGE)
     }
 }
 
-/// Prints help or version. A reader that has closed its end is no error.
+/// Prints help or version. It is not an error if the reader has closed the pipe.
 pub fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -235,7 +235,7 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
-/// The name among `known` that was most likely meant by `typed`, if any is near.
+/// The name in `known` that is most similar to `typed`, if any is similar.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |name: &&str| strsim::damerau_levenshtein(typed, name);
     let best = known.into_iter().min_by_key(near)?;
@@ -244,7 +244,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 enum Token {
-    /// As it was typed, dashes included, and the value if it was joined with `=`.
+    /// As typed, dashes included, and the value if it was joined with `=`.
     Option(String, Option<OsString>),
     Operand(OsString),
 }

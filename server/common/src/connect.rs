@@ -1,4 +1,4 @@
-//! From a host name to a connection, in bounded time.
+//! Connecting to a host name, in bounded time.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,15 +7,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connects to the first address of `host` that answers; takes `timeout` in all at most. The
-/// error is one line that says what was tried.
+/// Connects to the first address of `host` that answers, within `timeout` in all. The error is one line that
+/// says what was tried.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let deadline = Instant::now() + timeout;
     let addresses = resolve(host, port, timeout)
         .map_err(|error| format!("cannot find the address of '{host}': {error}"))?;
     let mut failures = String::new();
     for (index, address) in addresses.iter().enumerate() {
-        // An address that swallows everything must leave time for those after it.
+        // An address that does not answer must leave time for the following ones.
         let share = (addresses.len() - index) as u32;
         let left = deadline.saturating_duration_since(Instant::now()) / share;
         match connect_within(address, left.max(Duration::from_millis(1))) {
@@ -31,8 +31,8 @@ pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, St
     ))
 }
 
-/// Connects, or says that the time is over; a second time if the program did not run for most of the
-/// first, since then nobody has looked whether there was an answer.
+/// Connects within `time`. If the process was paused for most of that time, an answer may have been missed,
+/// so it tries once more.
 fn connect_within(address: &SocketAddr, time: Duration) -> io::Result<TcpStream> {
     const PAUSE: Duration = Duration::from_millis(500);
     let begun = Instant::now();
@@ -44,13 +44,13 @@ fn connect_within(address: &SocketAddr, time: Duration) -> io::Result<TcpStream>
     }
 }
 
-/// The addresses of `host`, at least one. The system's resolver knows no deadline, hence a thread
-/// for it, which is left behind when it takes too long.
+/// The addresses of `host`, at least one. The system's resolver has no timeout, so it runs in a thread, which
+/// is abandoned after `timeout`.
 pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
     let (sender, receiver) = mpsc::channel();
     let target = (host.to_owned(), port);
     thread::Builder::new().spawn(move || {
-        // Nobody listens any more once the time is over.
+        // After the timeout there is no receiver.
         _ = sender.send(target.to_socket_addrs().map(Vec::from_iter));
     })?;
     let addresses = receiver

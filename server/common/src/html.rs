@@ -1,6 +1,6 @@
-//! Text in pages.
+//! Text in HTML pages.
 
-/// Text that came from anywhere, safe between tags and in attributes.
+/// Escapes text of any origin for use between tags and in attributes.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

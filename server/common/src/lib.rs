@@ -1,16 +1,16 @@
-//! What the programs of the workspace agree on, so that none has to know another.
+//! Contracts and helpers shared by all programs of the workspace.
 //!
-//! - [`protocol`]: the contract on the wire, and the defaults that both ends know
-//! - [`record`]: the contract of the log, and bytes as safe text
-//! - [`summary`]: the client's closing line, which the launcher reads back
-//! - [`rotated files`]: what the rotated files of a rotated log are called
-//! - [`process`]: how the launcher's children end with it; what a process may open
-//! - [`args`]: how options are spelt
-//! - [`connect`]: from a host's name to a connection, in bounded time
-//! - [`html`]: text in pages
-//! - [`output`]: files that are written after the work
-//! - `pem`: certificates and keys in files, with the feature `tls`
-//! - [`units`]: numbers for people
+//! - [`protocol`]: the wire protocol, and the defaults of both ends
+//! - [`record`]: the log's records, and escaping of bytes
+//! - [`summary`]: the client's last line, which the launcher parses
+//! - [`rotated_files`]: the names of rotated files
+//! - [`process`]: child processes of the launcher, signals and descriptors
+//! - [`args`]: the syntax of options
+//! - [`connect`]: from a host name to a connection, in bounded time
+//! - [`html`]: escaping of text in HTML
+//! - [`output`]: files that are written after the work, and standard streams
+//! - `pem`: certificate and key files, with the feature `tls`
+//! - [`units`]: numbers in readable form
 
 pub mod args;
 pub mod connect;

@@ -1,4 +1,4 @@
-//! What a program writes: files that are opened before the work and filled after it, and streams whose
+//! Output of the programs: files that are opened before the work and written after it, and streams whose
 //! readers may be slow.
 
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use crate::record::one_line;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// A file to be written. Its old content stays until there is something new.
+/// A file to be written. Its old content stays until there is new content.
 #[derive(Debug)]
 pub struct Output {
     file: File,
@@ -19,8 +19,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens `path`, given with `-option`, so that a mistyped one is noticed before the work. Refuses a file that is one of
-    /// `others`, which have other uses, under whatever name.
+    /// Opens `path`, the value of `-option`, before the work, so that a wrong path is an early error. Refuses
+    /// a file that is one of `others`, under whatever name: these have other uses.
     pub fn create(option: &str, path: &Path, others: &[&Path]) -> Result<Self, String> {
         if let Some(other) = others.iter().find(|other| is_same_file(path, other)) {
             return Err(format!(
@@ -36,7 +36,7 @@ impl Output {
         Ok(Self { file, path })
     }
 
-    /// Writes what `fill` writes, in place of the old content; a device or a pipe has none.
+    /// Replaces the old content with what `fill` writes. A device or a pipe has no old content.
     pub fn fill(
         mut self,
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -57,12 +57,12 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
         let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
         Some((metadata.dev(), metadata.ino()))
     };
-    // Files that are not there yet have only their names.
+    // Files that do not exist yet have only their names.
     a == b || identity(a).is_some_and(|a| identity(b) == Some(a))
 }
 
-/// Writes all of `bytes`, at once, past any buffer, and waits for a reader who is slow: others may have
-/// made a standard stream non-blocking, which is theirs as well.
+/// Writes all of `bytes` unbuffered, and waits for a slow reader. Another process may have made a shared
+/// standard stream non-blocking.
 pub fn write_all(to: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     let to = to.as_fd();
     while !bytes.is_empty() {
@@ -76,13 +76,13 @@ pub fn write_all(to: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reports something on standard error: one line, escaped, since it may hold text of a peer. A reader that has closed
-/// its end is no error.
+/// Prints one line to standard error, escaped, since it may contain text of a peer. It is not an error if the
+/// reader has closed the pipe.
 pub fn report(program: &str, text: &str) {
     _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
 }
 
-/// What is said of a file that cannot be written.
+/// The message for a file that cannot be written.
 pub fn cannot_write(path: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}", path.display())
 }

@@ -1,4 +1,4 @@
-//! Certificates and keys in files, and what is wrong with these.
+//! Certificates and keys in PEM files.
 
 use std::fs;
 use std::path::Path;
@@ -8,17 +8,18 @@ use rustls_pki_types::pem::{Error, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use time::OffsetDateTime;
 
-/// The certificates in a file, of which there is one at least.
+/// The certificates in a file, at least one.
 ///
 /// # Errors
-/// The text names the file, and says what is wrong with it. So it does in [`private_key`].
+/// The text names the file and says what is wrong with it. [`private_key`] returns the same kind of error.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let failed = |error: Error| describe(path, &error, "certificate");
     let text = read(path)?;
     let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(failed)?;
-    // One that does not begin a line, as after a file without a line end, would be left out without a word.
+    // The parser skips a certificate that does not begin a line, for example after a file without a final
+    // line end. That is an error here.
     if memmem::find_iter(&text, BEGIN).count() > found.len() {
         return Err(format!(
             "{}: a certificate in it does not begin at the start of a line",
@@ -47,7 +48,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// A day, as in `2026-11-25`.
+/// A date, as in `2026-11-25`.
 pub fn day(time: UnixTime) -> String {
     match OffsetDateTime::from_unix_timestamp(time.as_secs().cast_signed()) {
         Ok(time) => time.date().to_string(),
@@ -55,7 +56,8 @@ pub fn day(time: UnixTime) -> String {
     }
 }
 
-/// A file without byte order marks: editors of Windows put one first, and files are laid end to end.
+/// The content of a file without byte order marks. Windows editors write one first, and files may be
+/// concatenated.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let mut text = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -79,7 +81,7 @@ fn describe(path: &Path, error: &Error, what: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A certificate as far as PEM is concerned.
+    /// A valid certificate for a PEM parser.
     const PEM: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     const MARK: &str = "\u{feff}";

@@ -1,4 +1,4 @@
-//! What the programs ask of the operating system about their own process.
+//! Facts about the process itself: its parent, signals and descriptors.
 
 use std::io;
 
@@ -6,25 +6,25 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getppid, getrlimit, setrlimit, test_kill_process};
 
-/// The environment variable in which the launcher tells its children its process id.
+/// The environment variable with the launcher's process ID, for its children.
 pub const LAUNCHER_PID: &str = "LAUNCHER_PID";
 
-/// What became of [`end_with_launcher`].
+/// The result of [`end_with_launcher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParentCheck {
-    /// No launcher has started this process, or it ends with the one that did.
+    /// No launcher has started this process, or the process is tied to the one that did.
     Sound,
-    /// The environment names a launcher that is not this process's parent, so it was left there by
-    /// somebody else: its value, to be told of.
+    /// The environment names a launcher that is not this process's parent, so the variable was inherited. The
+    /// text is its value, to be reported.
     Foreign(String),
 }
 
-/// Ties this process to the launcher that started it, if one did: when the launcher ends, however
-/// it ends, the kernel sends this process SIGTERM.
+/// Ties this process to the launcher that started it, if one did: when the launcher ends in any way, the
+/// kernel sends this process SIGTERM.
 ///
-/// To be called from the main thread, first thing. A launcher that has ended before the call is
-/// an error. It leaves its children to the first process of the system, and no process has its
-/// number any more; whatever else does not fit is a variable that was inherited.
+/// Call it first, from the main thread. It is an error if the launcher has ended already: then its children
+/// belong to the init process, and its process ID is not in use. Any other mismatch means that the variable
+/// was inherited.
 pub fn end_with_launcher() -> io::Result<ParentCheck> {
     let Ok(launcher) = std::env::var(LAUNCHER_PID) else {
         return Ok(ParentCheck::Sound);
@@ -46,14 +46,14 @@ pub fn end_with_launcher() -> io::Result<ParentCheck> {
     Ok(ParentCheck::Foreign(launcher))
 }
 
-/// Has the kernel send this process SIGTERM when its parent ends, where it can do that: macOS cannot.
+/// Asks the kernel to send SIGTERM to this process when its parent ends. macOS does not support it.
 fn end_with_parent() -> io::Result<()> {
     #[cfg(not(target_os = "macos"))]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
     Ok(())
 }
 
-/// The signals that end a program, at once or as it handles them.
+/// The signals that terminate a program, at once or through its handler.
 pub const ENDING_SIGNALS: [i32; 4] = [
     Signal::SIGINT as i32,
     Signal::SIGTERM as i32,
@@ -61,16 +61,16 @@ pub const ENDING_SIGNALS: [i32; 4] = [
     Signal::SIGQUIT as i32,
 ];
 
-/// Unblocks these signals: the process that started this one may have blocked any, and what is blocked
-/// stays so. Every program does that for the signals that it relies on, before there are other threads.
+/// Unblocks these signals. A parent process may have blocked any of them, and children inherit that. Every
+/// program calls it for the signals that it relies on, before it starts threads.
 pub fn unblock_signals(signals: impl IntoIterator<Item = i32>) -> io::Result<()> {
     signal_set(signals)?.thread_unblock()?;
     Ok(())
 }
 
-/// Blocks a signal for this process. Of SIGTTOU, that has the terminal take the output of a
-/// background process even after `stty tostop`: it stops one that does not block or ignore the
-/// signal (`tty_check_change` in the kernel's `tty_jobctrl.c`).
+/// Blocks a signal for this process. With SIGTTOU blocked, the terminal accepts the output of a background
+/// process even after `stty tostop`, which stops a process that neither blocks nor ignores the signal
+/// (`tty_check_change` in the kernel's `tty_jobctrl.c`).
 pub fn block_signal(signal: i32) -> io::Result<()> {
     signal_set([signal])?.thread_block()?;
     Ok(())
@@ -84,20 +84,20 @@ fn signal_set(signals: impl IntoIterator<Item = i32>) -> io::Result<SigSet> {
     Ok(set)
 }
 
-/// How many descriptors are open in this process, those that it has inherited included.
+/// The number of open descriptors of this process, inherited ones included.
 pub fn open_descriptors() -> usize {
-    // Reading the folder takes one itself. Where there is none, only the standard ones are known of.
+    // Reading the folder takes one itself. Without the folder, only the three standard ones are known.
     std::fs::read_dir("/dev/fd").map_or(3, |entries| entries.count().saturating_sub(1))
 }
 
-/// Raises the soft limit of open descriptors to the hard one and returns what it is then.
+/// Raises the soft limit of open descriptors to the hard limit. Returns the new soft limit.
 pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    // Refused only where the hard limit is more than the system allows: then the soft one stays.
+    // This fails only if the hard limit exceeds that of the system. Then the soft limit stays.
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,

@@ -1,43 +1,43 @@
-//! The contract on the wire, as far as server and clients share it.
+//! The wire protocol, as far as server and clients share it.
 //!
-//! Client to server: messages, each ended by LF; a CR just before the LF is dropped. `-framing` chooses
-//! other ways to tell them apart.
-//! Server to client, one reply line a message, in order: `ok`, which means that the message's
-//! record is in the log, or `error CODE: reason`, which means that it is not.
+//! - Client to server: messages, each ended by LF. A CR just before the LF is dropped. `-framing` selects
+//!   another framing.
+//! - Server to client: one reply line per message, in order. `ok` means that the message's record is in the
+//!   log. `error CODE: reason` means that it is not.
 
 use std::fmt;
 use std::io;
 
-/// The port that server and clients use unless told otherwise.
+/// The default port of server and clients.
 pub const DEFAULT_PORT: u16 = 2005;
 
-/// Where the server writes its log unless told otherwise.
+/// The default log file of the server.
 pub const DEFAULT_LOG: &str = "logging.log";
 
-/// The longest message in bytes, its line end not counted, unless `-max-message` says otherwise.
+/// The default of `-max-message`: the maximum size of a message in bytes, without its line end.
 pub const DEFAULT_MAX_MESSAGE: usize = 65_536;
 
-/// The reply that promises that the message is in the log.
+/// The reply that means that the message is in the log.
 pub const OK: &str = "ok";
 
-/// How messages and replies are told apart on the wire.
+/// How messages and replies are delimited on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Each message and each reply is ended by LF.
+    /// LF ends each message and each reply.
     #[default]
     Line,
-    /// Each message and each reply is ended by NUL, as Python's `SysLogHandler` does.
+    /// NUL ends each message and each reply, as in Python's `SysLogHandler`.
     Nul,
-    /// A message is preceded by its length in bytes and a space, "octet counting" of RFC 6587; a reply
-    /// is ended by LF.
+    /// A message is preceded by its length in bytes and a space, "octet counting" of RFC 6587. LF ends a
+    /// reply.
     Octet,
-    /// The dialect of the original Python programs: what one `recv` brings is one message, and
-    /// replies have no line end.
+    /// The dialect of the original Python programs: one `recv` returns one message, and replies have no line
+    /// end.
     None,
 }
 
 impl Framing {
-    /// The spellings of `-framing`.
+    /// The values of `-framing`.
     pub const CHOICES: &[(&str, Self)] = &[
         ("line", Self::Line),
         ("nul", Self::Nul),
@@ -45,20 +45,20 @@ impl Framing {
         ("none", Self::None),
     ];
 
-    /// As it is typed.
+    /// The value of `-framing`.
     pub fn name(self) -> &'static str {
         let mut choices = Self::CHOICES.iter();
         let name = choices.find_map(|&(name, framing)| (framing == self).then_some(name));
         name.unwrap_or_default()
     }
 
-    /// The framing that is typed so.
+    /// The framing with this name, if there is one.
     pub fn named(name: &str) -> Option<Self> {
         let mut choices = Self::CHOICES.iter();
         choices.find_map(|&(choice, framing)| (choice == name).then_some(framing))
     }
 
-    /// What ends a reply.
+    /// The end of a reply.
     pub const fn reply_end(self) -> &'static str {
         match self {
             Self::Line | Self::Octet => "\n",
@@ -67,7 +67,7 @@ impl Framing {
         }
     }
 
-    /// Turns the message at the end of `out`, from byte `from` on, into what goes over the wire.
+    /// Frames the message that is in `out` from byte `from` to the end.
     pub fn finish_message(self, out: &mut Vec<u8>, from: usize) {
         match self {
             Self::Line => out.push(b'\n'),
@@ -81,39 +81,39 @@ impl Framing {
     }
 }
 
-/// What the server answers to a message.
+/// The server's reply to a message.
 ///
-/// Its text has no line end; [`Framing::reply_end`] brings that.
+/// Its text has no line end; see [`Framing::reply_end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The message's record is written to the log (with `-sync`: synced to disk).
+    /// The message's record is written to the log. With `-sync` it is synced to disk.
     Ok,
-    /// The message is longer than this many bytes, the limit.
+    /// The message is longer than this limit in bytes.
     TooLong(usize),
-    /// The message does not begin with its length, or with one over the limit of so many bytes; the
-    /// server closes the connection.
+    /// The message does not begin with a valid length, or its length is over this limit in bytes. The server
+    /// closes the connection.
     Length(usize),
-    /// The log could not be written; the operating system's error number.
+    /// The log could not be written. The value is the operating system's error number.
     Log(i32),
-    /// The log is a stream that refuses the message; the error number of `JetStream`, or 503 where
-    /// nobody takes it.
+    /// The log is a stream that rejects the message. The value is the error number of `JetStream`, or 503 if
+    /// there was no responder.
     Stream(u16),
-    /// Sent unasked, once: this many clients are connected already, the limit.
+    /// Sent once, unasked: the limit of connected clients, which is this number, is reached.
     TooManyClients(usize),
     /// The server is stopping.
     ShuttingDown,
-    /// Sent unasked, once, without TLS: only TLS is spoken here.
+    /// Sent once, unasked, without TLS: the server speaks TLS only.
     TlsRequired,
-    /// Sent unasked, once: a PROXY header came from where none is trusted.
+    /// Sent once, unasked: a PROXY header from an address that may not send one.
     Proxy,
-    /// Sent unasked, once: the first line is a request of HTTP.
+    /// Sent once, unasked: the first line is an HTTP request.
     Http,
 }
 
 impl Reply {
-    /// The reply for messages whose batch could not be written.
+    /// The reply to messages whose batch could not be written.
     pub fn log(error: &io::Error) -> Self {
-        // An error that does not come from the system can only be a write that took nothing.
+        // Only a write of 0 bytes gives an error without a system error number.
         const EIO: i32 = 5;
         Self::Log(error.raw_os_error().unwrap_or(EIO))
     }
@@ -132,7 +132,7 @@ impl Reply {
         "http",
     ];
 
-    /// The word that says what kind of reply it is, e.g. `too-long`.
+    /// The code of the reply, e.g. `too-long`.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Ok => OK,
@@ -147,8 +147,8 @@ impl Reply {
         }
     }
 
-    /// Whether a record is written when it was sent. A refusal of a client that was not admitted has none: the log
-    /// must not grow by what a stranger does.
+    /// Whether a record is written when it was sent. The rejection of a client that was not admitted has
+    /// none: strangers must not make the log grow.
     pub const fn has_record(self) -> bool {
         match self {
             Self::Ok
@@ -204,8 +204,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Why a stream refuses a message for good, in words; the numbers are those of nats-server's
-/// `errors.json`.
+/// Why a stream permanently rejects a message. The numbers are those of nats-server's `errors.json`.
 const fn stream_refusal(code: u16) -> &'static str {
     match code {
         503 => "no stream takes it",

@@ -1,33 +1,33 @@
-//! The log's records: one line each, in the shape of the original Python program.
+//! The log's records, one line each, in the format of the original Python program.
 //!
 //! ```text
 //! INFO<TAB>| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: Thread 3, iteration 1
 //! INFO<TAB>| 2019-02-24 15:10:14 --127.0.0.1:48994 send: ok
 //! ```
 //!
-//! A message can hold any bytes; [`escape`] makes it one line of text that no terminal takes for a
-//! command, and [`unescape`] brings the exact bytes back. [`json`] is the other format.
+//! A message can hold any bytes. [`escape`] makes it one line of text without terminal control sequences, and
+//! [`unescape`] restores the exact bytes. [`json`] is the other format.
 
 pub mod json;
 
 use std::fmt;
 use std::io::Write as _;
 
-/// How records are written.
+/// The format of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// As the original Python program did: two lines for a message.
+    /// As in the original Python program: two lines per message.
     #[default]
     Original,
-    /// A line of JSON for a message.
+    /// One line of JSON per message.
     Json,
 }
 
 impl Format {
-    /// The spellings of `-format`.
+    /// The values of `-format`.
     pub const CHOICES: &[(&str, Self)] = &[("original", Self::Original), ("json", Self::Json)];
 
-    /// Its spelling.
+    /// The value of `-format`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Original => "original",
@@ -35,8 +35,8 @@ impl Format {
         }
     }
 
-    /// How often longer a message can become in a record: `\xNN` and `\u{ad}`, of two bytes, in the
-    /// original's, `\u00NN` in JSON.
+    /// The maximum factor by which escaping lengthens a message. In the original format: `\xNN`, and `\u{ad}`
+    /// of two bytes. In JSON: `\u00NN`.
     pub const fn growth(self) -> usize {
         match self {
             Self::Original => 4,
@@ -45,18 +45,18 @@ impl Format {
     }
 }
 
-/// What stands in a record between the peer and the message. The spelling is the original's.
+/// The text between peer and message in a record. The spelling is the original's.
 pub const RECEIVED: &str = " recieved: ";
 
-/// What stands in a record between the peer and the reply.
+/// The text between peer and reply in a record.
 pub const SENT: &str = " send: ";
 
-/// How much a record says it matters; the names are those of Python's `logging`.
+/// The level of a record. The names are those of Python's `logging`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// A message received, or an `ok` sent.
     Info,
-    /// An error reply sent, or something not shown.
+    /// An error reply sent, or records not shown.
     Warning,
 }
 
@@ -75,9 +75,9 @@ impl Level {
     }
 }
 
-/// Appends everything of a record that stands before the message or reply.
+/// Appends the part of a record before the message or reply.
 ///
-/// `time` is `YYYY-MM-DD hh:mm:ss`, `peer` as [`SocketAddr`] prints it; `verb` is [`RECEIVED`] or
+/// `time` is `YYYY-MM-DD hh:mm:ss`, and `peer` is as [`SocketAddr`] prints it. `verb` is [`RECEIVED`] or
 /// [`SENT`].
 ///
 /// [`SocketAddr`]: std::net::SocketAddr
@@ -90,15 +90,13 @@ pub fn begin(out: &mut Vec<u8>, level: Level, time: &str, peer: &str, verb: &str
     out.extend_from_slice(verb.as_bytes());
 }
 
-/// How many bytes of a file [`may_begin_log`] wants to see, if it has as many.
+/// How many bytes of a file [`may_begin_log`] needs, if the file has as many.
 pub const BEGINNING: usize = 24;
 
-/// The longest that anything is that [`begin`] makes, in bytes: the address is that of an IPv6 peer
-/// with a scope.
+/// The maximum output of [`begin`] in bytes, with an IPv6 peer that has a scope.
 pub const MAX_HEAD: usize = 112;
 
-/// Whether a file that begins with these bytes may be a log, in this format or in JSON, be it one
-/// whose first record is torn.
+/// Whether a file that begins with these bytes may be a log in either format. Its first record may be torn.
 pub fn may_begin_log(beginning: &[u8]) -> bool {
     let levels = [Level::Info, Level::Warning];
     let is_json = beginning.iter().zip(json::BEGINNING).all(|(a, b)| a == b);
@@ -108,19 +106,19 @@ pub fn may_begin_log(beginning: &[u8]) -> bool {
             .any(|level| matches(beginning, level).is_some())
 }
 
-/// A record, taken apart.
+/// The parts of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts<'a> {
-    /// `YYYY-MM-DD hh:mm:ss`, in the server's time.
+    /// `YYYY-MM-DD hh:mm:ss`, in the server's time zone.
     pub time: &'a [u8],
     /// The client's address.
     pub peer: &'a [u8],
-    /// The message, escaped; none: it tells of a reply.
+    /// The message, escaped. `None` in the record of a reply.
     pub message: Option<&'a [u8]>,
 }
 
-/// Takes a line apart, which has no line end any more; none if it is no record. One with a raw control character is
-/// none: the server writes none but the tab after the level.
+/// Parses a line without its line end; `None` if it is not a record. A line with a raw control character is
+/// not one: the only control character that the server writes is the tab after the level.
 pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
     const TIME: usize = 19;
     let (level, head) = match matches(line, Level::Info) {
@@ -155,17 +153,17 @@ pub fn has_control(text: &[u8]) -> bool {
     has_ascii(text) || c1_controls(text).next().is_some()
 }
 
-/// Where C1 controls begin: in UTF-8 they are `C2 80` to `C2 9F`.
+/// Positions of C1 controls, which are `C2 80` to `C2 9F` in UTF-8.
 fn c1_controls(text: &[u8]) -> impl Iterator<Item = usize> {
     let is_c1 = |at: &usize| matches!(text.get(at + 1), Some(0x80..=0x9f));
     memchr::memchr_iter(0xc2, text).filter(is_c1)
 }
 
-/// Where the record begins at the end of a line that is none; none if there is no record. A power cut can leave NULs
-/// or half a record before a whole one, and no newline between them.
+/// The position of a whole record at the end of a line that is not a record, or `None`. A power cut can leave
+/// NULs or part of a record before a whole one, without a newline between them.
 ///
-/// `format` is that of the records before the line, if there are any: what a client has sent must not be taken for a
-/// record. No message has a raw tab in the original format, nor a raw quotation mark in JSON.
+/// `format` is that of the records before the line, if there are any: the text of a client must not be taken
+/// for a record. No message has a raw tab in the original format, or a raw quotation mark in JSON.
 pub fn last_in(line: &[u8], format: Option<Format>) -> Option<usize> {
     let original = || {
         let begin = level_before(line, memchr::memrchr(b'\t', line)?)?;
@@ -184,7 +182,7 @@ pub fn last_in(line: &[u8], format: Option<Format>) -> Option<usize> {
     original().or_else(json)
 }
 
-/// Where the level begins that stands before the tab at `tab`; none if there is none.
+/// The position of the level before the tab at `tab`, or `None`.
 pub fn level_before(text: &[u8], tab: usize) -> Option<usize> {
     let before = &text[..tab];
     [Level::Info, Level::Warning].into_iter().find_map(|level| {
@@ -193,8 +191,8 @@ pub fn level_before(text: &[u8], tab: usize) -> Option<usize> {
     })
 }
 
-/// The time that a record of either format tells: `YYYY-MM-DD hh:mm:ss`, or as RFC 3339 has it; none if the
-/// line does not begin as records do.
+/// The time of a record of either format, as `YYYY-MM-DD hh:mm:ss` or in RFC 3339. `None` if the line does
+/// not begin like a record.
 pub fn time(line: &[u8]) -> Option<&[u8]> {
     match line.strip_prefix(json::BEGINNING) {
         Some(rest) => Some(&rest[..memchr::memchr(b'"', rest)?]),
@@ -207,8 +205,8 @@ pub fn is_of_message(line: &[u8]) -> bool {
     parse(line).is_some_and(|parts| parts.message.is_some())
 }
 
-/// Whether `text` begins, as far as it goes, with this level, a time, and the dashes before a peer;
-/// then how long those are.
+/// Whether `text` begins with this level, a time, and the dashes before a peer, as far as it reaches. Returns
+/// the length of that part.
 fn matches(text: &[u8], level: Level) -> Option<usize> {
     let shape = level.name().bytes().chain(*b"\t| 0000-00-00 00:00:00 --");
     let fits = |(c, expected): (&u8, u8)| match expected {
@@ -221,9 +219,8 @@ fn matches(text: &[u8], level: Level) -> Option<usize> {
 
 /// Appends `message` as one line of printable text, without a line end.
 ///
-/// A C0 control, DEL or a byte that is not valid UTF-8 becomes `\xNN`; a C1 control, a line or
-/// paragraph separator or an invisible character `\u{NNNN}`; a backslash
-/// is doubled.
+/// A C0 control, DEL or a byte that is not valid UTF-8 becomes `\xNN`. A C1 control, a line or paragraph
+/// separator or an invisible character becomes `\u{NNNN}`. A backslash is doubled.
 #[inline]
 pub fn escape(out: &mut Vec<u8>, message: &[u8]) {
     if is_plain(message) {
@@ -248,7 +245,7 @@ fn escape_each(out: &mut Vec<u8>, message: &[u8]) {
     }
 }
 
-/// Appends a character that is no backslash, escaped unless it is plain text.
+/// Appends a character other than a backslash, escaped unless it is plain text.
 #[inline]
 fn append_char(out: &mut Vec<u8>, c: char) {
     match c {
@@ -259,11 +256,11 @@ fn append_char(out: &mut Vec<u8>, c: char) {
     }
 }
 
-/// The longest text that [`one_line`] shows, in bytes.
+/// The maximum output of [`one_line`] in bytes.
 const MAX_LINE: usize = 4096;
 
-/// A diagnostic as one line that is safe to show, whatever text of a peer it holds. It is escaped as records are, but
-/// for backslashes: text that was escaped before, and paths, stay as they are.
+/// A diagnostic as one safe line; it may contain text of a peer. It is escaped like a record except for
+/// backslashes, so text that was escaped before and paths stay as they are.
 pub fn one_line(text: &str) -> String {
     let is_end = |at: &usize| text.is_char_boundary(*at);
     let end = (0..=MAX_LINE.min(text.len()))
@@ -275,15 +272,15 @@ pub fn one_line(text: &str) -> String {
     if end < text.len() {
         line.extend_from_slice("…".as_bytes());
     }
-    // What is escaped is UTF-8.
+    // Escaped text is valid UTF-8.
     String::from_utf8(line).unwrap_or_default()
 }
 
-/// Foreign bytes as text that is safe to show, escaped as records are; at most `limit` bytes of them.
+/// Untrusted bytes as safe text, escaped like a record; at most `limit` bytes of them.
 pub fn printable(bytes: &[u8], limit: usize) -> String {
     let mut text = Vec::new();
     escape(&mut text, &bytes[..bytes.len().min(limit)]);
-    // What is escaped is UTF-8.
+    // Escaped text is valid UTF-8.
     let mut text = String::from_utf8(text).unwrap_or_default();
     if bytes.len() > limit {
         text.push('…');
@@ -291,7 +288,7 @@ pub fn printable(bytes: &[u8], limit: usize) -> String {
     text
 }
 
-/// Whether the escaped message is the message. In chunks without branches, the last two of which
+/// Whether escaping would not change the message. It checks chunks without branches, the last two of which
 /// may overlap, so that it compiles to vector instructions.
 fn is_plain(message: &[u8]) -> bool {
     let plain = |byte: &u8| matches!(byte, b' '..=b'[' | b']'..=b'~');
@@ -302,10 +299,11 @@ fn is_plain(message: &[u8]) -> bool {
     }
 }
 
-/// Characters above ASCII that are escaped: C1 controls, line and paragraph separator, interlinear annotation, and
-/// what Unicode calls `Default_Ignorable_Code_Point`, which programs read and people do not see. Bidirectional
-/// controls, fillers and tags are among these. Joiners (U+200C, U+200D) and variation selectors (U+180B–180D, U+180F,
-/// U+FE00–FE0F, U+E0100–E01EF) stay, since real text needs them. A test compares this with the Unicode data.
+/// Whether a character above ASCII is escaped. Escaped are C1 controls, line and paragraph separator,
+/// interlinear annotation, and the invisible characters that Unicode calls `Default_Ignorable_Code_Point`.
+/// Bidirectional controls, fillers and tags are among these. Joiners (U+200C, U+200D) and variation selectors
+/// (U+180B–180D, U+180F, U+FE00–FE0F, U+E0100–E01EF) are not escaped, since real text needs them. A test
+/// compares this with the Unicode data.
 const fn is_unsafe(c: char) -> bool {
     matches!(
         c,
@@ -338,7 +336,7 @@ fn append_byte(out: &mut Vec<u8>, byte: u8) {
     out.extend_from_slice(&digits);
 }
 
-/// The exact bytes of the message that [`escape`] made `text` of, or `None` if it cannot have.
+/// The message from which [`escape`] made `text`, or `None` if there is none.
 pub fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut message = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -369,7 +367,7 @@ pub fn unescape(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
-    // `from_str_radix` would take a sign and capitals, too.
+    // `from_str_radix` also accepts a sign and capital letters.
     let escape_writes = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
     let digits = digits.iter().all(escape_writes).then_some(digits)?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -562,7 +560,7 @@ mod tests {
         }
     }
 
-    /// Every character, compared with the Unicode data.
+    /// Every character is compared with the Unicode data.
     #[test]
     fn the_characters_that_are_escaped_are_those_of_the_unicode_property() {
         let ignorable = regex_syntax::parse(r"\p{Default_Ignorable_Code_Point}").unwrap();
@@ -594,7 +592,7 @@ mod tests {
         assert!(stays('\u{fe0f}') && is_ignorable('\u{fe0f}'));
     }
 
-    /// Logs of older servers hold some of these characters as they are.
+    /// Logs of older servers contain some of these characters unescaped.
     #[test]
     fn what_was_not_escaped_before_is_still_read() {
         let old = "\u{3164}\u{115f}\u{34f}\u{e0080} \\\\ \\u{200b}";
@@ -613,7 +611,8 @@ mod tests {
         assert_eq!(one_line(&long), "é".repeat(MAX_LINE / 2) + "…");
     }
 
-    /// Only control characters tell a damaged record: former versions, and the original program, escaped less.
+    /// Only control characters mark a damaged record: former versions, and the original program, escaped
+    /// less.
     #[test]
     fn a_record_has_no_raw_control_character() {
         let record =
@@ -630,7 +629,7 @@ mod tests {
         for text in ["\u{a0}é漢🦀", "\u{ad}\u{feff}\u{2028}\u{202e}\u{3164}", ""] {
             assert!(parse(record(text).as_bytes()).is_some(), "{text:?}");
         }
-        // Bytes that are not UTF-8.
+        // Bytes that are not valid UTF-8.
         for bytes in [b"\x80".as_slice(), b"\xc2", b"\xc2\xa0", b"\xff\x9f"] {
             assert!(!has_control(bytes), "{bytes:?}");
         }
@@ -662,7 +661,7 @@ mod tests {
                 assert_eq!(last_in(line.as_bytes(), format), expected, "{line:?}");
             }
         }
-        // What a client may have sent, and what has no end.
+        // A line that a client may have sent, and a line without an end.
         let line = format!("{nuls}lf {json}");
         assert_eq!(last_in(line.as_bytes(), None), None);
         assert_eq!(last_in(line.as_bytes(), Some(Format::Original)), None);

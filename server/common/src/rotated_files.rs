@@ -1,8 +1,8 @@
-//! The rotated files of a log that its server rotates: what they are called, and in which order they belong.
+//! Names and order of the rotated files of a log.
 //!
-//! Of `logging.log`, a rotated file is `logging-20261125T033512Z-000001.log`: the time of its first record, in UTC, and a
-//! number that grows with every rotated file and is never given twice. So their names are in order, as a shell
-//! gives them; the number decides where a clock was set back.
+//! A rotated file of `logging.log` is `logging-20261125T033512Z-000001.log`: the time of its first record, in
+//! UTC, and a number that grows with every rotated file. Numbers are unique. So a shell lists the files in
+//! order; if the clock was set back, the number gives the order.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,36 +13,36 @@ use std::path::{Path, PathBuf};
 /// The time in a name: `0` stands for a digit.
 const TIME: &[u8] = b"00000000T000000Z";
 
-/// The fewest digits that a number has.
+/// The minimum number of digits of a number.
 const DIGITS: usize = 6;
 
 /// The rotated files of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotatedFiles {
     folder: PathBuf,
-    /// The log's own name.
+    /// The name of the log itself.
     name: OsString,
 }
 
-/// A rotated file that is there.
+/// An existing rotated file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Piece {
-    /// Its number; 1 is the first.
+    /// Its number, from 1.
     pub number: u64,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
 }
 
 impl RotatedFiles {
-    /// Those of the log at `path`, which lie beside it; `None` if that is no name of a file.
+    /// The rotated files of the log at `path`, in the same folder; `None` if `path` is not that of a file.
     pub fn of(path: &Path) -> Option<Self> {
         let (folder, name) = (path.parent()?.to_owned(), path.file_name()?.to_owned());
         Some(Self { folder, name })
     }
 
-    /// The folder in which they are.
+    /// The folder of the rotated files.
     pub fn folder(&self) -> &Path {
-        // That of a bare name is empty, which no system call understands.
+        // The folder of a bare name is empty, and system calls reject an empty path.
         if self.folder.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -50,14 +50,15 @@ impl RotatedFiles {
         }
     }
 
-    /// Where the number of the last rotated file is kept, however many are deleted: no pattern of a shell that means
-    /// logs matches it.
+    /// The number file, which keeps the number of the last rotated file even if all are deleted. A shell
+    /// pattern for logs does not match it.
     pub fn number_path(&self) -> PathBuf {
         let name = [b".", self.name.as_bytes(), b".number"].concat();
         self.folder.join(OsString::from_vec(name))
     }
 
-    /// The rotated file of this number whose first record is of this time, as `20261125T033512Z`.
+    /// The path of the rotated file with this number and this time of the first record, as
+    /// `20261125T033512Z`.
     pub fn path(&self, time: &str, number: u64) -> PathBuf {
         let name = Path::new(&self.name);
         let mut rotated_file = name.file_stem().unwrap_or_default().to_owned();
@@ -70,19 +71,19 @@ impl RotatedFiles {
         self.folder.join(rotated_file)
     }
 
-    /// The number of the rotated file that has this name; `None` if it is none of this log's.
+    /// The number of the rotated file with this name; `None` if it is not one of this log.
     pub fn number_of(&self, name: &OsStr) -> Option<u64> {
         let (log, number) = log_of(name)?;
         (log == self.name).then_some(number)
     }
 
-    /// Those that are there, the first one first. Only regular files are: a folder or a link of such a name is
-    /// somebody else's.
+    /// The existing rotated files, the oldest first. Only regular files count: a folder or a link with such a
+    /// name was made by another program.
     pub fn find(&self) -> io::Result<Vec<Piece>> {
         self.list().map(|listing| listing.files)
     }
 
-    /// The same, and the highest number that any name has, be it that of a folder.
+    /// The existing rotated files, and the highest number in any such name, folders included.
     pub fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         for entry in fs::read_dir(self.folder())? {
@@ -100,16 +101,16 @@ impl RotatedFiles {
     }
 }
 
-/// What a folder holds of a log.
+/// The files of a log in a folder.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The rotated files, the oldest first.
     pub files: Vec<Piece>,
-    /// The highest number in a name; 0 if there is none.
+    /// The highest number in a name, 0 if there is none.
     pub highest: u64,
 }
 
-/// The name of the log of which a file of this name is a rotated file, and the rotated file's number.
+/// The name of the log that a rotated file with this name belongs to, and the rotated file's number.
 fn log_of(name: &OsStr) -> Option<(OsString, u64)> {
     let path = Path::new(name);
     let stem = path.file_stem()?.as_bytes();
@@ -131,7 +132,7 @@ fn log_of(name: &OsStr) -> Option<(OsString, u64)> {
     Some((log, parse_number(&number[1..])?))
 }
 
-/// A number as [`RotatedFiles::path`] writes it, and in no other way.
+/// Parses a number exactly as [`RotatedFiles::path`] writes it.
 fn parse_number(digits: &[u8]) -> Option<u64> {
     let is_plain = digits.iter().all(u8::is_ascii_digit);
     let is_padded = digits.len() == DIGITS || digits.len() > DIGITS && digits[0] != b'0';
@@ -140,8 +141,8 @@ fn parse_number(digits: &[u8]) -> Option<u64> {
     (number > 0).then_some(number)
 }
 
-/// Puts files together that are one log: its rotated files by their numbers, then the log itself, in whatever order they
-/// were given. Other files are logs of their own, and the logs stay in the order of what was given first.
+/// Groups files by log: rotated files by their numbers, then the log itself, in whatever order they were
+/// given. Every other file is a log of its own. The logs are in the order of their first files.
 pub fn by_log(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
     let mut logs = Vec::new();
     let mut places: Vec<_> = files
@@ -161,7 +162,7 @@ pub fn by_log(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
             ((log, number), file)
         })
         .collect();
-    // Stable: a file that is given twice is read twice, as it always was.
+    // Stable: a file that was given twice is read twice.
     places.sort_by_key(|(place, _)| *place);
     let by_log = places.chunk_by(|((log, _), _), ((next, _), _)| log == next);
     by_log
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(number, Path::new("/a/.logging.log.number"));
     }
 
-    /// What is not exactly a rotated file of this log is never deleted.
+    /// Only an exact name of a rotated file of this log may be deleted.
     #[test]
     fn what_is_no_rotated_file_is_told_apart() {
         let rotated_files = rotated_files("logging.log");
@@ -238,7 +239,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let rotated_files = RotatedFiles::of(&folder.path().join("logging.log")).unwrap();
         assert_eq!(rotated_files.find().unwrap(), []);
-        // The clock was set back, and the number has grown by a digit.
+        // The clock was set back, and the number has one more digit.
         let made = [
             ("20261125T033512Z", 999_999),
             ("20261125T033511Z", 1_000_001),
@@ -283,11 +284,11 @@ mod tests {
         ] {
             assert_eq!(by_log(&files), std::slice::from_ref(&whole));
         }
-        // Two servers' logs, one of which is in the working folder, however that is spelt.
+        // The logs of two servers, one of them in the working folder under different spellings.
         let (here, other) = (PathBuf::from("./a.log"), PathBuf::from("/nowhere/a.log"));
         let files = [other.clone(), here.clone(), one.clone()];
         assert_eq!(by_log(&files), [vec![other], vec![one.clone(), here]]);
-        // Names that logrotate gives mean nothing here: as they were typed.
+        // Names of logrotate have no meaning here: they stay in the order given.
         let typed = ["b.log.2", "b.log.1", "-", "b.log", "b.log"].map(PathBuf::from);
         assert_eq!(by_log(&typed).concat(), typed);
     }

@@ -1,5 +1,5 @@
-//! What the launcher knows of the client: what it may ask for, and the closing line that it gets,
-//! which is for people as well.
+//! The launcher's interface to the client: the ranges of its options, and its last line, which people read as
+//! well.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use crate::units::{count, latency};
 
-/// What `-nt` takes.
+/// The range of `-nt`.
 pub const THREADS: RangeInclusive<usize> = 1..=100_000;
 
-/// What `-ni` takes.
+/// The range of `-ni`.
 pub const ROUNDS: RangeInclusive<u64> = 1..=u64::MAX;
 
-/// What the client did, as its last line on stderr says it after `client: `.
+/// The result of a client, which its last line on stderr shows after `client: `.
 ///
-/// Read back from its text, it is exact in the number of messages and to three digits in times.
+/// Parsed from its text, it is exact in the number of messages, and has three digits in times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// How many messages the server acknowledged.
+    /// The number of acknowledged messages.
     pub messages: u64,
-    /// From just before the first message to the last reply.
+    /// The time from just before the first message to the last reply.
     pub time: Duration,
-    /// The round trip that half of the messages did not exceed.
+    /// The median round trip.
     pub median: Duration,
     /// The longest round trip.
     pub worst: Duration,
@@ -65,7 +65,7 @@ impl FromStr for Summary {
     }
 }
 
-/// The text is not what a [`Summary`] displays.
+/// The error for text that is not that of a [`Summary`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotASummary;
 
@@ -77,11 +77,11 @@ impl fmt::Display for NotASummary {
 
 impl std::error::Error for NotASummary {}
 
-/// A duration for people: three digits and the unit that suits them, e.g. `58.1 µs`.
+/// A duration with three digits and a suitable unit, e.g. `58.1 µs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
-/// With the nanoseconds that each is.
+/// The units, in nanoseconds.
 const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
 
 impl fmt::Display for Time {

@@ -1,9 +1,9 @@
-//! Durations, latencies, counts and bytes, as people write and read them: everywhere the same.
+//! Durations, latencies, counts and bytes in readable form, the same in all programs.
 
 // Figures are never negative.
 #![allow(clippy::cast_sign_loss)]
 
-/// Reads a latency with its unit, `5ms`, `300us`, `1.5s`, in nanoseconds.
+/// Parses a latency with its unit, `5ms`, `300us`, `1.5s`, into nanoseconds.
 pub fn parse_latency(text: &str) -> Option<f64> {
     let units = [
         ("ns", 1.0),
@@ -32,7 +32,7 @@ pub fn latency(ns: f64) -> String {
     }
 }
 
-/// Seconds for people: `850 ms`, `10 s`, `2 min 5 s`.
+/// Seconds in readable form: `850 ms`, `10 s`, `2 min 5 s`.
 pub fn seconds(seconds: f64) -> String {
     if seconds == 0.0 {
         return "0 s".to_owned();
@@ -55,7 +55,7 @@ pub fn byte_rate(bytes: f64) -> String {
     }
 }
 
-/// A count with its thousands apart: `12,345,678`.
+/// A count with thousands separators: `12,345,678`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -76,7 +76,7 @@ pub fn rate(per_second: f64) -> String {
     three_digits(per_second)
 }
 
-/// A count and the word for it: `1 thread`, `2 threads`.
+/// A count and its noun: `1 thread`, `2 threads`.
 pub fn plural(n: u64, word: &str) -> String {
     let n_text = count(n);
     match (n, word.strip_suffix('y')) {

@@ -1,4 +1,4 @@
-//! One option with its value, as it was typed, and what is said when the value will not do.
+//! The value of one option as typed, its parsing, and the errors.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -6,20 +6,20 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// An option or operand as it was given.
+/// An option or operand as given.
 #[derive(Debug)]
 pub struct ArgValue {
-    /// The option as it was typed, dashes included; empty for an operand.
+    /// The option as typed, dashes included; empty for an operand.
     pub(super) typed: String,
     pub(super) value: OsString,
 }
 
-/// One line that names the option, says what was expected, and exits 2.
+/// An error of the command line: one line that names the option and says what was expected. Exit code 2.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
 impl UsageError {
-    /// An error that is about no single value, e.g. two options that exclude each other.
+    /// An error that concerns no single value, e.g. two options that exclude each other.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
@@ -48,7 +48,7 @@ impl ArgValue {
         Ok(PathBuf::from(&self.value))
     }
 
-    /// The value as an integer within `range`; `what` names it, e.g. `a port number`.
+    /// The value as an integer within `range`. `what` names it, e.g. `a port number`.
     pub fn number<T>(&self, what: &str, range: RangeInclusive<T>) -> Result<T, UsageError>
     where
         T: FromStr + PartialOrd + fmt::Display,
@@ -76,7 +76,7 @@ impl ArgValue {
         })
     }
 
-    /// The value as a list of words with commas between them; `what` names them.
+    /// The value as a comma-separated list of words. `what` names them.
     pub fn list(&self, what: &str) -> Result<Vec<String>, UsageError> {
         let text = self.text()?;
         let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
@@ -86,7 +86,7 @@ impl ArgValue {
         Ok(words)
     }
 
-    /// The value as something that can be read from text, and says itself what is wrong.
+    /// The value parsed by [`FromStr`], whose error says what is wrong.
     pub fn parsed<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, UsageError> {
         self.text()?
             .parse()
@@ -99,7 +99,7 @@ impl ArgValue {
         self.wrong(&format!("expected {expected}, got '{value}'"))
     }
 
-    /// The error that begins with the option's name.
+    /// An error that begins with the option's name.
     pub fn wrong(&self, what: &str) -> UsageError {
         match self.typed.as_str() {
             "" => UsageError(what.to_owned()),

@@ -8,19 +8,19 @@ use rustix::termios::tcgetwinsize;
 
 use super::{Command, Opt};
 
-/// What help texts are as wide as where nobody knows how wide the terminal is.
+/// The width of help texts if that of the terminal is unknown.
 const COLUMNS: usize = 80;
 
-/// Longer lines are hard to read, and shorter ones hold no option and its help.
+/// Longer lines are hard to read, and shorter ones have no room for an option and its help.
 const USUAL_COLUMNS: RangeInclusive<usize> = 40..=110;
 
 impl<T> Command<T> {
-    /// The help text, ended by a newline, as wide as the terminal.
+    /// The help text for the width of the terminal, ended by a newline.
     pub fn help(&self) -> String {
         self.help_of(columns())
     }
 
-    /// The help text in lines of at most `columns`, where words allow it.
+    /// The help text in lines of at most `columns`, unless a word is longer.
     pub fn help_of(&self, columns: usize) -> String {
         let mut text = String::new();
         wrap(
@@ -66,7 +66,7 @@ impl<T> Command<T> {
     }
 }
 
-/// How wide the terminal is: what COLUMNS says, or else the terminal that stdout is.
+/// The width of the terminal: COLUMNS, or else that of the terminal on stdout.
 pub fn columns() -> usize {
     let told = std::env::var("COLUMNS").ok();
     let told = told.and_then(|columns| columns.parse::<usize>().ok());
@@ -78,8 +78,8 @@ pub fn columns() -> usize {
     columns.clamp(*USUAL_COLUMNS.start(), *USUAL_COLUMNS.end())
 }
 
-/// Appends names and what they mean in two columns, or, where that leaves little room for the second,
-/// below each other.
+/// Appends names and descriptions in two columns. If the second one would be narrow, the description follows
+/// on a line of its own.
 fn table(text: &mut String, columns: usize, rows: &[(String, &str)]) {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max();
     let width = width.unwrap_or(0) + 4;
@@ -105,8 +105,8 @@ impl<T> Opt<T> {
     }
 }
 
-/// Appends `words` to `text` in lines of at most `columns`, the first led by `first`, the others by
-/// `rest`.
+/// Appends `words` to `text` in lines of at most `columns`. The first line begins with `first`, the others
+/// with `rest`.
 fn wrap(text: &mut String, columns: usize, first: &str, rest: &str, words: &str) {
     let mut line = first.to_owned();
     let mut lead = first.len();

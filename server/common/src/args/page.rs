@@ -1,25 +1,25 @@
-//! A program's command line as data, whatever it makes of it: for manuals and for shells that complete.
+//! A program's command line as data, for man pages and shell completions.
 
 use super::Command;
 
-/// What can be typed, and what it means.
+/// The command line of a program or a subcommand.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// As typed, e.g. `client load`.
     pub name: &'static str,
     /// What follows the name.
     pub usage: &'static str,
-    /// What it is for.
+    /// The purpose.
     pub about: &'static str,
-    /// Words in the place of options, and what they do.
+    /// Subcommands, and what they do.
     pub commands: &'static [(&'static str, &'static str)],
-    /// Its options.
+    /// The options.
     pub options: Vec<Row>,
-    /// It takes arguments that are no options.
+    /// Whether it takes operands.
     pub has_operands: bool,
-    /// What to type, and what that does.
+    /// Example commands, and what they do.
     pub examples: &'static [(&'static str, &'static str)],
-    /// Closing lines.
+    /// The last lines.
     pub notes: &'static str,
 }
 
@@ -28,14 +28,14 @@ pub struct Page {
 pub struct Row {
     /// Its names, without dashes.
     pub names: &'static [&'static str],
-    /// What its value is called; empty for a switch.
+    /// The name of its value; empty for a switch.
     pub value: &'static str,
-    /// What it does.
+    /// Its effect and default.
     pub help: &'static str,
 }
 
 impl<T> Command<T> {
-    /// All of it, those options included that every program has.
+    /// The whole command line, with the options that every program has.
     pub fn page(&self) -> Page {
         let own = self.options.iter().map(|option| Row {
             names: option.names,

@@ -1,14 +1,14 @@
-//! Values that have a syntax of their own, the same in all programs: times, sizes and hosts.
+//! Values with a syntax of their own, the same in all programs: times, sizes and hosts.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{ArgValue, UsageError};
 
-/// The longest time that any option takes: a year.
+/// The maximum time of any option: a year.
 pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Units of time, and how many seconds they have.
+/// Units of time, in seconds.
 const TIMES: [(&str, f64); 5] = [
     ("ms", 1e-3),
     ("s", 1.0),
@@ -17,7 +17,7 @@ const TIMES: [(&str, f64); 5] = [
     ("d", 86_400.0),
 ];
 
-/// Units of size, and how many bytes they have.
+/// Units of size, in bytes.
 const SIZES: [(&str, f64); 3] = [
     ("K", (1_u64 << 10) as f64),
     ("M", (1_u64 << 20) as f64),
@@ -38,7 +38,7 @@ impl ArgValue {
         })
     }
 
-    /// The same for what can be switched off: 0 stands for never.
+    /// Like [`time`](Self::time), but 0 means never.
     pub fn time_or_never(
         &self,
         range: RangeInclusive<Duration>,
@@ -54,7 +54,7 @@ impl ArgValue {
         })
     }
 
-    /// The value as a size in bytes within `range`: `4096`, `64K`, `1.5M`; K is 1,024.
+    /// The value as a size in bytes within `range`: `4096`, `64K`, `1.5M`. K is 1,024.
     #[allow(clippy::cast_sign_loss, reason = "no size is negative")]
     pub fn size(&self, range: RangeInclusive<usize>) -> Result<usize, UsageError> {
         let size = parse(&self.text()?, &SIZES).filter(|bytes| bytes.fract() == 0.0);
@@ -68,8 +68,7 @@ impl ArgValue {
         })
     }
 
-    /// The value as a host: a name or an address. An IPv6 address may stand in brackets, as people
-    /// write it beside a port.
+    /// The value as a host: a name or an address. An IPv6 address may have brackets, as before a port.
     pub fn host(&self) -> Result<String, UsageError> {
         let host = self.text()?;
         let bare = host
@@ -82,7 +81,7 @@ impl ArgValue {
         Ok(bare.to_owned())
     }
 
-    /// The value as a host and a port, `HOST:PORT`; 0 is any port.
+    /// The value as a host and a port, `HOST:PORT`. Port 0 means any port.
     pub fn host_and_port(&self) -> Result<(String, u16), UsageError> {
         let text = self.text()?;
         let expected = || self.unexpected("HOST:PORT, such as 127.0.0.1:9185 or [::1]:9185");
@@ -108,7 +107,7 @@ fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
         .find_map(|&(unit, scale)| Some((text.strip_suffix(unit)?, scale)));
     let (number, scale) = unit.unwrap_or((text, 1.0));
     let number = number.trim_end();
-    // What Rust reads beyond digits and a point is no way for people to write a time.
+    // Rust also parses exponents, signs and words such as `inf`, which are not accepted here.
     let is_plain = number
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -116,7 +115,7 @@ fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     Some(number * scale)
 }
 
-/// A bound of a time, in the largest unit that takes no fraction.
+/// A limit of a time, in the largest unit that needs no fraction.
 fn time_text(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let fits = |&&(_, scale): &&(&str, f64)| seconds >= scale && (seconds / scale).fract() == 0.0;

@@ -1,12 +1,12 @@
-//! Records as lines of JSON, one for each message and each error reply; none for an `ok`.
+//! Records as lines of JSON: one per message and per error reply, none for an `ok`.
 //!
 //! ```text
 //! {"time":"2026-11-25T03:35:12.123456+01:00","peer":"127.0.0.1:49030","message":"Thread 3, iteration 1"}
 //! {"time":"2026-11-25T03:35:12.123460+01:00","peer":"127.0.0.1:49030","error":"too-long"}
 //! ```
 //!
-//! What is not UTF-8 is `"bytes"`, in base64, in the place of `"message"`. Whatever the original format
-//! escapes is escaped here, too, as `\uNNNN`.
+//! A message that is not valid UTF-8 is `"bytes"`, in base64, instead of `"message"`. Characters that the
+//! original format escapes are escaped as `\uNNNN`.
 
 use std::io::Write as _;
 
@@ -14,11 +14,11 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::{is_plain, is_unsafe};
 
-/// What each record begins with.
+/// The beginning of each record.
 pub const BEGINNING: &[u8] = br#"{"time":""#;
 
-/// Appends everything of a record that stands before the message or the error: when, from where, and
-/// from which client, if its certificate told that. Neither time (RFC 3339) nor peer needs escapes.
+/// Appends the part of a record before the message or the error: time, peer, and the client's name from its
+/// certificate, if any. Time (RFC 3339) and peer need no escapes.
 pub fn begin(out: &mut Vec<u8>, time: &str, peer: &str, client: Option<&str>) {
     for part in [r#"{"time":""#, time, r#"","peer":""#, peer, r#"","#] {
         out.extend_from_slice(part.as_bytes());
@@ -30,7 +30,7 @@ pub fn begin(out: &mut Vec<u8>, time: &str, peer: &str, client: Option<&str>) {
     }
 }
 
-/// Appends a message and the record's end.
+/// Appends a message and the end of the record.
 pub fn message(out: &mut Vec<u8>, message: &[u8]) {
     if let Ok(text) = std::str::from_utf8(message) {
         out.extend_from_slice(br#""message":""#);
@@ -42,14 +42,14 @@ pub fn message(out: &mut Vec<u8>, message: &[u8]) {
     out.extend_from_slice(b"\"}\n");
 }
 
-/// Appends the code of an error reply and the record's end.
+/// Appends the code of an error reply and the end of the record.
 pub fn error(out: &mut Vec<u8>, code: &str) {
     for part in [r#""error":""#, code, "\"}\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }
 
-/// Whether a line begins and ends as records do.
+/// Whether a line begins and ends like a record.
 pub fn is_like_record(beginning: &[u8], end: u8) -> bool {
     beginning.starts_with(BEGINNING) && end == b'}'
 }
