@@ -90,7 +90,7 @@ impl<'a> Handshake<'a> {
     /// Handles an operation from the node. Appends the client's answer to `out`.
     ///
     /// # Errors
-    /// Why the node rejects the client or is not supported, as text for people.
+    /// Why the node rejects the client or is not supported, as readable text.
     pub fn take(&mut self, op: &Op<'_>, out: &mut Vec<u8>) -> Result<Progress, String> {
         match (op, &mut *self.state) {
             (Op::Info(json), State::Silent) => {

@@ -171,7 +171,7 @@ impl Decoder {
         if self.end == 0 && self.buffer.len() > KEPT {
             self.buffer = Vec::new();
         }
-        // Doubling avoids moving a large message once per read.
+        // Doubling the buffer avoids a copy of a large message at each read.
         let wanted = (self.end + READ).max(2 * self.end);
         if self.buffer.len() < self.end + READ {
             self.buffer.resize(wanted, 0);

@@ -88,7 +88,7 @@ impl Feed {
             Some(Status::Idle { .. }) => return lost(),
             Some(Status::Over) => self.asked = None,
             Some(Status::TooLarge) => {
-                // The request was full, and not one message fitted.
+                // Not one message of a full request has fitted.
                 self.is_next_large = asked.left == BATCH;
                 self.asked = None;
             }
