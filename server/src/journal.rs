@@ -43,7 +43,7 @@ pub trait Storage: Write + Sized {
     fn position(&self) -> io::Result<u64>;
     /// Sets [`position`](Self::position) to the end of the file.
     fn seek_to_end(&self) -> io::Result<()>;
-    /// Cuts the file to `length` bytes.
+    /// Truncates the file to `length` bytes.
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Asks for `count` bytes of disk space after the first `length`, without changing the length. Failure
     /// has no consequence: reserved space only makes writing faster.
@@ -143,7 +143,7 @@ impl<F: Storage> Journal<F> {
     }
 
     /// Releases the disk space that was reserved and not used, and reserves no more. For a file that is about
-    /// to be replaced.
+    /// to be closed or replaced.
     pub fn give_back_reserve(&mut self) {
         self.reserves = false;
         self.release_reserve();
@@ -224,7 +224,7 @@ impl<F: Storage> Journal<F> {
             return Ok(false);
         };
         // A write that reports an error may still have written something, for example on a file system that
-        // syncs each write. Another program may have cut the file or appended to it.
+        // syncs each write. Another program may have truncated the file or appended to it.
         let excess = length.checked_sub(position);
         let is_ours = |excess: u64| self.holds(position, &records[written..], excess);
         let (is_torn, is_certain) = match excess {
@@ -295,7 +295,7 @@ pub enum Opening {
 pub struct Opened<F: Storage = File> {
     /// The log, locked.
     pub journal: Journal<F>,
-    /// Bytes of an old log that was emptied.
+    /// The size in bytes of an old log that was emptied.
     pub emptied_bytes: u64,
     /// Damage from a crash or a power cut, in a log that is appended to.
     pub damage: Damage,
@@ -306,7 +306,7 @@ impl<F: Storage> Journal<F> {
     /// held.
     ///
     /// With [`Opening::Overwrite`], a file that is not empty and does not begin like a log is an error and
-    /// stays unchanged: it is not a log.
+    /// stays unchanged: emptying it would destroy other data.
     pub fn open(path: &Path, opening: Opening, sync: bool) -> io::Result<Opened<F>> {
         Self::open_like(path, opening, sync, None)
     }

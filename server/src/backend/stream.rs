@@ -1,4 +1,4 @@
-//! The log as a replicated NATS JetStream stream. Each batch is one message of the stream. One batch is in
+//! The log as a replicated NATS `JetStream` stream. Each batch is one message of the stream. One batch is in
 //! flight at a time; the next one is collected meanwhile.
 //!
 //! - [`publisher`]: the rule that makes a reply truthful; [`identity`]: the IDs of batches

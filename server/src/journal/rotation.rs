@@ -133,8 +133,8 @@ impl Rotation {
     /// its target is rotated. Times without a zone in records are UTC if `utc`, else local. Without `keep`,
     /// all rotated files are kept.
     ///
-    /// Returns an error for a condition that would make every rotation fail: a folder that is not writable, a
-    /// name too long for that of a rotated file, a number file that cannot be opened.
+    /// Returns an error if every rotation would fail: if the folder is not writable, if the name is too long
+    /// for that of a rotated file, or if the number file cannot be opened.
     pub fn new(path: &Path, utc: bool, keep: Option<usize>) -> io::Result<Self> {
         let rotated_files = rotated_files_of(path)?;
         rustix::fs::access(rotated_files.folder(), Access::WRITE_OK | Access::EXEC_OK)
@@ -176,9 +176,9 @@ impl Rotation {
         newest.metadata().ok().as_ref().map(Ownership::of)
     }
 
-    /// Checks the newest rotated files for damage, the oldest first: at most 16 files, within the last
+    /// Checks the newest rotated files for damage: at most 16 files, within the last
     /// [`LOOK_BACK_BYTES`](damage::LOOK_BACK_BYTES) of all records. `logged` of these bytes are in the log
-    /// itself. Call it once, at start.
+    /// itself. Returns the oldest file first. Call it once, at start.
     pub fn find_damage(&mut self, logged: u64) -> Vec<(PathBuf, io::Result<Damage>)> {
         let mut budget = damage::LOOK_BACK_BYTES.saturating_sub(logged);
         let mut found = Vec::new();
@@ -415,7 +415,7 @@ fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The number that was used last, or `None` if the file holds no number.
+/// The number that was taken last, or `None` if the file holds no number.
 fn read_number(file: &File) -> io::Result<Option<u64>> {
     let mut text = [0; 32];
     let length = FileExt::read_at(file, &mut text, 0)?;

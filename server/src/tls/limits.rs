@@ -23,8 +23,8 @@ pub(super) use meter::metered;
 /// How many intermediate certificates a chain may have.
 const MAX_INTERMEDIATES: usize = 6;
 
-/// How many of these may have the same subject. Two CAs may have signed the same subject. With more, the
-/// number of possible paths explodes.
+/// How many of these may have the same subject. Two CAs may have signed the same subject. With more,
+/// the number of possible paths grows too fast.
 const MAX_SAME_SUBJECT: usize = 2;
 
 /// How many names, and how many name constraints, all certificates of a chain may have together. Each name is

@@ -7,7 +7,7 @@ use crate::connection::Socket;
 
 /// The ciphertext of at most one record of replies, and the records of TLS itself.
 ///
-/// The count of reply bytes is dropped together with the ciphertext that holds them, never alone.
+/// The count of reply bytes is stored with the ciphertext that holds them, so that both are dropped together.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     ciphertext: Vec<u8>,

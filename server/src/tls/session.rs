@@ -32,14 +32,14 @@ const MAX_OUTPUT: usize = 64 << 10;
 /// The maximum memory of a session without the library's own state, in bytes.
 pub const MAX_HELD_BYTES: usize = MAX_HELD + MAX_OUTPUT;
 
-/// A TLS session, from the ClientHello to its end.
+/// A TLS session, from the `ClientHello` to its end.
 pub struct Session {
     tls: UnbufferedServerConnection,
     /// Incomplete input: part of a record or of the handshake.
     held: Vec<u8>,
     /// Ciphertext that the kernel has not accepted yet.
     output: Output,
-    /// Whether only the initial bytes were received and not yet processed.
+    /// Whether only the initial bytes were received, and they are not processed yet.
     is_fresh: bool,
     /// When the handshake began, in the loop's milliseconds. `None` after it.
     handshake_since: Option<u32>,

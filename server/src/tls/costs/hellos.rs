@@ -1,6 +1,6 @@
-//! Handmade ClientHello messages.
+//! Handmade `ClientHello` messages.
 
-/// A TLS 1.3 ClientHello with these extensions in addition to the usual ones (RFC 8446, section 4.1.2).
+/// A TLS 1.3 `ClientHello` with these extensions in addition to the usual ones (RFC 8446, section 4.1.2).
 fn hello(suites: usize, groups: usize, schemes: usize, shares: &[u8], more: &[u8]) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);
@@ -40,7 +40,7 @@ fn share(group: u16, bytes: &[u8]) -> Vec<u8> {
     extension(group, bytes)
 }
 
-/// A ClientHello that is padded to this length.
+/// A `ClientHello` that is padded to this length.
 pub(super) fn plain(bytes: usize) -> Vec<u8> {
     let shares = share(29, &[9; 32]);
     let without = hello(0, 0, 0, &shares, &extension(21, &[])).len();

@@ -15,10 +15,10 @@
 //!   will be stored later.
 //! - Of the copies of one attempt, it does not happen that one is permanently rejected and another one
 //!   stored.
-//! - An attempt in flight does not meet its expected sequence a second time: the same number in a stream that
-//!   was created again, or an empty subject after limits removed the messages since.
-//! - The duplicate window is longer than the publisher retries, in each of three cases: limits remove
-//!   messages, a foreign client publishes, or a stream is created again under two servers of one identity.
+//! - An attempt in flight does not meet its expected sequence a second time. That could be the same number in
+//!   a stream that was created again, or an empty subject after limits removed all later messages.
+//! - The duplicate window is longer than the publisher retries if limits remove messages, if a foreign client
+//!   publishes, or if a stream is created again under two servers of one identity.
 
 mod faults;
 mod nodes;
