@@ -138,8 +138,8 @@ impl Stream {
         outcome.or_else(occupied).or_else(|| refused(true))
     }
 
-    /// An attempt that was sent before the last message was stored refers to an older message, even if the
-    /// number matches.
+    /// Whether the attempt expects the present last message. One that was sent before that message was stored
+    /// does not, even if the number matches.
     pub(super) fn is_meant_by(&self, attempt: &Attempt) -> bool {
         attempt.sent >= self.since
     }
