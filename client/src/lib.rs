@@ -1,7 +1,7 @@
-//! `client` takes turns; its commands send lines of yours and read them back (`client send`, `client
-//! read`), measure and verify (`client load`, `client verify`, `client report`).
+//! The client program: `client` takes turns, `client send` and `client read` send and read your
+//! lines, and `client load`, `client verify` and `client report` measure and verify a server.
 //!
-//! A library for the sake of those who make manuals of what can be typed.
+//! It is a library so that the manual generator can read its options.
 
 mod sending;
 mod turns;
@@ -13,14 +13,14 @@ use std::process::ExitCode;
 use common::args::{self, Page};
 use common::process::{self, ParentCheck};
 
-/// What can be typed: of the client itself and of its own commands.
+/// The options of the client and of each of its commands.
 pub fn pages() -> Vec<Page> {
     let mut pages = vec![turns::COMMAND.page(), sending::COMMAND.page(), read::page()];
     pages.extend(load::pages());
     pages
 }
 
-/// The program.
+/// The entry point of the program.
 pub fn main() -> ExitCode {
     args::built_from(env!("LINE_LOG_COMMIT"));
     if let Err(error) = process::unblock_signals(process::ENDING_SIGNALS) {

@@ -1,9 +1,9 @@
-//! `client send`: the lines of standard input, of files, or of a file that grows, to a server that
-//! acknowledges them.
+//! The command `client send`: sends the lines of standard input, of files or of a growing file, and
+//! resends each until the server acknowledges it.
 //!
-//! - `options`: what can be typed
-//! - `input`: where lines come from
-//! - `progress`: what is shown while it runs, and its last line
+//! - `options`: the command-line options
+//! - `input`: the source of the lines
+//! - `progress`: the progress bar and the summary
 
 mod input;
 mod options;
@@ -30,16 +30,17 @@ pub(crate) use self::options::COMMAND;
 use self::options::Options;
 use self::progress::{Figures, Progress};
 
-/// Lines were left unacknowledged when a signal ended it.
+/// Exit code after a signal that left lines unacknowledged.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// How often it looks at signals, files and the screen if nothing else happens.
+/// How often it checks signals, files and the progress bar if nothing else happens.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How long the state may lag behind what was acknowledged, if not for many lines.
+/// How long the state file may lag behind the acknowledged lines. See `keep_state` for the limit in
+/// lines.
 const STATE_LAG: Duration = Duration::from_secs(1);
 
-/// `client send`; `args` is what follows that.
+/// `args` are the arguments after `client send`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.read(Options::default(), args) {
         Ok(options) => options,
@@ -54,12 +55,13 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Nobody may be reading; the exit code tells all the same.
+/// A failed write is ignored: stderr may be closed, and the exit code reports the failure too.
 fn say(text: &str) {
     report("client send", text);
 }
 
-/// Counts SIGINT and SIGTERM: the first asks it to end, the second not to wait.
+/// Counts SIGINT and SIGTERM. The first makes it stop when all lines are acknowledged, the second
+/// at once.
 fn count_signals() -> io::Result<Arc<AtomicU32>> {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
@@ -72,13 +74,13 @@ fn count_signals() -> io::Result<Arc<AtomicU32>> {
     Ok(count)
 }
 
-/// A line that was given to the sender.
+/// A line in flight: given to the sender, not yet written to the state.
 struct OnTheWay {
-    /// As it came, for `-rejects`.
+    /// The text as it was read, for `-rejects`.
     text: Vec<u8>,
-    /// Where the next one begins, in a followed file.
+    /// The position after this line, in a followed file.
     after: Option<FilePosition>,
-    /// The next number once it is settled.
+    /// The next number to use once this line is settled.
     next: u64,
     settled: bool,
 }
@@ -88,14 +90,14 @@ struct Sending {
     sender: Sender,
     input: Input,
     state: Option<StateFile>,
-    /// What the state says, or will say.
+    /// The state as it was or will be written to the state file.
     kept: Kept,
-    /// Lines that are settled and not in the state yet, and since when.
+    /// How many lines are settled and not yet in the state file, and since when.
     unkept: usize,
     unkept_since: Instant,
-    /// What was given to the sender, from the oldest that is not settled on.
+    /// The lines in flight, from the oldest unsettled one on.
     on_the_way: VecDeque<OnTheWay>,
-    /// The ticket of the first of these.
+    /// The ticket of the first line in `on_the_way`.
     first_ticket: u64,
     /// The number of the next line, with `-id`.
     next: u64,
@@ -173,17 +175,17 @@ impl Sending {
         self.conclude()
     }
 
-    /// A signal has asked it to end.
+    /// Whether a signal asked it to stop.
     fn is_stopping(&self) -> bool {
         self.signals.load(Ordering::Relaxed) > 0
     }
 
-    /// And another one not to wait.
+    /// Whether a second signal asked it to stop at once.
     fn is_impatient(&self) -> bool {
         self.signals.load(Ordering::Relaxed) > 1
     }
 
-    /// Gives lines to the sender as long as it has room for them.
+    /// Gives lines to the sender while it has room.
     fn take_lines(&mut self) -> Result<(), String> {
         while self.sender.has_room() && self.unkept + self.sender.pending() < self.options.pipeline
         {
@@ -199,8 +201,8 @@ impl Sending {
         Ok(())
     }
 
-    /// Which file the very first line is from has to be known before it is sent: it may be renamed, and
-    /// this program end, before anything is acknowledged.
+    /// Saves the name of the followed file before its first line is sent. The file may be renamed,
+    /// and this program may end, before the first line is acknowledged.
     fn remember_file(&mut self, line: &InputLine) -> Result<(), String> {
         let (Some(state), Some(after), None) = (&self.state, &line.after, &self.kept.place) else {
             return Ok(());
@@ -252,7 +254,7 @@ impl Sending {
         }
     }
 
-    /// A line that cannot be sent is told of at once, by its number, and counted.
+    /// Reports and counts a line that cannot be sent; the report gives its number.
     fn refuse_unsent(&mut self, line: &InputLine, why: &str) {
         let number = self.figures.taken;
         self.progress
@@ -303,7 +305,7 @@ impl Sending {
         }
     }
 
-    /// The line of this ticket is settled. The state goes as far as all before it are, too.
+    /// Marks the line of this ticket as settled. The state advances to the first unsettled line.
     fn settle(&mut self, ticket: u64) {
         if let Some(line) = self
             .on_the_way
@@ -326,8 +328,8 @@ impl Sending {
         }
     }
 
-    /// Writes the state: in time, so that no more lines are sent again after a crash than can be on the
-    /// way.
+    /// Writes the state file when it is due. A crash resends at most as many lines as can be in
+    /// flight.
     fn keep_state(&mut self, now: bool) -> Result<(), String> {
         let Some(state) = &self.state else {
             return Ok(());

@@ -1,12 +1,13 @@
-//! The turn-taking client: `-nt` threads share one connection and write strictly one after
-//! another, thread 0, 1, … n-1 in each of `-ni` rounds. A thread prints its line, sends it, waits
-//! for the reply `ok` and hands the turn on.
+//! Turn-taking client: `-nt` threads share one connection and write strictly one after another,
+//! thread 0, 1, … n-1 in each of `-ni` rounds. A thread prints its line, sends it, waits for the
+//! reply `ok` and hands the turn on.
 //!
-//! - `options`: what can be typed
-//! - `connection`: one message out, one reply in; everything a server can do wrong
+//! - `options`: the command-line options
+//! - `connection`: one message out, one reply in, and every server error
 //! - `wire`: the socket, with TLS or without
-//! - `round_robin`: whose turn it is
-//! - `interrupt`: Ctrl-C; `limit`: how many threads there may be
+//! - `round_robin`: the order of the turns
+//! - `interrupt`: Ctrl-C
+//! - `limit`: how many threads the system allows
 
 mod connection;
 mod interrupt;
@@ -34,10 +35,11 @@ pub(crate) use self::options::COMMAND;
 use self::options::Options;
 use self::round_robin::RoundRobin;
 
-/// Enough for what a thread does here; a thousand threads cost little.
+/// Enough for a thread's work here, and small enough for a thousand threads.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// `client`: reads the command line, takes the turns, says how it went.
+/// Entry point of `client` without a command: parses the options, takes the turns and prints the
+/// summary.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.read(Options::default(), args) {
         Ok(options) => options,
@@ -46,7 +48,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let told_of_input = tell_of_input();
     let end = run(&options);
     if !told_of_input {
-        // It may have come late.
+        // The input may have come later.
         tell_of_input();
     }
     let (last_words, code) = match end {
@@ -65,8 +67,8 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     code
 }
 
-/// Says that there is input, if there is: whoever pipes lines into this client expects that they are
-/// sent. A terminal is no such input.
+/// Warns if data waits on standard input: someone who pipes lines into this client expects it to
+/// send them. A terminal does not count.
 fn tell_of_input() -> bool {
     let stdin = io::stdin();
     let waiting = !stdin.is_terminal() && ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0);
@@ -79,18 +81,18 @@ fn tell_of_input() -> bool {
     waiting
 }
 
-/// Nobody may be reading; the exit code tells all the same.
+/// A failed write is ignored: stderr may be closed, and the exit code reports the failure too.
 fn say(text: &str) {
     report("client", text);
 }
 
-/// Why the turns ended before the last one.
+/// Why the turns ended early.
 enum End {
-    /// Who read the lines has had enough: no error.
+    /// The reader of stdout closed it; not an error.
     StdoutClosed,
-    /// By a signal; what was done until then, if anything.
+    /// A signal came. Holds the summary so far, if a message was acknowledged.
     Interrupted(Option<Summary>),
-    /// One line that says what happened.
+    /// One line that says what failed.
     Failed(String),
 }
 
@@ -128,20 +130,20 @@ fn run(options: &Options) -> Result<Summary, End> {
                 return;
             }
         }
-        // Nothing is sent unless all threads are there.
+        // No thread sends until all have started.
         round_robin.start();
     });
     round_robin.finish()?.finish()
 }
 
-/// What the threads share: the connection and the figures.
+/// State that the threads share: the connection and the measurements.
 struct Session<'a> {
     options: &'a Options,
     connection: Connection,
     interrupt: Interrupt,
-    /// The line to print, ended by LF; its buffer is used again and again.
+    /// The line to print, with its LF. The buffer is reused.
     line: Vec<u8>,
-    /// In nanoseconds, from just before a message is sent to its whole reply.
+    /// In nanoseconds, from just before the send to the end of the reply.
     round_trips: Histogram<u64>,
     worst: Duration,
     started: Option<Instant>,
@@ -162,8 +164,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The turn of thread `k` in round `i`. The line is printed before it is sent, so that a slow
-    /// terminal is no part of the round trip.
+    /// The turn of thread `k` in round `i`. The line is printed before it is sent, so that the
+    /// round trip does not include a slow terminal.
     fn exchange(&mut self, k: usize, i: u64) -> Result<(), End> {
         if self.interrupt.is_asked() {
             return Err(self.interrupted());
@@ -193,7 +195,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// After the last turn: takes leave of the server and adds up.
+    /// Closes the connection after the last turn and returns the summary.
     fn finish(mut self) -> Result<Summary, End> {
         self.connection
             .finish()
@@ -201,13 +203,13 @@ impl<'a> Session<'a> {
         Ok(self.summary())
     }
 
-    /// What was done so far.
+    /// The summary so far.
     fn summary(&self) -> Summary {
         let median = Duration::from_nanos(self.round_trips.value_at_quantile(0.5));
         Summary {
             messages: self.round_trips.len(),
             time: self.time,
-            // The histogram rounds up.
+            // The histogram rounds up to its resolution.
             median: median.min(self.worst),
             worst: self.worst,
         }
@@ -217,7 +219,7 @@ impl<'a> Session<'a> {
         End::Interrupted((!self.round_trips.is_empty()).then(|| self.summary()))
     }
 
-    /// A failure, unless it is that an interrupt has shut the connection down.
+    /// Reports a failure as an interrupt if a signal has shut down the connection.
     fn failed(&self, what: &str) -> End {
         if self.interrupt.is_asked() {
             return self.interrupted();

@@ -1,4 +1,4 @@
-//! Where lines come from: standard input, files, or a file that is followed.
+//! Input of the lines: standard input, files, or a followed file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,21 +14,21 @@ use send::state::FilePosition;
 
 use super::options::Options;
 
-/// What wakes the sender's poll.
+/// The token of the input in the sender's poll.
 const INPUT: Token = Token(0);
 
-/// Read at once, in bytes.
+/// Size of one read, in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// A line from somewhere.
+/// A line of the input.
 pub(super) struct InputLine {
     /// Without its LF.
     pub(super) text: Vec<u8>,
-    /// Where the next one begins, in a followed file.
+    /// The position after this line, in a followed file.
     pub(super) after: Option<FilePosition>,
 }
 
-/// The lines that are to be sent.
+/// The source of the lines to send.
 pub(super) enum Input {
     Stream(Stream),
     Follow {
@@ -41,19 +41,20 @@ pub(super) enum Input {
 /// Standard input, or files one after another.
 pub(super) struct Stream {
     current: Option<File>,
-    /// The current one can be waited for; else it has something at any time.
+    /// Whether `current` is registered with the poll. If not, it counts as always readable.
     is_waited_for: bool,
     files: VecDeque<PathBuf>,
     buffer: Vec<u8>,
-    /// What of the buffer is not given out yet.
+    /// Where the unread part of the buffer begins.
     start: usize,
-    /// So far, in bytes, and of how many, if that is known.
+    /// Bytes read so far, and the total if it is known.
     position: u64,
     total: Option<u64>,
 }
 
 impl Input {
-    /// Opens what the options say; a stream that can be waited for wakes `registry`'s poll.
+    /// Opens the input that the options name. Standard input is registered with `registry`'s poll
+    /// if that is possible.
     pub(super) fn open(
         options: &Options,
         place: Option<FilePosition>,
@@ -81,7 +82,7 @@ impl Input {
             let stdin = stdin.map_err(|error| format!("cannot read standard input: {error}"))?;
             let descriptor = stdin.as_raw_fd();
             let interest = Interest::READABLE;
-            // A regular file cannot be waited for, and need not be.
+            // epoll does not accept a regular file. Reading one never blocks.
             let registered = registry.register(&mut SourceFd(&descriptor), INPUT, interest);
             stream.is_waited_for = registered.is_ok();
             stream.current = Some(File::from(stdin));
@@ -95,7 +96,7 @@ impl Input {
         Ok(Self::Stream(stream))
     }
 
-    /// The next line, if there is one now.
+    /// The next line, if one is available now.
     pub(super) fn next(&mut self) -> Result<Option<InputLine>, String> {
         match self {
             Self::Stream(stream) => stream.next(),
@@ -119,7 +120,7 @@ impl Input {
         }
     }
 
-    /// No line will come any more.
+    /// Whether no more lines will come.
     pub(super) fn has_ended(&self) -> bool {
         match self {
             Self::Stream(stream) => {
@@ -136,7 +137,7 @@ impl Input {
         }
     }
 
-    /// Bytes in all, if that is known.
+    /// Total size in bytes, if it is known.
     pub(super) fn total(&self) -> Option<u64> {
         match self {
             Self::Stream(stream) => stream.total,
@@ -144,7 +145,7 @@ impl Input {
         }
     }
 
-    /// Bytes so far.
+    /// Bytes read so far.
     pub(super) fn position(&self) -> u64 {
         match self {
             Self::Stream(stream) => stream.position,
@@ -170,7 +171,7 @@ impl Stream {
             }
             if self.fill()? == 0 {
                 self.current = None;
-                // The last line of a file needs no end.
+                // The last line of a file may lack its LF.
                 if searched > 0 {
                     let text = self.buffer[self.start..].to_vec();
                     self.start = self.buffer.len();
@@ -189,7 +190,7 @@ impl Stream {
         InputLine { text, after: None }
     }
 
-    /// Whether reading would bring something at once, if only the end.
+    /// Whether a read would return at once, with data or at the end of the file.
     fn has_more(&mut self) -> Result<bool, String> {
         if self.current.is_none() {
             let Some(path) = self.files.pop_front() else {
@@ -210,7 +211,7 @@ impl Stream {
         Ok(poll(&mut ready, Some(&at_once)).is_ok_and(|ready| ready > 0))
     }
 
-    /// Reads once.
+    /// Reads once. Returns 0 at the end of the file.
     fn fill(&mut self) -> Result<usize, String> {
         let Some(file) = &mut self.current else {
             return Ok(0);
@@ -231,8 +232,8 @@ impl Stream {
     }
 }
 
-/// Where to cut `text` so that the piece has at most `most` bytes and ends with a whole character; text
-/// that is not UTF-8 is cut anywhere.
+/// Where to cut `text` so that the first part has at most `most` bytes and ends with a whole UTF-8
+/// character. Text that is not UTF-8 is cut at any byte.
 pub(super) fn cut(text: &[u8], most: usize) -> usize {
     let is_inside = |at: usize| text.get(at).is_some_and(|byte| (0x80..0xc0).contains(byte));
     let begins = (most.saturating_sub(3)..=most)

@@ -1,4 +1,4 @@
-//! What can be typed after `client send`.
+//! Command-line options of `client send`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use common::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use send::Config;
 use tls::{Connector, SharedOptions};
 
-/// The longest name that `-id` takes.
+/// Maximum length of the name in `-id`, in bytes.
 const MAX_ID: usize = 64;
 
 pub(crate) const COMMAND: Command<Options> = Command {
@@ -160,18 +160,18 @@ pub(crate) const COMMAND: Command<Options> = Command {
             2 bad options, 130 interrupted with unacknowledged lines.",
 };
 
-/// Of the original's dialect nobody can tell where a reply ends.
+/// `none` is missing: with it, replies have no end mark.
 const FRAMINGS: &[(&str, Framing)] = &[
     ("line", Framing::Line),
     ("nul", Framing::Nul),
     ("octet", Framing::Octet),
 ];
 
-/// A command line, understood.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(crate) struct Options {
-    /// With the ports that were said.
+    /// Each host with its port, if one was given.
     hosts: Vec<(String, Option<u16>)>,
     port: u16,
     pub(super) follow: Option<PathBuf>,
@@ -222,7 +222,7 @@ impl AsMut<tls::Options> for Options {
 }
 
 impl Options {
-    /// What no option says alone.
+    /// Checks how options combine.
     fn check(&mut self) -> Result<(), UsageError> {
         let wrong = |why: &str| Err(UsageError::new(why));
         if self.follow.is_some() && !self.files.is_empty() {
@@ -239,7 +239,8 @@ impl Options {
     }
 
     /// # Errors
-    /// TLS cannot be spoken as asked for.
+    ///
+    /// TLS cannot be set up as the options ask.
     pub(super) fn config(&self) -> Result<Config, String> {
         let hosts = self.hosts.iter();
         let hosts = hosts.map(|(host, port)| (host.clone(), port.unwrap_or(self.port)));
@@ -253,8 +254,9 @@ impl Options {
         })
     }
 
-    /// The name that lines are tagged with. Without a state every run counts from 1, so each has a name
-    /// of its own: a reader would take the lines of the second for repeats of the first.
+    /// The name in the tag of each line. Without a state file every run counts from 1, so each run
+    /// gets a random suffix. Otherwise a reader would take the lines of a second run for repeats of
+    /// the first.
     pub(super) fn tag_name(&self) -> Option<String> {
         let id = self.id.as_ref()?;
         if self.state.is_some() {
@@ -277,7 +279,7 @@ fn hosts(arg: &ArgValue) -> Result<Vec<(String, Option<u16>)>, UsageError> {
             return Some((host.to_owned(), port.ok()?));
         }
         match text.split_once(':') {
-            // More than one colon: an address of IPv6 without brackets.
+            // More than one colon: an IPv6 address without brackets.
             Some((_, port)) if port.contains(':') => Some((text.to_owned(), None)),
             Some((host, port)) => Some((host.to_owned(), Some(port.parse().ok()?))),
             None => Some((text.to_owned(), None)),

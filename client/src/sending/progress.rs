@@ -1,4 +1,4 @@
-//! What is shown while lines are sent, and the last line.
+//! Progress bar and summary of `client send`.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::options::Options;
 
-/// What was done so far.
+/// The counts of a run so far.
 pub(super) struct Figures {
-    /// The name that lines are tagged with.
+    /// The name in the tag of each line.
     pub(super) id: Option<String>,
-    /// Lines that were read.
+    /// Lines read.
     pub(super) taken: u64,
     pub(super) acknowledged: u64,
     pub(super) refused: u64,
     pub(super) sent_again: u64,
-    /// Lines that are neither acknowledged nor refused.
+    /// Lines neither acknowledged nor refused.
     pub(super) left: u64,
     pub(super) last_ok: Option<Instant>,
     begun: Instant,
@@ -40,7 +40,7 @@ impl Figures {
     }
 }
 
-/// A line on a terminal; nothing elsewhere, but for what has to be told.
+/// A progress bar on a terminal. Elsewhere only messages are printed.
 pub(super) struct Progress {
     bar: ProgressBar,
     json: bool,
@@ -51,7 +51,7 @@ impl Progress {
         let target = if options.quiet {
             ProgressDrawTarget::hidden()
         } else {
-            // Hidden by itself where stderr is no terminal.
+            // indicatif hides the bar if stderr is not a terminal.
             ProgressDrawTarget::stderr_with_hz(5)
         };
         let bar = ProgressBar::with_draw_target(total, target);
@@ -66,7 +66,8 @@ impl Progress {
         Self { bar, json }
     }
 
-    /// So far: what waits for its reply, or to be sent, and bytes of the input.
+    /// Updates the bar. `pending` lines have no reply yet, `on_the_way` of them are sent, and
+    /// `position` counts bytes of the input.
     pub(super) fn show(&self, figures: &Figures, pending: usize, on_the_way: usize, position: u64) {
         if self.bar.is_hidden() {
             return;
@@ -88,12 +89,12 @@ impl Progress {
         ));
     }
 
-    /// Something that has to be told.
+    /// Prints a message above the bar.
     pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| super::say(text));
     }
 
-    /// The last line: how it went.
+    /// Prints the summary, the last line.
     pub(super) fn conclude(&self, figures: &Figures) {
         self.bar.finish_and_clear();
         let elapsed = figures.begun.elapsed().as_secs_f64();
@@ -140,7 +141,7 @@ fn print(figures: &Figures, elapsed_s: f64) {
         elapsed_s,
     };
     if let Ok(text) = serde_json::to_string(&json) {
-        // A reader that has gone is no error.
+        // A reader that closed stdout is not an error.
         _ = writeln!(io::stdout(), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! One message out, one reply in, and everything that a server can do wrong in between.
+//! Connection with one message out and one reply in, and every error that a server can cause.
 
 use std::fmt;
 use std::io;
@@ -11,11 +11,11 @@ use tls::Session;
 
 use super::wire::Wire;
 
-/// Replies of servers that keep the contract are a tenth of this.
+/// Maximum length of a reply, in bytes. A conforming server's replies are a tenth of it.
 const MAX_REPLY: usize = 1024;
 
-/// How long a server may take to close its end after the last reply. It is not waited for longer,
-/// since all has been said.
+/// How long to wait for the server's FIN after the last reply. Every message is acknowledged by
+/// then.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// A connection with at most one unanswered message.
@@ -24,13 +24,13 @@ pub(super) struct Connection {
     peer: SocketAddr,
     framing: Framing,
     timeout: Duration,
-    /// Whether the socket's read timeout is shorter than `timeout` just now.
+    /// Whether the socket's read timeout is currently shorter than `timeout`.
     hurried: bool,
     reply: [u8; MAX_REPLY],
 }
 
 impl Connection {
-    /// `timeout` is how long a whole reply may take.
+    /// `timeout` limits the wait for a whole reply.
     pub(super) fn open(
         socket: TcpStream,
         session: Option<Session>,
@@ -51,12 +51,12 @@ impl Connection {
         self.peer
     }
 
-    /// Sends `message`, line end included, and waits for the reply `ok`.
+    /// Sends `message`, which includes its line end, and waits for the reply `ok`.
     pub(super) fn exchange(&mut self, message: &[u8]) -> Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
         self.expect_silence()?;
         if let Err(error) = self.wire.write_all(message) {
-            // A server that closed may have said why.
+            // A server that closed may have sent the reason first.
             return match self.read_reply(deadline) {
                 Err(Failure::Unexpected(reply)) => Err(Failure::Unexpected(reply)),
                 _ if is_timeout(&error) => Err(Failure::Silent(self.timeout)),
@@ -66,25 +66,25 @@ impl Connection {
         self.read_reply(deadline)
     }
 
-    /// Closes the sending side; what still comes then was not asked for.
+    /// Half-closes the connection. Any data after that is an error: no message is unanswered.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         let leave = LEAVE.min(self.timeout);
         let closing = self.wire.end();
         let closing = closing.and_then(|()| self.wire.set_patience(leave));
         let unasked = closing.and_then(|()| self.wire.read(&mut self.reply));
         match unasked {
-            // Every message is acknowledged: how the connection ends matters no more.
+            // Every message is acknowledged, so it does not matter how the connection ends.
             Ok(0) | Err(_) => Ok(()),
             Ok(len) => Err(Failure::Unasked(shown(&self.reply[..len]))),
         }
     }
 
-    /// Nothing may have come since the last reply: it would be taken for the next one.
+    /// Checks that no data came since the last reply. It would be taken for the next reply.
     fn expect_silence(&mut self) -> Result<(), Failure> {
         match self.wire.look(&mut self.reply) {
             Ok(0) => Err(Failure::Closed),
             Ok(len) => Err(Failure::Unasked(shown(&self.reply[..len]))),
-            // If the connection is broken, sending will tell.
+            // If the connection is broken, the send reports it.
             Err(_) => Ok(()),
         }
     }
@@ -98,8 +98,8 @@ impl Connection {
         let mut is_late = false;
         loop {
             let rest = &mut self.reply[len..];
-            // A program that did not run for a while (Ctrl-Z, a suspended laptop) finds its time over,
-            // and the reply in the socket.
+            // The process may have been stopped (Ctrl-Z, a suspended laptop). Then the deadline has
+            // passed, but the reply may be in the socket.
             let read = if is_late {
                 self.wire.look(rest)
             } else {
@@ -123,7 +123,7 @@ impl Connection {
             if len == MAX_REPLY {
                 return Err(Failure::Endless(shown(&self.reply)));
             }
-            // The deadline is for the whole reply, however its bytes trickle in.
+            // The deadline covers the whole reply, even if it arrives byte by byte.
             let left = deadline.saturating_duration_since(Instant::now());
             is_late = left.is_zero();
             if !is_late {
@@ -151,7 +151,7 @@ impl Connection {
     }
 }
 
-/// Whether `received` is the one reply that was asked for; `None` while it can still become it.
+/// Whether `received` is exactly the expected reply. `None` while it is a prefix of it.
 fn judge(received: &[u8], framing: Framing) -> Option<Result<(), Failure>> {
     let ok = OK.as_bytes();
     match framing {
@@ -172,14 +172,14 @@ fn judge(received: &[u8], framing: Framing) -> Option<Result<(), Failure>> {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    // Which of the two a socket reports depends on the system.
+    // The kind of a socket timeout depends on the platform.
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
 }
 
-/// What a server did instead of answering `ok`. Its bytes are kept as [`shown`].
+/// How a server failed to answer `ok`. Its bytes are kept as [`shown`].
 #[derive(Debug)]
 pub(super) enum Failure {
     Closed,
@@ -215,7 +215,7 @@ impl fmt::Display for Failure {
             }
         }?;
         match self {
-            // A server that does not end its replies.
+            // The server sends no reply ends.
             Self::ClosedWithin(half) | Self::SilentWithin(_, half) if half == OK => {
                 f.write_str("; does it need -framing none?")
             }
@@ -224,7 +224,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The start of what the server sent, made safe for a terminal as the log does it.
+/// The start of what the server sent, escaped for a terminal like a record.
 fn shown(bytes: &[u8]) -> String {
     const MAX_SHOWN: usize = 100;
     record::printable(bytes, MAX_SHOWN)

@@ -1,4 +1,4 @@
-//! Ctrl-C: the turns end, and what was done is told.
+//! Ctrl-C handler: ends the turns so that the summary can be printed.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -10,16 +10,16 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// After an interrupt, as shells have it for SIGINT.
+/// Exit code of an interrupted program, as in shells for SIGINT.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Whether somebody wants the turns to end.
+/// Whether a signal asked the turns to end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Watches for SIGINT and SIGTERM. The first shuts down `stream`, so that nobody waits for a reply
-    /// any longer; the second ends the program at once.
+    /// Handles SIGINT and SIGTERM. The first shuts down `stream`, which ends a wait for a reply.
+    /// The second ends the program at once.
     pub(super) fn watch(stream: TcpStream) -> io::Result<Self> {
         let interrupt = Self::default();
         let asked = interrupt.0.clone();
@@ -29,7 +29,7 @@ impl Interrupt {
                 if asked.swap(true, Ordering::Relaxed) {
                     process::exit(EXIT_INTERRUPTED.into());
                 }
-                // It may be closed already.
+                // The socket may be closed already.
                 _ = stream.shutdown(Shutdown::Both);
             }
         })?;

@@ -1,16 +1,18 @@
-//! How many threads the system allows. Beyond that the standard library does not fail, it aborts.
+//! Limit on the number of threads that the system allows. Beyond it the standard library aborts.
 
 use std::fs;
 
 use common::units::count;
 
-/// What a thread takes of a process's memory maps: its stack and the one for signals, each with a guard.
+/// Memory maps per thread: its stack and its signal stack, each with a guard page.
 const MAPS_PER_THREAD: u64 = 4;
 
-/// Maps for what else the program does.
+/// Memory maps for the rest of the program.
 const OTHER_MAPS: u64 = 200;
 
-/// Refuses more threads than the system allows; the error says what it allows, and how to get more.
+/// # Errors
+///
+/// More threads than the system allows. The message gives the limit and how to raise it.
 pub(super) fn check(threads: usize) -> Result<(), String> {
     let wanted = threads as u64;
     for (most, why, advice) in [by_maps(wanted), by_threads(), by_group()]
@@ -28,7 +30,7 @@ pub(super) fn check(threads: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The most threads, what says so, and how to get more.
+/// The maximum number of threads, its source, and how to raise it.
 type Limit = (u64, String, String);
 
 fn by_maps(wanted: u64) -> Option<Limit> {
@@ -47,7 +49,7 @@ fn by_threads() -> Option<Limit> {
     Some((most, format!("{name} is {most}"), format!("raise {name}")))
 }
 
-/// The control group's, where there is one.
+/// The limit of the control group, if there is one.
 fn by_group() -> Option<Limit> {
     let group = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = group.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -61,7 +63,7 @@ fn by_group() -> Option<Limit> {
     ))
 }
 
-/// The number in a file; none if there is another word.
+/// The number in a file. `None` for any other text, such as `max`.
 fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

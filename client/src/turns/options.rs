@@ -1,4 +1,4 @@
-//! What can be typed after `client`.
+//! Command-line options of `client`.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             'client load -help' tells about the measuring mode.",
 };
 
-/// A command line, understood.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) host: String,
@@ -155,11 +155,11 @@ impl AsMut<tls::Options> for Options {
 /// The number that a thread sends in round i = 0, 1, 2, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Formula {
-    /// As the original program computes it.
+    /// The formula of the original program.
     SquarePlusOne,
-    /// As the original exercise's text has it.
+    /// The formula in the original exercise's text.
     SquarePlusI,
-    /// The round itself, counted from 1.
+    /// The round, counted from 1.
     PlusOne,
 }
 
@@ -233,7 +233,7 @@ mod tests {
             .flat_map(|(names, ..)| *names)
             .chain(&["quiet"]);
         let all = COMMAND.options.iter().flat_map(|opt| opt.names);
-        // Those of TLS are tested where they are made.
+        // The TLS options are tested in the `tls` crate.
         let mut all = all.filter(|name| !name.starts_with("tls"));
         assert!(all.all(|name| tested.clone().any(|n| n == name)));
         assert_eq!(options(&[]), Ok(Options::default()));

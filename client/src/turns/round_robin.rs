@@ -1,11 +1,11 @@
-//! Whose turn it is.
+//! Round-robin order of threads at a shared value.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Threads 0, 1, … n-1 take turns, again and again, at what they share.
+/// Threads 0, 1, … n-1 take turns at a shared value, round after round.
 ///
-/// Each thread sleeps on a condition variable of its own, so that handing the turn on wakes
-/// exactly one, however many there are.
+/// Each thread sleeps on its own condition variable, so handing over the turn wakes exactly one
+/// thread.
 pub(super) struct RoundRobin<T, E> {
     state: Mutex<State<T, E>>,
     wakers: Vec<Condvar>,
@@ -23,7 +23,7 @@ enum Turn<E> {
 }
 
 impl<T, E> RoundRobin<T, E> {
-    /// A round of `threads`. No turn begins before [`RoundRobin::start`].
+    /// Makes a round robin of `threads` threads. No turn begins before [`RoundRobin::start`].
     pub(super) fn new(threads: usize, shared: T) -> Self {
         let turn = Turn::NotStarted;
         Self {
@@ -32,7 +32,7 @@ impl<T, E> RoundRobin<T, E> {
         }
     }
 
-    /// Makes it thread 0's turn.
+    /// Gives the turn to thread 0.
     pub(super) fn start(&self) {
         self.lock().turn = Turn::Of(0);
         self.wakers[0].notify_one();
@@ -46,8 +46,8 @@ impl<T, E> RoundRobin<T, E> {
         }
     }
 
-    /// Waits for thread `k`'s turn, lets it `work` and hands the turn on; an error stops the round.
-    /// Returns whether there may be another turn.
+    /// Waits for the turn of thread `k`, runs `work` and hands over the turn. An error stops all
+    /// threads. Returns whether there may be another turn.
     pub(super) fn turn(&self, k: usize, work: impl FnOnce(&mut T) -> Result<(), E>) -> bool {
         let mut state = self.wakers[k]
             .wait_while(self.lock(), |state| match state.turn {
@@ -66,13 +66,13 @@ impl<T, E> RoundRobin<T, E> {
         }
         let next = (k + 1) % self.wakers.len();
         state.turn = Turn::Of(next);
-        // Unlocked first: who is woken need not wait again.
+        // Unlock first, so that the woken thread need not wait for the lock.
         drop(state);
         self.wakers[next].notify_one();
         true
     }
 
-    /// What was shared, or why the round was stopped.
+    /// The shared value, or why the turns were stopped.
     pub(super) fn finish(self) -> Result<T, E> {
         let state = self.state.into_inner().expect(NO_PANIC);
         match state.turn {

@@ -1,4 +1,4 @@
-//! The socket, with TLS on it or without.
+//! Socket of the turn-taking client, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use rustix::net::RecvFlags;
 use tls::Session;
 
-/// A socket that is waited for, or merely looked at.
+/// A socket with blocking and non-blocking reads.
 pub(super) struct Wire {
     socket: TcpStream,
     session: Option<Session>,
 }
 
 impl Wire {
-    /// Greets the server, if there is TLS. `timeout` is for each time that the socket is waited for.
+    /// Does the TLS handshake if there is a session. `timeout` limits each read and each write.
     pub(super) fn open(
         mut socket: TcpStream,
         mut session: Option<Session>,
@@ -36,12 +36,12 @@ impl Wire {
         Ok(Self { socket, session })
     }
 
-    /// How long a read waits.
+    /// Sets the timeout of a read.
     pub(super) fn set_patience(&self, patience: Duration) -> io::Result<()> {
         self.socket.set_read_timeout(Some(patience))
     }
 
-    /// Waits for something to come.
+    /// Blocks until data arrives.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.session {
             None => self.socket.read(buffer),
@@ -49,7 +49,7 @@ impl Wire {
         }
     }
 
-    /// Takes what has come by now; `WouldBlock` if nothing has.
+    /// Reads what has arrived, without blocking. Returns `WouldBlock` if nothing has.
     pub(super) fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut socket = NonBlocking(&self.socket);
         match &mut self.session {
@@ -58,7 +58,6 @@ impl Wire {
         }
     }
 
-    /// Sends all of it.
     pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &mut self.session else {
             return self.socket.write_all(bytes);
@@ -70,7 +69,7 @@ impl Wire {
         session.flush(&mut self.socket)
     }
 
-    /// Closes the sending side.
+    /// Half-closes the connection: closes the sending side.
     pub(super) fn end(&mut self) -> io::Result<()> {
         if let Some(session) = &mut self.session {
             session.end(&mut self.socket)?;
@@ -79,7 +78,7 @@ impl Wire {
     }
 }
 
-/// A socket that is not waited for when it is read.
+/// A socket whose reads do not block.
 struct NonBlocking<'a>(&'a TcpStream);
 
 impl Read for NonBlocking<'_> {
