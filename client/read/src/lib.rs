@@ -1,11 +1,11 @@
-//! `client read`: the messages in the logs of servers that acknowledge lines.
+//! The command `client read`: prints the messages in the logs of servers that acknowledge lines.
 //!
-//! - `options`: what can be typed
-//! - `logs`: the lines of the logs, in order; or as they are written
-//! - `message`: a line, taken apart
-//! - `select`: which messages are meant
-//! - `once`: every number of every sender once, in order, and which are missing
-//! - `output`: how a message is shown
+//! - `options`: the command-line options
+//! - `logs`: the lines of the logs, in order or as they are written
+//! - `message`: parser of a record
+//! - `select`: filter of the messages
+//! - `once`: order, repeats and gaps of the numbered lines of each sender
+//! - `output`: formats of the output
 
 mod logs;
 mod message;
@@ -31,15 +31,15 @@ use crate::options::{COMMAND, Options};
 use crate::output::Output;
 use crate::select::Selection;
 
-/// A number of some sender is missing.
+/// Exit code if a number of a sender is missing.
 const EXIT_MISSING: u8 = 4;
 
-/// What can be typed after `client read`.
+/// The options of `client read`.
 pub fn page() -> common::args::Page {
     COMMAND.page()
 }
 
-/// `client read`; `args` is what follows that.
+/// Runs `client read`; `args` are the arguments after it.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.read(Options::default(), args) {
         Ok(options) => options,
@@ -54,7 +54,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Nobody may be reading; the exit code tells all the same.
+/// A failed write is ignored: stderr may be closed, and the exit code reports the failure too.
 fn say(text: &str) {
     report("client read", text);
 }
@@ -64,13 +64,13 @@ struct Reading {
     selection: Selection,
     output: Output<io::Stdout>,
     once: Option<Once>,
-    /// With `-last`: the latest so far.
+    /// The newest messages so far, with `-last`.
     last: VecDeque<Message>,
-    /// Lines that are no records.
+    /// The number of lines that are not records.
     foreign: u64,
     /// The format of the last record.
     format: Option<Format>,
-    /// The reader of the output has gone.
+    /// Whether the reader of stdout closed it.
     done: bool,
 }
 
@@ -128,7 +128,7 @@ impl Reading {
                 let line = record::printable(line, 120);
                 say(&format!("no record: '{line}' (others are counted)"));
             }
-            // What a power cut has left may stand before a whole record.
+            // A power cut may have left garbage before a whole record.
             if let Some(begin) = record::last_in(line, self.format) {
                 self.take_record(&line[begin..])?;
             }
@@ -140,7 +140,7 @@ impl Reading {
         })
     }
 
-    /// Returns false if the line is no record.
+    /// Returns false if the line is not a record.
     fn take_record(&mut self, line: &[u8]) -> Result<bool, String> {
         let Ok(message) = Message::parse(line, self.selection.wants_time()) else {
             return Ok(false);
@@ -168,7 +168,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Shows a message, or keeps it with `-last`.
+    /// Prints a message, or keeps it for `-last`.
     fn pass(&mut self, message: Message) -> Result<(), String> {
         let Some(most) = self.options.last else {
             return self.show(&message);
@@ -184,7 +184,7 @@ impl Reading {
         for message in std::mem::take(&mut self.last) {
             self.show(&message)?;
         }
-        // What comes from now on is shown as it comes.
+        // Later messages are printed as they come.
         self.options.last = None;
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Reading {
         self.check(flushed)
     }
 
-    /// A reader that has gone is no error: nothing more is shown.
+    /// A closed stdout is not an error. Nothing more is printed.
     fn check(&mut self, written: io::Result<()>) -> Result<(), String> {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! The lines of the logs, in order; or of one log, as they are written.
+//! Lines of the logs, in order, or of one log as they are written.
 
 mod streamed;
 
@@ -21,33 +21,33 @@ use crate::options::Options;
 
 use self::streamed::Streamed;
 
-/// Read at once, in bytes.
+/// Size of one read, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// A longer line is no record: four bytes for each of the longest message.
+/// Maximum length of a line in bytes: four for each byte of the largest message.
 const MAX: usize = 1 << 32;
 
-/// How often a followed log is looked at if nothing tells of a change.
+/// How often to read a followed log if no event reports a change.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A second Ctrl-C.
+/// Exit code after a second Ctrl-C.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Takes a line, without its end; breaks off when it wants no more.
+/// Result of the callback for a line. `Break` ends the reading.
 pub(crate) type Taken = Result<ControlFlow<()>, String>;
 
-/// How far reading has come.
+/// Progress of the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     More,
-    /// All that is written so far was read.
+    /// All lines written so far were read.
     CaughtUp,
-    /// Nothing comes any more.
+    /// There are no more lines.
     End,
 }
 
 pub(crate) enum Logs {
-    /// At the same time, if there are several, by the times of their records.
+    /// Several logs are merged by the times of their records.
     Chains(Vec<Chain>),
     Followed(Box<Followed>),
     Streamed(Box<Streamed>),
@@ -62,11 +62,11 @@ pub(crate) struct Followed {
     path: PathBuf,
 }
 
-/// The lines of files that are read one after another: the rotated files of one log, for example.
+/// The lines of files that are read one after another, such as the rotated files of one log.
 pub(crate) struct Chain {
     files: VecDeque<PathBuf>,
     lines: Option<Lines>,
-    /// Files that end within a line.
+    /// The names of files that end within a line.
     torn: Vec<String>,
 }
 
@@ -75,10 +75,10 @@ pub(crate) struct Lines {
     input: Box<dyn Read>,
     name: String,
     buffer: Vec<u8>,
-    /// What of the buffer is not taken yet.
+    /// Where the unread part of the buffer begins.
     start: usize,
     ended: bool,
-    /// It ends within a line.
+    /// Whether the file ends within a line.
     torn: bool,
 }
 
@@ -92,7 +92,7 @@ impl Logs {
             return Followed::open(path).map(|followed| Self::Followed(Box::new(followed)));
         }
         let logs = by_log(&options.files);
-        // A sender's lines may be in any of them: by their times they come in order.
+        // A sender's lines may be in any log. Merging by time puts them in order.
         let chains = if options.once {
             logs.into_iter().map(Chain::open).collect()
         } else {
@@ -101,7 +101,7 @@ impl Logs {
         chains.map(Self::Chains)
     }
 
-    /// Reads on, and lends each line to `take`.
+    /// Reads on, and passes each line to `take`.
     pub(crate) fn next(&mut self, take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
         match self {
             Self::Chains(logs) => merge(logs, take),
@@ -119,7 +119,7 @@ impl Logs {
         }
     }
 
-    /// What is to be told of a log that is followed, or a stream.
+    /// The warnings about a followed log or a stream since the last call.
     pub(crate) fn notices(&mut self) -> Vec<String> {
         match self {
             Self::Followed(followed) => followed.follow.notices(),
@@ -128,7 +128,7 @@ impl Logs {
         }
     }
 
-    /// Waits until more may be written; breaks off when a signal asks it to.
+    /// Waits until more may be written. Returns `Break` after a signal.
     pub(crate) fn wait(&mut self) -> Result<ControlFlow<()>, String> {
         match self {
             Self::Followed(followed) => followed.wait(),
@@ -137,8 +137,8 @@ impl Logs {
     }
 }
 
-/// Set by the first signal that asks to end following. The second does not ask: what is waited for may
-/// take long.
+/// A flag that the first SIGINT or SIGTERM sets to end following. The second signal exits at once,
+/// since a wait may take long.
 fn stop() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -188,7 +188,7 @@ impl Followed {
     }
 }
 
-/// All lines of all logs, the one with the earliest time first.
+/// Passes all lines of all logs to `take`, the earliest time first.
 fn merge(logs: &mut [Chain], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
     if let [log] = logs {
         while let Some(line) = log.next()? {
@@ -211,7 +211,7 @@ fn merge(logs: &mut [Chain], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Ste
         let Some((time, at)) = earliest else {
             return Ok(Step::End);
         };
-        // As long as its lines have this time, no other log has to be asked.
+        // While the time stays the same, the other logs need not be compared.
         while let Some(line) = logs[at].peek()? {
             if *time_of(line) > *time {
                 break;
@@ -225,8 +225,8 @@ fn merge(logs: &mut [Chain], mut take: impl FnMut(&[u8]) -> Taken) -> Result<Ste
     }
 }
 
-/// The time of a record, as text that compares as times do within one format; of other lines, the
-/// earliest.
+/// The time of a record as text, which sorts by time within one format. Empty for a line that is
+/// not a record, so that it sorts first.
 fn time_of(line: &[u8]) -> &[u8] {
     common::record::time(line).unwrap_or_default()
 }
@@ -238,12 +238,12 @@ impl Chain {
             lines: None,
             torn: Vec::new(),
         };
-        // What is not there is said before anything is shown.
+        // A missing file is reported before anything is printed.
         chain.has_next()?;
         Ok(chain)
     }
 
-    /// Whether there is another line, in whichever file.
+    /// Whether there is another line in any of the files.
     fn has_next(&mut self) -> Result<bool, String> {
         loop {
             if let Some(lines) = &mut self.lines {
@@ -262,7 +262,7 @@ impl Chain {
         }
     }
 
-    /// The next line, which stays the next.
+    /// The next line, without consuming it.
     fn peek(&mut self) -> Result<Option<&[u8]>, String> {
         self.has_next()?;
         self.lines.as_mut().map_or(Ok(None), Lines::peek)
@@ -293,7 +293,7 @@ impl Lines {
         })
     }
 
-    /// The next line, which stays the next.
+    /// The next line, without consuming it.
     fn peek(&mut self) -> Result<Option<&[u8]>, String> {
         let end = self.find()?;
         Ok(end.map(|(end, _)| &self.buffer[self.start..end]))
@@ -307,7 +307,7 @@ impl Lines {
         Ok(Some(&self.buffer[start..end]))
     }
 
-    /// The end of the next line, and where the one after it begins.
+    /// The end of the next line, and the start of the one after it.
     fn find(&mut self) -> Result<Option<(usize, usize)>, String> {
         let mut searched = self.start;
         loop {
@@ -315,7 +315,7 @@ impl Lines {
                 return Ok(Some((searched + at, searched + at + 1)));
             }
             if self.ended {
-                // What has no end was cut short: nobody was told that it is there.
+                // A line without LF was torn. The server did not acknowledge it.
                 self.torn = self.start < self.buffer.len();
                 return Ok(None);
             }

@@ -1,24 +1,24 @@
-//! A line of a log, taken apart: both formats of records.
+//! Parser of records in both formats.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::record;
 use serde::Deserialize;
 
-/// A message that a server has kept.
+/// A message in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// As the record has it: `YYYY-MM-DD hh:mm:ss` in the server's time, or RFC 3339.
+    /// As in the record: `YYYY-MM-DD hh:mm:ss` in the server's time, or RFC 3339.
     pub(crate) time: String,
     pub(crate) peer: String,
     /// The name in the client's certificate.
     pub(crate) client: Option<String>,
-    /// The exact bytes, the tag of a sender left out where it is known.
+    /// The exact bytes. [`Message::untag`] removes the sender's tag.
     pub(crate) text: Vec<u8>,
     /// The sender's name and the number of the line.
     pub(crate) tag: Option<(String, u64)>,
 }
 
-/// The line is no record.
+/// Error: the line is not a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Foreign;
 
@@ -29,17 +29,17 @@ struct Json<'a> {
     peer: String,
     client: Option<String>,
     message: Option<String>,
-    /// Base64 of what is not UTF-8.
+    /// Base64 of a message that is not UTF-8.
     bytes: Option<String>,
     #[serde(borrow)]
     error: Option<std::borrow::Cow<'a, str>>,
 }
 
 impl Message {
-    /// None if the record is of a reply. Without `with_head` nobody asks for time and peer.
+    /// `None` if the record is of a reply. Without `with_head` the time and the peer may be empty.
     pub(crate) fn parse(line: &[u8], with_head: bool) -> Result<Option<Self>, Foreign> {
         if line.first() == Some(&b'{') {
-            // JSON itself forbids only some of them in strings.
+            // JSON itself forbids only some control characters in strings.
             if record::has_control(line) {
                 return Err(Foreign);
             }
@@ -87,7 +87,7 @@ impl Message {
         }))
     }
 
-    /// Takes the tag `@NAME:NUMBER ` off, if there is one.
+    /// Removes the tag `@NAME:NUMBER `, if there is one.
     pub(crate) fn untag(&mut self) {
         if let Some((name, number, len)) = tag(&self.text) {
             self.tag = Some((name.to_owned(), number));
@@ -95,14 +95,14 @@ impl Message {
         }
     }
 
-    /// The sender's name, whether or not the tag was taken off.
+    /// The sender's name, whether or not the tag was removed.
     pub(crate) fn sender(&self) -> Option<&str> {
         let tagged = self.tag.as_ref().map(|(name, _)| name.as_str());
         tagged.or_else(|| tag(&self.text).map(|(name, ..)| name))
     }
 }
 
-/// Name and number in the tag that `text` begins with, and the tag's length.
+/// The name and the number in the tag at the start of `text`, and the length of the tag.
 fn tag(text: &[u8]) -> Option<(&str, u64, usize)> {
     let rest = text.strip_prefix(b"@")?;
     let end = memchr::memchr(b' ', &rest[..rest.len().min(100)])?;

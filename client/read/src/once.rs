@@ -1,4 +1,4 @@
-//! Every number of every sender once, in order, and which are missing.
+//! Deduplication by number: each line of each sender once, in order, and the missing numbers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -9,32 +9,33 @@ use rangemap::RangeSet;
 
 use crate::message::Message;
 
-/// Numbers that are missing are named, so many ranges of them at most.
+/// Maximum number of missing ranges to print.
 const NAMED: usize = 10;
 
-/// Puts the messages of senders with a name in order, without repeats; others pass as they come.
+/// Puts tagged messages in order and removes repeats. Other messages pass unchanged.
 #[derive(Debug)]
 pub(crate) struct Once {
     senders: BTreeMap<String, Sender>,
     ready: VecDeque<Message>,
-    /// Messages of one sender that wait for earlier ones, at most: so many can be on the way.
+    /// Maximum number of messages of one sender that wait for earlier ones. At least as many can be
+    /// in flight.
     hold: usize,
-    /// The beginning is not meant to be there.
+    /// Whether the first numbers may be absent.
     is_partial: bool,
 }
 
 #[derive(Debug)]
 struct Sender {
-    /// The first number that is expected.
+    /// The first expected number.
     first: u64,
-    /// The number that is shown next.
+    /// The next number to print.
     next: u64,
-    /// Numbers that were shown, as runs: 16 bytes for each gap.
+    /// The printed numbers, as ranges. Each gap costs 16 bytes.
     shown: RangeSet<u64>,
-    /// Later ones, by number.
+    /// Messages that wait for an earlier one, by number.
     held: BTreeMap<u64, Message>,
     repeats: u64,
-    /// Numbers that were shown after later ones.
+    /// How many messages were printed after later ones.
     late: u64,
 }
 
@@ -65,12 +66,12 @@ impl Once {
         }
     }
 
-    /// The next message that can be shown.
+    /// The next message that can be printed.
     pub(crate) fn ready(&mut self) -> Option<Message> {
         self.ready.pop_front()
     }
 
-    /// The same when nothing comes any more.
+    /// The next message at the end of the logs. It skips missing numbers.
     pub(crate) fn rest(&mut self) -> Option<Message> {
         for sender in self.senders.values_mut() {
             while self.ready.is_empty() && !sender.held.is_empty() {
@@ -80,7 +81,7 @@ impl Once {
         self.ready.pop_front()
     }
 
-    /// What became of each sender's lines.
+    /// A summary for each sender.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = Account> {
         self.senders.iter().map(|(name, sender)| {
             let all = sender.first..sender.next;
@@ -116,7 +117,7 @@ impl Sender {
         if self.shown.contains(&number) || self.held.contains_key(&number) {
             self.repeats += 1;
         } else if number < self.next {
-            // It was given up already, or comes from before the beginning.
+            // The number was skipped already, or is before the first one.
             self.late += 1;
             self.first = self.first.min(number);
             self.shown.insert(number..number + 1);
@@ -135,14 +136,14 @@ impl Sender {
         ready.push_back(message);
     }
 
-    /// Shows what has waited for this.
+    /// Prints the held messages that directly follow.
     fn advance(&mut self, ready: &mut VecDeque<Message>) {
         while let Some(message) = self.held.remove(&self.next) {
             self.show(self.next, message, ready);
         }
     }
 
-    /// Gives up what the earliest held message waits for.
+    /// Skips the missing numbers before the earliest held message.
     fn skip(&mut self, ready: &mut VecDeque<Message>) {
         if let Some((number, message)) = self.held.pop_first() {
             self.show(number, message, ready);
@@ -151,7 +152,7 @@ impl Sender {
     }
 }
 
-/// What became of one sender's lines.
+/// The summary of one sender's lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     name: String,

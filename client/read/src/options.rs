@@ -1,4 +1,4 @@
-//! What can be typed after `client read`.
+//! Command-line options of `client read`.
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -167,11 +167,11 @@ pub(crate) const COMMAND: Command<Options> = Command {
             record), 2 bad options, 4 a number is missing (-once).",
 };
 
-/// A moment, as records of either format have it.
+/// A point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) time::OffsetDateTime);
 
-/// A command line, understood.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(crate) struct Options {
@@ -239,7 +239,7 @@ impl Options {
         Ok(())
     }
 
-    /// Not all of a sender's lines are meant to be there.
+    /// Whether a filter may leave out some of a sender's lines.
     pub(crate) fn is_partial(&self) -> bool {
         self.since.is_some() || self.until.is_some() || self.peer.is_some()
     }

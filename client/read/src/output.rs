@@ -1,4 +1,4 @@
-//! How a message is shown.
+//! Output formats of a message.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::message::Message;
 
-/// Bytes that are written together.
+/// Size of the output buffer, in bytes.
 const BUFFER: usize = 256 << 10;
 
-/// What is shown of each message.
+/// What to print of each message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Show {
     pub(crate) form: Form,
@@ -18,13 +18,13 @@ pub(crate) struct Show {
     pub(crate) peer: bool,
 }
 
-/// How messages are told apart.
+/// How messages are delimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Each is ended by LF.
+    /// Each ends with LF.
     #[default]
     Lines,
-    /// Each is ended by NUL.
+    /// Each ends with NUL.
     Nul,
     /// Each is a line of JSON.
     Json,

@@ -1,4 +1,4 @@
-//! Which messages are meant.
+//! Filter of messages.
 
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -7,7 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::message::Message;
 use crate::options::{Moment, Options};
 
-/// What a message has to be to be shown.
+/// The conditions that a message must meet to be printed.
 #[derive(Debug)]
 pub(crate) struct Selection {
     peer: Option<String>,
@@ -17,7 +17,8 @@ pub(crate) struct Selection {
     wants_head: bool,
 }
 
-/// A moment, and how the original format writes it: with neither zone nor fractions, so text is compared.
+/// A time limit, also as text in the original format. That format has neither zone nor fractions,
+/// so its times are compared as text.
 #[derive(Debug)]
 struct Bound {
     moment: OffsetDateTime,
@@ -45,7 +46,7 @@ impl Selection {
         })
     }
 
-    /// Whether time and peer are of interest.
+    /// Whether the time or the peer of a message is needed.
     pub(crate) fn wants_time(&self) -> bool {
         self.wants_head
     }
@@ -83,7 +84,7 @@ impl Bound {
         Ok(Self { moment, text })
     }
 
-    /// How the time of a record compares with it.
+    /// Compares the time of a record with the limit.
     fn compare(&self, time: &str) -> std::cmp::Ordering {
         match OffsetDateTime::parse(time, &Rfc3339) {
             Ok(time) => time.cmp(&self.moment),
@@ -92,13 +93,14 @@ impl Bound {
     }
 }
 
-/// The host of `HOST:PORT`, without brackets.
+/// The host in `HOST:PORT`, without brackets.
 fn host(peer: &str) -> &str {
     let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// What is typed as a host alone; an address with a port is none.
+/// A host that was given without a port, brackets removed. An address with a port stays as it is,
+/// and equals no host.
 fn host_only(typed: &str) -> &str {
     typed.trim_start_matches('[').trim_end_matches(']')
 }

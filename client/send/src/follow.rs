@@ -1,6 +1,6 @@
-//! The lines of a file that grows, as `tail -F` has them: across renaming, replacing and cutting.
+//! Lines of a growing file, followed like `tail -F` across renaming, replacing and truncating.
 //!
-//! Nothing here waits: whoever follows reads from time to time, or when a [`Watch`] says so.
+//! Nothing here blocks. The caller reads from time to time, or when a [`Watch`] wakes it.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -13,36 +13,37 @@ use common::rotated_files::RotatedFiles;
 
 use crate::state::{FilePosition, Head};
 
-/// Read at once, in bytes.
+/// Size of one read, in bytes.
 const INPUT: usize = 64 << 10;
 
-/// A file that was renamed is read until nothing has come for so long: whoever writes it may not know
-/// yet that there is a new one.
+/// A renamed file is read until no data has come for this long. Its writer may not know yet that
+/// there is a new file.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How often a folder is looked through again whose files are being renamed.
+/// How often to list a folder again while its files are being renamed.
 const LOOKS: u32 = 100;
 
-/// What programs that rotate logs compress them to.
+/// File name extensions of compressed logs.
 const COMPRESSED: [&[u8]; 6] = [b".gz", b".xz", b".bz2", b".zst", b".lz4", b".zip"];
 
-/// A line and the place after it.
+/// A line and the position after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Without its line end.
     pub text: Vec<u8>,
-    /// Where the next line begins.
+    /// The position where the next line begins.
     pub after: FilePosition,
 }
 
-/// Follows the file of a name.
+/// A follower of the file with a given name.
 #[derive(Debug)]
 pub struct Follow {
     path: PathBuf,
     current: Option<Current>,
-    /// Files that come after the current one: they had the name before the one that has it now.
+    /// The files to read after the current one, oldest first. They had the name before the file
+    /// that has it now.
     later: VecDeque<File>,
-    /// What is to be told: that the file was cut, replaced, is not there.
+    /// Warnings to report: the file was truncated or replaced, or does not exist.
     notices: Vec<String>,
     missing_told: bool,
     input: Box<[u8]>,
@@ -52,18 +53,23 @@ pub struct Follow {
 struct Current {
     file: File,
     place: FilePosition,
-    /// What was read and is no whole line yet.
+    /// The start of an incomplete line.
     begun: Vec<u8>,
-    /// The name leads elsewhere, since then.
+    /// When the name was first seen to lead to another file. `None` while it leads to this one.
     left_at: Option<Instant>,
-    /// When something last came.
+    /// When data last came.
     moved_at: Instant,
-    /// When it was last written, as it was when that was last looked at.
+    /// The modification time when it was last checked at the end of the file.
     ended_at: Option<SystemTime>,
 }
 
 impl Follow {
-    /// Follows `path` from its beginning, or from `place` on, wherever the file there is now.
+    /// Follows `path` from its beginning or, with `place`, from that position. That file may have
+    /// been renamed since.
+    ///
+    /// # Errors
+    ///
+    /// The files cannot be listed or read.
     pub fn new(path: &Path, place: Option<FilePosition>) -> io::Result<Self> {
         let mut follow = Self {
             path: path.to_owned(),
@@ -79,12 +85,17 @@ impl Follow {
         Ok(follow)
     }
 
-    /// What is to be told since this was last asked.
+    /// The warnings since the last call.
     pub fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Reads once and appends the lines that became whole; whether more may be there at once.
+    /// Reads once and appends the complete lines to `lines`. Returns whether more data may be
+    /// ready.
+    ///
+    /// # Errors
+    ///
+    /// Anything but a missing file; also a file that is not regular.
     pub fn read(&mut self, lines: &mut VecDeque<Line>) -> io::Result<bool> {
         let now = Instant::now();
         if self.current.is_none() && !self.open_next(now)? {
@@ -105,7 +116,7 @@ impl Follow {
         self.at_the_end(now, lines)
     }
 
-    /// There is nothing more to read for now: is it time for the next file?
+    /// Decides at the end of the current file whether the next one is due.
     fn at_the_end(&mut self, now: Instant, lines: &mut VecDeque<Line>) -> io::Result<bool> {
         let Some(current) = &mut self.current else {
             return Ok(false);
@@ -122,18 +133,18 @@ impl Follow {
         if self.later.is_empty() && now.duration_since(quiet_since) < QUIET {
             return Ok(false);
         }
-        // What has no line end is a line all the same: nothing comes after it.
+        // A last line without LF is complete: no writer will add to it.
         current.end(lines);
         let place = current.place.clone();
         self.current = None;
         if self.later.is_empty() {
-            // The name may have led to yet another file in the meantime.
+            // The name may have changed to yet another file in the meantime.
             self.later = self.relatives_after(&place)?.unwrap_or_default();
         }
         Ok(true)
     }
 
-    /// The current file was cut: whatever is in it now is new.
+    /// Starts again at the beginning of the current file, which was truncated.
     fn begin_anew(&mut self) -> io::Result<bool> {
         let path = self.path.display();
         let notice = format!("{path} was cut: its lines are sent from the beginning");
@@ -147,7 +158,7 @@ impl Follow {
         Ok(true)
     }
 
-    /// Opens the file that is read next; whether there is one.
+    /// Opens the next file to read. Returns false if there is none.
     fn open_next(&mut self, now: Instant) -> io::Result<bool> {
         let file = match self
             .later
@@ -180,7 +191,7 @@ impl Follow {
         Ok(true)
     }
 
-    /// Finds the file of `place`, under its name or another beside it, and goes on there.
+    /// Finds the file of `place`, under its name or a related one, and continues there.
     fn go_on_from(&mut self, place: FilePosition) -> io::Result<()> {
         let files = self.relatives()?;
         let path = self.path.display();
@@ -205,7 +216,7 @@ impl Follow {
         Ok(())
     }
 
-    /// The files that come after that of `place`; none if that is not among them.
+    /// The files after that of `place`. `None` if that file does not exist.
     fn relatives_after(&self, place: &FilePosition) -> io::Result<Option<VecDeque<File>>> {
         let mut files: VecDeque<_> = self.relatives()?.into();
         while let Some(file) = files.pop_front() {
@@ -216,8 +227,9 @@ impl Follow {
         Ok(None)
     }
 
-    /// The files whose names begin with that of the file, or that are rotated files of it as `server` rotates its log, in the
-    /// order in which they were made; it comes last. Opened: they may be renamed again. Compressed ones are copies.
+    /// The files whose names begin with the followed name, and the files that `server` rotated, in
+    /// the order of creation. The followed file comes last. All are open, since they may be renamed
+    /// again. Compressed files are left out, since they are copies.
     fn relatives(&self) -> io::Result<Vec<File>> {
         let identities = |files: &[File]| -> io::Result<Vec<_>> {
             let metadata = files.iter().map(File::metadata);
@@ -226,7 +238,7 @@ impl Follow {
                 .collect()
         };
         let mut found = self.look_for_relatives()?;
-        // One that was renamed during the look may have been missed under either name.
+        // A file that was renamed during the listing may have been missed under both names.
         for _ in 0..LOOKS {
             let again = self.look_for_relatives()?;
             if identities(&again)? == identities(&found)? {
@@ -261,9 +273,10 @@ impl Follow {
                 continue;
             };
             let metadata = file.metadata()?;
-            // Not every file system tells when a file was made.
+            // Not every file system stores the creation time.
             let made = metadata.created().or_else(|_| metadata.modified())?;
-            // The clock by which files are made is coarse, and rotated files may be made quickly.
+            // File timestamps are coarse, and rotated files may follow each other quickly. The
+            // number decides then.
             found.push((entry_name == name, made, rotated_file, file));
         }
         found.sort_by_key(|(is_itself, made, rotated_file, _)| (*is_itself, *made, *rotated_file));
@@ -283,7 +296,7 @@ impl Current {
         }
     }
 
-    /// Since its end was last reached it was written, and not only at its end.
+    /// Whether the file was truncated or overwritten since its end was last reached.
     fn was_cut(&mut self) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
         let written_at = metadata.modified()?;
@@ -295,7 +308,7 @@ impl Current {
         Ok(metadata.len() < read_until || self.head_differs())
     }
 
-    /// The file does not begin as the one did that was read.
+    /// Whether the file begins differently than when it was read.
     fn head_differs(&self) -> bool {
         use std::os::unix::fs::FileExt as _;
         let mut head = vec![0; self.place.head.length.min(Head::MAX as u64) as usize];
@@ -312,14 +325,14 @@ impl Current {
         self.begun.extend_from_slice(bytes);
     }
 
-    /// The end of a file that nobody writes to any more.
+    /// Takes an incomplete last line of a file that has no writer any more.
     fn end(&mut self, lines: &mut VecDeque<Line>) {
         if !self.begun.is_empty() {
             self.push(0, lines);
         }
     }
 
-    /// What has begun is a line, with a line end of so many bytes.
+    /// Turns `begun` into a line. `end` is the length of its line end in bytes.
     fn push(&mut self, end: u64, lines: &mut VecDeque<Line>) {
         let text = std::mem::take(&mut self.begun);
         self.place.offset += text.len() as u64 + end;
@@ -330,7 +343,7 @@ impl Current {
         lines.push_back(Line { text, after });
     }
 
-    /// How the file begins, as far as it was read.
+    /// The head of the file, as far as the file was read.
     fn read_head(&self) -> Head {
         use std::os::unix::fs::FileExt as _;
         let mut head = vec![0; self.place.offset.min(Head::MAX as u64) as usize];
@@ -341,20 +354,20 @@ impl Current {
     }
 }
 
-/// Whether this is the file of the place.
+/// Whether the file is that of `place`.
 fn is_of(file: &File, place: &FilePosition) -> bool {
     file.metadata()
         .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (place.device, place.inode))
 }
 
-/// Whether the file of this name is that of the place.
+/// Whether `path` is a name of the file of `place`.
 fn is_at(path: &Path, place: &FilePosition) -> bool {
     fs::metadata(path)
         .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (place.device, place.inode))
 }
 
-/// Wakes a poll when something happens in a file's folder. Only Linux tells; elsewhere one has to look
-/// from time to time.
+/// A watch that wakes a poll when a file in a folder changes. It exists on Linux only. Elsewhere
+/// the caller has to read from time to time.
 #[derive(Debug)]
 pub struct Watch {
     #[cfg(target_os = "linux")]
@@ -364,6 +377,10 @@ pub struct Watch {
 #[cfg(target_os = "linux")]
 impl Watch {
     /// Watches the folder of `path` and registers with a poll.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be watched, for example because it does not exist.
     pub fn new(path: &Path, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         use inotify::WatchMask;
         use std::os::fd::AsRawFd as _;
@@ -382,7 +399,7 @@ impl Watch {
         Ok(Self { inotify })
     }
 
-    /// Forgets what was told: the next change wakes the poll again.
+    /// Reads all pending events, so that the next change wakes the poll again.
     pub fn clear(&mut self) {
         let mut buffer = [0; 4096];
         while self
@@ -400,7 +417,7 @@ impl Watch {
         Ok(Self {})
     }
 
-    /// There is nothing to forget.
+    /// There is nothing to read.
     pub fn clear(&mut self) {}
 }
 
@@ -420,7 +437,8 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Clocks of files are coarse: waits until a file that is made now is younger than those before.
+    /// Waits until a new file gets a later timestamp than the files before it. File timestamps are
+    /// coarse.
     fn tick(folder: &Path) {
         let born = || {
             let file = tempfile::NamedTempFile::new_in(folder).unwrap();
@@ -433,7 +451,7 @@ mod tests {
         }
     }
 
-    /// Reads until there is nothing more, for as long as a renamed file is waited for.
+    /// Reads until `count` lines have come, or 20 s have passed.
     fn read(follow: &mut Follow, count: usize) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut lines = VecDeque::new();
@@ -473,10 +491,10 @@ mod tests {
         fs::rename(&path, &old).unwrap();
         tick(folder.path());
         append(&path, "new\n");
-        // Whoever writes has not noticed yet.
+        // The writer has not noticed the rename yet.
         append(&old, "late\nlast without end");
         assert_eq!(read(&mut follow, 3), ["late", "last without end", "new"]);
-        // Renamed twice before anybody looks.
+        // Renamed twice between two reads.
         append(&path, "a\n");
         fs::rename(&path, folder.path().join("app.log.2")).unwrap();
         fs::write(folder.path().join("app.log.1.gz"), "no text\n").unwrap();
@@ -503,7 +521,7 @@ mod tests {
         );
     }
 
-    /// Many may be made before anybody looks, and quickly.
+    /// Many files may be rotated quickly, between two reads.
     #[test]
     fn the_pieces_of_a_server_that_rotates_are_read_in_order() {
         let folder = tempfile::tempdir().unwrap();
@@ -538,7 +556,7 @@ mod tests {
         assert!(from_the_start.notices().is_empty());
         let mut again = Follow::new(&path, Some(place.clone())).unwrap();
         assert_eq!(read(&mut again, 1), ["three"]);
-        // Rotated twice meanwhile.
+        // Rotated twice in the meantime.
         fs::rename(&path, folder.path().join("app.log.2")).unwrap();
         append(&folder.path().join("app.log.2"), "four\n");
         tick(folder.path());

@@ -1,8 +1,9 @@
-//! Sends lines to servers that acknowledge them, and keeps each until it is acknowledged.
+//! Sender of lines to servers that acknowledge them. It keeps each line until it is acknowledged.
 //!
-//! A [`Sender`] takes lines, sends them in order, and says what became of each. Where the connection
-//! breaks, or the server cannot keep a line, it tries again, at the next address first, and sends what
-//! was not acknowledged again, in order. One thread, one poll: whoever uses it calls [`Sender::wait`].
+//! A [`Sender`] sends lines in order and reports what happened to each. If the connection breaks,
+//! or the server cannot write a line, it tries the next address first. Then it sends the
+//! unacknowledged lines again, in order. It uses one thread and one poll: the caller calls
+//! [`Sender::wait`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,12 +26,12 @@
 //! # }
 //! ```
 //!
-//! - [`Sender`]: the connection, and what is on the way
-//! - `queue`: the lines that are not acknowledged, in order; no I/O
-//! - `replies`: bytes from a server, turned into verdicts; no I/O
-//! - `outage`: when to try again, and for how long
-//! - [`follow`]: the lines of a file that grows, is renamed and cut
-//! - [`state`]: how far a file was acknowledged, kept so that no crash loses it
+//! - [`Sender`]: the connection, and the lines in flight
+//! - `queue`: the unacknowledged lines, in order; no I/O
+//! - `replies`: parser of the server's replies; no I/O
+//! - `outage`: backoff between attempts to connect
+//! - [`follow`]: the lines of a growing file that may be renamed or truncated
+//! - [`state`]: crash-safe state file with the position of the last acknowledged line
 
 pub mod follow;
 mod outage;

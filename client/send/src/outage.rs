@@ -1,21 +1,21 @@
-//! When a server that cannot be reached is tried again, and for how long.
+//! Backoff between attempts to connect, and the limit on how long to retry.
 
 use std::time::{Duration, Instant};
 
-/// The first pause between two attempts; each is twice as long as the one before.
+/// The first backoff. Each further one is twice as long.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// And the longest.
+/// The maximum backoff.
 const MAX: Duration = Duration::from_secs(10);
 
-/// The time since lines were last acknowledged, while there is something wrong.
+/// An outage: the state of the backoff since the first failure.
 #[derive(Debug)]
 pub(crate) struct Outage {
     pub(crate) since: Instant,
     attempts: u32,
-    /// When to try again.
+    /// The time of the next attempt.
     pub(crate) next: Instant,
-    /// Somebody was told of it.
+    /// Whether the outage was reported.
     pub(crate) told: bool,
 }
 
@@ -29,7 +29,8 @@ impl Outage {
         }
     }
 
-    /// An attempt has failed. `jitter`, from 0 to 1, keeps many senders from coming back together.
+    /// Doubles the backoff after a failed attempt. `jitter`, from 0 to 1, keeps many senders from
+    /// reconnecting at the same time.
     pub(crate) fn postpone(&mut self, now: Instant, jitter: f64) {
         let longest = SHORTEST * 2u32.saturating_pow(self.attempts.min(16));
         let pause = longest.min(MAX);
@@ -37,7 +38,7 @@ impl Outage {
         self.next = now + pause.mul_f64(0.5 + jitter / 2.0);
     }
 
-    /// Whether trying is over after `retry`; none: never.
+    /// Whether the outage has lasted for `retry`. `None` means no limit.
     pub(crate) fn is_over(&self, now: Instant, retry: Option<Duration>) -> bool {
         retry.is_some_and(|retry| now.duration_since(self.since) >= retry)
     }

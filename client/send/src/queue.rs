@@ -1,42 +1,43 @@
-//! The lines that are not acknowledged yet, in the order in which they were given. No I/O.
+//! Queue of unacknowledged lines, in the order in which they were given. No I/O.
 
 use std::collections::VecDeque;
 
-/// Lines, each with what is known of it. A line is named by its number, from 0, which never comes again.
+/// Lines with the state of each. A line is identified by its number, which counts from 0 and is
+/// never reused.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// From the oldest that is not settled on.
+    /// From the oldest unsettled line on.
     lines: VecDeque<Line>,
-    /// The number of the first of these.
+    /// The number of the first line in `lines`.
     first: u64,
-    /// The numbers of those that a reply is awaited for, in the order of the replies.
+    /// The numbers of the lines that wait for a reply, in the order of the replies.
     on_the_way: VecDeque<u64>,
-    /// No line before this one waits to be sent.
+    /// No line before this number waits to be sent.
     next: u64,
-    /// Bytes of the lines that are kept.
+    /// Total size of the unsettled lines, in bytes.
     bytes: usize,
-    /// Lines that are not settled.
+    /// The number of unsettled lines.
     pending: usize,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// As it goes over the wire.
+    /// The bytes on the wire, framing included.
     framed: Vec<u8>,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// To be sent.
+    /// Waits to be sent.
     Waits,
     Sent,
-    /// Acknowledged, or refused for good.
+    /// Acknowledged, or rejected permanently.
     Settled,
 }
 
 impl Queue {
-    /// Lines that are kept.
+    /// The number of unsettled lines.
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
@@ -45,12 +46,12 @@ impl Queue {
         self.bytes
     }
 
-    /// Lines that a reply is awaited for.
+    /// The number of lines that wait for a reply.
     pub(crate) fn on_the_way(&self) -> usize {
         self.on_the_way.len()
     }
 
-    /// Adds a line; returns its number.
+    /// Adds a line and returns its number.
     pub(crate) fn push(&mut self, framed: Vec<u8>) -> u64 {
         let number = self.first + self.lines.len() as u64;
         self.bytes += framed.len();
@@ -62,8 +63,8 @@ impl Queue {
         number
     }
 
-    /// Appends lines that wait to `out`, in order, about `most` bytes of them; they are on the way then.
-    /// Returns how many are sent for the second time.
+    /// Appends waiting lines to `out`, in order, until it holds about `most` bytes. They then wait
+    /// for replies. Returns how many of them have numbers below `sent_before`, so are sent again.
     pub(crate) fn take(&mut self, most: usize, out: &mut Vec<u8>, sent_before: u64) -> u64 {
         let mut again = 0;
         let end = self.first + self.lines.len() as u64;
@@ -81,12 +82,13 @@ impl Queue {
         again
     }
 
-    /// After the last line that was ever sent.
+    /// The number after the last line that was taken.
     pub(crate) fn sent_until(&self) -> u64 {
         self.next
     }
 
-    /// The oldest reply settles its line, whose number is returned; none if none is awaited.
+    /// Settles the line of the oldest expected reply and returns its number. `None` if no reply is
+    /// expected.
     pub(crate) fn settle(&mut self) -> Option<u64> {
         let number = self.on_the_way.pop_front()?;
         let line = &mut self.lines[(number - self.first) as usize];
@@ -105,14 +107,14 @@ impl Queue {
         Some(number)
     }
 
-    /// The oldest reply says that its line was not kept this time: it is to be sent again.
+    /// Marks the line of the oldest expected reply to be sent again: the server could not write it.
     pub(crate) fn put_back(&mut self) -> Option<u64> {
         let number = self.on_the_way.pop_front()?;
         self.wait_again(number);
         Some(number)
     }
 
-    /// No reply comes any more: everything on the way is to be sent again. Returns how many lines.
+    /// Marks all lines in flight to be sent again, since no reply will come. Returns how many.
     pub(crate) fn put_all_back(&mut self) -> usize {
         let lost = self.on_the_way.len();
         while let Some(number) = self.on_the_way.pop_front() {

@@ -1,32 +1,32 @@
-//! Bytes from a server, turned into what it says of each line. No I/O.
+//! Parser of a server's replies. No I/O.
 
 use common::protocol::{Framing, OK};
 use common::record::printable;
 
-/// Replies of servers that keep the contract are a tenth of this.
+/// Maximum length of a reply, in bytes. A conforming server's replies are a tenth of it.
 const MAX_REPLY: usize = 1024;
 
-/// What a server says.
+/// What a reply says about its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// The line is kept.
+    /// The line is in the log.
     Kept,
-    /// The line is refused for good, for this reason.
+    /// The line is rejected permanently, for this reason.
     Refused(String),
-    /// The line is not kept this time.
+    /// The line is not in the log, but may be sent again.
     NotNow(String),
-    /// The server ends the connection, or does not speak this language.
+    /// The server ends the connection, or does not speak this protocol.
     Ends(String),
 }
 
-/// The reply that has begun.
+/// A parser that holds an incomplete reply.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     begun: Vec<u8>,
 }
 
 impl Replies {
-    /// Takes what came, in any pieces, and calls `each` for every reply that became whole.
+    /// Takes received bytes, split anywhere, and calls `each` for every complete reply.
     pub(crate) fn feed(&mut self, framing: Framing, bytes: &[u8], mut each: impl FnMut(Said)) {
         let end = framing.reply_end().bytes().next().unwrap_or(b'\n');
         let mut rest = bytes;

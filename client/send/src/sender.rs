@@ -1,4 +1,4 @@
-//! The connection, and what is on the way.
+//! Connection to a server, and the lines in flight.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -15,36 +15,37 @@ use crate::outage::Outage;
 use crate::queue::Queue;
 use crate::replies::{Replies, Said};
 
-/// The token of the server's connection. Others are for whoever uses the sender.
+/// The token of the connection. All other tokens are free for the caller.
 const SERVER: Token = Token(usize::MAX);
 
-/// Written at once, in bytes.
+/// About how many bytes of lines one write takes from the queue.
 const OUTPUT: usize = 64 << 10;
 
-/// How long a name is looked up.
+/// Timeout of a name lookup.
 const RESOLVING: Duration = Duration::from_secs(5);
 
-/// Where lines go, and how.
+/// Configuration of a [`Sender`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Hosts and ports, the preferred one first. All addresses of a name are tried.
     pub hosts: Vec<(String, u16)>,
-    /// Lines on the way, at most.
+    /// Maximum number of unsettled lines.
     pub pipeline: usize,
-    /// Bytes of lines that are kept, at most; one line may pass it.
+    /// Maximum size of the unsettled lines in bytes. One line may exceed it.
     pub max_bytes: usize,
-    /// With lines on the way, silence for so long is a broken connection.
+    /// How long the server may be silent while lines wait for a reply. After that the connection is
+    /// closed.
     pub timeout: Duration,
-    /// For how long to try again when there is no server; none: for ever.
+    /// How long to retry while no server takes lines. `None` means no limit.
     pub retry: Option<Duration>,
-    /// What tells messages and replies apart.
+    /// How messages and replies are delimited.
     pub framing: Framing,
-    /// Speaks TLS.
+    /// Makes TLS sessions. `None` means no TLS.
     pub connector: Option<Connector>,
 }
 
 impl Config {
-    /// The defaults, for these hosts.
+    /// The default configuration for these hosts.
     pub fn to(hosts: &[(String, u16)]) -> Self {
         Self {
             hosts: hosts.to_vec(),
@@ -58,26 +59,26 @@ impl Config {
     }
 }
 
-/// Names a line that was given to a [`Sender`]: they count from 0.
+/// The number of a line that was given to a [`Sender`], counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// What happened.
+/// An event of a [`Sender`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The line is in the server's log.
     Kept(Ticket),
-    /// The line is not in the log and will not be, for this reason.
+    /// The line was rejected permanently and is not in the log, for this reason.
     Refused(Ticket, String),
-    /// Lines cannot be sent, for this reason; it is tried again.
+    /// Lines cannot be sent, for this reason. The sender retries.
     Lost(String),
-    /// Lines can be sent again, to this address, after so long.
+    /// The server at this address takes lines again, after an outage of this length.
     Back(SocketAddr, Duration),
-    /// It is not tried any longer. The lines that are pending stay so.
+    /// The sender has stopped retrying, for this reason. The pending lines stay pending.
     GaveUp(String),
 }
 
-/// Sends lines and keeps each until it is acknowledged.
+/// A sender that keeps each line until it is acknowledged.
 #[derive(Debug)]
 pub struct Sender {
     config: Config,
@@ -85,19 +86,19 @@ pub struct Sender {
     events: Events,
     queue: Queue,
     link: Option<Link>,
-    /// Addresses to be tried, the next one first, and whose they are: indices of `hosts`.
+    /// The addresses to try, the next one first, each with the index of its host in `hosts`.
     addresses: VecDeque<(SocketAddr, usize)>,
     outage: Option<Outage>,
     gave_up: bool,
     happened: VecDeque<Event>,
-    /// Lines that were sent more than once, counted each time.
+    /// How many times a line was sent again.
     sent_again: u64,
-    /// After the last line that was ever sent.
+    /// The number after the last line that was ever sent.
     sent_until: u64,
     input: Box<[u8]>,
 }
 
-/// A connection, or the attempt to make one.
+/// A connection, established or being established.
 #[derive(Debug)]
 struct Link {
     stream: Stream<TcpStream>,
@@ -105,14 +106,19 @@ struct Link {
     is_made: bool,
     replies: Replies,
     unsent: Vec<u8>,
-    /// When something last came, or the server began to owe something.
+    /// When data last came, or the server began to owe a reply.
     heard_at: Instant,
-    /// The server could not keep a line: nothing new is sent until it has answered what it has.
+    /// Whether the server failed to write a line. No new lines are sent until it has answered all
+    /// in flight.
     is_paused: bool,
 }
 
 impl Sender {
-    /// A sender that has sent nothing yet.
+    /// A sender without lines. It connects when it has a line to send.
+    ///
+    /// # Errors
+    ///
+    /// The poll cannot be created.
     pub fn new(config: Config) -> io::Result<Self> {
         Ok(Self {
             config,
@@ -130,17 +136,19 @@ impl Sender {
         })
     }
 
-    /// Where other sources can be registered that [`Sender::wait`] is to wake up for.
+    /// The registry for other sources that wake up [`Sender::wait`].
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// Whether another line may be given to it.
+    /// Whether there is room for another line.
     pub fn has_room(&self) -> bool {
         self.queue.pending() < self.config.pipeline && self.queue.bytes() < self.config.max_bytes
     }
 
-    /// Takes a line, without its end, to be sent after those before it.
+    /// Queues a line, given without its line end.
+    ///
+    /// Call it only while [`Sender::has_room`].
     pub fn send(&mut self, line: &[u8]) -> Ticket {
         debug_assert!(self.has_room(), "lines are kept within bounds");
         let mut framed = Vec::with_capacity(line.len() + 1);
@@ -149,28 +157,32 @@ impl Sender {
         Ticket(self.queue.push(framed))
     }
 
-    /// Lines that are neither kept nor refused yet.
+    /// The number of lines neither acknowledged nor rejected.
     pub fn pending(&self) -> usize {
         self.queue.pending()
     }
 
-    /// Lines that the server has and has not answered.
+    /// The number of lines that were sent and have no reply yet.
     pub fn on_the_way(&self) -> usize {
         self.queue.on_the_way()
     }
 
-    /// How often lines were sent that had been sent before.
+    /// How many times a line was sent again.
     pub fn sent_again(&self) -> u64 {
         self.sent_again
     }
 
-    /// What has happened since this was last asked.
+    /// The events since the last call.
     pub fn events(&mut self) -> impl Iterator<Item = Event> + use<> {
         std::mem::take(&mut self.happened).into_iter()
     }
 
-    /// Sends and receives, for `limit` at most, until something happens or one of the sources wakes it
-    /// that others have registered.
+    /// Sends and receives until an event happens or another registered source wakes it, for at most
+    /// `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The poll fails.
     pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let now = Instant::now();
         self.keep_connected(now);
@@ -186,14 +198,14 @@ impl Sender {
             _ => {}
         }
         let now = Instant::now();
-        // Whatever the events say: what is there counts before any deadline is judged.
+        // Read first, whatever the events are: data that has arrived counts before a timeout.
         self.receive(now);
         self.transmit(now);
         self.judge_silence(now);
         Ok(())
     }
 
-    /// When something is to be done that no event reports.
+    /// The earliest of the timeout and the next attempt to connect. No event reports these.
     fn deadline(&self) -> Option<Instant> {
         let silent = self.link.as_ref().filter(|link| self.is_owed(link));
         let silent = silent.map(|link| link.heard_at + self.config.timeout);
@@ -202,7 +214,7 @@ impl Sender {
         silent.into_iter().chain(retry).min()
     }
 
-    /// The server owes something: an answer, or the connection itself.
+    /// Whether the server owes a reply, or the connection itself.
     fn is_owed(&self, link: &Link) -> bool {
         !link.is_made || self.queue.on_the_way() > 0
     }
@@ -211,7 +223,7 @@ impl Sender {
         self.link.is_none() && self.queue.pending() > 0 && !self.gave_up
     }
 
-    /// Connects if there is something to send and it is time to try.
+    /// Connects if there are lines to send and the backoff is over.
     fn keep_connected(&mut self, now: Instant) {
         if !self.wants_link() || self.outage.as_ref().is_some_and(|outage| now < outage.next) {
             return;
@@ -240,7 +252,7 @@ impl Sender {
         }
     }
 
-    /// Begins to make a connection to an address of one of the hosts.
+    /// Begins to connect to an address of the host with index `host`.
     fn connect(&self, address: SocketAddr, host: usize) -> io::Result<Stream<TcpStream>> {
         let (host, _) = &self.config.hosts[host];
         let session = self.config.connector.as_ref();
@@ -253,7 +265,7 @@ impl Sender {
         Ok(Stream::new(socket, session))
     }
 
-    /// All addresses of all hosts, in their order.
+    /// Looks up all addresses of all hosts, in order.
     fn look_up(&mut self) -> Result<(), String> {
         let mut failed = String::new();
         for (index, (host, port)) in self.config.hosts.iter().enumerate() {
@@ -271,14 +283,14 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends what may be sent.
+    /// Sends lines as far as the connection takes them.
     fn transmit(&mut self, now: Instant) {
         let Some(link) = self.link.as_mut().filter(|link| link.is_made) else {
             return;
         };
         loop {
             if link.stream.flush().is_err() {
-                // As with a write below.
+                // As for a failed write below.
                 return;
             }
             if link.unsent.is_empty() {
@@ -299,13 +311,14 @@ impl Sender {
                 Ok(n) if n == link.unsent.len() => link.unsent.clear(),
                 Ok(n) => drop(link.unsent.drain(..n)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // It takes no more; or it is broken, and what the server said before is read first.
+                // The socket is full, or the connection is broken. Then the replies that came
+                // before are read first.
                 Err(_) => return,
             }
         }
     }
 
-    /// Reads what the server says.
+    /// Completes the connection, then reads replies.
     fn receive(&mut self, now: Instant) {
         let Some(link) = &mut self.link else {
             return;
@@ -325,7 +338,7 @@ impl Sender {
             }
             link.is_made = true;
             link.heard_at = now;
-            // A failure would only cost time.
+            // A failure would only add latency.
             _ = link.stream.socket.set_nodelay(true);
         }
         loop {
@@ -357,7 +370,7 @@ impl Sender {
                 _ if ends.is_some() => {}
                 Said::Kept => match queue.settle() {
                     Some(number) => {
-                        // What was sent before the line that was not kept says nothing about now.
+                        // An `ok` for a line sent before the failed line does not end the outage.
                         let is_good = !is_paused && not_now.is_none();
                         if is_good && let Some(outage) = outage.take().filter(|outage| outage.told)
                         {
@@ -385,13 +398,13 @@ impl Sender {
             self.report(&format!("{address}: {why}"), now);
         }
         if self.link.as_ref().is_some_and(|link| link.is_paused) && self.queue.on_the_way() == 0 {
-            // It has answered everything, and cannot keep it now: another server may.
+            // The server has answered everything and cannot write now. Another server may.
             self.drop_link();
             self.postpone(now);
         }
     }
 
-    /// Silence with something owed is a broken connection.
+    /// Closes the connection if the server owes a reply and was silent for the timeout.
     fn judge_silence(&mut self, now: Instant) {
         let Some(link) = self.link.as_ref().filter(|link| self.is_owed(link)) else {
             return;
@@ -407,7 +420,7 @@ impl Sender {
         }
     }
 
-    /// The connection is of no use any more.
+    /// Closes the connection, for this reason.
     fn break_off(&mut self, why: &str, now: Instant) {
         let address = self.link.as_ref().map(|link| link.address);
         self.drop_link();
@@ -422,7 +435,7 @@ impl Sender {
         self.queue.put_all_back();
     }
 
-    /// Nothing can be sent for now. Without lines that wait it is no loss.
+    /// Begins or continues an outage. Without pending lines nothing is lost.
     fn lose(&mut self, why: &str, now: Instant) {
         if self.queue.pending() > 0 {
             self.report(why, now);
@@ -430,7 +443,7 @@ impl Sender {
         }
     }
 
-    /// Tells of an outage, once.
+    /// Reports an outage once, and gives up when `retry` is over.
     fn report(&mut self, why: &str, now: Instant) {
         let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
         if !outage.told {
@@ -445,7 +458,7 @@ impl Sender {
     }
 
     fn postpone(&mut self, now: Instant) {
-        // The next address of the same name is tried at once.
+        // The remaining addresses are tried without a backoff.
         let at_once = !self.addresses.is_empty();
         let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
         if !at_once {

@@ -1,5 +1,5 @@
-//! How far a sender has come, kept in a file so that no crash loses it: the number of the next line,
-//! and how far the followed file was acknowledged.
+//! Crash-safe state file of a sender. It holds the number of the next line and the acknowledged
+//! position in the followed file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,32 +10,32 @@ use serde::{Deserialize, Serialize};
 const FORMAT: &str = "client-send-state";
 const VERSION: u32 = 1;
 
-/// What is kept.
+/// The content of the state file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The sender's name, if it has one.
     pub id: Option<String>,
-    /// The number of the first line that is not acknowledged, from 1.
+    /// The number of the first unacknowledged line, counted from 1.
     pub next: u64,
-    /// Where that line is, if a file is followed.
+    /// The position of that line, if a file is followed.
     pub place: Option<FilePosition>,
 }
 
-/// A place in a file that may be renamed.
+/// A position in a file that may be renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePosition {
-    /// Which file it is.
+    /// The device of the file. Device and inode identify the file.
     pub device: u64,
-    /// Likewise.
+    /// The inode of the file.
     pub inode: u64,
-    /// Bytes before the line.
+    /// The number of bytes before the line.
     pub offset: u64,
-    /// How the file begins: an inode may be used again for another.
+    /// The beginning of the file. It detects an inode that was reused for another file.
     pub head: Head,
 }
 
 impl FilePosition {
-    /// Where the same file begins.
+    /// The beginning of the same file.
     #[must_use]
     pub fn beginning(&self) -> Self {
         Self {
@@ -46,27 +46,27 @@ impl FilePosition {
     }
 }
 
-/// The first bytes of a file, as far as they were acknowledged.
+/// A hash of the first bytes of a file, as far as they were acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// How many.
+    /// How many bytes were hashed.
     pub length: u64,
-    /// FNV-1a of them.
+    /// FNV-1a of these bytes.
     pub hash: u64,
 }
 
 impl Default for Head {
-    /// Of none: every file begins so.
+    /// The head of no bytes, which every file matches.
     fn default() -> Self {
         Self::of(b"")
     }
 }
 
 impl Head {
-    /// Bytes that are looked at, at most.
+    /// Maximum number of bytes to hash.
     pub const MAX: usize = 1024;
 
-    /// Of a file that begins with these.
+    /// The head of a file that begins with these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let bytes = &bytes[..bytes.len().min(Self::MAX)];
         let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -79,7 +79,7 @@ impl Head {
     }
 }
 
-/// The file as it is written.
+/// The JSON object in the state file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     format: String,
@@ -88,17 +88,22 @@ struct Kept {
     progress: Progress,
 }
 
-/// A state file that nobody else uses while this lives.
+/// A state file, locked against other senders while this value lives.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    /// Beside the state: that is replaced, which would leave the lock behind.
+    /// The lock is on a file beside the state, since replacing the state would leave its lock
+    /// behind.
     _lock: File,
 }
 
 impl StateFile {
-    /// Opens the state in `path`; with `begin` there must be none yet, and it begins. Errors are for the
-    /// user.
+    /// Opens the state file `path`. With `begin` it must not exist and is created.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be locked, read or created, or belongs to a sender with another `id`. The
+    /// text is for the user.
     pub fn open(path: &Path, begin: bool, id: Option<&str>) -> Result<(Self, Progress), String> {
         let lock = lock(path)?;
         let state = Self {
@@ -138,7 +143,12 @@ impl StateFile {
         Ok((state, progress))
     }
 
-    /// Writes it beside the old one, syncs it, and puts it in its place: a crash leaves one or the other.
+    /// Replaces the state: writes a new file, syncs it and renames it. A crash leaves the old or
+    /// the new state.
+    ///
+    /// # Errors
+    ///
+    /// The text names the file and is for the user.
     pub fn write(&self, progress: &Progress) -> Result<(), String> {
         let kept = Kept {
             format: FORMAT.to_owned(),

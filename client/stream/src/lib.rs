@@ -1,9 +1,9 @@
-//! A stream of NATS as a log: what can be typed about it, and its messages in order.
+//! NATS stream that is used as a log: its options, and its messages in order.
 //!
-//! Nodes that log to a stream publish batches to it: a message is some records, a line each. All messages
-//! laid end to end are the log.
+//! Servers that log to a stream publish batches to it. A message holds records, one a line. The log
+//! is the concatenation of all messages.
 //!
-//! - [`Options`] and [`SharedOptions`]: what can be typed, the same in every program
+//! - [`Options`] and [`SharedOptions`]: command-line options, the same in every program
 //! - [`Pull`]: the messages
 
 mod options;

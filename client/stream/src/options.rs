@@ -1,4 +1,4 @@
-//! What was typed about a stream.
+//! Command-line options of a stream.
 
 use std::time::Duration;
 
@@ -6,17 +6,21 @@ use common::args::UsageError;
 
 use crate::{Nodes, Pull, Start};
 
-/// What was typed.
+/// The values of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// `-stream`: the log is this stream.
+    /// `-stream`: the name of the stream.
     pub name: Option<String>,
-    /// `-nats` and what else is about the servers that have it.
+    /// `-nats` and the other options of the NATS nodes.
     pub servers: Nodes,
 }
 
 impl Options {
-    /// What no option says alone.
+    /// Checks how options combine.
+    ///
+    /// # Errors
+    ///
+    /// An option needs another that is missing.
     pub fn check(&self) -> Result<(), UsageError> {
         if self.name.is_none() && self.servers.are_given() {
             let why = "-nats and its kind are about a stream: -stream names it";
@@ -25,11 +29,12 @@ impl Options {
         self.servers.check()
     }
 
-    /// Looks for the stream, if one was typed; `who` is this program, for the servers' lists. Trouble that
-    /// comes later may last as long as `patience`, or for ever.
+    /// Opens the stream, if one was given. `who` is the name of this program in the connection
+    /// lists of the nodes. A later outage may last for `patience`; `None` means no limit.
     ///
     /// # Errors
-    /// A line that says what is wrong with the servers or the stream.
+    ///
+    /// The text says in one line what is wrong with the nodes or the stream.
     pub fn open(
         &self,
         who: &str,

@@ -1,5 +1,4 @@
-//! What stands in the place of NATS where it was left out at build time: options that say so, and types of
-//! which there is no value.
+//! Stubs for builds without NATS: options that report it, and types without values.
 #![allow(missing_docs, reason = "as in the package nats")]
 
 use std::convert::Infallible;

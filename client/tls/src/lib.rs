@@ -1,11 +1,11 @@
-//! TLS for clients. One client may wait for its socket, another is told when it is ready: a [`Session`]
-//! is lent the socket whenever there is something to do, and does not care.
+//! TLS for clients with blocking and with non-blocking sockets. The caller lends a [`Session`] its
+//! socket for each operation.
 //!
-//! - [`options`]: what can be typed, the same in every program
-//! - [`connector`]: which servers are trusted, and who this client is
+//! - [`options`]: command-line options, the same in every program
+//! - [`connector`]: the trusted CAs, and this client's certificate
 //! - [`session`]: one connection
-//! - [`stream`]: a socket with a session, or without
-//! - `words`: what went wrong, for people
+//! - [`stream`]: a socket with or without a session
+//! - `words`: error messages
 
 #[cfg_attr(not(feature = "rustls"), path = "without.rs")]
 mod with;

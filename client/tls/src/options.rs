@@ -1,32 +1,36 @@
-//! What can be typed about TLS: the same rows in the tables of all clients.
+//! Command-line options of TLS, shared by all clients.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use common::args::{Opt, UsageError};
 
-/// What was typed.
+/// The values of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// `-tls`.
     pub wanted: bool,
-    /// Authorities to trust instead of the system's.
+    /// CAs to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// This client's certificate.
     pub cert: Option<PathBuf>,
-    /// Its key.
+    /// The key of `cert`.
     pub key: Option<PathBuf>,
-    /// The server's name, where it is not the host's.
+    /// The expected name in the server's certificate, if it is not the host.
     pub name: Option<String>,
 }
 
 impl Options {
-    /// TLS is to be spoken.
+    /// Whether to use TLS.
     pub fn is_on(&self) -> bool {
         self.wanted || self.ca.is_some()
     }
 
-    /// What no option says alone.
+    /// Checks how options combine.
+    ///
+    /// # Errors
+    ///
+    /// An option needs another that is missing.
     pub fn check(&self) -> Result<(), UsageError> {
         let rest = [
             ("-tls-cert", self.cert.is_some()),
@@ -44,7 +48,7 @@ impl Options {
         Ok(())
     }
 
-    /// The options as they would be typed, for a program that is to do the same.
+    /// The options as arguments, for a program that connects in the same way.
     pub fn to_args(&self) -> Vec<std::ffi::OsString> {
         let mut args = Vec::new();
         if self.wanted {
@@ -65,7 +69,7 @@ impl Options {
     }
 }
 
-/// The rows for the table of a program whose options, `O`, hold these.
+/// The options, for the table of a program whose own options, `O`, contain [`Options`].
 #[derive(Debug)]
 pub struct SharedOptions<O>(PhantomData<O>);
 

@@ -1,31 +1,35 @@
-//! A socket, with TLS or without.
+//! Socket with or without TLS.
 
 use std::io::{self, Read, Write};
 
 use crate::Session;
 
-/// A socket, and the session on it if there is one.
+/// A socket, and its TLS session if there is one.
 #[derive(Debug)]
 pub struct Stream<S> {
-    /// The socket, to be registered, asked and closed.
+    /// The underlying socket, for registering and closing it.
     pub socket: S,
     session: Option<Session>,
 }
 
 impl<S: Read + Write> Stream<S> {
-    /// A socket whose handshake, if there is a session, has not begun.
+    /// Makes a stream whose TLS handshake, if there is a session, has not begun.
     pub fn new(socket: S, session: Option<Session>) -> Self {
         Self { socket, session }
     }
 
-    /// Has what follows encrypted, on a connection that began without.
+    /// Starts TLS on a connection that began in plaintext.
     pub fn secure(&mut self, session: Session) {
         debug_assert!(self.session.is_none(), "it is encrypted already");
         self.session = Some(session);
     }
 
-    /// Reads as much as there is and fits: less than that means that there is no more now. At the end
-    /// of the input it is 0.
+    /// Reads until the buffer is full or no more data is available. If it returns less than the
+    /// buffer holds, there is no more now. It returns 0 at the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if nothing is available.
     pub fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.session.is_none() {
             return self.socket.read(buffer);
@@ -35,7 +39,7 @@ impl<S: Read + Write> Stream<S> {
             match self.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
-                // It comes again, when what is there has been looked at.
+                // The next call returns the error again, after the caller has seen this data.
                 Err(_) if filled > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -43,10 +47,11 @@ impl<S: Read + Write> Stream<S> {
         Ok(filled)
     }
 
-    /// Goes on with the handshake. Whether it is done.
+    /// Continues the TLS handshake. Returns whether it is complete.
     ///
     /// # Errors
-    /// None for a socket that has nothing, or takes nothing, now.
+    ///
+    /// The handshake failed. `WouldBlock` is not an error here.
     pub fn handshake(&mut self) -> io::Result<bool> {
         let Some(session) = &mut self.session else {
             return Ok(true);
@@ -58,13 +63,13 @@ impl<S: Read + Write> Stream<S> {
         }
     }
 
-    /// Something was taken that the kernel does not have yet: [`Write::flush`] goes on with it.
+    /// Whether taken bytes are still to be written to the socket. [`Write::flush`] continues.
     pub fn has_unsent(&self) -> bool {
         self.session.as_ref().is_some_and(Session::has_unsent)
     }
 }
 
-/// What comes first, at least a byte: for a socket that waits.
+/// Reads whatever comes first, at least one byte: for a blocking socket.
 impl<S: Read + Write> Read for Stream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.session {
@@ -75,7 +80,8 @@ impl<S: Read + Write> Read for Stream<S> {
 }
 
 impl<S: Read + Write> Write for Stream<S> {
-    /// How many bytes are taken. With TLS, the kernel may not have all of these yet.
+    /// Returns how many bytes were taken. With TLS, some of them may not be written to the socket
+    /// yet.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.session {
             None => self.socket.write(bytes),

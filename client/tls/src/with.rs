@@ -1,4 +1,4 @@
-//! What needs the library.
+//! Modules that need the TLS library.
 
 pub mod connector;
 pub mod session;

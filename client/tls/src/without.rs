@@ -1,5 +1,4 @@
-//! What stands in the place of TLS where it was left out at build time: types of which there is no
-//! value.
+//! Stubs for builds without TLS: types without values.
 #![allow(missing_docs, reason = "as in with/")]
 
 pub mod connector {
@@ -8,7 +7,7 @@ pub mod connector {
     use super::session::Session;
     use crate::Options;
 
-    /// Makes no sessions.
+    /// A stub that cannot make sessions.
     #[derive(Clone, Debug)]
     pub struct Connector(Infallible);
 
@@ -30,7 +29,7 @@ pub mod session {
     use std::convert::Infallible;
     use std::io::{self, Read, Write};
 
-    /// There is none.
+    /// A stub of which no value exists.
     #[derive(Debug)]
     pub struct Session(Infallible);
 

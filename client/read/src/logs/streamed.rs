@@ -1,4 +1,4 @@
-//! The lines of a stream, in its order.
+//! Lines of a NATS stream, in its order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,24 @@ use time::format_description::well_known::Rfc3339;
 use super::{LOOK, Step, Taken, stop};
 use crate::options::Options;
 
-/// How long an outage may last when nobody follows: longer than a cluster needs to start.
+/// How long an outage may last without `-follow`: longer than a cluster takes to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So much may the clock of the stream be behind those of the servers that stamp records.
+/// How far the clock of the stream may be behind the clocks of the servers that stamp records.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 pub(crate) struct Streamed {
     pull: Pull,
     /// With `-follow`: set by a signal.
     stop: Option<Arc<AtomicBool>>,
-    /// All that was there at first was read.
+    /// Whether all messages that existed at the start were read.
     is_done: bool,
     /// Messages that end within a line.
     pub(super) torn: Vec<String>,
 }
 
 impl Streamed {
-    /// The stream that was typed, if one was.
+    /// Opens the stream of `-stream`, if that was given.
     pub(super) fn open(options: &Options) -> Result<Option<Self>, String> {
         let (patience, stop) = if options.follow {
             let stop = stop().map_err(|error| format!("cannot handle signals: {error}"))?;
@@ -82,7 +82,7 @@ impl Streamed {
     }
 }
 
-/// Where reading has to begin to see all that is asked for. Which records these are, is decided later.
+/// Where to begin reading so that all wanted records are included. The filter selects them later.
 fn start(options: &Options) -> Start {
     let since = options.since.as_ref();
     let since = since.and_then(|since| since.0.checked_sub(CLOCKS_DIFFER.try_into().ok()?));
@@ -92,7 +92,7 @@ fn start(options: &Options) -> Start {
     }
     let chooses = options.is_partial() || options.id.is_some() || options.once;
     match options.last {
-        // No message is without a record.
+        // Every message holds at least one record.
         Some(n) if !chooses => Start::Last(n as u64),
         _ => Start::First,
     }

@@ -1,4 +1,4 @@
-//! Which servers are trusted, and who this client is.
+//! TLS configuration: the trusted CAs, and this client's certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, Error, RootCertStore};
 use super::session::Session;
 use crate::Options;
 
-/// Begins sessions, all alike.
+/// A factory of sessions with the same configuration.
 #[derive(Clone, Debug)]
 pub struct Connector {
     config: Arc<ClientConfig>,
@@ -19,10 +19,11 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// What the command line asks for, if it asks for TLS.
+    /// The connector for these options. `None` if they do not ask for TLS.
     ///
     /// # Errors
-    /// The text names the file, and says what is wrong with it.
+    ///
+    /// The text names the file and what is wrong with it.
     pub fn open(options: &Options) -> Result<Option<Self>, String> {
         if !options.is_on() {
             return Ok(None);
@@ -50,13 +51,14 @@ impl Connector {
         Ok(Some(connector))
     }
 
-    /// A session with the server at `host`, which is a name or an address.
+    /// Makes a session with the server at `host`, a name or an address.
     ///
     /// # Errors
-    /// It can be neither.
+    ///
+    /// `host` is neither a name nor an address.
     pub fn begin(&self, host: &str) -> Result<Session, String> {
         let name = self.name.as_deref().unwrap_or(host);
-        // The interface through which an address is reached is not in certificates.
+        // Certificates do not contain the zone of an IPv6 address.
         let name = name.split_once('%').map_or(name, |(address, _)| address);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("'{name}' is no name that a certificate can have"))?;
@@ -65,7 +67,7 @@ impl Connector {
     }
 }
 
-/// The authorities in the file, or else those of the system.
+/// The CAs in the file or, without one, those of the system.
 fn roots(path: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = path else {

@@ -1,4 +1,4 @@
-//! TLS on one connection, over a socket that waits or one that does not.
+//! TLS session over a blocking or non-blocking socket.
 
 use std::io::{self, Read, Write};
 
@@ -6,12 +6,12 @@ use rustls::ClientConnection;
 
 use super::words;
 
-/// One connection's TLS. The socket is lent to it whenever there is something to do; where it says
-/// `WouldBlock`, so does this.
+/// The TLS state of one connection. The caller lends it the socket for each operation. An operation
+/// returns `WouldBlock` if the socket does.
 #[derive(Debug)]
 pub struct Session {
     tls: Box<ClientConnection>,
-    /// Why it cannot go on: whoever asks again is told the same.
+    /// The reason for a failure. Every further call returns it again.
     failure: Option<String>,
 }
 
@@ -21,10 +21,11 @@ impl Session {
         Self { tls, failure: None }
     }
 
-    /// Goes on until the handshake is done.
+    /// Does the handshake, until it is complete or the socket would block.
     ///
     /// # Errors
-    /// What went wrong, in words for people.
+    ///
+    /// The text is for the user.
     pub fn handshake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         while self.tls.is_handshaking() {
             self.advance(socket)?;
@@ -32,10 +33,10 @@ impl Session {
         self.flush(socket)
     }
 
-    /// Sends what waits, reads what there is, once, and takes it in.
+    /// Writes pending data, reads once from the socket and decrypts.
     fn advance(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         match self.flush(socket) {
-            // Reading goes on: the server may take nothing until something is taken of it.
+            // Continue to read: the server may read nothing until this client reads.
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
@@ -43,7 +44,7 @@ impl Session {
             return Err(words::cut_off("in the middle of the handshake"));
         }
         if let Err(error) = self.tls.process_new_packets() {
-            // The server is told why, if it still listens.
+            // Sends the alert with the reason. The server may not be reading any more.
             _ = self.flush(socket);
             let is_first = self.tls.protocol_version().is_none();
             self.failure = Some(words::describe(&error, is_first));
@@ -58,10 +59,11 @@ impl Session {
         }
     }
 
-    /// Reads what has come, at least a byte; 0 if the server has said that it sends no more.
+    /// Reads at least one byte. Returns 0 after the server's `close_notify`.
     ///
     /// # Errors
-    /// `UnexpectedEof` if it has not said so: something may be missing.
+    ///
+    /// `UnexpectedEof` if the connection ended without `close_notify`: data may be missing.
     pub fn read(
         &mut self,
         socket: &mut (impl Read + Write),
@@ -70,7 +72,7 @@ impl Session {
         loop {
             match self.tls.reader().read(buffer) {
                 Ok(n) => return Ok(n),
-                // What came before a failure comes first.
+                // Data that came before a failure is returned first.
                 Err(_) if self.failure.is_some() => self.check()?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.advance(socket)?,
                 Err(_) => return Err(words::cut_off("without saying so (no close_notify)")),
@@ -78,8 +80,12 @@ impl Session {
         }
     }
 
-    /// Encrypts and sends. How many of the bytes are taken: some, or `WouldBlock`; what of these the
-    /// socket has not taken yet is for [`flush`](Self::flush).
+    /// Encrypts and sends. Returns how many bytes were taken, at least one. [`flush`](Self::flush)
+    /// writes those that the socket has not taken yet.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if earlier data is still to be written.
     pub fn write(&mut self, socket: &mut (impl Read + Write), bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
         self.flush(socket)?;
@@ -90,7 +96,11 @@ impl Session {
         }
     }
 
-    /// Sends what waits to be sent.
+    /// Writes all pending data to the socket.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the socket takes no more.
     pub fn flush(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         while self.tls.wants_write() {
             if self.tls.write_tls(socket)? == 0 {
@@ -100,13 +110,17 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the server that nothing more will be sent.
+    /// Sends `close_notify`: no more data will follow.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the socket takes no more.
     pub fn end(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         self.tls.send_close_notify();
         self.flush(socket)
     }
 
-    /// Something was taken that the socket has not.
+    /// Whether taken bytes are still to be written to the socket.
     pub fn has_unsent(&self) -> bool {
         self.tls.wants_write()
     }

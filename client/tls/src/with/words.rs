@@ -1,4 +1,4 @@
-//! What went wrong, in words for people.
+//! Error messages of TLS.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use common::pem::day;
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// The connection ended where it should not have.
+/// The error for a connection that ended too early.
 pub(super) fn cut_off(how: &str) -> io::Error {
     let text = format!("the server ended the connection {how}");
     io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }
 
-/// `is_first`: nothing that the server said was TLS yet.
+/// `is_first`: no valid TLS message has come from the server yet.
 pub(super) fn describe(error: &Error, is_first: bool) -> String {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),
@@ -42,7 +42,7 @@ fn of_certificate(error: &CertificateError) -> String {
                 canonical(&expected.to_str())
             )
         }
-        // A signature that is wrong is that of another authority of the same name.
+        // A wrong signature comes from another CA of the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the server's certificate is of an authority that is not trusted here (-tls-ca names a file \
              with those to trust)"
@@ -58,7 +58,7 @@ fn of_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// A name as it is written; the library prints what it is, too: `DnsName("a.example")`.
+/// The bare name. The library also prints its type: `DnsName("a.example")`.
 fn shown(name: &str) -> String {
     let inner = name
         .split_once('(')
@@ -69,7 +69,7 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// A name, an IP address in its canonical form: the library writes `::1` as `0::1`.
+/// The name, with an IP address in canonical form. The library writes `::1` as `0::1`.
 fn canonical(name: &str) -> String {
     match name.parse::<IpAddr>() {
         Ok(ip) => ip.to_string(),
