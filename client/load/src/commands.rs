@@ -1,4 +1,4 @@
-//! What can be typed, and what comes out as an exit code: a file for each command.
+//! Commands of the load generator: options and exit codes, a file for each command.
 
 mod exit;
 pub(crate) mod load;

@@ -1,4 +1,5 @@
-//! The coordinator: checks, first connection, workers, and the report made of what they say.
+//! Coordinator of a run: checks the limits, makes the first connection, starts the workers and
+//! collects their figures.
 
 pub(crate) mod clock;
 mod connection;
@@ -30,20 +31,21 @@ use crate::drive::schedule::Schedule;
 use crate::drive::worker::Worker;
 use crate::message::ack_log::AckLog;
 
-/// Descriptors for what is not a connection: the standard streams, files, and a few per thread.
+/// Descriptors for other things than connections: the standard streams, files, and a few per
+/// thread.
 const DESCRIPTORS: usize = 24;
 const DESCRIPTORS_PER_THREAD: usize = 4;
 
-/// How often the coordinator looks at signals and draws.
+/// How often the coordinator checks for signals and updates the progress bar.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Replies are waited for no longer than this once a run was interrupted.
+/// Maximum wait for replies after an interrupt.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why a run ended that an interrupt ended before it began.
+/// The error of a run that was interrupted before its first message.
 const INTERRUPTED: &str = "interrupted";
 
-/// All that is known about a run when it is over.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct RunResult {
     pub(crate) plan: Arc<Plan>,
@@ -51,19 +53,23 @@ pub(crate) struct RunResult {
     pub(crate) start: Nanos,
     pub(crate) figures: Figures,
     pub(crate) connect_times: Vec<Nanos>,
-    /// Until all connections were ready.
+    /// Time until all connections were ready.
     pub(crate) ready_in: Duration,
     /// By worker.
     pub(crate) done: Vec<Done>,
     pub(crate) interrupted: bool,
 }
 
-/// Runs the load; errors are for the user.
+/// Runs the load.
+///
+/// # Errors
+///
+/// The text is for the user.
 pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, String> {
     check_descriptors(&plan)?;
     let progress = Progress::new(&plan);
     let started = Instant::now();
-    // It finds out which of the host's addresses answers.
+    // This finds out which address of the host answers.
     let first = connect(&plan.host, plan.port, Duration::from_nanos(plan.timeout))?;
     let address = first.peer_addr().map_err(|error| error.to_string())?;
     let took = started.elapsed();
@@ -83,7 +89,7 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, Strin
         workers.push(worker);
     }
     drop(coordinator);
-    // Nobody else sets them.
+    // Nothing else sets them, so this cannot fail.
     _ = control.wakers.set(wakers);
     for worker in workers {
         let name = "load".to_owned();
@@ -164,7 +170,7 @@ impl Coordinator<'_> {
         })
     }
 
-    /// Lets the workers begin, in a moment; returns when.
+    /// Sets the start of the run to 1 ms from now, wakes the workers and returns the start.
     fn start(&self) -> Nanos {
         let plan = &self.plan;
         let start = plan.clock.now() + 1_000_000;
@@ -174,7 +180,7 @@ impl Coordinator<'_> {
                 .duration
                 .map_or(Nanos::MAX, |d| begin.saturating_add(d));
             let schedule = Schedule::new((start, begin, end), rate, plan.messages);
-            // Nobody else sets it.
+            // Nothing else sets it, so this cannot fail.
             _ = self.control.schedule.set(schedule);
         }
         self.control.start.store(start, Ordering::Release);
@@ -202,7 +208,7 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    /// Takes in what workers say, for a moment.
+    /// Waits for a message from a worker, for one tick, and takes it in.
     fn hear(&mut self) -> Result<(), String> {
         match self.inbox.recv_timeout(TICK) {
             Ok(WorkerMessage::Connected(times)) => self.connect_times.extend(times),
@@ -228,12 +234,12 @@ impl Coordinator<'_> {
 }
 
 impl RunResult {
-    /// When the measurement began.
+    /// The time when the measurement began, after the warm-up.
     pub(crate) fn begin(&self) -> Nanos {
         self.start + self.plan.warmup
     }
 
-    /// The logs of all connections, by number.
+    /// The acknowledgement logs of all connections, indexed by connection number.
     pub(crate) fn take_ack_logs(&mut self) -> Vec<AckLog> {
         let made = self.control.next_connection.load(Ordering::Relaxed);
         let mut ack_logs = vec![AckLog::default(); made as usize];

@@ -1,4 +1,4 @@
-//! How a command ends: what it prints, what it says went wrong, and its exit code.
+//! Exit codes, output and error messages of the commands.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -7,26 +7,27 @@ use common::output::report;
 
 use crate::report::{EndedBy, Report};
 
-/// It could not run, or could not go on.
+/// The command could not run, or could not go on.
 const EXIT_FAILURE: u8 = 1;
 /// A `-fail-if` condition held.
 const EXIT_THRESHOLD: u8 = 3;
-/// The log is not what the server said.
+/// The log does not hold what the server acknowledged.
 pub(crate) const EXIT_VERIFICATION: u8 = 4;
-/// Ctrl-C.
+/// Ctrl-C ended the run.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
-/// What happened after a run, beside its report.
+/// Events after a run that change the exit code.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct After {
     /// Ctrl-C ended the verification.
     pub(crate) interrupted: bool,
-    /// Something could not be written or read.
+    /// A file could not be written or read.
     pub(crate) trouble: bool,
 }
 
-/// The exit code of a run that has a report. What the log proves wins over all else; that a run
-/// showed nothing good comes last, since a `-fail-if` says more.
+/// The exit code of a run that has a report. A failed verification takes precedence over everything
+/// else. A run without any acknowledged message comes last, since a `-fail-if` condition is more
+/// specific.
 pub(crate) fn code(report: &Report, after: After) -> u8 {
     let verification = report.verification.as_ref();
     let is_proven_wrong = verification.is_some_and(|verification| !verification.passed);
@@ -43,7 +44,7 @@ pub(crate) fn code(report: &Report, after: After) -> u8 {
     }
 }
 
-/// Prints `text` with an LF at its end. A reader that has closed its end is no error.
+/// Prints `text`, ended by one LF. A closed stdout is not an error.
 pub(crate) fn print(text: &str) -> Result<(), String> {
     let line = format!("{}\n", text.trim_end());
     match io::stdout().write_all(line.as_bytes()) {
@@ -54,7 +55,7 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Says on stderr what went wrong; returns the exit code for it.
+/// Reports an error on stderr and returns its exit code.
 pub(crate) fn fail(command: &str, error: &str) -> ExitCode {
     report(command, error);
     ExitCode::from(EXIT_FAILURE)

@@ -1,4 +1,4 @@
-//! `client load`: runs a load, reports it, and verifies it where that is asked for.
+//! The command `client load`: runs a load, reports it and, if asked, verifies the log.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher as _, RandomState};
@@ -29,7 +29,6 @@ use crate::show::{page, text};
 use crate::verify::logs::RunLog;
 use crate::verify::runfile::RunFile;
 
-/// `client load`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let options = match COMMAND.read(Options::default(), args) {
         Ok(options) => options,
@@ -53,12 +52,12 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// What SIGINT and SIGTERM do.
+/// The flags that SIGINT and SIGTERM set.
 #[derive(Default)]
 struct Signals {
-    /// Set by the first.
+    /// Set by the first signal.
     interrupt: Arc<AtomicBool>,
-    /// If this is set, the next ends the process at once; the first sets it.
+    /// While it is set, the next signal ends the process at once. The first signal sets it.
     impatient: Arc<AtomicBool>,
 }
 
@@ -73,7 +72,7 @@ impl Signals {
         Ok(())
     }
 
-    /// As if there had been none yet.
+    /// Resets the flags, as if no signal had come.
     fn rearm(&self) {
         self.impatient.store(false, Ordering::Relaxed);
         self.interrupt.store(false, Ordering::Relaxed);
@@ -96,7 +95,7 @@ fn load(options: &Options, signals: &Signals) -> Result<u8, String> {
     conclude(options, signals, &run, log, &mut report, outputs)
 }
 
-/// The files that are written after the run.
+/// The output files, created before the run and written after it.
 struct Outputs {
     save: Option<Output>,
     page: Option<Output>,
@@ -117,8 +116,8 @@ impl Outputs {
     }
 }
 
-/// Saves, verifies, judges and shows a run that is over. What goes wrong here must not cost its
-/// figures.
+/// Saves, verifies, judges and prints a finished run. A failure in one step does not stop the
+/// others, so that the figures are not lost.
 fn conclude(
     options: &Options,
     signals: &Signals,
@@ -147,7 +146,7 @@ fn conclude(
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }
-    // Nothing is left that an interrupt could end gently.
+    // The next signal ends the process at once: no step is left that could end early.
     signals.impatient.store(true, Ordering::Relaxed);
     let judge = |threshold: &Threshold| threshold.judge(report);
     report.thresholds = options.fail_if.iter().map(judge).collect();
@@ -163,9 +162,9 @@ fn conclude(
     Ok(exit::code(report, after))
 }
 
-/// What the workers have to do.
+/// The plan for the workers.
 fn plan(options: &Options, run: &str) -> Result<Plan, String> {
-    // Checked when the options were read.
+    // The escapes were checked when the options were parsed.
     let bytes = |text: &String| Template::unescape(text).unwrap_or_default();
     let ignored = options.ignore.iter().map(bytes).collect();
     let hello = options.hello.as_ref();
@@ -199,7 +198,7 @@ fn plan(options: &Options, run: &str) -> Result<Plan, String> {
     })
 }
 
-/// What was asked for, as the report says it.
+/// The settings in the report.
 fn settings(options: &Options, address: SocketAddr) -> Settings {
     Settings {
         host: options.host.clone(),
@@ -253,7 +252,7 @@ fn show(options: &Options, report: &Report) -> Result<(), String> {
     print(&out)
 }
 
-/// A name for a run that no other in the same log is likely to have.
+/// A random name for a run, so that the messages of two runs in one log differ.
 fn random_name() -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{:012x}", random >> 16)

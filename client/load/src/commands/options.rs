@@ -1,4 +1,4 @@
-//! The command line of `client load`.
+//! Command-line options of `client load`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -263,14 +263,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
             The first Ctrl-C ends the run and reports; the second ends at once.",
 };
 
-/// Of the original's dialect nobody can tell where a reply ends.
+/// `none` is missing: with it, replies have no end mark.
 const FRAMINGS: [(&str, Framing); 3] = [
     ("line", Framing::Line),
     ("nul", Framing::Nul),
     ("octet", Framing::Octet),
 ];
 
-/// What `client load` is to do.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) host: String,
@@ -304,7 +304,7 @@ pub(crate) struct Options {
     pub(crate) label: Option<String>,
 }
 
-/// A template as it was typed and as it was understood.
+/// A template as given and as parsed.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) typed: String,
@@ -369,7 +369,7 @@ impl Text {
 }
 
 impl Options {
-    /// What no option says alone.
+    /// Checks how options combine, and fills in what depends on several of them.
     fn check(&mut self) -> Result<(), UsageError> {
         self.tls.check()?;
         self.stream.check()?;
@@ -393,17 +393,17 @@ impl Options {
         Ok(())
     }
 
-    /// Whether the log is to be read after the run.
+    /// Whether to read the log after the run.
     pub(crate) fn verifies(&self) -> bool {
         !self.verify.is_empty() || self.stream.name.is_some()
     }
 
-    /// Whether messages have to be accounted for one by one.
+    /// Whether to record the result of each message.
     pub(crate) fn keeps_ledgers(&self) -> bool {
         self.verifies() || self.save.is_some()
     }
 
-    /// Lines that the server says before the first message.
+    /// The number of lines that the server sends before the first message.
     pub(crate) fn greeting(&self) -> u32 {
         let default = u32::from(self.hello.is_some());
         self.hello_lines.unwrap_or(default)
@@ -516,7 +516,7 @@ mod tests {
         assert!(options(&["-json"]).json && options(&["--json"]).json);
         assert!(options(&["-reconnect"]).reconnect && !options(&[]).reconnect);
         let all = COMMAND.options.iter().flat_map(|option| option.names);
-        // Those of TLS and of streams are tested where they are made.
+        // The options of TLS and of streams are tested in their own crates.
         let others = ["tls", "nats", "stream"];
         let mine = all.filter(|name| !others.iter().any(|other| name.starts_with(other)));
         for name in mine.filter(|name| !["json", "reconnect"].contains(name)) {

@@ -1,4 +1,4 @@
-//! `client report`: the figures of earlier runs on one page.
+//! The command `client report`: the figures of several runs on one page.
 
 use std::ffi::OsString;
 use std::fs;
@@ -39,7 +39,6 @@ pub(crate) const COMMAND: Command<Draw> = Command {
     notes: "Exit codes: 0 fine, 1 a file could not be read or written, 2 usage.",
 };
 
-/// `client report`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let asked = match COMMAND.read(Draw::default(), args) {
         Ok(asked) => asked,
@@ -87,7 +86,7 @@ fn read(path: &Path) -> Result<Report, String> {
         fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let mut report = Report::from_json(&text)
         .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
-    // Two random names would tell nothing.
+    // A run without a label gets the name of its file. Its random name would say nothing.
     let file = path
         .file_stem()
         .map(|name| name.to_string_lossy().into_owned());

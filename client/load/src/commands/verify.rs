@@ -1,4 +1,4 @@
-//! `client verify`: what `client load -verify` does, later.
+//! The command `client verify`: verifies a saved run, as `client load -verify` does at once.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,7 +68,6 @@ pub(crate) const COMMAND: Command<Verify> = Command {
             4 verification failed.",
 };
 
-/// `client verify`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let asked = match COMMAND.read(Verify::default(), args) {
         Ok(asked) => asked,
@@ -79,7 +78,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let verified = run
         .and_then(|run| run.verify(asked.log()?, &AtomicBool::new(false)))
         .and_then(|found| {
-            // Nobody interrupts it: Ctrl-C ends the process.
+            // The flag is never set, so the verification is complete. Ctrl-C ends the process.
             let found = found.unwrap_or_default();
             let text = if asked.json {
                 serde_json::to_string(&found).map_err(|error| error.to_string())?
@@ -111,7 +110,7 @@ impl AsMut<Nodes> for Verify {
 }
 
 impl Verify {
-    /// The run file comes first.
+    /// Takes an operand: the first is the run file, the others are logs.
     fn take(&mut self, path: PathBuf) {
         if self.run_file.as_os_str().is_empty() {
             self.run_file = path;

@@ -1,11 +1,11 @@
-//! Time of the run, in nanoseconds.
+//! Clock of a run, in nanoseconds.
 
 use std::time::{Duration, Instant};
 
-/// Nanoseconds since the run's [`Clock`] was made.
+/// Nanoseconds since the run's [`Clock`] was started.
 pub(crate) type Nanos = u64;
 
-/// One clock for all threads of a run.
+/// A clock that all threads of a run share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
 
@@ -19,7 +19,7 @@ impl Clock {
     }
 }
 
-/// A duration as nanoseconds; a year fits 18 times.
+/// A duration in nanoseconds. `u64` holds more than 500 years.
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! One connection of a worker: its socket, what it has to send, what it is owed.
+//! Connection of a worker: its socket, the unsent bytes and the messages without a reply.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -10,35 +10,35 @@ use crate::drive::clock::Nanos;
 use crate::drive::replies::Replies;
 use crate::message::ack_log::AckLog;
 
-/// A connection; the worker decides what it sends and when.
+/// A connection. The worker decides what to send and when.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Among all of the run.
+    /// The number among all connections of the run.
     pub(crate) number: u64,
     pub(crate) stream: Stream<TcpStream>,
     pub(crate) stage: Stage,
     pub(crate) replies: Replies,
     pub(crate) pending: Pending,
     pub(crate) ack_log: AckLog,
-    /// What the kernel did not take.
+    /// Bytes that the socket has not taken yet.
     unsent: Vec<u8>,
-    /// When the server last sent something, or began to owe a reply.
+    /// When data last came, or the server began to owe a reply.
     pub(crate) heard_at: Nanos,
-    /// Stands in the worker's queue of connections with room.
+    /// Whether it is in the worker's queue of connections with room.
     pub(crate) queued: bool,
-    /// Stands in the worker's list of connections to read again.
+    /// Whether it is in the worker's list of connections to read again.
     pub(crate) unread: bool,
 }
 
-/// How far a connection has come.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Asked for at this time; the handshake of TLS belongs to it.
+    /// Connecting since this time. The TLS handshake is part of it.
     Connecting(Nanos),
     /// The greeting is not complete.
     Greeting,
     Ready,
-    /// Takes nothing more, but its last replies may still be read.
+    /// No more can be sent, but the last replies may still be read.
     Broken,
     Closed,
 }
@@ -59,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// Whether a message given to [`Self::send`] now would go to the kernel at once.
+    /// Whether the socket may take a message given to [`Self::send`] now.
     pub(crate) fn can_send(&self) -> bool {
         self.stage == Stage::Ready && !self.has_unsent()
     }
@@ -68,7 +68,7 @@ impl Connection {
         !self.unsent.is_empty() || self.stream.has_unsent()
     }
 
-    /// Notes `n` messages whose latency counts from `time`; sent at `now`.
+    /// Records `n` messages sent at `now`. Their latency counts from `time`.
     pub(crate) fn owe(&mut self, time: Nanos, n: u32, now: Nanos) {
         if self.pending.count == 0 {
             self.heard_at = now;
@@ -77,7 +77,7 @@ impl Connection {
         self.ack_log.send(n);
     }
 
-    /// Sends `bytes`, or keeps what the kernel does not take for [`Self::flush`].
+    /// Sends `bytes`. What the socket does not take is kept for [`Self::flush`].
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         debug_assert!(!self.has_unsent(), "flush comes first");
         let taken = write(&mut self.stream, bytes)?;
@@ -87,7 +87,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what was kept.
+    /// Sends the bytes that were kept.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self.stream.flush() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -95,7 +95,7 @@ impl Connection {
         }
         let taken = write(&mut self.stream, &self.unsent)?;
         if taken == self.unsent.len() {
-            // Given back: most connections never need it again.
+            // Free the buffer: most connections never need it again.
             self.unsent = Vec::new();
         } else {
             self.unsent.drain(..taken);
@@ -103,7 +103,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what there is and fits; none if there is nothing now.
+    /// Reads as much as is available and fits. `None` if nothing is available now.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match self.stream.fill(buffer) {
@@ -118,7 +118,7 @@ impl Connection {
     }
 }
 
-/// How many of `bytes` are taken now.
+/// Writes until the socket takes no more. Returns how many bytes it took.
 fn write(stream: &mut Stream<TcpStream>, bytes: &[u8]) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {
@@ -135,7 +135,7 @@ fn write(stream: &mut Stream<TcpStream>, bytes: &[u8]) -> io::Result<usize> {
     Ok(taken)
 }
 
-/// The messages that wait for their reply, as runs of one time each: memory for what differs.
+/// Messages without a reply, as runs with the same time. A run takes the memory of one message.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     runs: VecDeque<(Nanos, u32)>,
@@ -151,7 +151,8 @@ impl Pending {
         }
     }
 
-    /// Takes the oldest `n`, or all there are, and calls `each` with a time and how many share it.
+    /// Takes the oldest `n` messages, or fewer if there are fewer. Calls `each` with a time and how
+    /// many messages have it.
     pub(crate) fn take(&mut self, n: u32, mut each: impl FnMut(Nanos, u32)) {
         let mut left = n.min(self.count);
         self.count -= left;

@@ -1,4 +1,4 @@
-//! What one worker counts.
+//! Counters of one worker.
 
 use crate::drive::clock::Nanos;
 use crate::drive::connection::Pending;
@@ -6,30 +6,30 @@ use crate::drive::figures::Interval;
 use crate::drive::replies::ErrorKinds;
 use crate::message::ack_log::AckLog;
 
-/// A worker's counts. Messages whose latency counts from before `begin`, the warm-up's end, are
-/// left out of the figures.
+/// The counters of one worker. They exclude the warm-up: messages whose latency counts from before
+/// `begin`, the end of the warm-up.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) begin: Nanos,
     pub(crate) interval: Interval,
-    /// Error replies by kind, those that nobody asked for included.
+    /// Error replies by kind, including unsolicited ones.
     pub(crate) errors: ErrorKinds,
-    /// Why connections were lost.
+    /// The reasons why connections were lost.
     pub(crate) losses: ErrorKinds,
     pub(crate) lost: u64,
-    /// Connections that were made anew.
+    /// How many lost connections were replaced.
     pub(crate) reconnected: u64,
     /// Error replies to messages of the warm-up.
     pub(crate) warmup_errors: u64,
-    /// Replies that came while none was owed.
+    /// Replies that came while no message waited for one.
     pub(crate) unasked: u64,
-    /// Unanswered messages on open connections.
+    /// Messages without a reply on open connections.
     pub(crate) owed: u64,
     /// When the last reply came.
     pub(crate) replied_at: Nanos,
-    /// Acknowledged since the worker last told, warm-up included.
+    /// Messages acknowledged since the last report to the coordinator, warm-up included.
     pub(crate) progress: u64,
-    /// Note which messages were rejected.
+    /// Whether to record which messages were rejected.
     keep: bool,
 }
 
@@ -51,7 +51,7 @@ impl Counters {
         }
     }
 
-    /// `n` messages of `bytes` bytes whose latency counts from `time`.
+    /// Counts `n` sent messages of `bytes` bytes in total. Their latency counts from `time`.
     pub(crate) fn sent(&mut self, time: Nanos, n: u32, bytes: usize) {
         self.owed += u64::from(n);
         if time >= self.begin {
@@ -66,7 +66,7 @@ impl Counters {
         }
     }
 
-    /// `n` good replies in a row.
+    /// Counts `n` good replies in a row.
     pub(crate) fn acknowledge(
         &mut self,
         pending: &mut Pending,
@@ -95,7 +95,7 @@ impl Counters {
         });
     }
 
-    /// An error reply.
+    /// Counts an error reply.
     pub(crate) fn reject(
         &mut self,
         pending: &mut Pending,
@@ -119,20 +119,20 @@ impl Counters {
         }
     }
 
-    /// The connection of these messages has ended, for this reason.
+    /// Counts a lost connection and its unanswered messages.
     pub(crate) fn lose(&mut self, pending: &mut Pending, why: &str) {
         self.lost += 1;
         self.losses.add(why);
         self.leave(pending);
     }
 
-    /// These messages get no reply any more.
+    /// Counts messages that will get no reply as unanswered.
     pub(crate) fn leave(&mut self, pending: &mut Pending) {
         self.owed -= u64::from(pending.count);
         self.interval.counts.unanswered += self.take_measured(pending, u32::MAX);
     }
 
-    /// The server has said nothing for as long as `-timeout` allows.
+    /// Counts messages whose connection was silent for `-timeout`.
     pub(crate) fn time_out(&mut self, pending: &mut Pending) {
         self.owed -= u64::from(pending.count);
         self.interval.counts.timeouts += self.take_measured(pending, u32::MAX);
@@ -148,7 +148,7 @@ impl Counters {
         measured
     }
 
-    /// Begins the next interval; returns the one that ended.
+    /// Begins the next interval and returns the one that ended.
     pub(crate) fn roll(&mut self) -> Interval {
         let next = Interval::new(self.interval.index + 1);
         std::mem::replace(&mut self.interval, next)

@@ -1,5 +1,5 @@
-//! What is counted and timed while a run lasts: workers fill an [`Interval`] a second, the
-//! coordinator adds them up to [`Figures`].
+//! Figures of a running measurement. Workers fill an [`Interval`] a second. The coordinator adds
+//! them up to [`Figures`].
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -8,27 +8,27 @@ use std::ops::AddAssign;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// How long an interval lasts, in nanoseconds.
+/// Length of an interval, in nanoseconds.
 pub(crate) const INTERVAL: u64 = 1_000_000_000;
 
-/// The longest latency that is told apart, an hour; longer ones count as this.
+/// Maximum latency in nanoseconds, an hour. A longer one counts as this.
 const MAX: u64 = 3_600_000_000_000;
 
-/// A histogram of nanoseconds, three significant digits.
+/// A histogram of nanoseconds with three significant digits.
 pub(crate) fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX, 3).expect("the bounds are in order")
 }
 
-/// Messages and bytes. `sent` is the sum of `acknowledged`, `errors`, `timeouts` and `unanswered`
-/// once a run is over.
+/// Counts of messages and bytes. When a run is over, `sent` is the sum of `acknowledged`, `errors`,
+/// `timeouts` and `unanswered`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) acknowledged: u64,
     pub(crate) errors: u64,
-    /// Messages whose connection was given up because no reply came for `-timeout`.
+    /// Messages whose connection was closed because no reply came for `-timeout`.
     pub(crate) timeouts: u64,
-    /// Messages whose connection ended, or the run, before their reply.
+    /// Messages whose connection or run ended before their reply.
     pub(crate) unanswered: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
@@ -46,7 +46,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// One worker's figures of one second.
+/// The figures of one worker in one second.
 #[derive(Debug)]
 pub(crate) struct Interval {
     /// Seconds since the measurement began.
@@ -66,7 +66,7 @@ impl Interval {
     }
 }
 
-/// Latency in nanoseconds, three significant digits.
+/// Latency in nanoseconds, with three significant digits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) min: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// None if nothing was recorded.
+    /// `None` if the histogram is empty.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| histogram.value_at_quantile(quantile).min(histogram.max());
         (!histogram.is_empty()).then(|| Self {
@@ -96,7 +96,7 @@ impl Latency {
     }
 }
 
-/// One second of a run.
+/// The figures of one second of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Second {
     /// Seconds since the measurement began.
@@ -108,27 +108,28 @@ pub(crate) struct Second {
     pub(crate) latency_ns: Option<Latency>,
 }
 
-/// All figures of a run so far.
+/// The figures of a run so far.
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) counts: Counts,
     pub(crate) latency: Histogram<u64>,
-    /// Workers that still report.
+    /// Workers that have not ended.
     workers: usize,
-    /// Seconds that not all workers have reported.
+    /// Seconds that some workers have not reported yet.
     open: BTreeMap<u64, Open>,
-    /// The last two seconds in which anything happened, kept in case a short rest is to be added.
+    /// The last two seconds with events. They are kept, since a short remainder may be added to the
+    /// last.
     recent: VecDeque<Interval>,
-    /// So many seconds after these, nothing happened: they may be later than the measurement's end.
+    /// The number of idle seconds after those. They may be after the end of the measurement.
     idle: u64,
     seconds: Vec<Second>,
 }
 
-/// A second that is not whole yet.
+/// A second that some workers have not reported yet.
 #[derive(Debug)]
 struct Open {
     interval: Interval,
-    /// Workers that are still to report it.
+    /// How many workers have not reported it.
     awaited: usize,
 }
 
@@ -145,15 +146,15 @@ impl Figures {
         }
     }
 
-    /// Adds what a worker counted in one second; returns that second's row if it is now whole.
+    /// Adds one second of one worker. Returns the row of that second if it is now complete.
     pub(crate) fn add(&mut self, interval: Interval) -> Option<Second> {
         let index = interval.index;
         self.keep_open(interval);
         self.close_if_whole(index)
     }
 
-    /// Adds what a worker counted in the second in which it ended; returns the rows of the seconds
-    /// that waited for nobody else.
+    /// Adds the last second of a worker that ended. Returns the rows of the seconds that waited
+    /// only for this worker.
     pub(crate) fn leave(&mut self, rest: Interval) -> Vec<Second> {
         let last = rest.index;
         self.keep_open(rest);
@@ -170,8 +171,8 @@ impl Figures {
         first.into_iter().chain(rest).collect()
     }
 
-    /// The rows of the whole run, which measured for `measured_s` seconds. A rest of less than
-    /// half a second belongs to the second before it: a rate over a few milliseconds is noise.
+    /// The rows of the whole run, which measured for `measured_s` seconds. A remainder of less than
+    /// half a second is added to the second before it: a rate over a few milliseconds is noise.
     pub(crate) fn finish(mut self, measured_s: f64) -> Vec<Second> {
         while let Some((_, open)) = self.open.pop_first() {
             self.close(open.interval);
@@ -186,7 +187,7 @@ impl Figures {
             merge(last, &rest);
         }
         self.seconds.extend(self.recent.iter().map(row));
-        // Seconds in which nothing happened count while the measurement lasts.
+        // Idle seconds are part of the series as long as the measurement lasts.
         for index in (idle_from as u64..).take(self.idle as usize) {
             let enough = if self.seconds.is_empty() { 0.0 } else { 0.5 };
             let lasts = measured_s - index as f64;
@@ -269,18 +270,18 @@ fn merge(into: &mut Interval, from: &Interval) {
     add(&mut into.latency, &from.latency);
 }
 
-/// Adds one histogram to another; all have the same bounds.
+/// Adds one histogram to another with the same bounds.
 pub(crate) fn add(into: &mut Histogram<u64>, from: &Histogram<u64>) {
     let added = into.add(from);
     debug_assert!(added.is_ok(), "histograms of one shape add up");
 }
 
-/// The percentile curve: `(percentile, nanoseconds)`, denser towards 100.
+/// The percentile curve as `(percentile, nanoseconds)`, denser towards 100.
 pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
     if histogram.is_empty() {
         return Vec::new();
     }
-    // Steps of a tenth of a nine, up to what the number of messages can tell.
+    // Steps of a tenth of a nine, as far as the number of messages supports.
     let nines = (histogram.len() as f64).log10();
     let steps = (nines * 10.0).floor() as u32;
     let at = |step: u32| {
@@ -293,8 +294,8 @@ pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
     curve
 }
 
-/// The distribution for a bar chart: `(upper bound in nanoseconds, messages up to it)`, bounds in
-/// the steps 1, 2, 5; empty ranges at both ends are left out.
+/// The distribution for a bar chart: `(upper bound in nanoseconds, messages up to it)`. The bounds
+/// go in steps of 1, 2, 5. Empty ranges at both ends are left out.
 pub(crate) fn distribution(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     let mut bars: Vec<(u64, u64)> = Vec::new();
     let mut bound: u64 = 1;
@@ -312,7 +313,7 @@ pub(crate) fn distribution(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     bars
 }
 
-/// 1, 2, 5, 10, 20, 50, …
+/// The next of 1, 2, 5, 10, 20, 50, …
 fn next_bound(bound: u64) -> u64 {
     let power = 10u64.pow(bound.ilog10());
     match bound / power {
@@ -368,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_series_ends_with_the_measurement() {
-        // After a second with messages, nothing; the run waits for a reply that does not come.
+        // An idle time after a second with messages: the run waits for a reply that does not come.
         for (measured_s, expected) in [
             (1.5, &[(0.0, 1.0), (1.0, 1.5)][..]),
             (1.2, &[(0.0, 1.2)]),
@@ -384,7 +385,7 @@ mod tests {
             let seconds: Vec<_> = seconds.iter().map(|s| (s.from_s, s.to_s)).collect();
             assert_eq!(seconds, expected);
         }
-        // A pause in the middle stays.
+        // An idle time in the middle stays.
         let mut figures = Figures::new(1);
         for (index, latencies) in [&[1000][..], &[], &[], &[2000], &[]]
             .into_iter()

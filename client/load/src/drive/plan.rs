@@ -1,4 +1,4 @@
-//! What the coordinator gives the workers, and what they tell it.
+//! Messages and shared state between the coordinator and the workers.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -16,80 +16,81 @@ use crate::drive::usage::{Served, Usage};
 use crate::message::ack_log::AckLog;
 use crate::message::template::Template;
 
-/// What the workers of a run have to do; the same for all.
+/// The task of the workers, the same for all.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) clock: Clock,
-    /// The server, as it was named.
+    /// The host name or address as given.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Speaks TLS.
+    /// Makes TLS sessions. `None` means no TLS.
     pub(crate) connector: Option<Connector>,
     pub(crate) workers: usize,
     pub(crate) connections: usize,
-    /// Unanswered messages per connection.
+    /// Maximum number of messages without a reply per connection.
     pub(crate) pipeline: u32,
     pub(crate) message: Template,
     pub(crate) hello: Option<Template>,
-    /// Lines that the server says before the first message.
+    /// The number of lines that the server sends before the first message.
     pub(crate) greeting: u32,
     pub(crate) expected: Expected,
     pub(crate) stop_on_error: bool,
     pub(crate) timeout: Nanos,
-    /// Make lost connections anew.
+    /// Whether to replace lost connections.
     pub(crate) reconnect: bool,
-    /// Connections per second, all workers together.
+    /// New connections per second, over all workers.
     pub(crate) connect_rate: f64,
-    /// Messages per second, all workers together; none: the closed loop.
+    /// Messages per second, over all workers. `None` means a closed loop.
     pub(crate) rate: Option<f64>,
     pub(crate) warmup: Nanos,
     pub(crate) duration: Option<Nanos>,
     pub(crate) messages: Option<u64>,
-    /// The server's processes.
+    /// The process IDs of the server.
     pub(crate) pids: Vec<u32>,
-    /// Note which messages were rejected, for the verification.
+    /// Whether to record which messages were rejected, for the verification.
     pub(crate) keep: bool,
 }
 
 impl Plan {
-    /// Worker `number`'s share of `total` things: every so-many-th, beginning with its number.
+    /// The share of worker `number` in `total` items: every n-th item for n workers, from `number`
+    /// on.
     pub(crate) fn share(&self, total: u64, number: usize) -> u64 {
         let (workers, number) = (self.workers as u64, number as u64);
         (total + workers - 1 - number) / workers
     }
 
-    /// The number, among all, of a worker's `index`-th connection.
+    /// The number, among all connections, of connection `index` of a worker.
     pub(crate) fn connection_number(&self, worker: usize, index: usize) -> u64 {
         (index * self.workers + worker) as u64
     }
 }
 
-/// How coordinator and workers speak to each other while a run lasts.
+/// State that the coordinator and the workers share during a run.
 #[derive(Debug)]
 pub(crate) struct Control {
-    /// What the host's name led to.
+    /// The address that the first connection reached.
     pub(crate) address: SocketAddr,
-    /// The open loop's, made when the run begins.
+    /// The schedule of the open loop, set when the run begins.
     pub(crate) schedule: OnceLock<Schedule>,
-    /// The closed loop's.
+    /// The quota of the closed loop.
     pub(crate) quota: Quota,
     /// By worker.
     pub(crate) wakers: OnceLock<Vec<Waker>>,
-    /// The number of the next connection that is made anew.
+    /// The number of the next replacement connection.
     pub(crate) next_connection: AtomicU64,
-    /// When to begin; 0: not yet.
+    /// When to begin; 0 means not yet.
     pub(crate) start: AtomicU64,
-    /// Send no more.
+    /// Whether to stop sending.
     pub(crate) stop: AtomicBool,
-    /// Wait for replies no longer than this; 0: as long as `-timeout` allows.
+    /// When to stop waiting for replies; 0 means after `-timeout`.
     pub(crate) give_up_at: AtomicU64,
-    /// The run will not take place.
+    /// Whether the run was cancelled before it began.
     pub(crate) abort: AtomicBool,
     /// Connections made so far.
     pub(crate) connected: AtomicUsize,
     /// Messages acknowledged so far.
     pub(crate) acknowledged: AtomicU64,
-    /// An error reply has ended the run.
+    /// Whether an error reply ended the run.
     pub(crate) error_seen: AtomicBool,
 }
 
@@ -111,7 +112,7 @@ impl Control {
         }
     }
 
-    /// Wakes all workers. One whose wake-up is lost looks by itself within a second.
+    /// Wakes all workers. A worker that misses it checks by itself within a second.
     pub(crate) fn wake(&self) {
         for waker in self.wakers.get().into_iter().flatten() {
             _ = waker.wake();
@@ -119,34 +120,34 @@ impl Control {
     }
 }
 
-/// What a worker tells the coordinator.
+/// A message from a worker to the coordinator.
 #[derive(Debug)]
 pub(crate) enum WorkerMessage {
-    /// All its connections are made; how long each took.
+    /// All connections of the worker are made; holds the time that each took.
     Connected(Vec<Nanos>),
-    /// It cannot go on, for this reason.
+    /// The worker cannot go on, for this reason.
     Failed(String),
-    /// A second is over.
+    /// The figures of a second that is over.
     Interval(Interval),
     Done(Box<Done>),
 }
 
-/// What a worker has when it is done.
+/// The result of a worker.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) worker: usize,
     pub(crate) counters: Counters,
     /// Only in the open loop.
     pub(crate) pace: Option<Pace>,
-    /// With the connections' numbers.
+    /// With the numbers of the connections.
     pub(crate) ack_logs: Vec<(u64, AckLog)>,
     /// When sending ended.
     pub(crate) sent_until: Nanos,
     /// Connections that were open at the end.
     pub(crate) alive: usize,
-    /// CPU time at the measurement's begin and end.
+    /// CPU usage at the begin and the end of the measurement.
     pub(crate) usage: (Usage, Usage),
-    /// The same of the server, if this worker was to look.
+    /// The usage of the server processes, if this worker had to measure it.
     pub(crate) served: Option<(Served, Served)>,
 }
 

@@ -1,4 +1,4 @@
-//! The line that shows how far a run is, on a terminal.
+//! Progress bar of a run.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::drive::figures::Second;
 use crate::drive::plan::Plan;
 use common::units::{count, latency, rate};
 
-/// A progress bar on stderr; nothing at all where stderr is no terminal.
+/// A progress bar on stderr. It is hidden if stderr is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     connections: u64,
     warmup: Nanos,
-    /// When sending ends, from its start on.
+    /// Time from the start of the run to the end of sending.
     duration: Option<Nanos>,
     messages: Option<u64>,
-    /// Messages acknowledged when the warm-up ended.
+    /// Messages acknowledged by the end of the warm-up.
     warm: Option<u64>,
 }
 
 impl Progress {
     pub(crate) fn new(plan: &Plan) -> Self {
-        // Hidden by itself where stderr is no terminal.
+        // indicatif hides the bar if stderr is not a terminal.
         let target = ProgressDrawTarget::stderr_with_hz(10);
         let connections = plan.connections as u64;
         let bar = ProgressBar::with_draw_target(Some(connections), target);
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// So far in the making of connections.
+    /// Shows how many connections are made.
     pub(crate) fn connecting(&self, made: usize) {
         let made = made as u64;
         self.bar.set_position(made);
@@ -47,10 +47,10 @@ impl Progress {
         self.bar.set_message(message);
     }
 
-    /// Messages are sent from now on.
+    /// Switches from connecting to sending.
     pub(crate) fn begin(&self) {
         let left = if self.duration.is_some() {
-            // From the plan: it is known.
+            // With `-duration` the plan gives the time left, so no estimate is needed.
             "{prefix} left"
         } else {
             "{eta} left"
@@ -63,7 +63,7 @@ impl Progress {
         self.bar.set_message("");
     }
 
-    /// So far in the run: time since its start, and what was acknowledged in it.
+    /// Shows the time since the start and the messages acknowledged since then.
     pub(crate) fn advance(&mut self, elapsed: Nanos, acknowledged: u64) {
         if elapsed < self.warmup {
             self.bar.set_message("warming up");
@@ -80,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// How far the run is, and of how much: in time or in messages, whichever ends sooner.
+    /// The progress and its maximum, in time or in messages, whichever ends sooner.
     fn position(&self, elapsed: Nanos, measured: u64) -> (u64, u64) {
         let by_time = self.duration.map(|duration| (elapsed, duration));
         let by_messages = self.messages.map(|messages| (measured, messages));
@@ -90,7 +90,7 @@ impl Progress {
             .unwrap_or_default()
     }
 
-    /// What the last second was like.
+    /// Shows the figures of the last second.
     pub(crate) fn second(&self, second: &Second) {
         let rate = rate(second.acknowledged as f64);
         let p99 = second.latency_ns.as_ref();
@@ -98,7 +98,7 @@ impl Progress {
         self.bar.set_message(format!("{rate}/s  p99 {p99}"));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -110,7 +110,7 @@ fn set_style(bar: &ProgressBar, template: &str) {
     }
 }
 
-/// Time left, to the second: `1:05`, `2:00:00`.
+/// The time left, rounded up to seconds: `1:05`, `2:00:00`.
 fn clock(left: Duration) -> String {
     let seconds = left.as_millis().div_ceil(1000);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

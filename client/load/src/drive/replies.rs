@@ -1,47 +1,47 @@
-//! Bytes from a server, turned into replies. No input or output here.
+//! Parser of a server's replies. No I/O.
 
 use common::protocol::Framing;
 
 use common::record::printable;
 
-/// How much of a line that did not come whole is kept: enough to compare and to show.
+/// Maximum number of bytes kept of an incomplete line: enough to compare and to print.
 const KEPT: usize = 512;
 
-/// A usual reply longer than this is not worth remembering.
+/// Maximum length of `Expected::usual`, in bytes.
 const USUAL: usize = 128;
 
-/// What a good reply looks like, for all connections of a worker.
+/// The form of a good reply, shared by all connections of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
-    /// What ends a line.
+    /// The byte that ends a line.
     end: u8,
     prefix: Vec<u8>,
-    /// Lines a good reply has.
+    /// The number of lines of a good reply.
     lines: u32,
-    /// Lines that begin so are no replies (NATS: `PING`).
+    /// Lines with these prefixes are not replies (NATS: `PING`).
     ignored: Vec<Vec<u8>>,
-    /// The last good reply, line end included: most likely the next one reads the same.
+    /// The last good reply, line end included. The next one is most likely the same.
     usual: Vec<u8>,
 }
 
-/// What the replies of one connection have come to.
+/// The state of the parser for one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    /// The start of a line whose end has not come.
+    /// The start of an incomplete line.
     line: Vec<u8>,
-    /// Lines of greeting that are still to come before the first reply.
+    /// Lines of the greeting that are missing before the first reply.
     greeting: u32,
-    /// Further lines of the reply that has begun.
+    /// Lines of the current reply that are missing.
     more: u32,
-    /// How many it has.
+    /// Lines of the current reply in total.
     lines: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
-    /// So many good replies in a row.
+    /// This many good replies in a row.
     Good(u32),
-    /// A reply that is not good, without its line end.
+    /// An error reply, without its line end.
     Error(&'a [u8]),
 }
 
@@ -67,7 +67,7 @@ impl Expected {
 }
 
 impl Replies {
-    /// Before the first reply there are `greeting` lines.
+    /// A parser that skips `greeting` lines before the first reply.
     pub(crate) fn after_greeting(greeting: u32) -> Self {
         Self {
             greeting,
@@ -75,12 +75,12 @@ impl Replies {
         }
     }
 
-    /// Whether the whole greeting is in.
+    /// Whether the greeting is complete.
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeting == 0
     }
 
-    /// What happened to a connection, with how much of a reply had come before.
+    /// Appends to `what` how much of a reply had come.
     pub(crate) fn say_how_far(&self, what: &str) -> String {
         if self.more > 0 {
             let (came, all) = (self.lines - self.more, self.lines);
@@ -92,7 +92,7 @@ impl Replies {
         what.to_owned()
     }
 
-    /// Takes what came, in any pieces, and calls `each` for what became whole.
+    /// Takes received bytes, split anywhere, and calls `each` for complete replies.
     pub(crate) fn feed(
         &mut self,
         expected: &mut Expected,
@@ -165,7 +165,7 @@ impl Replies {
     }
 }
 
-/// How often `bytes` begins with `prefix`, which is taken off.
+/// How often `prefix` repeats at the start of `bytes`. Removes the repeats.
 fn count_prefixes(bytes: &mut &[u8], prefix: &[u8]) -> u32 {
     if prefix.is_empty() {
         return 0;
@@ -178,20 +178,19 @@ fn count_prefixes(bytes: &mut &[u8], prefix: &[u8]) -> u32 {
     same as u32
 }
 
-/// Replies that were errors, counted by kind; a bounded number of kinds, whatever a server sends.
+/// Error replies counted by kind. The number of kinds is bounded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ErrorKinds {
     kinds: Vec<ErrorKind>,
 }
 
-/// One kind of error reply.
+/// A kind of error reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorKind {
-    /// The reply's first word, and the one after it if that is `error`; safe to print.
+    /// The reply's first word, and the second if the first is `error`. Escaped for printing.
     pub(crate) kind: String,
-    /// How many there were.
     pub(crate) count: u64,
-    /// The first of them, shortened, safe to print.
+    /// The first of them, shortened and escaped for printing.
     pub(crate) first: String,
 }
 
@@ -208,7 +207,7 @@ impl ErrorKinds {
         });
     }
 
-    /// Counts an error of our own naming.
+    /// Counts an error that the load generator detected itself.
     pub(crate) fn add(&mut self, what: &str) {
         self.insert(ErrorKind {
             kind: what.to_owned(),
@@ -223,12 +222,12 @@ impl ErrorKinds {
         }
     }
 
-    /// The first error reply of all.
+    /// The first error of all.
     pub(crate) fn first(&self) -> Option<&str> {
         self.kinds.first().map(|kind| kind.first.as_str())
     }
 
-    /// The kinds, most frequent first.
+    /// The kinds, the most frequent first.
     pub(crate) fn into_sorted(mut self) -> Vec<ErrorKind> {
         self.kinds
             .sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
@@ -259,7 +258,7 @@ impl ErrorKinds {
     }
 }
 
-/// What an error reply is counted as: `error CODE: reason` has its kind in the second word.
+/// The kind of an error reply. In `error CODE: reason` it includes the second word.
 fn kind(line: &[u8]) -> &[u8] {
     let word_end = |from: usize| {
         let is_end = |b: &u8| b.is_ascii_whitespace() || *b == b':';

@@ -1,5 +1,5 @@
-//! What is still to be sent: one schedule, or one count, for all workers of a run, so that a worker
-//! that loses its connections leaves nothing unsent that another could send.
+//! Schedule and quota: the messages still to be sent. All workers share one, so that the others can
+//! send the messages of a worker that loses its connections.
 
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
@@ -11,26 +11,27 @@ use hdrhistogram::Histogram;
 use crate::drive::clock::Nanos;
 use crate::drive::figures::new_histogram;
 
-/// Orders of one number alone: nothing else is read on their strength.
+/// Enough for counters: no other data depends on their order.
 const RELAXED: Ordering = Ordering::Relaxed;
 
-/// Two times without a free connection that are no further apart count as one.
+/// Two times without a free connection count as one if they are at most this far apart, in
+/// nanoseconds.
 const GAP: Nanos = 2_000_000;
 
-/// So many such times are remembered.
+/// Maximum number of such times that are kept.
 const MAX_BLOCKED: usize = 1000;
 
-/// The closed loop's: how many of `-messages` are left to be sent.
+/// The quota of the closed loop: how many of `-messages` are left to send.
 #[derive(Debug)]
 pub(crate) struct Quota(AtomicU64);
 
 impl Quota {
-    /// None: no end of messages.
+    /// `None` means no limit.
     pub(crate) fn new(messages: Option<u64>) -> Self {
         Self(AtomicU64::new(messages.unwrap_or(u64::MAX)))
     }
 
-    /// Takes up to `most`; returns how many.
+    /// Takes up to `most` messages and returns how many.
     pub(crate) fn take(&self, most: u64) -> u64 {
         let less = |left| match left {
             u64::MAX => None,
@@ -41,10 +42,10 @@ impl Quota {
             .map_or(most, |left| most.min(left))
     }
 
-    /// So many were taken and not sent.
+    /// Returns `n` messages that were taken and not sent.
     pub(crate) fn give_back(&self, n: u64) {
         let more = |left| (left != u64::MAX).then(|| left + n);
-        // An endless quota stays as it is.
+        // A quota without limit stays unchanged.
         _ = self.0.fetch_update(RELAXED, RELAXED, more);
     }
 
@@ -53,28 +54,28 @@ impl Quota {
     }
 }
 
-/// The open loop's: when each message is planned, whatever the server does meanwhile. Messages are
-/// numbered from 0 and evenly spaced; each is taken by one worker.
+/// The schedule of the open loop: the planned time of each message, independent of the server.
+/// Messages are numbered from 0 and evenly spaced. Each is taken by one worker.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     start: Nanos,
     /// Nanoseconds between two messages.
     period: f64,
-    /// The first message that is measured.
+    /// The first measured message.
     first: u64,
-    /// After the last message.
+    /// The number after the last message.
     end: u64,
-    /// The first that nobody has taken.
+    /// The first message that was not taken.
     next: AtomicU64,
-    /// Messages that were taken and could not be sent after all.
+    /// Messages that were taken and not sent.
     returned: Mutex<Vec<u64>>,
-    /// Saves looking into an empty list.
+    /// Whether `returned` is not empty. Saves locking it.
     has_returned: AtomicBool,
 }
 
 impl Schedule {
-    /// From `start` on, `rate` messages a second: what is planned from `begin` on is measured, nothing
-    /// from `end` on is sent, nor more than `messages` measured ones.
+    /// Plans `rate` messages a second from `start` on. Messages planned before `begin` are not
+    /// measured. No message is planned at or after `end`, and at most `messages` are measured.
     pub(crate) fn new(
         (start, begin, end): (Nanos, Nanos, Nanos),
         rate: f64,
@@ -95,7 +96,7 @@ impl Schedule {
         schedule
     }
 
-    /// When message `number` is planned.
+    /// The planned time of message `number`.
     pub(crate) fn planned(&self, number: u64) -> Nanos {
         self.start
             .saturating_add((number as f64 * self.period) as u64)
@@ -104,7 +105,7 @@ impl Schedule {
     /// How many messages are planned before `time`.
     fn before(&self, time: Nanos) -> u64 {
         let mut number = (time.saturating_sub(self.start) as f64 / self.period) as u64;
-        // The division may be off by a little.
+        // The division may be off by one.
         while number > 0 && self.planned(number - 1) >= time {
             number -= 1;
         }
@@ -114,7 +115,7 @@ impl Schedule {
         number
     }
 
-    /// How many measured messages are planned before `time`; all of them if there is none.
+    /// How many measured messages are planned before `time`. `None` counts all.
     pub(crate) fn measured_before(&self, time: Option<Nanos>) -> u64 {
         let until = time.map_or(u64::MAX, |time| self.before(time));
         until.min(self.end).saturating_sub(self.first)
@@ -124,18 +125,18 @@ impl Schedule {
         number >= self.first
     }
 
-    /// Whether every message has been taken.
+    /// Whether all messages were taken.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.next.load(RELAXED) >= self.end && !self.has_returned.load(RELAXED)
     }
 
-    /// How many messages planned up to `now` nobody has taken.
+    /// How many messages planned up to `now` were not taken.
     fn due(&self, now: Nanos) -> u64 {
         let due = self.before(now.saturating_add(1)).min(self.end);
         due.saturating_sub(self.next.load(RELAXED))
     }
 
-    /// Takes up to `most` messages of those planned up to `now`.
+    /// Takes up to `most` of the messages planned up to `now`.
     fn take_due(&self, now: Nanos, most: u64) -> Range<u64> {
         let due = self.before(now.saturating_add(1)).min(self.end);
         let after = |next: u64| next.saturating_add(most).min(due).max(next);
@@ -172,17 +173,18 @@ impl Schedule {
     }
 }
 
-/// One worker's part in a [`Schedule`]: the message that it waits to send next, and how late it was.
+/// The share of one worker in a [`Schedule`]: the message it waits to send, and how late its
+/// messages were.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Taken, so that no other worker wakes up for it as well.
+    /// A message that this worker has taken in advance, so that no other worker wakes up for it.
     claimed: Option<u64>,
-    /// When no connection was free, as far as messages planned then may still be unsent: that these
-    /// are late is the server's doing.
+    /// Times without a free connection, as long as messages planned then may be unsent. The server
+    /// causes the delay of such messages.
     blocked: VecDeque<RangeInclusive<Nanos>>,
     /// Measured messages that waited for a free connection.
     pub(crate) held: u64,
-    /// How late the other measured messages were sent, in nanoseconds: the load generator's doing.
+    /// The delay of the other measured messages, in nanoseconds. The load generator causes it.
     pub(crate) lag: Histogram<u64>,
 }
 
@@ -196,14 +198,14 @@ impl Pace {
         }
     }
 
-    /// How many messages are due at `now` that this worker could send.
+    /// How many messages this worker could send at `now`.
     pub(crate) fn due(&self, schedule: &Schedule, now: Nanos) -> u64 {
         let claimed = self.claimed.filter(|&n| schedule.planned(n) <= now);
         let returned = schedule.has_returned.load(RELAXED);
         schedule.due(now) + u64::from(claimed.is_some()) + u64::from(returned)
     }
 
-    /// Takes up to `most` messages, at least one, of those that are due at `now`.
+    /// Takes up to `most` of the messages due at `now`. `most` must not be 0.
     pub(crate) fn take(&mut self, schedule: &Schedule, now: Nanos, most: u64) -> Taken {
         debug_assert!(most > 0, "there is room for a message");
         let claimed = self.claimed.take_if(|n| schedule.planned(*n) <= now);
@@ -212,7 +214,7 @@ impl Pace {
         first.into_iter().chain(rest)
     }
 
-    /// When to wake up for the next message: takes it, if there is one.
+    /// The planned time of the next message, which this worker takes. `None` if no message is left.
     pub(crate) fn next_at(&mut self, schedule: &Schedule) -> Option<Nanos> {
         if self.claimed.is_none() {
             self.claimed = schedule.take_next();
@@ -220,7 +222,7 @@ impl Pace {
         self.claimed.map(|number| schedule.planned(number))
     }
 
-    /// Leaves the message it waits to send to others; whether there was one.
+    /// Returns the message that this worker waits to send. Whether there was one.
     pub(crate) fn release(&mut self, schedule: &Schedule) -> bool {
         let claimed = self.claimed.take();
         if let Some(number) = claimed {
@@ -233,9 +235,9 @@ impl Pace {
         self.claimed.is_some()
     }
 
-    /// A message planned at `planned` is sent at `now`.
+    /// Records that a message planned at `planned` is sent at `now`.
     pub(crate) fn sent(&mut self, planned: Nanos, now: Nanos) {
-        // Nearly all are sent in order.
+        // Nearly all messages are sent in order.
         while self.blocked.front().is_some_and(|b| *b.end() < planned) {
             self.blocked.pop_front();
         }
@@ -246,7 +248,7 @@ impl Pace {
         }
     }
 
-    /// No connection was free from `from` until `until`.
+    /// Records that no connection was free from `from` until `until`.
     pub(crate) fn block(&mut self, from: Nanos, until: Nanos) {
         if until <= from {
             return;
@@ -256,14 +258,14 @@ impl Pace {
             Some(last) => *last = *last.start()..=until,
             None => self.blocked.push_back(from..=until),
         }
-        // A worker that is late again and again cannot remember why for ever.
+        // Bounds the memory of a worker that is late again and again.
         if self.blocked.len() > MAX_BLOCKED {
             self.blocked.pop_front();
         }
     }
 }
 
-/// The numbers of messages that were taken.
+/// The numbers of taken messages.
 pub(crate) type Taken = std::iter::Chain<std::option::IntoIter<u64>, Range<u64>>;
 
 #[cfg(test)]
@@ -283,7 +285,7 @@ mod tests {
         assert!(!endless.is_spent());
     }
 
-    /// Lets one worker after the other take what is due until nothing is left; all planned times.
+    /// Lets each worker in turn take what is due, until nothing is left. Returns all planned times.
     fn drain(schedule: &Schedule, paces: &mut [Pace]) -> Vec<Nanos> {
         let mut planned = Vec::new();
         while !schedule.is_exhausted() {
@@ -360,7 +362,7 @@ mod tests {
     fn lateness_is_blamed_on_who_caused_it() {
         const MS: Nanos = 1_000_000;
         let mut pace = Pace::new();
-        // Blocked, then not there to see that it was not, then blocked by its own backlog.
+        // Blocked; then the worker did not run, so nothing is known; then blocked by its own backlog.
         pace.block(10 * MS, 20 * MS);
         pace.block(20 * MS + 1, 25 * MS);
         pace.block(60 * MS, 65 * MS);

@@ -1,4 +1,4 @@
-//! A timer finer than the milliseconds of `epoll_wait`.
+//! Timer with a finer resolution than the milliseconds of `epoll_wait`.
 
 #[cfg(any(not(any(target_os = "linux", target_os = "freebsd")), test))]
 mod thread;

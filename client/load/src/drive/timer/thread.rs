@@ -1,4 +1,4 @@
-//! Where timers are no descriptors: a thread that sleeps.
+//! Timer for systems without timer descriptors: a thread that sleeps.
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,13 +9,14 @@ use mio::{Interest, Registry, Token};
 
 use super::Nanos;
 
-/// Wakes its `mio::Poll` once, when the time it was last set to has passed.
+/// A timer that wakes its `mio::Poll` once, at the last time set.
 #[derive(Debug)]
 pub(crate) struct Timer {
     deadlines: Sender<Instant>,
-    /// Where the thread writes when a deadline has passed: a poll has room for one waker only.
+    /// The pipe in which the thread reports that a deadline has passed. A poll has room for one
+    /// waker only.
     passed: pipe::Receiver,
-    /// When it goes off, or did.
+    /// The time set last.
     at: Nanos,
 }
 
@@ -34,7 +35,7 @@ impl Timer {
         })
     }
 
-    /// Sets it to go off at `at`; it is `now`.
+    /// Sets the timer to go off at `at`. `now` is the current time.
     pub(crate) fn set(&mut self, at: Nanos, now: Nanos) -> io::Result<()> {
         if at != self.at {
             self.at = at;
@@ -47,7 +48,7 @@ impl Timer {
     }
 }
 
-/// Sleeps until the last deadline that was received, again and again, as long as the timer exists.
+/// Sleeps until the last received deadline, then reports it, as long as the timer exists.
 fn sleep(deadlines: &Receiver<Instant>, mut wake: pipe::Sender) {
     let mut deadline: Option<Instant> = None;
     loop {

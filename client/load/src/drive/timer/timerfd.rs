@@ -1,4 +1,4 @@
-//! The kernel's own timer descriptor.
+//! Timer that uses the kernel's timer descriptor, `timerfd`.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -12,14 +12,14 @@ use rustix::time::{
 
 use super::Nanos;
 
-/// Wakes its `mio::Poll` once, when the time it was last set to has passed.
+/// A timer that wakes its `mio::Poll` once, at the last time set.
 ///
-/// It is never read: registered edge-triggered, it reports each expiry, and setting it again
-/// clears the last one.
+/// The descriptor is never read. Since it is registered edge-triggered, it reports each expiry, and
+/// setting it again clears the last one.
 #[derive(Debug)]
 pub(crate) struct Timer {
     fd: OwnedFd,
-    /// When it goes off, or did.
+    /// The time set last.
     at: Nanos,
 }
 
@@ -31,7 +31,7 @@ impl Timer {
         Ok(Self { fd, at: 0 })
     }
 
-    /// Sets it to go off at `at`; it is `now`.
+    /// Sets the timer to go off at `at`. `now` is the current time.
     pub(crate) fn set(&mut self, at: Nanos, now: Nanos) -> io::Result<()> {
         if at == self.at {
             return Ok(());
