@@ -1,4 +1,4 @@
-//! A message: as it is sent, as it stands in the log, and what became of it.
+//! Message as it is sent, as it is recorded in the log, and its result.
 
 pub(crate) mod ack_log;
 pub(crate) mod pattern;

@@ -1,6 +1,7 @@
-//! A finished run as one object: what `-json` prints, what the text and the page are made of.
+//! Report of a finished run as one object. It is what `-json` prints, and the source of the text
+//! and the page.
 //!
-//! docs/load-json.md describes every field; `VERSION` counts changes that break readers.
+//! docs/load-json.md describes every field. `VERSION` counts incompatible changes.
 
 pub(crate) mod machine;
 pub(crate) mod summary;
@@ -14,21 +15,21 @@ use crate::drive::usage::Server;
 use crate::report::warning::Warning;
 use crate::verify::Verification;
 
-/// What [`Report::format`] says.
+/// The value of [`Report::format`].
 pub(crate) const FORMAT: &str = "client-load";
 
-/// The version of the object described here.
+/// The value of [`Report::version`].
 pub(crate) const VERSION: u32 = 1;
 
-/// One run.
+/// The report of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) format: String,
     pub(crate) version: u32,
     pub(crate) program: String,
-    /// The run's name, which its messages carry.
+    /// The run's name, which is part of its messages.
     pub(crate) run: String,
-    /// What the user calls it.
+    /// The name given by the user.
     pub(crate) label: Option<String>,
     /// UTC, RFC 3339.
     pub(crate) started: String,
@@ -40,11 +41,11 @@ pub(crate) struct Report {
     pub(crate) messages: Messages,
     pub(crate) errors: Vec<Counted>,
     pub(crate) throughput: Throughput,
-    /// Of acknowledged messages.
+    /// Latency of acknowledged messages.
     pub(crate) latency_ns: Option<Latency>,
     /// `(percentile, nanoseconds)`.
     pub(crate) curve: Vec<(f64, u64)>,
-    /// `(at most so many nanoseconds, messages)`.
+    /// `(upper bound in nanoseconds, messages)`.
     pub(crate) distribution: Vec<(u64, u64)>,
     pub(crate) series: Vec<Second>,
     pub(crate) connections: Connections,
@@ -54,7 +55,7 @@ pub(crate) struct Report {
     pub(crate) load_generator: LoadGenerator,
     /// Only with `-pid`.
     pub(crate) server: Option<Server>,
-    /// Their names, in the order of their texts.
+    /// The names of the warnings, in the order of `warnings`.
     #[serde(default)]
     pub(crate) warning_names: Vec<String>,
     pub(crate) warnings: Vec<String>,
@@ -78,9 +79,9 @@ pub(crate) enum EndedBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Loop {
-    /// The next message follows a reply; latency counts from its sending.
+    /// A reply triggers the next message. Latency counts from the send.
     Closed,
-    /// Messages are planned; latency counts from the planned time.
+    /// Messages have planned times. Latency counts from the planned time.
     Open,
 }
 
@@ -88,7 +89,7 @@ pub(crate) enum Loop {
 pub(crate) struct Settings {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The address the host's name led to.
+    /// The resolved address of the host.
     pub(crate) address: String,
     #[serde(rename = "loop")]
     pub(crate) kind: Loop,
@@ -100,7 +101,7 @@ pub(crate) struct Settings {
     pub(crate) messages: Option<u64>,
     pub(crate) warmup_s: f64,
     pub(crate) timeout_s: f64,
-    /// Lost connections were made anew.
+    /// Whether lost connections were replaced.
     #[serde(default)]
     pub(crate) reconnect: bool,
     pub(crate) connect_rate: f64,
@@ -123,7 +124,7 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: u64,
 }
 
-/// `sent` is the sum of the four after it.
+/// `sent` is the sum of the four fields after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Messages {
     pub(crate) sent: u64,
@@ -134,12 +135,12 @@ pub(crate) struct Messages {
     /// Measured messages that were planned and not sent.
     #[serde(default)]
     pub(crate) never_sent: u64,
-    /// Replies that came while none was owed.
+    /// Replies that came while no message waited for one.
     pub(crate) unasked_replies: u64,
     pub(crate) warmup_errors: u64,
 }
 
-/// Something counted by what it was.
+/// A kind of error and how often it occurred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) kind: String,
@@ -150,7 +151,7 @@ pub(crate) struct Counted {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Throughput {
-    /// Acknowledged.
+    /// Acknowledged messages.
     pub(crate) messages_per_s: f64,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
@@ -161,13 +162,13 @@ pub(crate) struct Throughput {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Connections {
     pub(crate) made: u64,
-    /// How long making one took, greeting excluded.
+    /// The time to make a connection, without the greeting.
     pub(crate) connect_ns: Option<Latency>,
-    /// Until all were ready.
+    /// Time until all were ready, in seconds.
     pub(crate) ready_s: f64,
-    /// Ended by the server, or given up, before the run's end.
+    /// Closed by the server or timed out before the end of the run.
     pub(crate) lost: u64,
-    /// Made anew after they were lost (`-reconnect`).
+    /// Replaced after they were lost (`-reconnect`).
     #[serde(default)]
     pub(crate) reconnected: u64,
     pub(crate) losses: Vec<Counted>,
@@ -175,22 +176,22 @@ pub(crate) struct Connections {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OpenLoop {
-    /// How late the load generator sent: real less planned time, of messages that had a free
+    /// The delay of the load generator: actual minus planned send time, of messages that had a free
     /// connection.
     pub(crate) lag_ns: Option<Latency>,
-    /// Messages that had to wait for a free connection.
+    /// Messages that waited for a free connection.
     pub(crate) held: u64,
     /// The same as [`Messages::never_sent`].
     pub(crate) never_sent: u64,
 }
 
-/// What the measuring took, from the end of the warm-up on.
+/// The usage of the load generator, from the end of the warm-up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoadGenerator {
     pub(crate) cpu_s: f64,
-    /// Of `cpu_s`, in the program; to 10 ms.
+    /// User time, part of `cpu_s`. Accurate to 10 ms.
     pub(crate) user_s: f64,
-    /// Of `cpu_s`, in the kernel on the program's behalf.
+    /// System time, part of `cpu_s`.
     pub(crate) system_s: f64,
     pub(crate) cpu_ns_per_message: Option<f64>,
     pub(crate) threads: Vec<Thread>,
@@ -200,21 +201,25 @@ pub(crate) struct LoadGenerator {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Thread {
     pub(crate) busy: f64,
-    /// Ready to run, but another had the CPU.
+    /// Ready to run, but without a CPU.
     pub(crate) waited: Option<f64>,
 }
 
-/// What became of a `-fail-if`.
+/// The result of a `-fail-if`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) expression: String,
-    /// None if there is no such figure; that fails, too.
+    /// `None` if there is no such figure. Then the condition counts as failed.
     pub(crate) value: Option<f64>,
     pub(crate) failed: bool,
 }
 
 impl Report {
-    /// Reads what `-json` printed; errors say what is wrong with it.
+    /// Parses what `-json` printed.
+    ///
+    /// # Errors
+    ///
+    /// The text says what is wrong with it.
     pub(crate) fn from_json(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
@@ -232,13 +237,13 @@ impl Report {
         serde_json::from_slice(text).map_err(|error| error.to_string())
     }
 
-    /// Adds a doubt.
+    /// Adds a warning.
     pub(crate) fn warn(&mut self, warning: Warning) {
         self.warning_names.push(warning.name().to_owned());
         self.warnings.push(warning.to_string());
     }
 
-    /// How the run is called in a comparison.
+    /// The name of the run in a comparison.
     pub(crate) fn name(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.run)
     }

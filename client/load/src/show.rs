@@ -1,4 +1,4 @@
-//! A report for people: as text on a terminal, as a page of HTML.
+//! Output of a report: as text on a terminal, and as an HTML page.
 
 pub(crate) mod page;
 pub(crate) mod text;

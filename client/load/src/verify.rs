@@ -1,4 +1,4 @@
-//! Reads a server's log and holds it against what the server said.
+//! Verification: compares a server's log with the replies of a run.
 
 pub(crate) mod logs;
 pub(crate) mod runfile;
@@ -20,55 +20,58 @@ use crate::verify::seen::Seen;
 use crate::verify::streamed::StreamLog;
 use common::record::{self, printable};
 
-/// A log is read in pieces of this size; a longer line makes it grow, within what a record needs.
+/// Size of one read, in bytes. The buffer grows for a longer line, up to the length of a record.
 const BUFFER: usize = 1 << 20;
 
-/// How many findings are shown.
+/// Maximum number of findings to report.
 const EXAMPLES: usize = 10;
 
-/// What a log was found to hold of a run.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verification {
     pub(crate) logs: Vec<String>,
     pub(crate) bytes: u64,
-    /// Every acknowledged message is there once, whole, in order, and no rejected one is.
+    /// Whether every acknowledged message is in the log once, whole and in order, and no rejected
+    /// one is.
     pub(crate) passed: bool,
     /// Records of messages of this run.
     pub(crate) records: u64,
     pub(crate) acknowledged: u64,
-    /// Acknowledged messages that are not there.
+    /// Acknowledged messages that are not in the log.
     pub(crate) missing: u64,
-    /// Records of a message that had one before.
+    /// Further records of a message that already had one.
     pub(crate) repeated: u64,
-    /// Records that come after one of a later message of the same connection.
+    /// Records after a record of a later message of the same connection.
     pub(crate) out_of_order: u64,
-    /// Lines that carry the run's name but are not the record of a message it sent.
+    /// Lines that contain the run's name but are not the record of a message it sent.
     pub(crate) mangled: u64,
     pub(crate) rejected: u64,
-    /// Messages that were answered with an error and are there.
+    /// Messages that were rejected and are in the log.
     pub(crate) rejected_but_logged: u64,
-    /// Messages sent but never answered: they may be there or not.
+    /// Messages sent but never answered. They may be in the log or not.
     pub(crate) unanswered: u64,
     pub(crate) unanswered_and_logged: u64,
-    /// Records that were cut short, as by a server that was killed, or spoilt by NULs: they count as not there.
+    /// Truncated records, for example of a killed server, and records damaged by NULs. They count
+    /// as not in the log.
     pub(crate) torn: u64,
-    /// The first findings, in words.
+    /// Descriptions of the first findings.
     pub(crate) examples: Vec<String>,
 }
 
-/// What a run left in its log.
+/// What a run sent and which replies it got.
 #[derive(Debug)]
 pub(crate) struct Sent<'a> {
     /// The run's name.
     pub(crate) run: &'a str,
     pub(crate) message: Pattern,
-    /// What each connection said first; logged, but no message. None if the run's name is not in it.
+    /// The patterns of the hello that each connection sent first. It is logged, but is not a
+    /// message. Empty if it does not contain the run's name.
     pub(crate) hello: Vec<Pattern>,
-    /// By the connection's number.
+    /// Indexed by connection number.
     pub(crate) ack_logs: &'a [AckLog],
 }
 
-/// Verifies a run against its log. None if it was interrupted.
+/// Verifies a run against its log. Returns `None` if it was interrupted.
 pub(crate) fn verify(
     sent: &Sent<'_>,
     log: Log,
@@ -99,7 +102,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Reads files in their order, each to its end; false if it was interrupted.
+    /// Reads files in their order, each to its end. Returns false if it was interrupted.
     fn read_files(&mut self, files: Vec<LogFile>, interrupt: &AtomicBool) -> Result<bool, String> {
         for log in files {
             let path = log.path.clone();
@@ -113,7 +116,8 @@ impl<'a> Verifier<'a> {
         Ok(true)
     }
 
-    /// The same for a stream, of which each message holds whole lines.
+    /// Reads a stream to its end. Each message holds whole lines. Returns false if it was
+    /// interrupted.
     fn read_stream(
         &mut self,
         stream: &mut StreamLog,
@@ -133,15 +137,15 @@ impl<'a> Verifier<'a> {
         Ok(true)
     }
 
-    /// Reads a log to its end; false if it was interrupted.
+    /// Reads a log to its end. Returns false if it was interrupted.
     fn read(&mut self, input: &mut impl Read, interrupt: &AtomicBool) -> io::Result<bool> {
         let patterns = self.sent.hello.iter().chain([&self.sent.message]);
         let longest = patterns.map(Pattern::longest).max().unwrap_or(0);
-        // A line longer than this is no record of the run.
+        // A longer line is not a record of the run.
         let longest = BUFFER.max(2 * longest);
         let mut buffer = vec![0; BUFFER];
         let mut filled = 0;
-        // In a longer line; whether the run's name was seen in it.
+        // Set while a longer line is skipped: whether it has contained the run's name so far.
         let mut skipping = None;
         loop {
             if interrupt.load(Ordering::Relaxed) {
@@ -176,7 +180,7 @@ impl<'a> Verifier<'a> {
             } else if filled == buffer.len()
                 && let Some(nul @ 1..) = memrchr(0, &buffer)
             {
-                // A record may begin after the pages that a power cut has taken.
+                // A record may begin after the pages that a power cut zeroed.
                 self.too_long(&buffer[..=nul], skipping.take().unwrap_or(false));
                 buffer.copy_within(nul.., 0);
                 filled -= nul;
@@ -187,8 +191,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// A piece of a line that is too long to be a record. Returns whether the run's name was seen
-    /// in the line so far, as it was before if `named`.
+    /// Takes a part of a line that is too long to be a record. `named` is whether the parts before
+    /// contained the run's name. Returns whether the line has contained it so far.
     fn too_long(&mut self, piece: &[u8], named: bool) -> bool {
         if named || self.run.find(piece).is_none() {
             return named;
@@ -197,7 +201,7 @@ impl<'a> Verifier<'a> {
         true
     }
 
-    /// Looks for the run's name in whole lines.
+    /// Searches for the run's name in whole lines.
     fn lines(&mut self, mut lines: &[u8]) {
         while let Some(hit) = self.run.find(lines) {
             let start = memrchr(b'\n', &lines[..hit]).map_or(0, |at| at + 1);
@@ -207,7 +211,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// A line that carries the run's name. A power cut may have left something before a whole record.
+    /// Takes a line that contains the run's name. A power cut may have left garbage before a whole
+    /// record.
     fn line(&mut self, line: &[u8]) {
         let begin = record::last_in(line, None).unwrap_or(0);
         let (damaged, record) = line.split_at(begin);
@@ -219,7 +224,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// A line, or its end, that carries the run's name and should be a record.
+    /// Takes a line, or the end of one, that contains the run's name and should be a record.
     fn record(&mut self, line: &[u8]) {
         let text = if line.starts_with(b"{") {
             self.identify_json(line)
@@ -261,13 +266,13 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// The same of a record in JSON.
+    /// Classifies a record in JSON.
     fn identify_json(&self, line: &[u8]) -> Text {
         if record::has_control(line) {
             return Text::Foreign;
         }
         let Ok(json) = serde_json::from_slice::<Json>(line) else {
-            // Cut short, as by a server that was killed.
+            // Truncated, for example by a server that was killed.
             let is_cut = line.starts_with(br#"{"time":""#) && !line.ends_with(b"}");
             return if is_cut { Text::Torn } else { Text::Foreign };
         };
@@ -277,9 +282,9 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// What a record's message is to this run.
+    /// Classifies the message of a record.
     fn identify(&self, text: &[u8]) -> Text {
-        // A backslash alone is no escape: so a server ends what it finds torn when it starts.
+        // A single backslash is not an escape. A server ends a torn record with one when it starts.
         let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
         if backslashes % 2 == 1 {
             return Text::Torn;
@@ -292,7 +297,7 @@ impl<'a> Verifier<'a> {
             .map(|hello| hello.read_hello(text, made));
         match self.sent.message.read(text) {
             Text::Message(conn, seq) => Text::Message(conn, seq),
-            // What is torn may be either.
+            // A torn message may be either.
             other => as_hello.fold(other, |so_far, as_hello| match (so_far, as_hello) {
                 (Text::Hello, _) | (_, Text::Hello) => Text::Hello,
                 (Text::Torn, _) | (_, Text::Torn) => Text::Torn,
@@ -301,7 +306,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// What is no record of the run. NULs are pages that a power cut has taken: a torn record.
+    /// Takes a line that is not a record of the run. With NULs, which a power cut left, it is a
+    /// torn record.
     fn damaged(&mut self, line: &[u8]) {
         if memchr(0, line).is_some() {
             self.found.torn += 1;
@@ -378,13 +384,13 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// A record in JSON, as far as it is of interest. What is not UTF-8 carries no run's name to be found.
+/// The relevant part of a JSON record. A message that is not UTF-8 does not contain the run's name.
 #[derive(Deserialize)]
 struct Json {
     message: Option<String>,
 }
 
-/// The message in the record of one: `INFO\t| DATE TIME --PEER recieved: MESSAGE`.
+/// The message in a record of the form `INFO\t| DATE TIME --PEER recieved: MESSAGE`.
 fn received(line: &[u8]) -> Option<&[u8]> {
     const TIME: &[u8] = b"0000-00-00 00:00:00";
     let rest = line.strip_prefix(b"INFO\t| ")?;
@@ -423,8 +429,8 @@ mod tests {
         format!("INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 send: {text}\n")
     }
 
-    /// Two connections: 0 sent 6 messages, of which 0, 1, 3 are acknowledged, 2 is rejected and 4,
-    /// 5 have no reply; 1 sent 2, both acknowledged.
+    /// Two connections. 0 sent 6 messages: 0, 1, 3 are acknowledged, 2 is rejected, and 4 and 5
+    /// have no reply. 1 sent 2 messages, both acknowledged.
     fn ack_logs() -> Vec<AckLog> {
         let mut first = AckLog::default();
         first.send(6);
@@ -461,7 +467,7 @@ mod tests {
         verifier.finish()
     }
 
-    /// A log as it should be.
+    /// A correct log.
     fn good() -> Vec<String> {
         vec![
             "INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: of another run\n".to_owned(),
@@ -490,7 +496,7 @@ mod tests {
 
     type Doctor = fn(&mut Vec<String>);
 
-    /// What is done to a good log, and what is then found: missing, repeated, out of order,
+    /// A change to the correct log, and the expected findings: missing, repeated, out of order,
     /// mangled, rejected but logged, torn.
     const CASES: &[(&str, Doctor, [u64; 6])] = &[
         ("removed", |log| _ = log.remove(1), [1, 0, 0, 0, 0, 0]),
@@ -645,7 +651,7 @@ mod tests {
         }
     }
 
-    /// Gives its bytes in pieces of one length.
+    /// A reader that returns at most this many bytes at once.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {

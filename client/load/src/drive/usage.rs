@@ -1,4 +1,4 @@
-//! What was used of the CPU: by this process and its threads, and by the server's (`-pid`).
+//! CPU usage of this process and its threads, and of the server (`-pid`).
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 /// CPU time used so far, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// This thread.
+    /// CPU time of this thread.
     pub(crate) thread: u64,
-    /// How long this thread was ready to run but did not, where the kernel tells.
+    /// How long this thread was ready to run but had no CPU. `None` if the system does not report
+    /// it.
     pub(crate) waited: Option<u64>,
-    /// The whole process.
+    /// CPU time of the whole process.
     pub(crate) process: u64,
-    /// Of the process: in the program, and in the kernel on its behalf; in ticks.
+    /// User and system time of the process, in ticks.
     pub(crate) ticks: Option<(u64, u64)>,
 }
 
@@ -32,33 +33,33 @@ fn cpu_time(id: ClockId) -> u64 {
     u64::try_from(tv_sec * 1_000_000_000 + tv_nsec).unwrap_or(0)
 }
 
-/// What the server's processes used, from the end of the warm-up on.
+/// What the server processes used, from the end of the warm-up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) cpu_s: f64,
-    /// Of `cpu_s`, in the program; to 10 ms.
+    /// User time, part of `cpu_s`. Accurate to 10 ms.
     pub(crate) user_s: f64,
-    /// Of `cpu_s`, in the kernel on the program's behalf.
+    /// System time, part of `cpu_s`.
     pub(crate) system_s: f64,
     pub(crate) cpu_ns_per_message: Option<f64>,
-    /// The most they ever had resident, added up.
+    /// The sum of the processes' peak resident memory.
     pub(crate) peak_memory_bytes: u64,
 }
 
-/// What a process and its threads have used so far.
+/// The usage of a process and its threads so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Served {
-    /// CPU time of the threads it has now, in nanoseconds.
+    /// CPU time of its current threads, in nanoseconds.
     cpu: u64,
-    /// In the program, and in the kernel on its behalf; in ticks.
+    /// User and system time, in ticks.
     ticks: (u64, u64),
-    /// The most memory it ever had resident, in bytes.
+    /// Peak resident memory, in bytes.
     peak_memory: u64,
 }
 
 impl Served {
-    /// Looks at these processes together; none if there are none, or one of them is not there, or the
-    /// system does not tell.
+    /// The total usage of these processes. `None` if there are none, if one does not exist, or if
+    /// the system does not report usage.
     pub(crate) fn by(pids: &[u32]) -> Option<Self> {
         pids.iter()
             .map(|pid| Self::by_one(*pid))
@@ -80,7 +81,7 @@ impl Served {
         })
     }
 
-    /// What was used since `earlier`, for so many messages.
+    /// The usage since `earlier`, during which `messages` were acknowledged.
     pub(crate) fn since(&self, earlier: &Self, messages: u64) -> Server {
         let cpu = self.cpu.saturating_sub(earlier.cpu) as f64;
         let user = self.ticks.0.saturating_sub(earlier.ticks.0);
@@ -96,7 +97,7 @@ impl Served {
     }
 }
 
-/// What Linux tells of processes.
+/// Process figures on Linux, from procfs.
 #[cfg(target_os = "linux")]
 mod system {
     use procfs::process::Process;
@@ -105,20 +106,20 @@ mod system {
         Process::new(pid.try_into().ok()?).ok()
     }
 
-    /// How long this thread has been ready to run and did not, in nanoseconds.
+    /// How long this thread was ready to run but had no CPU, in nanoseconds.
     pub(super) fn waited() -> Option<u64> {
         let own = rustix::thread::gettid().as_raw_nonzero().get();
         let thread = Process::myself().ok()?.task_from_tid(own).ok()?;
         Some(thread.schedstat().ok()?.run_delay)
     }
 
-    /// In the program, and in the kernel on its behalf.
+    /// User and system time.
     pub(super) fn ticks(pid: u32) -> Option<(u64, u64)> {
         let stat = process(pid)?.stat().ok()?;
         Some((stat.utime, stat.stime))
     }
 
-    /// Time on a CPU, in nanoseconds, of the threads that are there now.
+    /// CPU time of the current threads, in nanoseconds.
     pub(super) fn cpu_of_threads(pid: u32) -> Option<u64> {
         let threads = process(pid)?.tasks().ok()?.flatten();
         Some(
@@ -129,13 +130,13 @@ mod system {
         )
     }
 
-    /// In bytes.
+    /// Peak resident memory, in bytes.
     pub(super) fn peak_memory(pid: u32) -> Option<u64> {
         Some(process(pid)?.status().ok()?.vmhwm? * 1024)
     }
 }
 
-/// Other systems tell nothing here.
+/// Stubs for other systems.
 #[cfg(not(target_os = "linux"))]
 mod system {
     pub(super) fn waited() -> Option<u64> {

@@ -1,9 +1,9 @@
-//! A worker thread of the load generator: its own `mio::Poll`, its share of the connections.
+//! Worker thread of the load generator, with its own `mio::Poll` and its share of the connections.
 //!
-//! A worker's life is in [`Worker::run`]: connect, wait for the others, measure, wait for the
-//! replies that are still owed. What it does with one connection is in three places:
-//! [`connect`](self::connect) makes it, [`send`](self::send) decides what goes out and when, and
-//! [`receive`](self::receive) is what comes in.
+//! [`Worker::run`] has the phases of a worker: connect, wait for the others, measure, wait for the
+//! missing replies. The code for one connection is in three modules: [`connect`](self::connect)
+//! makes it, [`send`](self::send) decides what to send and when, and [`receive`](self::receive)
+//! reads replies.
 
 mod connect;
 mod receive;
@@ -33,22 +33,22 @@ use common::units::seconds;
 const WAKER: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
 
-/// Room for replies, lent to whichever connection is read.
+/// Size of the input buffer that all connections share, in bytes.
 const INPUT: usize = 64 << 10;
 
-/// Messages are written in batches of about this many bytes.
+/// About how many bytes of messages are written at once.
 const OUTPUT: usize = 64 << 10;
 
-/// A message that is due sooner than this is waited for by polling: the timer takes longer.
+/// A message due within this time, in nanoseconds, is awaited by polling. The timer would be late.
 const SOON: Nanos = 10_000;
 
-/// With no free connection the worker looks this often, to know that it was there to look.
+/// How often a worker without a free connection checks, so that it knows how long there was none.
 const LOOK: Nanos = 10_000_000;
 
-/// A wait may last so much longer than asked for: `epoll_wait` counts milliseconds.
+/// How much longer than asked a wait may last: `epoll_wait` has a resolution of milliseconds.
 const SLACK: Nanos = 2_000_000;
 
-/// One thread's part of a run.
+/// The part of a run that one thread does.
 #[derive(Debug)]
 pub(crate) struct Worker {
     plan: Arc<Plan>,
@@ -57,55 +57,55 @@ pub(crate) struct Worker {
     number: usize,
     poll: Poll,
     timer: Timer,
-    /// A connection's token is its index. None is ever removed, and one that is made anew takes its
-    /// place between two turns, so no event can go astray.
+    /// A connection's token is its index. Connections are never removed, and a replacement takes
+    /// its index between two turns. So no event reaches the wrong connection.
     connections: Vec<Connection>,
-    /// How many this worker is to have.
+    /// How many connections this worker has to make.
     share: usize,
-    /// How many are ready to send.
+    /// How many connections are ready to send.
     ready: usize,
-    /// How long each took to be made.
+    /// How long each connection took to be made.
     connect_times: Vec<Nanos>,
-    /// Why the run cannot take place.
+    /// Why the run cannot begin.
     failure: Option<String>,
     expected: Expected,
     input: Box<[u8]>,
     output: Vec<u8>,
-    /// So many messages are written at once, at most.
+    /// Maximum number of messages in one write.
     at_once: u32,
     counters: Counters,
-    /// The open loop's.
+    /// The pace of the open loop.
     pace: Option<Pace>,
-    /// The open loop's: connections with room for a message, each once.
+    /// Open loop: connections with room for a message, each once.
     free: VecDeque<usize>,
-    /// Since when none has.
+    /// Since when no connection has had room.
     full_since: Nanos,
-    /// Until when the worker surely waited for the server, and not the server for it.
+    /// Until when the worker certainly waited for the server. A later delay may be its own.
     waited_until: Nanos,
-    /// The closed loop's: the first connection that has not sent anything yet.
+    /// Closed loop: the first connection that has not sent anything yet.
     unfilled: usize,
-    /// Connections that were not read to the end, each once.
+    /// Connections with unread data, each once.
     unread: Vec<usize>,
     sending: bool,
     /// When sending ends.
     end: Nanos,
-    /// Connections that are made and not lost.
+    /// The number of established connections.
     alive: usize,
-    /// When the last of them was lost.
+    /// When the last connection was lost.
     disconnected_at: Nanos,
-    /// Connections to be made anew, by the time of the next attempt.
+    /// Connections to replace, by the time of the next attempt.
     retries: BTreeSet<(Nanos, usize)>,
-    /// Of connections that were made anew: what became of the messages of the one before.
+    /// The acknowledgement logs of connections that were replaced.
     ack_logs: Vec<(u64, AckLog)>,
     next_sweep: Nanos,
-    /// CPU time when the measurement began.
+    /// CPU usage when the measurement began.
     begun: Option<Usage>,
-    /// The server's, then; the first worker looks for all.
+    /// The server's usage at that time. Only the first worker measures it.
     served: Option<Served>,
 }
 
 impl Worker {
-    /// Worker `number` of the plan's, and what wakes it.
+    /// Worker `number` of the plan, and its waker.
     pub(crate) fn new(
         plan: Arc<Plan>,
         control: Arc<Control>,
@@ -152,8 +152,8 @@ impl Worker {
         Ok((worker, waker))
     }
 
-    /// Does the worker's part and tells what came of it. The coordinator outlives its workers, so
-    /// a message that cannot be delivered has nobody to miss it.
+    /// Runs the worker and sends its result. The coordinator outlives its workers, so a failed send
+    /// can be ignored.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         let done = self.connect(&mut events).and_then(|()| {
@@ -236,7 +236,7 @@ impl Worker {
         }
     }
 
-    /// Whether all connections are lost, and will not be made anew.
+    /// Whether all connections are lost for good.
     fn is_disconnected(&self, now: Nanos) -> bool {
         let patience = if self.plan.reconnect {
             self.plan.timeout
@@ -246,8 +246,8 @@ impl Worker {
         self.alive == 0 && now.saturating_sub(self.disconnected_at) >= patience
     }
 
-    /// Sees to it that the next planned message wakes the worker; returns how long it may wait for
-    /// other events, none if the message is due already, or nearly so.
+    /// Sets the timer to the next planned message. Returns how long to wait for other events.
+    /// `None` means not to wait, since the message is due or nearly due.
     fn set_timer(&mut self) -> io::Result<Option<Nanos>> {
         let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace) else {
             return Ok(Some(self.end));
@@ -266,7 +266,7 @@ impl Worker {
         Ok(Some(self.end))
     }
 
-    /// Waits for what is owed.
+    /// Waits for the missing replies.
     fn drain(&mut self, events: &mut Events) -> io::Result<()> {
         while self.counters.owed > 0 {
             let now = self.housekeeping();
@@ -275,7 +275,7 @@ impl Worker {
                 at => at,
             };
             if now >= give_up_at {
-                // What has arrived counts, however late this thread came to look.
+                // Replies that have arrived count, however late this thread reads them.
                 self.turn(events, None)?;
                 break;
             }
@@ -314,7 +314,7 @@ impl Worker {
         Served::by(&self.plan.pids)
     }
 
-    /// What has to be done from time to time; returns the time.
+    /// Does the periodic tasks. Returns the current time.
     fn housekeeping(&mut self) -> Nanos {
         let now = self.plan.clock.now();
         if now >= self.counters.begin && self.begun.is_none() {
@@ -344,18 +344,18 @@ impl Worker {
         self.counters.begin.saturating_add(length)
     }
 
-    /// `-timeout` is kept to within a tenth.
+    /// The period of the sweep. It keeps `-timeout` accurate to a tenth.
     fn sweep_period(&self) -> Nanos {
         (self.plan.timeout / 10).clamp(1_000_000, 1_000_000_000)
     }
 
-    /// Gives up the connections on which the server owes a reply and says nothing.
+    /// Closes connections on which the server owes data and was silent for `-timeout`.
     fn sweep(&mut self, now: Nanos) {
         for index in 0..self.connections.len() {
             if !self.is_late(index, now) {
                 continue;
             }
-            // This thread may not have run for a while, and the replies lie in the socket.
+            // The thread may not have run for a while. Replies may be in the socket.
             if let Stage::Connecting(_) = self.connections[index].stage {
                 self.complete_connect(index);
             } else {
@@ -367,7 +367,7 @@ impl Worker {
         }
     }
 
-    /// Whether the connection has been silent too long.
+    /// Whether the connection has been silent for `-timeout`.
     fn is_late(&self, index: usize, now: Nanos) -> bool {
         let connection = &self.connections[index];
         let is_awaited = match connection.stage {
@@ -396,7 +396,7 @@ impl Worker {
         }
     }
 
-    /// Waits for events, at most until `until` (none: not at all), and handles them.
+    /// Waits for events until `until` and handles them. `None` means not to wait.
     fn turn(&mut self, events: &mut Events, until: Option<Nanos>) -> io::Result<()> {
         let asked_at = self.plan.clock.now();
         let timeout = match until {
@@ -418,7 +418,8 @@ impl Worker {
             let now = self.plan.clock.now();
             self.waited_until = now.min(asked);
             if now > asked && events.is_empty() {
-                // It slept longer than it asked for. What has come by now came in that time.
+                // The thread slept longer than asked. Events that came in the meantime are handled
+                // now.
                 self.poll.poll(events, Some(Duration::ZERO))?;
             }
         }

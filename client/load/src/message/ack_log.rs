@@ -1,18 +1,20 @@
-//! What became of every message of a connection, kept small.
+//! Compact record of the result of every message of a connection.
 
 use serde::{Deserialize, Serialize};
 
-/// The fate of messages 0 to `sent` of one connection. Replies come in the order of the messages,
-/// so the first `answered` have one: an acknowledgement, except where `rejected` says otherwise.
+/// The results of messages 0 to `sent` of one connection. Replies come in the order of the
+/// messages, so the first `answered` messages have a reply. It is an acknowledgement unless
+/// `rejected` says otherwise.
 ///
-/// At most 8 bytes for every two messages, when every other one is rejected.
+/// It takes at most 8 bytes for two messages, when every other one is rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AckLog {
     pub(crate) sent: u64,
     pub(crate) answered: u64,
-    /// Runs: so many acknowledged, then so many rejected. What follows the last is acknowledged.
+    /// Runs: the number of acknowledged messages, then of rejected ones. Messages after the last
+    /// run are acknowledged.
     rejected: Vec<(u32, u32)>,
-    /// Acknowledged since the last rejected one.
+    /// How many messages were acknowledged since the last rejected one.
     #[serde(skip)]
     since: u64,
 }
@@ -27,7 +29,7 @@ impl AckLog {
         self.since += u64::from(n);
     }
 
-    /// An error reply; which message it was for is noted only if `keep`.
+    /// Records an error reply. Which message it was for is recorded only with `keep`.
     pub(crate) fn reject(&mut self, keep: bool) {
         self.answered += 1;
         if !keep {
@@ -56,9 +58,9 @@ impl AckLog {
         })
     }
 
-    /// Whether the numbers can be: a run file may come from anywhere.
+    /// Whether the numbers are possible. A run file may come from an untrusted source.
     pub(crate) fn is_consistent(&self) -> bool {
-        // A year at thirty thousand a second.
+        // A year at thirty thousand messages a second.
         const MAX: u64 = 1 << 40;
         let rejected = self.rejected().last().map_or(0, |range| range.end);
         rejected <= self.answered && self.answered <= self.sent && self.sent <= MAX

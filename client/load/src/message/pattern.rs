@@ -1,14 +1,14 @@
-//! The template as it stands in a log: the server's escapes, and the numbers read back.
+//! Pattern of a template in a log: it has the server's escapes and reads the numbers back.
 
 use std::fmt::Write as _;
 
 use crate::message::template::{Part, Template};
 
-/// What a record's message looks like that was made from a template.
+/// The form of a record's message that was made from a template.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     steps: Vec<Step>,
-    /// The longest record's message that can match.
+    /// The length of the longest message that can match, as recorded.
     longest: usize,
 }
 
@@ -20,7 +20,9 @@ enum Step {
 }
 
 impl Pattern {
-    /// Refuses a template whose messages could not be told apart or read back.
+    /// # Errors
+    ///
+    /// The messages could not be told apart or read back.
     pub(crate) fn new(template: &Template, run: &str) -> Result<Self, String> {
         let parts = template.parts();
         let has = |wanted: fn(&Part) -> bool| parts.iter().any(wanted);
@@ -41,7 +43,7 @@ impl Pattern {
         {
             let is_number = matches!(part, Part::Conn(_) | Part::Seq(_));
             let is_text = matches!(next, Some(Part::Literal(bytes)) if !bytes[0].is_ascii_digit());
-            // Or a message that was cut short in its number looks like another.
+            // Otherwise a message that was truncated within its number looks like another one.
             if is_number && !is_text {
                 return Err(
                     "to be verified, {conn} and {seq} must be followed by some text that is no \
@@ -59,10 +61,10 @@ impl Pattern {
         Self { steps, longest }
     }
 
-    /// The patterns of the lines of a hello, `{conn}` and `{run}` in it; lines without the run's name
-    /// are left out, since nobody looks for them.
+    /// The patterns of the lines of a hello. Lines without the run's name are left out, since the
+    /// verification looks for that name.
     pub(crate) fn of_hello(template: &Template, run: &str) -> Vec<Self> {
-        // A connection has one hello: its number in it is 0.
+        // A connection sends one hello, so its message number is 0.
         let lines = template.bind(run).number_messages(0).messages();
         let patterns = lines.iter().map(|parts| Self::of(parts));
         let is_named = |pattern: &Self| {
@@ -75,12 +77,12 @@ impl Pattern {
         patterns.filter(is_named).collect()
     }
 
-    /// The longest message, as it stands in a record, that can match.
+    /// The length of the longest message that can match, as recorded.
     pub(crate) fn longest(&self) -> usize {
         self.longest
     }
 
-    /// What `text`, a record's message, is.
+    /// Classifies `text`, the message of a record.
     pub(crate) fn read(&self, text: &[u8]) -> Text {
         match self.numbers(text) {
             Ok((Some(conn), Some(seq))) => Text::Message(conn, seq),
@@ -89,8 +91,8 @@ impl Pattern {
         }
     }
 
-    /// What `text` is to the pattern of a hello, if there were so many connections. It need not have
-    /// the connection's number in it.
+    /// Classifies `text` by the pattern of a hello, if the run had this many connections. The hello
+    /// need not contain the number of the connection.
     pub(crate) fn read_hello(&self, text: &[u8], connections: u64) -> Text {
         match self.numbers(text) {
             Ok((conn, _)) if conn.unwrap_or(0) < connections => Text::Hello,
@@ -99,7 +101,7 @@ impl Pattern {
         }
     }
 
-    /// The numbers of the connection and of the message in `text`, where the pattern has them.
+    /// The numbers of the connection and of the message in `text`, if the pattern has them.
     fn numbers(&self, mut text: &[u8]) -> Result<(Option<u64>, Option<u64>), Mismatch> {
         let (mut conn, mut seq) = (None, None);
         for step in &self.steps {
@@ -129,21 +131,21 @@ impl Pattern {
     }
 }
 
-/// Why a text is not what a pattern describes.
+/// Why a text does not match a pattern.
 enum Mismatch {
-    /// It ends too soon.
+    /// The text ends too soon.
     Torn,
     Foreign,
 }
 
-/// What a record's message is to a pattern.
+/// The class of a record's message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Text {
-    /// Exactly what was sent on this connection as this message.
+    /// Exactly this message of this connection.
     Message(u64, u64),
-    /// What a connection said before its first message.
+    /// The hello of a connection, sent before its first message.
     Hello,
-    /// The beginning of one of these.
+    /// The beginning of a message or of a hello.
     Torn,
     Foreign,
 }
@@ -166,8 +168,8 @@ impl Step {
     }
 }
 
-/// Takes the number at the start of `text`, written with at least `digits` digits and no more zeros
-/// than that takes. If there is none because the text ends too soon, nothing is left of it.
+/// Takes the number at the start of `text`. It must have at least `digits` digits, and no more
+/// leading zeros than needed for that. If the text ends too soon, `text` becomes empty.
 fn take_number(text: &mut &[u8], digits: usize) -> Option<u64> {
     let len = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let (number, rest) = text.split_at(len);
@@ -182,8 +184,8 @@ fn take_number(text: &mut &[u8], digits: usize) -> Option<u64> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// A message's bytes as the server writes them into a record. An implementation of its own: the
-/// server's would not find the server's mistakes.
+/// A message as the server escapes it in a record. This is a separate implementation: the server's
+/// own would not find the server's errors.
 pub(crate) fn escape(bytes: &[u8]) -> Vec<u8> {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -202,9 +204,9 @@ pub(crate) fn escape(bytes: &[u8]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Characters that a terminal obeys, or that make text read otherwise than it is: C1 controls, line and paragraph
-/// separators, interlinear annotation, and what Unicode calls `Default_Ignorable_Code_Point`, without joiners and
-/// variation selectors.
+/// Terminal control characters and characters that change how text is read: C1 controls, line and
+/// paragraph separators, interlinear annotation, and Unicode's `Default_Ignorable_Code_Point`,
+/// except joiners and variation selectors.
 fn is_deceptive(c: char) -> bool {
     let stays = matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180d}' | '\u{180f}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
@@ -277,7 +279,7 @@ mod tests {
         assert!(pattern.longest() >= logged.len());
     }
 
-    /// Two implementations of one rule, on every character.
+    /// Compares the two implementations of the rule on every character.
     #[test]
     fn each_character_is_escaped_as_the_server_does() {
         for c in '\0'..=char::MAX {

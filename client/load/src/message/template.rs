@@ -1,20 +1,21 @@
-//! The message template: escapes, placeholders, rendering, and reading back from a log.
+//! Message template: its escapes, placeholders and rendering.
 
 use std::fmt;
 
 use common::protocol::Framing;
 
-/// What `-message` says unless it is given. The semicolon shows where a message ends, so that one
-/// that was cut short is not mistaken for another.
+/// The default of `-message`. The semicolon marks the end, so that a truncated message is not
+/// mistaken for another.
 pub(crate) const DEFAULT_MESSAGE: &str = "load {run} {conn} {seq};";
 
-/// The longest message, `{pad:N}` included; a typing error must not eat the memory.
+/// Maximum length of a message in bytes, `{pad:N}` included. It protects the memory from a typing
+/// error.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// The most digits that a number is filled up to.
+/// Maximum number of digits in `{conn:N}` and `{seq:N}`.
 const MAX_DIGITS: usize = 1000;
 
-/// A message with places for the connection's number and the message's own.
+/// A message with placeholders for the number of the connection and its own number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -25,13 +26,17 @@ pub(crate) struct Template {
 pub(crate) enum Part {
     Literal(Vec<u8>),
     Run,
-    /// The number with at least this many digits.
+    /// A number with at least this many digits.
     Conn(usize),
     Seq(usize),
 }
 
 impl Template {
-    /// Reads `text`; errors say what was found, for whom types it.
+    /// Parses `text`.
+    ///
+    /// # Errors
+    ///
+    /// The text is for the user.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut template = Self::default();
         let mut rest = text;
@@ -52,7 +57,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Reads text that has escapes but no placeholders, e.g. `-reply`.
+    /// Parses a text with escapes and without placeholders, such as `-reply`.
     pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, TemplateError> {
         let mut bytes = Vec::new();
         let mut rest = text;
@@ -66,7 +71,7 @@ impl Template {
         Ok(bytes)
     }
 
-    /// Makes messages of it that the server can tell apart. An LF that is typed is not added again.
+    /// Adds the message end of the framing. An LF at the end is not added twice.
     pub(crate) fn framed(mut self, framing: Framing) -> Self {
         match framing {
             Framing::Line if !self.ends_with_lf() => self.literal(b"\n"),
@@ -81,7 +86,7 @@ impl Template {
         matches!(self.parts.last(), Some(Part::Literal(bytes)) if bytes.ends_with(b"\n"))
     }
 
-    /// The same with the run's name in its places.
+    /// The template with the run's name filled in.
     pub(crate) fn bind(&self, run: &str) -> Self {
         let mut bound = Self {
             parts: Vec::new(),
@@ -97,7 +102,7 @@ impl Template {
         bound
     }
 
-    /// The same with `seq` in the place of the message's number.
+    /// The template with `seq` filled in as the number of the message.
     pub(crate) fn number_messages(&self, seq: u64) -> Self {
         let mut numbered = Self {
             parts: Vec::new(),
@@ -117,7 +122,7 @@ impl Template {
         numbered
     }
 
-    /// The parts of each message that it makes, what ends it left out.
+    /// The parts of each message that the template makes, without the message ends.
     pub(crate) fn messages(&self) -> Vec<Vec<Part>> {
         let end = match self.framing {
             Framing::Line => Some(b'\n'),
@@ -168,7 +173,7 @@ impl Template {
         }
     }
 
-    /// The longest message that can come of it, in bytes; at least 1.
+    /// The length of the longest message in bytes; at least 1.
     pub(crate) fn longest(&self) -> usize {
         let part = |part: &Part| match part {
             Part::Literal(bytes) => bytes.len(),
@@ -205,7 +210,7 @@ impl Template {
         Ok(())
     }
 
-    /// Adds text; parts are never empty.
+    /// Adds text. Parts are never empty.
     fn literal(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -223,8 +228,8 @@ struct Placeholder<'a> {
     number: Option<&'a str>,
 }
 
-/// What `{name}` or `{name:N}` at the start of `text` is, and its length. Any other brace is a
-/// brace: JSON needs no escapes.
+/// The placeholder `{name}` or `{name:N}` at the start of `text`, and its length. Any other brace
+/// is literal, so that JSON needs no escapes.
 fn placeholder(text: &str) -> Option<(Placeholder<'_>, usize)> {
     let inside = text.strip_prefix('{')?;
     let inside = &inside[..inside.find('}')?];
@@ -237,7 +242,7 @@ fn placeholder(text: &str) -> Option<(Placeholder<'_>, usize)> {
     (is_name && is_number).then_some((Placeholder { name, number }, inside.len() + 2))
 }
 
-/// The byte that the escape at the start of `text` means, and the escape's length.
+/// The byte of the escape at the start of `text`, and the length of the escape.
 fn escape(text: &str) -> Result<(u8, usize), TemplateError> {
     let bytes = text.as_bytes();
     let unknown = || TemplateError::Escape(text.chars().take(4).collect());
@@ -266,7 +271,7 @@ fn number(n: u64, digits: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// What is wrong with a template.
+/// The error in a template.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TemplateError {
     Escape(String),

@@ -1,10 +1,10 @@
-//! What is said of the machine that measured, and of when.
+//! Description of the measuring machine, and the time of the run.
 
 use time::OffsetDateTime;
 
 use crate::report::Machine;
 
-/// This machine; what cannot be found out is left empty.
+/// Describes this machine. Unknown fields are left empty.
 pub(crate) fn machine() -> Machine {
     let uname = rustix::system::uname();
     let part = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
@@ -47,7 +47,7 @@ fn memory() -> Option<u64> {
     None
 }
 
-/// The time in UTC, as RFC 3339 writes it.
+/// The current time in UTC, in RFC 3339 format.
 pub(crate) fn utc_now() -> String {
     let now = OffsetDateTime::now_utc();
     format!(

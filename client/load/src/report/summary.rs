@@ -1,4 +1,4 @@
-//! Makes the report of a run that is over.
+//! Conversion of a run's result to its report.
 
 use std::sync::atomic::Ordering;
 
@@ -15,7 +15,7 @@ use crate::report::{
     Thread, Throughput, VERSION,
 };
 
-/// The report of `outcome`, its verification and thresholds still to be added.
+/// The report of `outcome`, without verification and thresholds.
 pub(crate) fn report(
     mut outcome: RunResult,
     settings: Settings,
@@ -137,8 +137,8 @@ fn ended_by(outcome: &RunResult) -> EndedBy {
     EndedBy::Duration
 }
 
-/// How many measured messages were planned and not sent. A run that was ended by hand or by an error
-/// was to send no more than it had until then.
+/// How many measured messages were planned and not sent. In a run that was ended by an interrupt or
+/// an error, only messages planned before the end count.
 fn never_sent(outcome: &RunResult, ended_by: EndedBy) -> u64 {
     let sent_until = outcome.done.iter().map(|done| done.sent_until).max();
     let planned = match (outcome.control.schedule.get(), ended_by) {

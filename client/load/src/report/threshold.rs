@@ -1,16 +1,16 @@
-//! `-fail-if`: a bound on a figure, e.g. `p99>5ms`.
+//! Conditions of `-fail-if`: a limit for a figure, e.g. `p99>5ms`.
 
 use crate::drive::figures::Latency;
 use crate::report::{Report, Verdict};
 use common::units::parse_latency;
 
-/// A metric, a comparison and a value; the run fails if it holds.
+/// A metric, a comparison and a value. The run fails if the condition holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Threshold {
     text: String,
     metric: Metric,
     operator: Operator,
-    /// Nanoseconds for latencies.
+    /// In nanoseconds for latencies.
     value: f64,
 }
 
@@ -20,12 +20,12 @@ enum Metric {
     Plain(fn(&Report) -> f64),
     /// A latency of acknowledged messages.
     Latency(fn(&Latency) -> u64),
-    /// A latency of how late messages were sent.
+    /// A delay of sending.
     Lag(fn(&Latency) -> u64),
 }
 
 impl PartialEq for Metric {
-    /// Metrics are told apart by their names, in [`Threshold::text`].
+    /// Metrics are distinguished by their names, in [`Threshold::text`].
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -66,7 +66,7 @@ enum Operator {
     NotEqual,
 }
 
-/// Longer spellings first, so that `>=` is not read as `>`.
+/// Longer operators first, so that `>=` is not read as `>`.
 const OPERATORS: &[(&str, Operator)] = &[
     ("<=", Operator::LessOrEqual),
     (">=", Operator::GreaterOrEqual),
@@ -78,7 +78,11 @@ const OPERATORS: &[(&str, Operator)] = &[
 ];
 
 impl Threshold {
-    /// Reads `METRIC OP VALUE`; the error says what was expected.
+    /// Parses `METRIC OP VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// The text says what was expected.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let operator = OPERATORS
             .iter()
@@ -109,8 +113,8 @@ impl Threshold {
         })
     }
 
-    /// Holds the run against it. A figure that does not exist, like the latency of no message,
-    /// fails: nothing was shown.
+    /// Applies the condition to a run. A figure that does not exist, such as the latency of no
+    /// message, fails: nothing was measured.
     pub(crate) fn judge(&self, report: &Report) -> Verdict {
         let latency = |latency: Option<&Latency>, pick: fn(&Latency) -> u64| {
             latency.map(|latency| pick(latency) as f64)
@@ -131,7 +135,7 @@ impl Threshold {
     }
 }
 
-/// Whether the figure that an expression is about is a time.
+/// Whether the figure in an expression is a time.
 pub(crate) fn is_time(expression: &str) -> bool {
     let threshold = Threshold::parse(expression);
     threshold.is_ok_and(|threshold| !matches!(threshold.metric, Metric::Plain(_)))

@@ -1,24 +1,25 @@
-//! What a reader of the figures has to know before trusting them.
+//! Warnings about the figures of a run.
 
 use std::fmt;
 
 use crate::report::Report;
 use common::units::{count, latency, plural};
 
-/// A thread that used more of its time had hardly any to spare.
+/// A thread that is busy for a larger share of the time is out of CPU.
 const BUSY: f64 = 0.95;
 
-/// More of its time on a run queue, and a thread's figures are partly the machine's.
+/// If a thread is on a run queue for a larger share of the time, its figures partly measure the
+/// machine.
 const WAITED: f64 = 0.1;
 
-/// Planned and real send times should not differ by more, at p99.
+/// Maximum difference between planned and actual send time at p99, in nanoseconds.
 const LATE: u64 = 1_000_000;
 
-/// A doubt about a run's figures.
+/// A reason to doubt the figures of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Warning {
     NothingAcknowledged,
-    /// The load generator's p99 of how late messages were sent, in nanoseconds.
+    /// The p99 of how late messages were sent, in nanoseconds.
     SentLate(u64),
     /// Messages of the open loop that were planned and not sent.
     RateNotReached(u64),
@@ -26,21 +27,21 @@ pub(crate) enum Warning {
     FellShort(u64),
     /// Messages that waited for a free connection.
     Held(u64),
-    /// A thread's share of its time on a CPU; how many threads to try.
+    /// The share of time that a thread was on a CPU, and how many threads to try.
     OutOfCpu(f64, Option<usize>),
-    /// A thread's share of its time waiting for a CPU.
+    /// The share of time that a thread waited for a CPU.
     ShortOfCpu(f64),
     /// Connections lost, connections made.
     Lost(u64, u64),
     Unasked(u64),
     WarmupErrors(u64),
-    /// `-pid` names no process.
+    /// The process of `-pid` does not exist.
     NoProcess(u32),
     VerificationCutShort,
 }
 
 impl Warning {
-    /// A name that stays, for programs.
+    /// A stable name, for programs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NothingAcknowledged => "nothing-acknowledged",
@@ -134,7 +135,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// All doubts about a report, but for those that are not in its figures.
+/// The warnings that follow from the figures of a report.
 pub(crate) fn warnings(report: &Report) -> Vec<Warning> {
     let messages = &report.messages;
     let open = report.open_loop.as_ref();
@@ -144,7 +145,7 @@ pub(crate) fn warnings(report: &Report) -> Vec<Warning> {
     let busiest = threads.iter().map(|thread| thread.busy).fold(0.0, f64::max);
     let waited = threads.iter().filter_map(|thread| thread.waited);
     let waited = waited.fold(0.0, f64::max);
-    // The server needs a CPU, too.
+    // Leave one CPU for the server.
     let more = (threads.len() as u64 + 1 < report.machine.cpus).then_some(threads.len() + 1);
     let connections = &report.connections;
     let all = [

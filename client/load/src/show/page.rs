@@ -1,4 +1,4 @@
-//! The report as one page of HTML that needs nothing else: of one run, or of several side by side.
+//! HTML page of a report, self-contained: one run, or several side by side.
 
 mod chart;
 mod charts;
@@ -15,7 +15,7 @@ use common::units::{count, latency, plural, rate, seconds};
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The page for `runs`, of which there is at least one.
+/// The page for `runs`, which must not be empty.
 pub(crate) fn page(runs: &[Report]) -> Result<String, String> {
     let title = match runs {
         [run] => format!("client load: {}", title(run)),
@@ -71,13 +71,13 @@ fn subtitle(html: &mut String, run: &Report) {
     _ = writeln!(html, "<p class=\"subtitle\">{}</p>", escaped(&text));
 }
 
-/// The figures that are looked at first.
+/// The most important figures.
 fn tiles(html: &mut String, run: &Report) {
     let time = |pick: fn(&Latency) -> u64| {
         let picked = run.latency_ns.as_ref().map(pick);
         picked.map_or("–".to_owned(), |ns| latency(ns as f64))
     };
-    // A report from elsewhere may claim anything.
+    // A report from a file may contain any numbers.
     let failed = run.messages.sent.saturating_sub(run.messages.acknowledged);
     let verification = run.verification.as_ref().map(|found| {
         let passed = if found.passed { "passed" } else { "FAILED" };
@@ -117,7 +117,7 @@ fn warnings(html: &mut String, run: &Report, named: bool) {
 mod tests {
     use super::STYLE;
 
-    /// The colours of the light page, or of the dark one, by name.
+    /// A colour of the light page or of the dark one, by name.
     fn colour(dark: bool, name: &str) -> [f64; 3] {
         let half = STYLE.split("@media").nth(usize::from(dark)).unwrap();
         let at = half.find(&format!("--{name}: #")).unwrap();
@@ -135,7 +135,7 @@ mod tests {
         [0, 1, 2].map(|n| f64::from(u8::from_str_radix(&pair(n), 16).unwrap()) / 255.0)
     }
 
-    /// WCAG 2.1, "contrast ratio" and "relative luminance".
+    /// "Contrast ratio" and "relative luminance" as in WCAG 2.1.
     fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
         let luminance = |colour: [f64; 3]| {
             let [r, g, b] = colour.map(|c| {

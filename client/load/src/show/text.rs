@@ -1,4 +1,4 @@
-//! The report for people.
+//! Report as text.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::report::{Counted, EndedBy, Loop, Report, Verdict};
 use crate::verify::Verification;
 use common::units::{byte_rate, count, latency, plural, rate, seconds};
 
-/// How wide the longest bar is.
+/// The width of the longest bar, in columns.
 const BAR: usize = 40;
 
 /// The whole report, ended by a newline.
@@ -154,7 +154,7 @@ fn distribution(text: &mut String, report: &Report) {
     }
 }
 
-/// A bar of so many eighths of a column.
+/// A bar of this many eighths of a column.
 fn bar(eighths: usize) -> String {
     let mut bar = "█".repeat(eighths / 8);
     if let Some(part) = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"].get(eighths % 8) {
@@ -166,7 +166,7 @@ fn bar(eighths: usize) -> String {
 pub(crate) fn percent(part: u64, all: u64) -> String {
     let percent = part as f64 * 100.0 / all.max(1) as f64;
     match percent {
-        // Not all, and not nothing, are not to look like it.
+        // A share below all must not round to 100 %, and one above nothing must not round to 0.
         p if part < all && p >= 99.995 => "99.99".to_owned(),
         p if part > 0 && p < 0.005 => "<0.01".to_owned(),
         p if part == all => format!("{p:.0}"),
@@ -242,7 +242,7 @@ fn load_generator(text: &mut String, report: &Report) {
     line(text, "server", &figures);
 }
 
-/// What became of one `-fail-if`.
+/// The result of one `-fail-if`.
 pub(crate) fn verdict(verdict: &Verdict) -> String {
     let word = if verdict.failed { "FAILED" } else { "passed" };
     let value = match verdict.value {
@@ -254,7 +254,7 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
     format!("  {word}: fail if {}: it is {value}\n", verdict.expression)
 }
 
-/// The files of a log, however many.
+/// The files of a log, in short form.
 pub(crate) fn files(logs: &[String]) -> String {
     match logs {
         [first, _, _, .., last] => format!("{} files, {first} to {last}", count(logs.len() as u64)),
@@ -262,7 +262,7 @@ pub(crate) fn files(logs: &[String]) -> String {
     }
 }
 
-/// What a verification found.
+/// The result of a verification.
 pub(crate) fn verification(found: &Verification) -> String {
     let mut out = String::new();
     let text = &mut out;

@@ -1,4 +1,4 @@
-//! What a server's log consists of: the files that were named, and the rotated files that a rotation made of them; or a stream.
+//! Sources of a server's log: the named files and their rotated files, or a stream.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -13,12 +13,12 @@ use stream::Start;
 
 use crate::verify::streamed::StreamLog;
 
-/// A server that rotates its log leaves none of its name for some microseconds: so often, and after so long, it is
-/// looked for again.
+/// During a rotation no file has the log's name for some microseconds. The log is looked for this
+/// often, with this pause.
 const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a run is held against.
+/// The log to verify a run against.
 #[derive(Debug)]
 pub(crate) enum Log {
     /// Files, in their order.
@@ -26,7 +26,8 @@ pub(crate) enum Log {
     Stream(Box<StreamLog>),
 }
 
-/// A file of a log. Only the log itself is open already: rotated files are not renamed any more, and may be many.
+/// A file of a log. Only the log itself is opened in advance. Rotated files may be many, and are
+/// not renamed again.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
@@ -39,13 +40,13 @@ impl LogFile {
     }
 }
 
-/// Exactly these files, those of one log in its order.
+/// These files only. The files of one log are put in its order.
 pub(crate) fn named(logs: &[PathBuf]) -> Vec<LogFile> {
     let files = rotated_files::by_log(logs).into_iter().flatten();
     files.map(|path| LogFile { path, file: None }).collect()
 }
 
-/// The log that a run fills, noted before it begins.
+/// The log that a run fills, as it was before the run.
 #[derive(Debug)]
 pub(crate) enum RunLog {
     Files(RunFiles),
@@ -53,7 +54,11 @@ pub(crate) enum RunLog {
 }
 
 impl RunLog {
-    /// Notes what is there. The log has to be.
+    /// Records which files or messages exist.
+    ///
+    /// # Errors
+    ///
+    /// The log does not exist.
     pub(crate) fn note(files: &[PathBuf], stream: &stream::Options) -> Result<Self, String> {
         match StreamLog::open(stream, "client load", Start::Last(0))? {
             Some(stream) => Ok(Self::Stream(Box::new(stream))),
@@ -61,7 +66,7 @@ impl RunLog {
         }
     }
 
-    /// What may hold something of the run, which is over.
+    /// The parts of the log that may hold messages of the run. Call it after the run.
     pub(crate) fn find(self) -> Result<Log, String> {
         match self {
             Self::Files(files) => files.find().map(Log::Files),
@@ -77,7 +82,7 @@ impl RunLog {
 #[derive(Debug)]
 pub(crate) struct RunFiles {
     named: Vec<PathBuf>,
-    /// Rotated files that were there before: nothing of the run is in them.
+    /// Rotated files from before the run. They hold nothing of the run.
     before: HashSet<PathBuf>,
 }
 
@@ -94,12 +99,13 @@ impl RunFiles {
         })
     }
 
-    /// What was named, each log after the rotated files that were made of it during the run. The server may be
-    /// rotating even now.
+    /// The named logs, each after the rotated files that were made during the run. The server may
+    /// be rotating at the same time.
     fn find(&self) -> Result<Vec<LogFile>, String> {
         let mut files = Vec::new();
         for log in named(&self.named) {
-            // Opened first, so whatever becomes of it, a message of the run is in it or in a rotated file that is found now.
+            // The log is opened before the search. So each message of the run is in this file or in
+            // a rotated file that the search finds.
             let file = open_patiently(&log.path).map_err(|error| cannot_read(&log.path, &error))?;
             for path in pieces_of(&log.path)? {
                 if !self.before.contains(&path) && !is_same(&path, &file) {
@@ -117,7 +123,7 @@ pub(crate) fn cannot_read(log: &Path, error: &io::Error) -> String {
     format!("cannot read {}: {error}", log.display())
 }
 
-/// Opens a log. Only a regular file: it has an end, and opening it does not wait for anybody.
+/// Opens a log. Only a regular file is allowed: it has an end, and opening it does not block.
 fn open(log: &Path) -> io::Result<File> {
     if !fs::metadata(log)?.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -136,7 +142,7 @@ fn open_patiently(log: &Path) -> io::Result<File> {
 }
 
 fn pieces_of(log: &Path) -> Result<Vec<PathBuf>, String> {
-    // A link is rotated where it leads to.
+    // A log behind a symbolic link is rotated in the folder of its target.
     let real = match fs::symlink_metadata(log) {
         Ok(metadata) if metadata.is_symlink() => log.canonicalize().ok(),
         _ => None,
@@ -156,7 +162,7 @@ fn pieces_of(log: &Path) -> Result<Vec<PathBuf>, String> {
         .collect())
 }
 
-/// The log was renamed to this rotated file after it was opened.
+/// Whether the log was renamed to this rotated file after it was opened.
 fn is_same(rotated_file: &Path, log: &File) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     let (rotated_file, log) = (
@@ -191,7 +197,7 @@ mod tests {
         }
         let found = logs.find().unwrap();
         assert_eq!(paths(&found), [&rotated_file(2), &rotated_file(10), &log]);
-        // Renamed after it was opened, it is not read twice.
+        // A log that was renamed after it was opened is not read twice.
         let open = open(&log).unwrap();
         fs::rename(&log, rotated_file(11)).unwrap();
         assert!(is_same(&rotated_file(11), &open) && !is_same(&rotated_file(10), &open));

@@ -1,5 +1,5 @@
-//! What `-save` writes and `client verify` reads: which messages a run sent, and what the server
-//! said to each.
+//! Run file, which `-save` writes and `client verify` reads: the messages of a run and the reply to
+//! each.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -19,7 +19,7 @@ use crate::verify::{Sent, Verification, verify};
 const FORMAT: &str = "client-load-run";
 const VERSION: u32 = 1;
 
-/// A run, as far as its verification needs it.
+/// The data of a run that its verification needs.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunFile {
     format: String,
@@ -27,15 +27,15 @@ pub(crate) struct RunFile {
     pub(crate) run: String,
     /// UTC, RFC 3339.
     pub(crate) started: String,
-    /// The template, as it was typed.
+    /// The template, as given.
     pub(crate) message: String,
-    /// What each connection sent first, as it was typed.
+    /// The hello of each connection, as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hello: Option<String>,
     /// `-framing`, unless it is `line`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) framing: Option<String>,
-    /// By number.
+    /// Indexed by connection number.
     pub(crate) connections: Vec<AckLog>,
 }
 
@@ -65,7 +65,7 @@ impl RunFile {
         out.flush()
     }
 
-    /// Holds the run against its log. None if it was interrupted.
+    /// Verifies the run against its log. Returns `None` if it was interrupted.
     pub(crate) fn verify(
         &self,
         log: Log,
@@ -93,7 +93,11 @@ impl RunFile {
         })
     }
 
-    /// Reads a run file; errors say what is wrong with it.
+    /// Reads a run file.
+    ///
+    /// # Errors
+    ///
+    /// The text says what is wrong with the file.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         let run: Self = serde_json::from_reader(BufReader::new(file))

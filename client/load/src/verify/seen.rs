@@ -1,22 +1,22 @@
-//! A set of message numbers.
+//! Set of message numbers.
 
 use std::ops::Range;
 
 use rangemap::RangeSet;
 
-/// Which messages of a connection are in the log, as runs without gaps: a log may claim any number,
-/// and costs memory only for what it holds.
+/// The messages of a connection that are in the log, as ranges. A log may contain any number, but
+/// takes memory only for its own records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     runs: RangeSet<u64>,
-    /// The run that grows, not among the others: nearly always the next message extends it.
+    /// The range that grows, not part of `runs`. Nearly always the next message extends it.
     current: Range<u64>,
-    /// After the latest message so far.
+    /// The number after the latest message so far.
     pub(crate) next: u64,
 }
 
 impl Seen {
-    /// False if it was there already.
+    /// Returns false if the number was present already.
     pub(crate) fn insert(&mut self, seq: u64) -> bool {
         if self.has(seq) {
             return false;
@@ -34,7 +34,7 @@ impl Seen {
         self.current.contains(&seq) || self.runs.contains(&seq)
     }
 
-    /// How many of `range` are there.
+    /// How many numbers of `range` are present.
     pub(crate) fn count(&mut self, range: &Range<u64>) -> u64 {
         self.settle();
         if range.is_empty() {
@@ -45,7 +45,7 @@ impl Seen {
         counts.sum()
     }
 
-    /// The first of `range` that is there.
+    /// The first number of `range` that is present.
     pub(crate) fn first(&mut self, range: &Range<u64>) -> Option<u64> {
         self.settle();
         let mut inside = self.runs.overlapping(range);
@@ -53,7 +53,7 @@ impl Seen {
         Some(run.start.max(range.start))
     }
 
-    /// The first of `range` that is not there.
+    /// The first number of `range` that is not present.
     pub(crate) fn first_missing(&mut self, range: &Range<u64>) -> Option<u64> {
         self.settle();
         if range.is_empty() {

@@ -1,27 +1,27 @@
-//! A log that is a stream.
+//! Log that is a NATS stream.
 
 use std::time::{Duration, Instant};
 
 use common::output::report;
 use stream::{Options, Pull, Start};
 
-/// How long an outage may last: longer than a cluster needs to start.
+/// How long an outage may last: longer than a cluster takes to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether the user wants no more.
+/// How often to check for an interrupt.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The messages of a stream that may hold something of a run.
+/// The messages of a stream that may hold records of a run.
 #[derive(Debug)]
 pub(crate) struct StreamLog {
-    /// Who reads it, for those who are told how that goes.
+    /// The command that reads it, for warnings.
     command: &'static str,
     pub(crate) name: String,
     pull: Pull,
 }
 
 impl StreamLog {
-    /// The stream that was typed, if one was, from there on.
+    /// Opens the stream of `-stream` at `start`, if that was given.
     pub(crate) fn open(
         options: &Options,
         command: &'static str,
@@ -35,7 +35,7 @@ impl StreamLog {
         }))
     }
 
-    /// Has what was stored by now belong to it.
+    /// Extends the log by what was stored up to now.
     pub(crate) fn extend(&mut self) {
         self.pull.extend();
     }
@@ -45,7 +45,7 @@ impl StreamLog {
         !self.pull.is_done()
     }
 
-    /// The next batch of records, or none within a moment.
+    /// The next batch of records, or `None` if none comes within 250 ms.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
         let delivered = self.pull.next(Instant::now() + LOOK)?;
         for notice in self.pull.notices() {

@@ -1,4 +1,4 @@
-//! Connections are made at a steady rate: a server's backlog holds a few hundred.
+//! Connecting at a steady rate. The backlog of a server holds only a few hundred connections.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -12,14 +12,14 @@ use super::Worker;
 use crate::drive::clock::{Nanos, nanos};
 use crate::drive::connection::{Connection, Stage};
 
-/// So many connections are asked for in a row, then those that are made have a turn.
+/// Maximum number of connects in a row, before events are handled.
 const BURST: usize = 32;
 
-/// A lost connection is made anew after this, and so is every further attempt.
+/// The delay before each attempt to replace a lost connection, in nanoseconds.
 const RETRY: Nanos = 100_000_000;
 
 impl Worker {
-    /// Takes over a connection that is made already.
+    /// Takes over an established connection.
     pub(crate) fn adopt(&mut self, stream: std::net::TcpStream, took: Duration) {
         let since = self.plan.clock.now().saturating_sub(nanos(took));
         let adopted = stream
@@ -31,7 +31,7 @@ impl Worker {
         }
     }
 
-    /// Makes the worker's share of the connections, greeting included.
+    /// Makes this worker's share of the connections, including their greetings.
     pub(crate) fn connect(&mut self, events: &mut Events) -> io::Result<()> {
         let period = 1e9 * self.plan.workers as f64 / self.plan.connect_rate;
         let first = self.plan.clock.now();
@@ -61,7 +61,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether the connection is made now; if it cannot be, the run fails.
+    /// Completes a connection. Returns whether it is established. If it cannot be, the run fails.
     pub(crate) fn complete_connect(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
         let Stage::Connecting(since) = connection.stage else {
@@ -87,7 +87,7 @@ impl Worker {
         }
     }
 
-    /// The greeting may have come to its end.
+    /// Makes the connection ready if its greeting is complete.
     pub(crate) fn check_greeting(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         if connection.replies.is_greeted() {
@@ -99,12 +99,12 @@ impl Worker {
         }
     }
 
-    /// Whether the run has begun: all connections were made.
+    /// Whether the run has begun. All connections are made by then.
     pub(crate) fn has_begun(&self) -> bool {
         self.counters.begin != Nanos::MAX
     }
 
-    /// A lost connection is to be made anew, if that is asked for, after a moment.
+    /// Schedules a replacement for a lost connection, with `-reconnect`.
     pub(crate) fn retry(&mut self, index: usize) {
         if self.plan.reconnect && self.sending {
             let at = self.plan.clock.now() + RETRY;
@@ -112,12 +112,12 @@ impl Worker {
         }
     }
 
-    /// When the next lost connection is to be made anew.
+    /// When the next lost connection is due to be replaced.
     pub(crate) fn next_retry(&self) -> Nanos {
         self.retries.first().map_or(Nanos::MAX, |&(at, _)| at)
     }
 
-    /// Begins to make lost connections anew whose time has come.
+    /// Begins to replace the lost connections that are due.
     pub(crate) fn reconnect(&mut self, now: Nanos) -> io::Result<()> {
         while self.next_retry() <= now
             && let Some((_, index)) = self.retries.pop_first()
@@ -126,7 +126,7 @@ impl Worker {
                 self.retry(index);
                 continue;
             };
-            // It gets a number of its own once it is made.
+            // The replacement gets its own number once it is established.
             let number = self.connections[index].number;
             let connection = self.register(index, number, stream, now)?;
             let before = std::mem::replace(&mut self.connections[index], connection);
@@ -137,7 +137,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The run cannot take place: it was to have all its connections.
+    /// Fails the run, since it needs all of its connections.
     pub(crate) fn fail_to_connect(&mut self, why: &str) {
         let why = match self.counters.errors.first() {
             Some(said) => format!("{why}, it said '{said}'"),
@@ -154,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// A further connection, not made yet.
+    /// Adds a connection that is not established yet.
     fn add(&mut self, stream: TcpStream, now: Nanos) -> io::Result<usize> {
         let index = self.connections.len();
         let number = self.plan.connection_number(self.number, index);

@@ -1,4 +1,4 @@
-//! What comes in: replies, and the end of a connection.
+//! Receiving replies, and the end of a connection.
 
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
@@ -34,8 +34,8 @@ impl Worker {
         }
     }
 
-    /// Reads what the server said. `to_the_end`: its end may have come with the last bytes, so a
-    /// short read does not mean that there is no more.
+    /// Reads replies. With `to_the_end`, a short read does not end the reading: the FIN may have
+    /// come with the last bytes.
     pub(crate) fn receive(&mut self, index: usize, to_the_end: bool) {
         for _ in 0..READS {
             match self.connections[index].read(&mut self.input) {
@@ -91,7 +91,7 @@ impl Worker {
         }
     }
 
-    /// The connection takes part no more.
+    /// Closes a connection, for this reason.
     pub(crate) fn lose(&mut self, index: usize, why: &str) {
         if !self.has_begun() {
             return self.fail_to_connect(why);

@@ -1,5 +1,4 @@
-//! What goes out and when: the closed loop answers a reply with the next message, the open loop
-//! keeps to its schedule.
+//! Sending: the closed loop sends a message after each reply, the open loop follows its schedule.
 
 use std::io;
 
@@ -7,11 +6,11 @@ use super::Worker;
 use crate::drive::clock::Nanos;
 use crate::drive::connection::Stage;
 
-/// How many connections send for the first time before replies are looked at.
+/// How many connections send for the first time before replies are read.
 const FIRST: usize = 64;
 
 impl Worker {
-    /// The closed loop's beginning: connections that have not sent anything yet do.
+    /// Starts the closed loop: sends on connections that have not sent anything yet.
     pub(crate) fn fill_first(&mut self) {
         let end = self.connections.len().min(self.unfilled + FIRST);
         while self.unfilled < end {
@@ -20,7 +19,7 @@ impl Worker {
         }
     }
 
-    /// The connection has, or may have, room for messages again.
+    /// Uses a connection that may have room for messages again.
     pub(crate) fn refill(&mut self, index: usize) {
         if !self.sending {
             return;
@@ -39,7 +38,7 @@ impl Worker {
         }
     }
 
-    /// The closed loop: as many messages as may be unanswered.
+    /// Closed loop: sends as many messages as may be unanswered.
     fn fill(&mut self, index: usize) {
         loop {
             let connection = &mut self.connections[index];
@@ -60,7 +59,7 @@ impl Worker {
                 let number = connection.number;
                 self.plan.message.render(number, seq, &mut self.output);
             }
-            // Latency counts from here; a message begun in the warm-up belongs to that.
+            // Latency counts from here. A message that was begun in the warm-up is not measured.
             let now = match self.plan.clock.now() {
                 now if is_measured => now,
                 now => now.min(self.counters.begin - 1),
@@ -76,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// The open loop: every message planned up to `now`, as far as connections have room.
+    /// Open loop: sends the messages planned up to `now`, as far as connections have room.
     pub(crate) fn send_due(&mut self, now: Nanos) {
         loop {
             let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &self.pace) else {
@@ -89,13 +88,13 @@ impl Worker {
             let Some(index) = self.next_free() else {
                 return self.release();
             };
-            // What is overdue is spread over the connections, a write for each.
+            // Overdue messages are spread over the free connections, one write each.
             let fair = due.div_ceil(self.free.len() as u64 + 1);
             self.send_planned(index, now, fair);
         }
     }
 
-    /// Sends up to `most` of the messages that are due at `now` on a connection that has room.
+    /// Sends up to `most` of the messages due at `now` on a connection that has room.
     fn send_planned(&mut self, index: usize, now: Nanos, most: u64) {
         let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace) else {
             return;
@@ -137,7 +136,7 @@ impl Worker {
         None
     }
 
-    /// Leaves the message that this worker waited to send to the others.
+    /// Returns the message that this worker waited to send, for the other workers.
     fn release(&mut self) {
         if let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace)
             && pace.release(schedule)
@@ -146,15 +145,15 @@ impl Worker {
         }
     }
 
-    /// Sends no more, and makes no connection anew.
+    /// Stops sending and replacing connections.
     pub(crate) fn end_sending(&mut self) {
         self.sending = false;
         self.retries.clear();
         self.release();
     }
 
-    /// The connection takes no more. What the server said before it closed may still be there, and
-    /// those replies count.
+    /// Closes a connection that cannot send. Replies that came before the error are read first and
+    /// count.
     pub(crate) fn fail_to_send(&mut self, index: usize, error: &io::Error) {
         self.connections[index].stage = Stage::Broken;
         self.receive(index, true);

@@ -1,4 +1,4 @@
-//! Line charts as SVG that takes its colours from the page it stands in.
+//! Line charts as SVG with the colours of the surrounding page.
 
 use std::error::Error;
 use std::ops::Range;
@@ -6,10 +6,10 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
 
-/// How many colours for lines the page has: `--line0` and on.
+/// The number of line colours in the page's style: `--line0` and on.
 pub(crate) const COLOURS: usize = 6;
 
-/// Colours that stand for the page's own until the drawing is done.
+/// Placeholder colours. They are replaced by the page's own after the drawing.
 const TEXT: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(4, 5, 6);
 const LINES: [RGBColor; COLOURS] = [
@@ -21,29 +21,28 @@ const LINES: [RGBColor; COLOURS] = [
     RGBColor(0, 0, 96),
 ];
 
-/// Twice what is shown: points have whole coordinates.
+/// Twice the displayed size, since coordinates are integers.
 const SIZE: (u32, u32) = (1760, 520);
 const FONT: u32 = 27;
 
-/// Points are marked where they are few enough to be told apart.
+/// Maximum number of points of a line that has a mark at each point.
 const MARKED: usize = 40;
 
-/// A line; it has a gap where there is no value.
+/// A line. It has a gap at each point without a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// Which of the page's colours.
+    /// The index of the colour in the page's style.
     pub(crate) colour: usize,
     pub(crate) points: Vec<(f64, Option<f64>)>,
 }
 
-/// An axis from the first of its range to the last, labelled where it has ticks.
+/// An axis over a range, with labelled ticks.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     pub(crate) range: (f64, f64),
     pub(crate) ticks: Vec<(f64, String)>,
 }
 
-/// Draws `lines`.
 pub(crate) fn draw(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String, String> {
     let mut svg = String::new();
     draw_into(&mut svg, x, y, lines).map_err(|error| format!("cannot draw a chart: {error}"))?;
@@ -93,9 +92,9 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<(),
 }
 
 impl Axis {
-    /// From 0 to a little above `top`, with ticks at round values.
+    /// A linear axis from 0 to a little above `top`, with ticks at round values.
     pub(crate) fn linear(top: f64, label: fn(f64) -> String) -> Self {
-        // Whatever a file claims, the steps below are numbers that can be counted.
+        // A file may contain any number. The steps below must be finite and countable.
         let top = if (1e-9..1e300).contains(&top) {
             top
         } else {
@@ -117,11 +116,11 @@ impl Axis {
         }
     }
 
-    /// From `bottom` to `top` on a logarithmic scale: what is drawn there are logarithms.
+    /// A logarithmic axis from `bottom` to `top`. Lines on it must hold logarithms.
     pub(crate) fn logarithmic(bottom: f64, top: f64, label: fn(f64) -> String) -> Self {
         let (bottom, top) = (bottom.max(1.0), top.max(2.0));
         let range = (bottom.log10() - 0.05, top.log10() + 0.05);
-        // As many ticks for each power of ten as there is room, and three at least.
+        // As many ticks per power of ten as fit, but at least three in total.
         let steps: [&[f64]; 4] = [
             &[1.0],
             &[1.0, 3.0],
@@ -163,7 +162,7 @@ impl Ranged for Axis {
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let (low, high) = self.range;
         let part = (value - low) / (high - low);
-        // Far outside, where a file says so, there is nothing to see.
+        // Values from a file may be far outside the chart, where nothing is visible.
         let part = part.clamp(-10.0, 10.0);
         from + (part * f64::from(to - from)).round() as i32
     }
@@ -222,7 +221,7 @@ mod tests {
         assert!(!svg.contains("\"#"), "{svg}");
     }
 
-    /// Polylines that are not drawn in a line's colour.
+    /// How many polylines are not drawn in the colour of a line.
     fn axes(svg: &str) -> usize {
         let polylines = svg.split("<polyline").skip(1);
         polylines

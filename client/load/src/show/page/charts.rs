@@ -1,4 +1,4 @@
-//! The page's three charts: throughput and latency over time, latency by percentile.
+//! Charts of the page: throughput over time, latency over time, latency by percentile.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::show::page::chart::{Axis, Line, draw};
 use common::html::escaped;
 use common::units::{count, latency, seconds};
 
-/// One of a latency's figures.
+/// Selects a figure of a latency.
 type Pick = fn(&Latency) -> u64;
 
 pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
@@ -66,7 +66,7 @@ fn figure(html: &mut String, caption: &str, names: &[&str], svg: &str) {
     if !names.is_empty() {
         legend(html, names);
     }
-    // For those who do not see it: what it shows; the figures are in the tables.
+    // Screen readers read the caption. The figures are in the tables.
     let about = format!(
         "<svg role=\"img\" aria-label=\"Chart: {}\" ",
         escaped(caption)
@@ -108,7 +108,7 @@ fn over_time(colour: usize, run: &Report, pick: Pick) -> Line {
     }
 }
 
-/// The percentile curve: to the right, each step of 1 has a tenth of the messages of the one before.
+/// The percentile curve. Each step of 1 on the x axis leaves a tenth of the messages.
 fn curve(colour: usize, run: &Report) -> Line {
     let last = (run.messages.acknowledged.max(1) as f64).log10();
     let points = run.curve.iter().map(|&(percentile, ns)| {

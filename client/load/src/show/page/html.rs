@@ -1,4 +1,4 @@
-//! What charts and tables share.
+//! HTML parts that charts and tables share.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use common::html::escaped;
 
 use crate::show::page::chart::COLOURS;
 
-/// The names of lines, each with its colour.
+/// A legend: the names of lines, each with its colour.
 pub(super) fn legend(html: &mut String, names: &[&str]) {
     html.push_str("<p class=\"legend\">\n");
     for (n, name) in names.iter().enumerate() {

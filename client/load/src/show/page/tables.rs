@@ -1,4 +1,4 @@
-//! The page's tables: a row for each figure or setting, a column for each run.
+//! Tables of the page: a row for each figure or setting, a column for each run.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use crate::verify::Verification;
 use common::html::escaped;
 use common::units::{byte_rate, count, latency, rate, seconds};
 
-/// A row: its name and what a run has there.
+/// A row: its name and its value for a run.
 type Row = (&'static str, Value);
 
-/// What a run has in a row; nothing where that has no meaning for it.
+/// The value of a run in a row. `None` if it does not apply to the run.
 enum Value {
     Text(fn(&Report) -> Option<String>),
-    /// A number, by which runs are compared, and how it is shown.
+    /// A number, by which runs are compared, and its format.
     Number(fn(&Report) -> Option<f64>, fn(f64) -> String),
 }
 
@@ -29,7 +29,7 @@ impl Value {
         }
     }
 
-    /// How many times the first run's number this run's is.
+    /// The ratio of this run's number to the first run's.
     fn ratio(&self, first: &Report, run: &Report) -> Option<String> {
         let Number(number, _) = self else {
             return None;
@@ -41,7 +41,7 @@ impl Value {
 
 pub(crate) fn tables(html: &mut String, runs: &[Report]) {
     verdicts(html, runs);
-    // One run's tables are narrow enough to stand side by side.
+    // The tables of one run are narrow enough to be side by side.
     let class = if runs.len() == 1 { "narrow" } else { "" };
     _ = writeln!(html, "<div class=\"{class}\">");
     table(html, "Figures", runs, FIGURES);
@@ -51,8 +51,8 @@ pub(crate) fn tables(html: &mut String, runs: &[Report]) {
     html.push_str("</div>\n");
 }
 
-/// Rows and tables that no run has anything for are left out. Beside what the later runs have stands
-/// how many times the first run's that is.
+/// Rows and tables without any value are left out. Later runs have an extra column with the ratio
+/// to the first run.
 fn table(html: &mut String, caption: &str, runs: &[Report], rows: &[Row]) {
     let is_filled = |row: &&Row| runs.iter().any(|run| row.1.text(run).is_some());
     let filled: Vec<_> = rows.iter().filter(is_filled).collect();
