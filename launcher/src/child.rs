@@ -1,4 +1,4 @@
-//! A process of ours, and what is known of it.
+//! Child process of the launcher.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,27 +16,27 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::event::Event;
 use crate::output::{self, Lines, Output, Stream};
 
-/// So much of a child's last line is repeated.
+/// Maximum number of bytes to repeat of a child's last line.
 const LAST_WORDS: usize = 400;
 
-/// Showing lines takes little.
+/// Enough to forward lines.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// A child whose output is being forwarded. It does not outlive this value.
+/// A child process whose output is forwarded. It is killed when this value is dropped.
 pub(crate) struct Child {
     pub(crate) name: String,
     process: process::Child,
-    /// Once it has ended and was reaped.
+    /// Set once it has ended and was reaped.
     status: Option<ExitStatus>,
-    /// The last line on its stderr, once all it said has been shown.
+    /// The last line on its stderr, once all its output was forwarded.
     last_words: Option<String>,
-    /// Something it said has been shown since this was last asked.
+    /// Whether any output was forwarded since the last [`Child::is_silent`].
     spoke: Arc<AtomicBool>,
 }
 
 impl Child {
-    /// Starts `command` as the `index`th child. To be called from the main thread, since a child
-    /// asks the kernel to be told when the thread that started it ends.
+    /// Starts `command` as the child with this index. Call it from the main thread: the kernel
+    /// signals a child when the thread that started it ends.
     pub(crate) fn start(
         name: &str,
         index: usize,
@@ -44,8 +44,8 @@ impl Child {
         output: &Arc<Output>,
         events: &Sender<Event>,
     ) -> io::Result<Self> {
-        // In a process group of its own, so that Ctrl-C reaches the launcher only: it says once
-        // to each child what to do, whereas a second signal would stop the server the hard way.
+        // The child gets its own process group, so that Ctrl-C reaches the launcher only. The
+        // launcher signals each child once. A second signal would stop the server at once.
         let process = command
             .env(common::process::LAUNCHER_PID, process::id().to_string())
             .process_group(0)
@@ -64,7 +64,7 @@ impl Child {
         Ok(child)
     }
 
-    /// Shows what it says, on a thread of its own.
+    /// Forwards the output of the child in a thread.
     fn forward(
         &mut self,
         child: usize,
@@ -85,7 +85,7 @@ impl Child {
             let see = |line: &[u8]| {
                 line.clone_into(&mut last_line);
                 if let Some(address) = listening(line) {
-                    // Nobody listens any more once the launcher ends.
+                    // The receiver is gone when the launcher ends.
                     _ = events.send(Event::Listening { child, address });
                 }
             };
@@ -102,42 +102,42 @@ impl Child {
         self.status.is_some()
     }
 
-    /// Whether it has ended and all it said has been shown.
+    /// Whether it has ended and all its output was forwarded.
     pub(crate) fn is_done(&self) -> bool {
         self.has_ended() && self.last_words.is_some()
     }
 
-    /// Whether it has neither ended nor said anything since this was last asked.
+    /// Whether it is running and nothing was forwarded since the last call.
     pub(crate) fn is_silent(&self) -> bool {
         !self.spoke.swap(false, Ordering::Relaxed) && !self.is_done()
     }
 
-    /// Whether it has ended in any way but well.
+    /// Whether it has ended with a failure.
     pub(crate) fn failed(&self) -> bool {
         self.status.is_some_and(|status| !status.success())
     }
 
-    /// All it said has been shown; this is the last line on its stderr.
+    /// Records that all output was forwarded. `last_words` is the last line on stderr.
     pub(crate) fn fell_silent(&mut self, last_words: String) {
         self.last_words = Some(last_words);
     }
 
-    /// Looks whether it has ended.
+    /// Checks whether it has ended, and reaps it.
     pub(crate) fn reap(&mut self) {
         if self.status.is_none() {
-            // An error would mean that it is no child of ours (any more).
+            // An error would mean that it is not our child any more.
             self.status = self.process.try_wait().unwrap_or(None);
         }
     }
 
-    /// Sends it `signal` if it has not ended. Until it is reaped, nobody else can have its number.
+    /// Sends `signal` unless it has ended. Its process ID cannot be reused until it is reaped.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.status.is_none() {
             _ = kill_process(Pid::from_child(&self.process), signal);
         }
     }
 
-    /// Ends it at once.
+    /// Kills it and waits for its end.
     pub(crate) fn kill(&mut self) {
         if self.status.is_none() {
             _ = self.process.kill();
@@ -145,7 +145,7 @@ impl Child {
         }
     }
 
-    /// How it ended, for the end of a line about it. Why, it has said itself, and that was shown.
+    /// How it ended, for the end of an error line. The child has printed the reason itself.
     pub(crate) fn end(&self) -> String {
         match self.status {
             // The usual way to fail with a message.
@@ -157,7 +157,7 @@ impl Child {
         }
     }
 
-    /// Its last words without its name, which every message of our programs starts with.
+    /// Its last line without the program name that starts each message of our programs.
     pub(crate) fn said(&self) -> &str {
         let said = self.last_words.as_deref().unwrap_or_default();
         let program = self.name.split(' ').next().unwrap_or_default();
@@ -173,7 +173,7 @@ impl Drop for Child {
     }
 }
 
-/// The address in the line with which a server says that it accepts connections.
+/// The address in the line that a server prints when it accepts connections.
 fn listening(line: &[u8]) -> Option<SocketAddr> {
     let address = line.strip_prefix(b"listening on ")?;
     std::str::from_utf8(address).ok()?.parse().ok()

@@ -1,15 +1,15 @@
-//! What the main thread waits for.
+//! Events that the main thread waits for.
 
 use std::net::SocketAddr;
 
-/// Something that the main thread is told by another one.
+/// An event from another thread to the main thread.
 pub(crate) enum Event {
-    /// A signal to the launcher; SIGCHLD means that some child has ended.
+    /// A signal to the launcher. SIGCHLD means that a child has ended.
     Signal(i32),
-    /// A child said so.
+    /// A child reported that it listens at this address.
     Listening { child: usize, address: SocketAddr },
-    /// All that a child said has been shown; the last line on its stderr.
+    /// All output of a child was forwarded. Holds the last line on its stderr.
     Silent { child: usize, last_words: String },
-    /// A text of the launcher's own is written.
+    /// A text of the launcher itself was written.
     Said,
 }

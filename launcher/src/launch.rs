@@ -1,7 +1,7 @@
-//! The phases of a run: server up, clients through, server down.
+//! Phases of a run: start the server, run the clients, stop the server.
 //!
 //! The main thread starts the children, waits for events and decides. It never writes to the
-//! terminal itself, so that a reader who has stopped reading cannot keep it from Ctrl-C.
+//! terminal itself, so a blocked terminal cannot keep it from handling Ctrl-C.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -26,34 +26,34 @@ use crate::options::Options;
 use crate::output::{Output, Stream};
 use crate::summary;
 
-/// The server's place among the children; the clients follow.
+/// The index of the server in `children`. The clients follow.
 const SERVER: usize = 0;
 
-/// How long a server may take until it listens.
+/// How long the server may take to listen.
 const STARTING: Duration = Duration::from_secs(10);
-/// A client that says nothing for so long hangs: it waits 10 s for a connection or a reply, and it
-/// prints a line before each.
+/// A client that is silent for this long hangs. It waits at most 10 s for a connection or a reply,
+/// and prints a line before each.
 const SILENCE: Duration = Duration::from_secs(12);
-/// How long children may take to stop: the server needs 5 s at most.
+/// How long children may take to stop. The server needs at most 5 s.
 const STOPPING: Duration = Duration::from_secs(6);
-/// A client may notice a dying server before the system tells us of the death.
+/// How long to wait for SIGCHLD. A client may notice the end of the server earlier.
 const DYING: Duration = Duration::from_millis(500);
-/// After an interrupt, for how long a reader who has stopped reading is waited for.
+/// After an interrupt, how long to wait for a blocked output.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// After an interrupt, as shells have it for SIGINT.
+/// Exit code of an interrupted program, as in shells for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// Why a run did not end well.
+/// Why a run failed.
 enum End {
     Interrupted,
-    /// The server ended unasked.
+    /// The server ended before it was stopped.
     ServerEnded,
-    /// One line that says what happened.
+    /// One line that says what failed.
     Failed(String),
 }
 
-/// Runs it all; what went wrong is one line on stderr.
+/// Runs all phases. An error is reported in one line on stderr.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut launch = match Launch::new(options) {
         Ok(launch) => launch,
@@ -84,13 +84,13 @@ struct Launch {
     events: Receiver<Event>,
     to_events: Sender<Event>,
     to_printer: Sender<(Stream, String)>,
-    /// How many of the launcher's own texts the printer has not written yet.
+    /// How many of the launcher's own texts are not written yet.
     unsaid: usize,
-    /// The server, if it was started, and the clients.
+    /// The server, once it is started, then the clients.
     children: Vec<Child>,
-    /// Where the server listens, once it says so.
+    /// The address of the server, once it listens.
     address: Option<SocketAddr>,
-    /// Whether the server may end.
+    /// Whether the server is expected to end.
     stopping: bool,
 }
 
@@ -129,7 +129,7 @@ impl Launch {
 
     fn phases(&mut self, options: &Options) -> Result<(), End> {
         let (server, client) = (sibling("server")?, sibling("client")?);
-        // Two pipes for each child.
+        // Each child needs two pipes.
         process::raise_descriptor_limit();
         let address = self.start_server(&server, options)?;
         self.start_clients(&client, options, address)?;
@@ -139,7 +139,7 @@ impl Launch {
             return self.keep(options, address, clients);
         }
         if clients.is_err() {
-            // Was it the server that died?
+            // The clients may have failed because the server ended.
             self.wait(Some(DYING), |_| false)?;
         }
         let clients = match (clients, self.stop_server()) {
@@ -175,7 +175,7 @@ impl Launch {
         )))
     }
 
-    /// Starts the server and waits until it says where it listens.
+    /// Starts the server and waits until it listens.
     fn start_server(&mut self, path: &Path, options: &Options) -> Result<SocketAddr, End> {
         let mut command = Command::new(path);
         command.arg(format!("-host={}", options.host));
@@ -209,13 +209,13 @@ impl Launch {
             command.arg(format!("-ni={}", options.rounds));
             command.args(options.tls.to_args());
             self.start(&client_name(number), &mut command)?;
-            // Ctrl-C is heard between two of a thousand clients, too.
+            // Handles signals between the starts, since there may be a thousand clients.
             self.wait(Some(Duration::ZERO), |_| false)?;
         }
         Ok(())
     }
 
-    /// Waits until all clients are through, or one of them hangs.
+    /// Waits until all clients have ended, or one hangs.
     fn wait_for_clients(&mut self) -> Result<(), End> {
         let done = |launch: &Self| launch.clients().iter().all(Child::is_done);
         while !done(self) {
@@ -224,7 +224,7 @@ impl Launch {
             if !silent.contains(&true) {
                 continue;
             }
-            // If this program did not run for a while, what they said is only being read now.
+            // If the launcher was stopped for a while, the output of the clients is only read now.
             self.wait(Some(DYING), done)?;
             let silent = self
                 .clients()
@@ -234,7 +234,7 @@ impl Launch {
             let hung = silent
                 .map(|(client, _)| client)
                 .find(|client| client.is_silent());
-            // If it is our reader that takes nothing, they have to wait.
+            // Clients have to wait while the output of the launcher is blocked.
             if let Some(client) = hung.filter(|_| !self.output.is_busy()) {
                 let (name, seconds) = (&client.name, SILENCE.as_secs());
                 let why = format!("{name} hangs: it has said nothing for {seconds} s");
@@ -256,7 +256,7 @@ impl Launch {
         self.children.get(SERVER + 1..).unwrap_or_default()
     }
 
-    /// What the clients did, by name, or who failed and why.
+    /// The summaries of the clients by name, or which clients failed and how.
     fn summaries(&self) -> Result<Vec<(String, Summary)>, String> {
         let mut summaries = Vec::new();
         let mut failed = Vec::new();
@@ -279,7 +279,7 @@ impl Launch {
         })
     }
 
-    /// The clients are through; the server goes on until Ctrl-C.
+    /// Reports the result of the clients and keeps the server running until Ctrl-C.
     fn keep(
         &mut self,
         options: &Options,
@@ -300,14 +300,14 @@ impl Launch {
             }
         };
         match self.wait(None, |_| false) {
-            // This is how it is meant to end.
+            // Ctrl-C is the expected end.
             Err(End::Interrupted) => self.stop_server()?,
             other => other?,
         }
         failed.map_or(Ok(()), |why| Err(End::Failed(why)))
     }
 
-    /// Ends the server the polite way.
+    /// Stops the server with SIGTERM, and with SIGKILL if it takes too long.
     fn stop_server(&mut self) -> Result<(), End> {
         self.stopping = true;
         self.children[SERVER].signal(Signal::TERM);
@@ -328,13 +328,14 @@ impl Launch {
         Ok(())
     }
 
-    /// Ends all children that are left, the polite way first; returns who had to be killed.
+    /// Stops all remaining children with SIGTERM, then with SIGKILL. Returns the names of the
+    /// killed ones.
     fn stop_all(&mut self) -> Vec<String> {
         self.stopping = true;
         for child in &self.children {
             child.signal(Signal::TERM);
         }
-        // Another Ctrl-C shortens it.
+        // Another Ctrl-C ends the wait.
         _ = self.wait(Some(STOPPING), |launch| {
             launch.children.iter().all(Child::has_ended)
         });
@@ -350,7 +351,7 @@ impl Launch {
         killed
     }
 
-    /// After it ended unasked.
+    /// Describes the unexpected end of the server.
     fn about_the_server(&self) -> String {
         let when = match self.address {
             Some(_) => "early",
@@ -360,15 +361,15 @@ impl Launch {
         format!("server ended {when}{end}")
     }
 
-    /// Has the printer write `text`, which ends with LF.
+    /// Gives `text`, which ends with LF, to the printer.
     fn say(&mut self, stream: Stream, text: String) {
         if self.to_printer.send((stream, text)).is_ok() {
             self.unsaid += 1;
         }
     }
 
-    /// Handles events until it is `done`, or the time is over. A server that ends unasked or an
-    /// interrupt ends the waiting, too.
+    /// Handles events until `done` returns true or `limit` has passed. It fails on an interrupt and
+    /// when the server ends unexpectedly.
     fn wait(&mut self, limit: Option<Duration>, done: impl Fn(&Self) -> bool) -> Result<(), End> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         while !done(self) {
@@ -401,7 +402,7 @@ impl Launch {
             } => {
                 self.address.get_or_insert(address);
             }
-            // No client listens.
+            // Clients do not listen.
             Event::Listening { .. } => {}
             Event::Silent { child, last_words } => {
                 if let Some(child) = self.children.get_mut(child) {
@@ -414,29 +415,29 @@ impl Launch {
     }
 }
 
-/// The host to connect to for a server that listens at `address`: of all addresses of a family, the
-/// loopback one.
+/// The host to connect to, for a server that listens at `address`. For a wildcard address it is the
+/// loopback address.
 fn host_of(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.to_string(),
-        // A link-local address means nothing without its link.
+        // A link-local address needs its zone.
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         address => address.ip().to_string(),
     }
 }
 
-/// Numbered as people count.
+/// The name of a client. Numbers count from 1.
 fn client_name(number: usize) -> String {
     format!("client {number}")
 }
 
-/// The program `name` beside this one.
+/// The program `name` in the folder of this one.
 fn sibling(name: &str) -> Result<PathBuf, End> {
     let own = env::current_exe();
     let own = own.map_err(|error| End::Failed(format!("cannot find my own path: {error}")))?;
     let own_name = own.file_name().unwrap_or_default().to_string_lossy();
-    // Installed as line-log-launcher, it has siblings of such names.
+    // If this program is installed as line-log-launcher, the others have the same prefix.
     let prefix = own_name.strip_suffix("launcher").unwrap_or_default();
     let path = own.with_file_name(format!("{prefix}{name}"));
     if path.is_file() {

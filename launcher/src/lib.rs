@@ -1,12 +1,12 @@
-//! The launcher starts one server and `-cl` clients, shows the lines of all of them, and leaves no
-//! process behind, however it ends.
+//! Launcher: starts one server and `-cl` clients and shows their output. It leaves no process
+//! behind, however it ends.
 //!
-//! - `options`: what can be typed
+//! - `options`: the command-line options
 //! - `launch`: the phases of a run, from the server's start to its end
-//! - `event`: what the main thread waits for
-//! - `child`: a process of ours, and what is known of it
+//! - `event`: the events that the main thread waits for
+//! - `child`: a child process
 //! - `output`: the lines of all children, whole and with their names
-//! - `summary`: how it went
+//! - `summary`: the result of a run
 
 mod child;
 mod event;
@@ -19,12 +19,12 @@ use std::process::ExitCode;
 
 use crate::options::{COMMAND, Options};
 
-/// What can be typed.
+/// The options of the launcher.
 pub fn page() -> common::args::Page {
     COMMAND.page()
 }
 
-/// The program.
+/// The entry point of the program.
 pub fn main() -> ExitCode {
     common::args::built_from(env!("LINE_LOG_COMMIT"));
     match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {

@@ -1,4 +1,4 @@
-//! What can be typed after `launcher`.
+//! Command-line options of `launcher`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -123,25 +123,25 @@ pub(crate) const COMMAND: Command<Options> = Command {
             interrupted by Ctrl-C or SIGTERM, after stopping all of them.",
 };
 
-/// A command line, understood.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) host: String,
-    /// Without it, the clients go where the server says it listens.
+    /// Without it, the clients use the address at which the server listens.
     pub(crate) client_host: Option<String>,
     pub(crate) port: u16,
     pub(crate) clients: usize,
     pub(crate) threads: usize,
     pub(crate) rounds: u64,
-    /// Without it, where the log is is left to the server.
+    /// Without it, the server uses its default.
     pub(crate) log: Option<PathBuf>,
     pub(crate) server_tls: ServerTls,
-    /// The clients'.
+    /// The TLS options of the clients.
     pub(crate) tls: tls::Options,
     pub(crate) keep: bool,
 }
 
-/// What the server is told about TLS.
+/// The TLS options of the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServerTls {
     pub(crate) cert: Option<PathBuf>,
@@ -150,7 +150,7 @@ pub(crate) struct ServerTls {
 }
 
 impl ServerTls {
-    /// As it would be typed.
+    /// The options as arguments.
     pub(crate) fn to_args(&self) -> impl Iterator<Item = OsString> {
         let options = [
             ("-tls-cert", &self.cert),
@@ -188,7 +188,7 @@ impl AsMut<tls::Options> for Options {
 }
 
 impl Options {
-    /// Where the log is.
+    /// The path of the log.
     pub(crate) fn log(&self) -> PathBuf {
         self.log.clone().unwrap_or_else(|| DEFAULT_LOG.into())
     }
@@ -247,7 +247,7 @@ mod tests {
         }
         let tested: Vec<_> = table.iter().flat_map(|(names, ..)| *names).collect();
         for name in COMMAND.options.iter().flat_map(|opt| opt.names) {
-            // The others of TLS are tested where they are made.
+            // The TLS options of the clients are tested in the `tls` crate.
             let elsewhere = *name == "keep" || name.starts_with("tls");
             assert!(tested.contains(&name) || elsewhere, "{name}");
         }

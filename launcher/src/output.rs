@@ -1,4 +1,4 @@
-//! The lines of all children on one terminal: whole, and each with the name of who said it.
+//! Output of all children on one terminal: whole lines, each with the name of its child.
 
 use std::env;
 use std::io::{self, IsTerminal as _, Read};
@@ -8,21 +8,21 @@ use std::sync::{Mutex, PoisonError};
 use common::output::write_all;
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// A longer line is shown in pieces of this many bytes, so that memory stays bounded. They are marked
-/// where the child cannot write: none of them can pass for a line of its own.
+/// Maximum length of a line in bytes. A longer one is split, so that memory stays bounded. Its
+/// parts are marked in the prefix, which a child cannot write, so no part can pass for a whole
+/// line.
 const MAX_LINE: usize = 64 * 1024;
 
-/// Stdout and stderr of the launcher, which may well be one terminal: nobody writes to either while
-/// somebody writes to the other.
+/// Stdout and stderr of the launcher. Both may be the same terminal, so one lock covers both.
 ///
-/// Writing waits for as long as the reader of the launcher's output takes, and so, by way of their
-/// pipes, do the clients. The server never waits for who shows its records.
+/// Writing blocks while the reader of the launcher's output does not read. Then the clients block
+/// too, since their pipes fill up. The server never waits for a reader of its records.
 pub(crate) struct Output {
-    /// The first write to stdout that failed, unless its reader merely closed it.
+    /// The first write to stdout that failed. A closed stdout does not count.
     failed: Mutex<Option<io::Error>>,
     stdout_in_colour: bool,
     stderr_in_colour: bool,
-    /// Of the longest name.
+    /// The width of the longest name.
     name_width: usize,
 }
 
@@ -44,7 +44,7 @@ impl Output {
         }
     }
 
-    /// What starts each line of the child that is the `index`th and has this `name`.
+    /// The prefixes for the lines of a child with this name and index.
     pub(crate) fn prefix(&self, name: &str, index: usize, stream: Stream) -> Prefix {
         let in_colour = match stream {
             Stream::Stdout => self.stdout_in_colour,
@@ -66,7 +66,8 @@ impl Output {
         }
     }
 
-    /// Writes whole lines. What cannot be written is dropped: the children's work goes on.
+    /// Writes whole lines. Lines that cannot be written are dropped, so that the children can go
+    /// on.
     pub(crate) fn write(&self, stream: Stream, lines: &[u8]) {
         if lines.is_empty() {
             return;
@@ -74,7 +75,7 @@ impl Output {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match stream {
             Stream::Stdout => write_all(io::stdout().lock(), lines),
-            // Were this to fail, there would be nowhere left to say so.
+            // A failed write to stderr cannot be reported anywhere.
             Stream::Stderr => write_all(io::stderr().lock(), lines).or(Ok(())),
         };
         match written {
@@ -85,23 +86,23 @@ impl Output {
         }
     }
 
-    /// Whether somebody is writing just now, perhaps to a reader that has stopped reading.
+    /// Whether a thread is writing now. The output may be blocked.
     pub(crate) fn is_busy(&self) -> bool {
         self.failed.try_lock().is_err()
     }
 
-    /// Why something that was to go to stdout is lost, if it is.
+    /// The error of the first lost write to stdout, if there was one.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.take()
     }
 }
 
-/// What lines of a child begin with.
+/// The prefixes of a child's lines.
 #[derive(Clone, Debug)]
 pub(crate) struct Prefix {
     line: String,
-    /// Of a line that is too long, and goes on.
+    /// For the first part of a line that is too long.
     first_piece: String,
     further_piece: String,
 }
@@ -116,25 +117,25 @@ impl Prefix {
     }
 }
 
-/// Red is left to errors. The server's comes first, then those of the clients; with more of them
-/// than colours they begin again, the server's included.
+/// Red is reserved for errors. The server has the first colour, the clients the others. With more
+/// children than colours, the colours repeat, including the server's.
 const COLOURS: [&str; 6] = ["1;36", "32", "33", "34", "35", "36"];
 
-/// A stream of a child, as lines.
+/// A stream of a child, split into lines.
 pub(crate) struct Lines<R> {
     from: R,
     prefix: Prefix,
-    /// The last line was cut: what comes next belongs to it.
+    /// Whether the last line was split, so that its next part follows.
     goes_on: bool,
-    /// What was read and not taken yet: `len` bytes.
+    /// Unread bytes: the first `len` of the buffer.
     buffer: Box<[u8]>,
     len: usize,
-    /// Whether it may bring more.
+    /// Whether more data may come.
     open: bool,
 }
 
 impl<R: Read> Lines<R> {
-    /// Of what comes `from` somewhere, each to begin with `prefix`.
+    /// The lines that come from `from`, each to be shown with `prefix`.
     pub(crate) fn new(from: R, prefix: Prefix) -> Self {
         Self {
             from,
@@ -146,7 +147,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads once; returns whether anything came.
+    /// Reads once. Returns whether data came.
     fn read(&mut self) -> bool {
         match self.from.read(&mut self.buffer[self.len..]) {
             Ok(0) => self.open = false,
@@ -156,16 +157,16 @@ impl<R: Read> Lines<R> {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                // It has nothing more to say.
+                // A failed stream counts as ended.
                 _ => self.open = false,
             },
         }
         false
     }
 
-    /// Takes the whole lines, and shows them to `see` one by one without their ends. What may
-    /// become a line is left, unless the stream has ended. If the buffer is full, a piece is taken of a
-    /// line that is too long for it; `see` is not shown such a line.
+    /// Takes the whole lines with their prefixes, and calls `see` with each, without its LF. An
+    /// incomplete line stays, unless the stream has ended. If the buffer is full, a part of the
+    /// overlong line is taken; `see` does not get such a line.
     fn take(&mut self, mut see: impl FnMut(&[u8])) -> Vec<u8> {
         let unread = &self.buffer[..self.len];
         let (taken, is_piece) = match memchr::memrchr(b'\n', unread) {
@@ -193,7 +194,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// How much of `bytes` ends with a whole character. Foreign bytes are cut anywhere.
+/// How many of `bytes` end with a whole UTF-8 character. Other bytes are cut anywhere.
 fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(4);
     let begins = |at: &usize| !(0x80..0xc0).contains(&bytes[*at]);
@@ -201,17 +202,17 @@ fn whole_characters(bytes: &[u8]) -> usize {
         return bytes.len();
     };
     match std::str::from_utf8(&bytes[last..]) {
-        // It may have more to come, which is not here.
+        // An incomplete character: its rest has not arrived.
         Err(error) if error.error_len().is_none() => last,
         _ => bytes.len(),
     }
 }
 
-/// Shows both streams of a child, which do not block, until their ends. `see` is shown the lines on
-/// stderr; `spoke` is called whenever something has been shown.
+/// Forwards both streams of a child, which are non-blocking, until they end. `see` gets the lines
+/// on stderr. `spoke` is called whenever output was forwarded.
 ///
-/// A child's lines stay in the order in which it wrote them, though they come by two ways: whatever
-/// it said on stdout before something on stderr is in the pipe when that is read.
+/// The lines stay in the order in which the child wrote them, although they come through two pipes.
+/// What the child wrote to stdout before a line on stderr is in the pipe when that line is read.
 pub(crate) fn forward<Out, Err>(
     output: &Output,
     mut stdout: Lines<Out>,
@@ -222,7 +223,7 @@ pub(crate) fn forward<Out, Err>(
     Out: Read + AsFd,
     Err: Read + AsFd,
 {
-    // A pipe holds 64 KiB unless told otherwise: so much has to be read before stderr's turn.
+    // Enough to empty a pipe, which holds 64 KiB by default, before stderr is shown.
     const READS: usize = 16;
     while stdout.open || stderr.open {
         let mut ready = Vec::with_capacity(2);
@@ -232,7 +233,7 @@ pub(crate) fn forward<Out, Err>(
         if stderr.open {
             ready.push(PollFd::new(&stderr.from, PollFlags::IN));
         }
-        // An interrupted wait is as good as any: the streams do not block.
+        // An interrupted poll does no harm, since the reads do not block.
         _ = poll(&mut ready, None);
         drop(ready);
         if stderr.open {
@@ -254,7 +255,7 @@ pub(crate) fn forward<Out, Err>(
 mod tests {
     use super::*;
 
-    /// Gives out at most `1` bytes per read.
+    /// Returns at most `.1` bytes per read.
     struct Trickle<'a>(&'a [u8], usize);
 
     impl Read for Trickle<'_> {
@@ -264,7 +265,7 @@ mod tests {
         }
     }
 
-    /// What is shown of `input`, one block a read, and the lines seen.
+    /// The blocks shown of `input`, one per read, and the lines seen.
     fn taken(input: &[u8], step: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let prefix = Prefix {
             line: "a | ".to_owned(),
@@ -297,7 +298,7 @@ mod tests {
     #[test]
     fn overlong_lines_come_in_pieces_that_pass_for_no_line() {
         let mut input = b"listening on 127.0.0.1:1".to_vec();
-        // Three bytes each: every piece but the last would cut one in two.
+        // Three bytes each: every part but the last would end within a character.
         input.extend("→".repeat(MAX_LINE).as_bytes());
         input.extend(b"\nlistening on 127.0.0.1:2\n");
         let (blocks, seen) = taken(&input, 10_000);

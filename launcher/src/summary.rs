@@ -1,4 +1,4 @@
-//! How it went.
+//! Summary of a run.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -9,7 +9,7 @@ use common::record;
 use common::summary::{Summary, Time};
 use common::units::count;
 
-/// A line per client, in columns, and one for all, which ends with `about_all`.
+/// A line per client, in columns, and a total that ends with `about_all`.
 pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
     let rows: Vec<[String; 5]> = clients
         .iter()
@@ -48,20 +48,20 @@ pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
     text
 }
 
-/// As wide for one as for many.
+/// The singular is padded to the width of the plural.
 fn plural(count: &str) -> &str {
     if count == "1" { " " } else { "s" }
 }
 
-/// What is in a log.
+/// The number of records in a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
     pub(crate) all: u64,
-    /// Those of messages.
+    /// Records of messages.
     pub(crate) messages: u64,
 }
 
-/// Counts the whole records of `log`, which is streamed: logs can be larger than memory.
+/// Counts the whole records of `log`. It is read in chunks, since a log can be larger than memory.
 pub(crate) fn count_records(log: &Path) -> io::Result<Records> {
     let mut log = BufReader::with_capacity(64 << 10, File::open(log)?);
     let mut records = Records::default();

@@ -1,4 +1,4 @@
-//! The launcher with the real server and clients, and with some that misbehave.
+//! Tests of the launcher with the real server and clients, and with misbehaving ones.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod support;
@@ -35,7 +35,7 @@ fn all_of_it_over_tls() {
     assert!(ended.status.success(), "{:#?}", ended.stderr);
     let last = ended.stdout.last().unwrap();
     assert_eq!(last, "in all    100 messages, 200 records in logging.log");
-    // One that is told nothing of it is turned away.
+    // A client without the TLS options is rejected.
     let ended = place.run(&[&["-clients", "1"][..], &server].concat());
     assert!(!ended.status.success());
 }
@@ -165,7 +165,7 @@ fn a_port_in_use() {
         "launcher: server ended before it listened, as it says above"
     );
     assert_eq!(code, Some(1));
-    // The server says why, once, and no client says anything.
+    // The server reports the reason once, and no client prints anything.
     assert_eq!(ended.stderr.len(), 2, "{:#?}", ended.stderr);
     let why = &ended.stderr[0];
     assert!(
@@ -203,7 +203,7 @@ fn one_client_that_fails_is_named() {
     let which = last.strip_prefix("launcher: client ").unwrap();
     assert_eq!(&which[1..], " failed (exit status: 3)");
     assert_eq!(code, Some(1));
-    // The others were left in peace.
+    // The other clients were not disturbed.
     let log = fs::read_to_string(place.path("logging.log")).unwrap();
     assert_eq!(log.lines().count(), 2 * 2 * 50);
 }
@@ -280,7 +280,7 @@ fn an_interrupt_stops_everything_at_any_moment() {
     }
 }
 
-/// A shell or a supervisor may have started the launcher with anything blocked.
+/// A shell or a supervisor may have started the launcher with blocked signals.
 #[test]
 fn signals_that_were_blocked_at_start_are_obeyed() {
     const BLOCKED: &str = "CHLD,INT,TERM,HUP,QUIT,PIPE";
@@ -335,7 +335,7 @@ fn an_interrupt_while_nobody_reads_the_output() {
         (waiting > 0).then_some(())
     });
     running.signal(Signal::INT);
-    // It may not get to its last words.
+    // The launcher may end before it prints its last line.
     assert_eq!(running.wait().status.code(), Some(130));
 }
 
@@ -439,7 +439,7 @@ fn a_closed_stderr_changes_nothing() {
 
 #[test]
 fn what_was_acknowledged_is_what_was_recorded() {
-    // A server that answers and keeps only some of it.
+    // A server that acknowledges all messages and loses some.
     let place = Place::real();
     fs::rename(place.path("server"), place.path("real-server")).unwrap();
     let script = "./real-server \"$@\" & child=$!
@@ -460,7 +460,7 @@ fn a_reader_that_set_the_pipe_non_blocking_loses_nothing() {
     let (reader, writer) = std::io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     let running = place.start_on(writer, &["-cl", "2", "-ni", "300"]);
-    // It is full before anybody reads: three lines for each of 3,000 messages.
+    // The pipe is full before its reader starts: three lines for each of 3,000 messages.
     let filled = || rustix::io::ioctl_fionread(&reader).unwrap() >= 60_000;
     wait_until("the pipe is full", || filled().then_some(()));
     let lines = thread::spawn(|| BufReader::new(reader).lines().count());

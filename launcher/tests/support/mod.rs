@@ -1,4 +1,4 @@
-//! Runs the real launcher, with real or faked programs beside it.
+//! Support for tests: runs the real launcher with real or fake programs beside it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up.
+/// The timeout of any wait in a test.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A folder with a launcher, and what else a test puts beside it.
+/// A folder with a launcher, and the programs that a test puts beside it.
 pub struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    /// With nothing beside the launcher.
+    /// A folder with the launcher only.
     pub fn bare() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let place = Self { folder };
@@ -30,7 +30,7 @@ impl Place {
         place
     }
 
-    /// With the real server and the real client.
+    /// A folder with the real server and the real client.
     pub fn real() -> Self {
         Self::bare().with("server").with("client")
     }
@@ -41,7 +41,7 @@ impl Place {
         self
     }
 
-    /// Puts a shell script in the place of the program `name`.
+    /// Puts a shell script in place of the program `name`.
     pub fn with_script(self, name: &str, script: &str) -> Self {
         let path = self.path(name);
         let _alone = no_fork();
@@ -59,17 +59,17 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Starts the launcher on any free port, in this folder.
+    /// Starts the launcher on a free port, in this folder.
     pub fn start(&self, args: &[&str]) -> Running {
         self.start_on(Stdio::piped(), args)
     }
 
-    /// The same with a `stdout` that nothing but the test reads.
+    /// Like [`Place::start`], with this stdout.
     pub fn start_on(&self, stdout: impl Into<Stdio>, args: &[&str]) -> Running {
         self.start_as(Command::new(self.path("launcher")), stdout, args)
     }
 
-    /// The same by a parent that has blocked these signals.
+    /// Like [`Place::start`], by a parent that has blocked these signals.
     pub fn start_with_blocked(&self, signals: &str, args: &[&str]) -> Running {
         let mut command = Command::new("env");
         command.arg(format!("--block-signal={signals}"));
@@ -104,7 +104,7 @@ impl Place {
     }
 }
 
-/// The folder of the real programs. Cargo builds those of this package for its tests; the others
+/// The folder of the real programs. Cargo builds those of this package for its tests. The others
 /// are built here, with the same profile.
 static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_BIN_EXE_launcher")).parent().unwrap();
@@ -121,7 +121,8 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     folder.to_owned()
 });
 
-/// A program that is being written cannot be run, and a fork while it is written prolongs that.
+/// A program file that is open for writing cannot be executed (ETXTBSY), and a fork in the meantime
+/// keeps it open longer.
 fn no_fork() -> MutexGuard<'static, ()> {
     static FORK: Mutex<()> = Mutex::new(());
     FORK.lock().unwrap_or_else(PoisonError::into_inner)
@@ -134,7 +135,7 @@ pub enum Line {
     Err(String),
 }
 
-/// A launcher that runs; killed when dropped.
+/// A running launcher. It is killed when dropped.
 pub struct Running {
     child: Child,
     lines: Receiver<Line>,
@@ -173,7 +174,7 @@ impl Running {
         }
     }
 
-    /// The process ids of its children of that name.
+    /// The process IDs of its children with this name.
     pub fn children(&self, name: &str) -> Vec<Pid> {
         let all = children_of(self.pid()).into_iter();
         all.filter(|(_, command)| command.contains(&format!("/{name}\0")))
@@ -181,7 +182,7 @@ impl Running {
             .collect()
     }
 
-    /// Waits until it has ended; there must be no child left then.
+    /// Waits until it has ended. No child may be left then.
     pub fn wait(self) -> Ended {
         let pid = self.pid();
         let ended = self.wait_alone();
@@ -189,7 +190,7 @@ impl Running {
         ended
     }
 
-    /// Waits until it has ended, whatever becomes of its children.
+    /// Waits until it has ended. Children may be left.
     pub fn wait_alone(mut self) -> Ended {
         let status = wait_until("the launcher's end", || self.child.try_wait().unwrap());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -215,14 +216,14 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// The launcher's own last line; the exit code goes with it.
+    /// The launcher's own last line, and its exit code.
     pub fn last_words(&self) -> (&str, Option<i32>) {
         let last = self.stderr.last().map_or("", String::as_str);
         (last, self.status.code())
     }
 }
 
-/// All processes which `launcher` started and which have not ended, with their command lines.
+/// All running processes that `launcher` started, with their command lines.
 pub fn children_of(launcher: Pid) -> Vec<(Pid, String)> {
     let mark = format!(
         "{}={}",
@@ -241,7 +242,7 @@ pub fn children_of(launcher: Pid) -> Vec<(Pid, String)> {
     processes.filter_map(child).collect()
 }
 
-/// Polls for something that no event tells, until the deadline.
+/// Polls a condition that no event reports, until the deadline.
 pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -249,7 +250,7 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
             return result;
         }
         assert!(Instant::now() < deadline, "waited too long for {what}");
-        // Long enough to leave the machine to those who are waited for.
+        // Long enough to leave the CPU to the processes that the test waits for.
         thread::park_timeout(Duration::from_millis(1));
     }
 }
