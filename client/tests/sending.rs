@@ -1,4 +1,5 @@
-//! `client send` and `client read` with the real server, killed, cut off and filled up.
+//! Tests of `client send` and `client read` with the real server, which is killed, cut off and
+//! filled up.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,7 +20,7 @@ fn send(address: SocketAddr, args: &[&str]) -> Command {
     client(&[&["send", "-nhost", &address.to_string()], args].concat())
 }
 
-/// What `client read` prints, what it says, and its exit code.
+/// The stdout, stderr and exit code of `client read`.
 fn read(args: &[&str], logs: &[&Path]) -> (Vec<u8>, String, i32) {
     let mut command = client(&["read"]);
     let output = end(command.args(args).args(logs).spawn().unwrap());
@@ -99,7 +100,7 @@ fn lines_that_are_too_long_are_told_of_or_cut() {
     );
     assert!(said.contains("2 lines acknowledged, 1 refused"), "{said}");
     assert_eq!(fs::read_to_string(&rejects).unwrap(), "äöüäöüäöü\n");
-    // The server's limit is another one.
+    // The limit of the server differs from the client's.
     let sent = run(
         &mut send(server.address, &["-rejects", rejects.to_str().unwrap()]),
         b"0123456789abc\nx\n",
@@ -130,7 +131,7 @@ fn other_framings_are_spoken() {
     }
 }
 
-/// Passes bytes on between clients and a server, as `fault` says for each connection.
+/// A proxy between clients and a server. `fault` gives the fault of each connection.
 fn proxy(server: SocketAddr, fault: impl Fn(usize) -> Fault + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -148,11 +149,11 @@ fn proxy(server: SocketAddr, fault: impl Fn(usize) -> Fault + Send + 'static) ->
     address
 }
 
-/// What a connection through the proxy suffers.
+/// The fault of a connection through the proxy.
 struct Fault {
-    /// So many bytes of replies come through; then it ends.
+    /// How many bytes of replies pass before the connection ends.
     replies: usize,
-    /// It ends politely, and what the client sends still gets through.
+    /// Whether it is half-closed, so that the client's data still passes.
     half_close: bool,
 }
 
@@ -183,7 +184,8 @@ fn a_connection_that_is_cut_at_any_byte_loses_nothing() {
     let input = numbered(40);
     let cut_at = &|cut: usize, half_close: bool| {
         let name = format!("cut-{cut}-{half_close}");
-        // The first three are cut, at different bytes of the replies; then the way is free.
+        // The first three connections are cut, at different bytes of the replies. The others are
+        // not.
         let through = proxy(server.address, move |number| Fault {
             replies: if number < 3 { cut + number } else { usize::MAX },
             half_close,
@@ -215,7 +217,7 @@ fn a_connection_that_is_cut_at_any_byte_loses_nothing() {
 fn an_ok_that_never_comes_is_a_broken_connection() {
     let folder = TempDir::new().unwrap();
     let server = Server::start(&log(&folder), 0, &[]);
-    // All replies but the last byte come, and then nothing, on a connection that stays.
+    // All replies but the last byte come. Then the connection is silent but stays open.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let behind = server.address;
@@ -268,7 +270,7 @@ fn a_server_that_is_killed_again_and_again_loses_nothing() {
         .spawn()
         .unwrap();
     let pid = Pid::from_child(&sender);
-    // The file grows while the server dies.
+    // The file grows while the server is killed.
     let mut file = File::create(&source).unwrap();
     let size = || fs::metadata(log(&folder)).unwrap().len();
     for part in input.chunks(input.len() / 25 + 1) {
@@ -316,7 +318,7 @@ fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
         let before = size();
         wait_until("something new is logged", || size() > before);
         if round == 10 {
-            // Rotated meanwhile.
+            // The file is rotated in the meantime.
             fs::rename(&source, folder.path().join("app.log.1")).unwrap();
             fs::write(&source, "after the rotation\n").unwrap();
         }
@@ -337,7 +339,7 @@ fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
     let expected = [&input[..], last.as_bytes(), b"\n"].concat();
     assert!(messages == expected, "{said}");
     assert_eq!(code, 0, "{said}");
-    // No more than can be on the way is sent again after each kill.
+    // Each kill causes no more lines to be sent again than can be in flight.
     let (all, ..) = read(&[], &[&log(&folder)]);
     let lines = memchr::memchr_iter(b'\n', &all).count();
     assert!(lines <= 200_001 + 20 * 1024, "{lines}");
@@ -346,7 +348,7 @@ fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
 #[test]
 fn a_server_that_cannot_keep_a_line_gets_it_again() {
     let folder = TempDir::new().unwrap();
-    // Two servers: the first refuses everything, the second takes it.
+    // Two servers: the first rejects everything, the second accepts it.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let full = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -378,7 +380,7 @@ fn a_server_that_cannot_keep_a_line_gets_it_again() {
         1,
         "told once: {said}"
     );
-    // What the first acknowledged is with it; the rest is in order.
+    // The lines that the first server acknowledged are in its log. The rest is in order.
     let (messages, _, code) = read(&["-once"], &[&log(&folder)]);
     assert_eq!(code, 4, "half of the lines are in the other log");
     let shown = text(&messages).lines().count();
@@ -397,7 +399,7 @@ fn without_a_server_it_gives_up_when_it_is_told_to() {
         said.contains("gave up: ") && said.contains("2 not acknowledged"),
         "{said}"
     );
-    // Interrupted twice: at once, with lines left.
+    // Two interrupts end it at once, with lines left.
     let mut command = send(address, &[]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -481,7 +483,8 @@ fn messages_are_chosen_and_shown_as_asked() {
     assert_eq!(read(&[], &[Path::new("/nonexistent")]).2, 1);
 }
 
-/// NULs in the place of pages, as a power cut leaves them: a damaged record is no message, and hides none.
+/// NULs in place of pages, as after a power cut. A damaged record is not a message and hides no
+/// other one.
 #[test]
 fn a_damaged_record_is_no_message_and_swallows_none() {
     let folder = TempDir::new().unwrap();
@@ -505,7 +508,7 @@ fn a_damaged_record_is_no_message_and_swallows_none() {
         assert!(said.contains("3 lines are no record"), "{said}");
         assert!(said.contains("a: 3 lines, none missing"), "{said}");
     }
-    // In the original format a message may look like a record in JSON: after lost pages it is none.
+    // A message in the original format may look like a JSON record. After lost pages it is not one.
     let forged = json("forged");
     let whole = format!("{}\n{nuls}{forged}\n", original("good"));
     fs::write(&log, whole).unwrap();
@@ -535,7 +538,7 @@ fn a_followed_log_is_read_on_across_its_rotation() {
     assert!(reader.wait().unwrap().success());
 }
 
-/// The pieces of a log, and the log; in the order of a shell.
+/// The rotated files of a log, and the log, in the order of a shell.
 fn with_pieces(log: &Path) -> Vec<PathBuf> {
     let pieces = common::rotated_files::RotatedFiles::of(log)
         .unwrap()
@@ -581,14 +584,15 @@ fn a_log_that_the_server_rotates_is_read_in_any_order() {
                 tagged.map_or(line, |(_, untagged)| untagged)
             });
             assert!(lines.eq(text(&expected).lines()) && code == 0, "{said}");
-            // Held for no longer than in one log.
+            // A small `-hold` is enough, as for one log.
             let (lines, said, code) = read(&["-once", "-strict", "-hold", "1"], &files);
             assert!(lines == expected && code == 0, "{said}");
         }
     }
 }
 
-/// While the server rotates, and by whatever names; what an earlier rotation has left is not read.
+/// The log is verified while the server rotates it, under any names. Files of an earlier rotation
+/// are not read.
 #[test]
 fn a_log_that_the_server_rotates_is_verified() {
     let folder = TempDir::new().unwrap();
@@ -644,7 +648,7 @@ fn a_log_that_the_server_rotates_is_verified() {
         )),
         "{shown}"
     );
-    // One of them is missing.
+    // One of the files is missing.
     let mut verify = client(&["verify", run_file]);
     let verified = end(verify.args(&files[..5]).spawn().unwrap());
     assert_eq!(verified.status.code(), Some(4), "{verified:?}");
@@ -701,7 +705,7 @@ fn a_file_that_is_renamed_before_anything_is_acknowledged_is_found_again() {
     let state = folder.path().join("pos");
     let names = [&source, &state].map(|path| path.to_str().unwrap());
     let args = ["-follow", names[0], "-state", names[1], "-id", "a"];
-    // Takes lines and says nothing.
+    // This server reads lines and never replies.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = silent.local_addr().unwrap();
     let mut sender = send(address, &[&args[..], &["-begin"]].concat())

@@ -1,4 +1,4 @@
-//! `client read` of a stream, whatever happens to the nodes that have it.
+//! Tests of `client read` with a stream, under failures of its nodes.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,7 +19,7 @@ use support::{client, end, text, wait_until};
 use tempfile::TempDir;
 use test_ca::TestCa;
 
-/// Records of lines that have these numbers.
+/// Records of the lines with these numbers.
 fn records(numbers: RangeInclusive<u64>) -> Vec<u8> {
     let record = |n| {
         format!("INFO\t| 2026-11-25 15:10:14 --127.0.0.1:49030 recieved: @shop-1:{n} line {n}\n")
@@ -27,7 +27,7 @@ fn records(numbers: RangeInclusive<u64>) -> Vec<u8> {
     numbers.map(record).collect::<String>().into_bytes()
 }
 
-/// These lines, as they were sent.
+/// The lines with these numbers, as sent.
 fn lines(numbers: RangeInclusive<u64>) -> String {
     let line = |n| format!("@shop-1:{n} line {n}\n");
     numbers.map(line).collect()
@@ -41,7 +41,7 @@ fn read_at(urls: &str, args: &[&str]) -> Command {
     client(&[&["read", "-stream", STREAM, "-nats", urls], args].concat())
 }
 
-/// What it prints, what it says, and its exit code.
+/// The stdout, stderr and exit code of a command.
 fn done(mut command: Command) -> (String, String, i32) {
     let output = end(command.spawn().unwrap());
     let said = text(&output.stderr).to_owned();
@@ -52,7 +52,7 @@ fn done(mut command: Command) -> (String, String, i32) {
     )
 }
 
-/// A reader that follows.
+/// A reader with `-follow`.
 struct Follower {
     child: Child,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -84,7 +84,7 @@ impl Follower {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends it as Ctrl-C does. Returns what it said.
+    /// Ends it with SIGINT. Returns its stderr.
     fn stop(self) -> String {
         self.signal(Signal::INT);
         let output = self.end();
@@ -118,7 +118,7 @@ fn a_stream_is_read_in_order_and_chosen_from() {
         (&last["time"], &last["message"]),
         (&expected.0.into(), &expected.1.into())
     );
-    // Records may be of any time; what was stored long before is not asked for.
+    // Records may have any time. Messages that were stored long before are not requested.
     for (since, count) in [("2026-11-25T15:10:14Z", 6000), ("2026-11-25T15:10:15Z", 0)] {
         let (since, ..) = done(read(&cluster, &["-utc", "-since", since]));
         assert_eq!(since.lines().count(), count);
@@ -135,7 +135,7 @@ fn a_stream_is_read_in_order_and_chosen_from() {
 fn what_is_missing_is_named_and_what_is_no_record_is_counted() {
     let Some(cluster) = start(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
-    // As two servers have it of a sender that went from one to the other.
+    // As two servers record a sender that switched between them.
     publisher.publish(&records(3..=5));
     publisher.publish(&records(1..=4));
     let (shown, said, code) = done(read(&cluster, &["-once"]));
@@ -182,7 +182,7 @@ fn every_node_of_a_cluster_may_die_under_a_reader() {
     let Some(mut cluster) = start(3) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     publisher.publish(&records(1..=10));
-    // One is connected to the node that is killed, whichever that is.
+    // One reader is connected to the node that will be killed, whichever it is.
     let urls: Vec<_> = cluster.nodes.iter().map(Node::url).collect();
     let followers: Vec<_> = (0..3)
         .map(|first| {
@@ -228,7 +228,7 @@ fn a_node_that_hangs_is_left_though_its_connection_stays() {
     follower.stop();
 }
 
-/// What the `JetStream` API answers.
+/// A reply of the `JetStream` API.
 fn ask(cluster: &Cluster, subject: &str, json: &str) -> serde_json::Value {
     let urls = vec![cluster.nodes[0].url().parse().unwrap()];
     let options = Options {
@@ -246,7 +246,7 @@ fn consumers(cluster: &Cluster) -> Vec<String> {
     serde_json::from_value(names["consumers"].clone()).unwrap()
 }
 
-/// Deletes the one consumer of the stream.
+/// Deletes the only consumer of the stream.
 fn delete_consumer(cluster: &Cluster) {
     wait_until("one consumer", || consumers(cluster).len() == 1);
     let name = &consumers(cluster)[0];
@@ -288,7 +288,7 @@ fn messages_that_were_removed_unread_are_told_of() {
     let follower = Follower::of(read(&cluster, &["-last", "1", "-id", "shop-1"]));
     follower.shows(&lines(4..=4));
     follower.signal(Signal::STOP);
-    // Nothing is on its way to it any more.
+    // No message is on its way to the consumer any more.
     delete_consumer(&cluster);
     publisher.publish(&records(6..=6));
     publisher.publish(&records(7..=7));

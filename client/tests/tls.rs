@@ -1,4 +1,4 @@
-//! All clients over TLS, with the real server.
+//! Tests of all clients over TLS, with the real server.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use test_ca::TestCa;
 use test_ca::rcgen::{KeyPair, date_time_ymd};
 
-/// An authority, and a folder with certificates of it.
+/// A test CA, and a folder with its certificates.
 struct Pki {
     authority: TestCa,
     folder: TempDir,
@@ -42,7 +42,7 @@ impl Pki {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// A server with the certificate of that name, which demands one of its clients if `demands`.
+    /// A server with the certificate of this name. With `demands`, it requires client certificates.
     fn serve(&self, name: &str, demands: bool) -> Server {
         let (cert, key) = (self.path(name) + ".pem", self.path(name) + ".key");
         let ca = self.path("ca.pem");
@@ -54,7 +54,7 @@ impl Pki {
         Server::start(&log, 0, &options)
     }
 
-    /// What a client has to be told.
+    /// The TLS options of a client.
     fn options(&self) -> Vec<String> {
         let (ca, cert, key) = (
             self.path("ca.pem"),
@@ -66,7 +66,7 @@ impl Pki {
     }
 }
 
-/// A client with a subcommand or none, and where the server is.
+/// A client, with or without a subcommand, for the server at this address.
 fn at(address: SocketAddr, subcommand: &[&str], options: &[String]) -> Command {
     let mut command = client(subcommand);
     let port = address.port().to_string();
@@ -107,7 +107,7 @@ fn all_clients_speak_it() {
         assert!(output.status.success(), "{}", text(&output.stdout));
         assert!(text(&output.stdout).contains("verification passed: 100,000 records"));
     }
-    // The open loop, with connections that are made anew while it runs.
+    // The open loop, with connections that are replaced during the run.
     let mut load = at(
         server.address,
         &["load", "-reconnect", "-rate", "5000"],
@@ -137,7 +137,7 @@ fn the_authorities_of_the_system_will_do() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// Killed at any moment, whoever measures finds all that was acknowledged.
+/// The server may be killed at any time: every acknowledged message is in the log.
 #[test]
 fn what_was_acknowledged_survives_the_server() {
     let pki = Pki::new("tests");
@@ -158,7 +158,7 @@ fn what_was_acknowledged_survives_the_server() {
     }
 }
 
-/// A sender goes on with every server that comes after one that was killed.
+/// A sender continues after each restart of a killed server.
 #[test]
 fn a_sender_loses_nothing() {
     let pki = Pki::new("tests");
@@ -185,7 +185,7 @@ fn a_sender_loses_nothing() {
     );
 }
 
-/// What goes wrong, told by a client that takes turns; the others have their words from the same place.
+/// The error messages of the turn-taking client. The other clients use the same ones.
 #[test]
 fn what_is_wrong_is_said_in_words() {
     let pki = Pki::new("tests");

@@ -1,4 +1,4 @@
-//! The real client against servers that do right and wrong.
+//! Tests of the turn-taking client with correct and faulty servers.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use common::summary::Summary;
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// Nothing here takes a tenth of this; a client that does hangs.
+/// No test takes a tenth of this. A client that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `serve` on the first connection to a port of its own, which is returned.
+/// Runs `serve` on the first connection to a new port. Returns the port.
 fn fake_server(serve: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -22,7 +22,8 @@ fn fake_server(serve: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// A server that answers its first messages as told and then stays silent until the client ends.
+/// A server that answers the first messages with these replies, then is silent until the client
+/// ends.
 fn answering(replies: impl IntoIterator<Item = &'static str, IntoIter: Send + 'static>) -> u16 {
     let mut replies = replies.into_iter();
     fake_server(move |mut stream| {
@@ -45,7 +46,7 @@ fn client(port: u16) -> Command {
     command
 }
 
-/// Stdout, stderr and exit code of a client that ends in time.
+/// The stdout, stderr and exit code of a client that ends in time.
 fn run(command: &mut Command) -> (String, String, i32) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
@@ -65,7 +66,7 @@ fn run(command: &mut Command) -> (String, String, i32) {
     (text(stdout), text(stderr), code)
 }
 
-/// The one line on stderr of a client that fails, without `client: ADDRESS: `.
+/// The one line on stderr of a failing client, without `client: ADDRESS: `.
 fn failure(command: &mut Command) -> String {
     let (_, stderr, code) = run(command);
     assert_eq!(code, 1, "{stderr}");
@@ -108,7 +109,7 @@ fn threads_write_strictly_one_after_another() {
         worst,
     } = summary(&stderr);
     assert_eq!(messages, 12);
-    // No round trip through two processes takes less than a microsecond.
+    // A round trip through two processes takes at least a microsecond.
     let order = [Duration::from_micros(1), median, worst, time];
     assert!(order.is_sorted(), "{stderr}");
 }
@@ -133,7 +134,7 @@ fn without_framing_neither_message_nor_reply_has_a_line_end() {
     let port = fake_server(|mut stream| {
         for expected in ["Thread 0, iteration 1", "Thread 1, iteration 1"] {
             let mut message = vec![0; expected.len() + 1];
-            // One read is one message, as the original server has it.
+            // One read is one message, as in the original server.
             let len = stream.read(&mut message).unwrap();
             assert_eq!(String::from_utf8_lossy(&message[..len]), expected);
             stream.write_all(b"o").unwrap();
@@ -159,7 +160,7 @@ fn a_thousand_threads_take_their_turns() {
 
 #[test]
 fn a_port_where_nobody_listens() {
-    // Bound, so that nobody else gets the port, but not listening.
+    // The socket is bound, so that the port stays free, but it does not listen.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     socket.bind(&any.into()).unwrap();
@@ -175,7 +176,7 @@ fn a_port_where_nobody_listens() {
 
 #[test]
 fn every_address_of_a_name_is_tried() {
-    // Whatever else localhost is, 127.0.0.1 is among its addresses.
+    // 127.0.0.1 is one of the addresses of localhost.
     let port = answering(["ok\n"; 1]);
     let (_, stderr, code) = run(client(port).args(["-nhost", "localhost", "-nt=1", "-ni=1"]));
     assert_eq!(code, 0, "{stderr}");
@@ -241,7 +242,7 @@ fn a_reply_before_the_first_message() {
     let port = fake_server(|mut stream| {
         _ = stream.write_all(b"error too-many-clients: 1 are connected, try later\n");
     });
-    // Whether it comes before or after the client has sent is chance.
+    // The reply may come before or after the client has sent.
     let why = failure(&mut client(port));
     assert!(why.contains("error too-many-clients: 1 are"), "{why}");
 }
@@ -274,7 +275,7 @@ fn trickling_bytes_do_not_extend_the_time() {
     });
     let mut command = client(port);
     let why = failure(command.args(["-nt", "1", "-ni", "1", "-timeout", "0.3"]));
-    // The first may come before it was asked for.
+    // The first byte may come before the client has sent.
     let unasked = why.starts_with("a reply that nobody asked for");
     let late = why.starts_with("only part of a reply within 0.3 s, 'oo");
     assert!(unasked || late, "{why}");
@@ -306,7 +307,7 @@ fn a_closed_connection() {
         });
         let why = failure(&mut client(port));
         let closed = why.starts_with("the server closed the connection (at 'Thread ");
-        // Sending to a closed connection.
+        // The client sent to a closed connection.
         let broke = why.starts_with("the connection broke: ");
         assert!(closed || broke, "{why}");
         let expected = format!("{answered} acknowledged before)");
@@ -451,7 +452,7 @@ fn a_pause_is_no_timeout_while_the_reply_is_there() {
         let mut messages = BufReader::new(stream.try_clone().unwrap()).lines();
         while let Some(Ok(_)) = messages.next() {
             sender.send(()).unwrap();
-            // The reply comes while the client is stopped, in two pieces.
+            // The reply comes while the client is stopped, in two parts.
             thread::sleep(Duration::from_millis(200));
             stream.write_all(b"o").unwrap();
             stream.write_all(b"k\n").unwrap();
@@ -464,7 +465,7 @@ fn a_pause_is_no_timeout_while_the_reply_is_there() {
     receiver.recv_timeout(PATIENCE).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    // Longer than -timeout: that is the fault.
+    // Longer than `-timeout`, which is the fault under test.
     thread::sleep(Duration::from_millis(1200));
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -480,7 +481,7 @@ fn an_interrupt_tells_what_was_done() {
             if !matches!(messages.next(), Some(Ok(_))) {
                 break;
             }
-            // Three are answered, the fourth never is.
+            // Three messages are answered, the fourth is not.
             if n < 3 {
                 stream.write_all(b"ok\n").unwrap();
             } else {
@@ -505,7 +506,7 @@ fn an_interrupt_tells_what_was_done() {
     assert_eq!(summary.parse::<Summary>().unwrap().messages, 3);
 }
 
-/// A shell or a supervisor may have started the client, whatever its command, with anything blocked.
+/// A shell or a supervisor may have started the client with blocked signals, whatever its command.
 #[test]
 fn signals_that_were_blocked_at_start_are_obeyed() {
     let folder = tempfile::tempdir().unwrap();
@@ -519,7 +520,7 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
         "send -timeout 1h",
         "read -follow",
     ] {
-        // It is through with its start when a message comes, or a line is shown.
+        // The client has started once a message arrives or a line is printed.
         let (sender, started) = mpsc::channel();
         let said = sender.clone();
         let port = fake_server(move |stream| {
@@ -558,7 +559,7 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
             }
-            // The second does not ask.
+            // The second signal ends it at once.
             rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
             thread::sleep(Duration::from_millis(20));
             if begun.elapsed() > PATIENCE {
@@ -574,7 +575,7 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
 fn more_threads_than_the_system_allows_are_refused_with_advice() {
     let (stdout, stderr, code) = run(client(1).args(["-nt", "100000", "-ni", "1"]));
     assert_eq!((stdout.as_str(), code), ("", 1));
-    // Or else, on a machine that allows so many, nobody listens at port 1.
+    // On a machine that allows so many threads, no server listens at port 1.
     let expected = "client: -nt 100,000 is more than the ";
     assert!(
         stderr.starts_with(expected) || stderr.contains("port 1"),

@@ -1,4 +1,4 @@
-//! Figures against servers whose behaviour is known.
+//! Tests of the figures, against servers with known behaviour.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,7 +124,7 @@ fn a_run_lasts_as_long_as_it_was_told() {
     let (json, code) = server.measure(&["-connections", "2", "-duration", "1200ms"]);
     assert_eq!((code, json["ended_by"].as_str()), (0, Some("duration")));
     assert!(number(&json, "/measured_s") >= 1.2);
-    // A second, and a rest that is too short to stand alone.
+    // A second, and a remainder that is too short for its own interval.
     let series = json["series"].as_array().unwrap();
     assert_eq!(series[0]["from_s"], 0.0);
     let last = series.last().unwrap();
@@ -134,7 +134,7 @@ fn a_run_lasts_as_long_as_it_was_told() {
 
 #[test]
 fn redis_nats_and_replies_of_several_lines_can_be_driven() {
-    // Greets, answers the hello, and says PING now and then, as NATS does.
+    // This server greets, answers the hello, and sends PING now and then, as NATS does.
     let server = Fake::serving(|mut stream, _| {
         use std::io::Write as _;
         stream.write_all(b"INFO {}\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! The load generator, run as its users run it, against servers with known delays and misbehaviour.
+//! Tests of the load generator's binary, against servers with known delays and faults.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its means fail")]
 

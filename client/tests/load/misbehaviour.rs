@@ -1,4 +1,4 @@
-//! Servers that answer wrongly, late, in pieces, or not at all.
+//! Tests with servers that answer wrongly, late, in parts, or not at all.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -86,7 +86,7 @@ fn one_silent_connection_does_not_end_the_run() {
 
 #[test]
 fn a_server_that_dies_ends_the_run_with_a_report() {
-    // Answers some, then closes with input unread: a reset.
+    // The server answers some messages, then closes with unread input, which causes a reset.
     let server = Fake::serving(|mut stream, _| {
         let mut input = [0; 4096];
         for _ in 0..5 {
@@ -111,7 +111,7 @@ fn a_server_that_dies_ends_the_run_with_a_report() {
 
 #[test]
 fn the_last_replies_before_a_close_count() {
-    // Answers ten messages in all and closes its side after the last reply.
+    // The server answers ten messages in all, and closes its side after the last reply.
     let server = Fake::serving(|stream, _| {
         let mut out = stream.try_clone().unwrap();
         let left = Mutex::new(10);
@@ -137,7 +137,7 @@ fn the_last_replies_before_a_close_count() {
 
 #[test]
 fn replies_in_pieces_and_together_are_told_apart() {
-    // The first two replies come as `o`, `k\nok`, `\n`, each when the one before was surely sent.
+    // The first two replies come as `o`, `k\nok`, `\n`, each part after the one before was sent.
     let server = Fake::serving(|stream, _| {
         let mut out = stream.try_clone().unwrap();
         out.set_nodelay(true).unwrap();
@@ -180,7 +180,7 @@ fn a_flood_of_replies_does_not_keep_a_run_from_ending() {
         while stream.write_all(flood.as_bytes()).is_ok() {}
     });
     let (json, code) = server.measure(&["-connections", "2", "-duration", "300ms"]);
-    // It does not go well, either: nothing was acknowledged.
+    // The exit code is not 0, since nothing was acknowledged.
     assert_eq!((code, json["ended_by"].as_str()), (1, Some("duration")));
 }
 
@@ -299,7 +299,7 @@ fn a_reader_that_has_gone_is_no_error() {
     }
 }
 
-/// Closes a connection after three replies.
+/// A server that closes a connection after three replies.
 fn moody() -> Fake {
     Fake::serving(|stream, _| {
         let closing = stream.try_clone().unwrap();
@@ -363,7 +363,7 @@ fn a_run_in_which_nothing_was_acknowledged_is_no_success() {
     let args = ["-connections", "1", "-messages", "5"];
     let (json, code) = server.measure(&args);
     assert_eq!((code, json["ended_by"].as_str()), (1, Some("messages")));
-    // What was asked says more.
+    // A `-fail-if` condition takes precedence.
     let (_, code) = server.measure(&[&args[..], &["-fail-if", "errors>0"]].concat());
     assert_eq!(code, 3);
     let (_, code) = server.measure(&[&args[..], &["-fail-if", "errors<5"]].concat());
@@ -409,7 +409,7 @@ fn a_pause_is_no_timeout_while_the_greeting_is_there() {
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
     signal(child.id(), Signal::STOP);
-    // Longer than -timeout: that is the fault.
+    // Longer than `-timeout`, which is the fault under test.
     std::thread::sleep(std::time::Duration::from_millis(1500));
     signal(child.id(), Signal::CONT);
     let output = await_end(child);

@@ -1,4 +1,4 @@
-//! The open loop: latency counts from the planned time.
+//! Tests of the open loop, whose latency counts from the planned time.
 
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{Fake, answer_lines, await_end, count, number, signal};
 const MS: f64 = 1e6;
 const STALL: Duration = Duration::from_millis(200);
 
-/// Stalls all connections for [`STALL`] when it has received `at` messages.
+/// A server that stalls all connections for [`STALL`] when it has received `at` messages.
 fn stalling(at: u64) -> Fake {
     let gate = Mutex::new(());
     let received = AtomicU64::new(0);
@@ -28,14 +28,14 @@ fn stalling(at: u64) -> Fake {
 
 #[test]
 fn a_stall_shows_in_the_open_loops_p99() {
-    // 200 ms are a fifth of a second's messages.
+    // In 200 ms a fifth of a second's messages are planned.
     let args = ["-rate", "500", "-duration", "1s", "-connections", "4"];
     let (json, code) = stalling(200).measure(&args);
     assert_eq!(code, 0);
     assert_eq!(json["settings"]["loop"], "open");
     assert!(number(&json, "/latency_ns/p99") >= 150.0 * MS, "{json}");
     assert!(number(&json, "/latency_ns/max") >= 199.0 * MS, "{json}");
-    // Four connections with room for one message each: the others were held back.
+    // Four connections have room for one message each. The other messages waited.
     assert!(count(&json, "/open_loop/held") >= 50, "{json}");
 }
 
@@ -85,11 +85,11 @@ fn what_cannot_be_sent_in_time_is_said() {
     assert!(count(&json, "/open_loop/never_sent") >= 250, "{json}");
     let warnings = json["warnings"].to_string();
     assert!(warnings.contains("the rate was not reached"), "{warnings}");
-    // The few that were sent had waited ever longer.
+    // The few messages that were sent had waited longer and longer.
     assert!(number(&json, "/latency_ns/max") >= 200.0 * MS, "{json}");
 }
 
-/// Answers at once, except that connection 0 is closed after `answers` replies.
+/// A server that answers at once, but closes connection 0 after `answers` replies.
 fn loses_one(answers: u64) -> Fake {
     Fake::serving(move |stream, number| {
         let closing = stream.try_clone().unwrap();
@@ -174,7 +174,7 @@ fn a_plan_that_nobody_is_left_to_carry_out_is_said() {
     }
 }
 
-/// How often a warning of this name was given.
+/// How many warnings have this name.
 fn warning(json: &serde_json::Value, name: &str) -> usize {
     let names = json["warning_names"].as_array().unwrap();
     assert_eq!(names.len(), json["warnings"].as_array().unwrap().len());
@@ -201,7 +201,7 @@ fn waiting_for_a_stalled_server_is_not_the_instruments_lateness() {
     ];
     let (json, _) = server.measure(&args);
     assert!(count(&json, "/open_loop/held") > 500, "{json}");
-    // The stall is in the latency, and not in the lag.
+    // The latency includes the stall, the lag does not.
     let (lag, latency) = ("/open_loop/lag_ns/max", "/latency_ns/max");
     assert!(number(&json, latency) > 600.0 * MS, "{json}");
     assert!(number(&json, lag) < number(&json, latency) / 2.0, "{json}");
@@ -232,7 +232,7 @@ fn a_pause_of_the_instrument_is_its_own_lateness_and_no_timeout() {
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
     signal(child.id(), Signal::STOP);
-    // Longer than -timeout: that is the fault.
+    // Longer than `-timeout`, which is the fault under test.
     thread::sleep(Duration::from_millis(1500));
     signal(child.id(), Signal::CONT);
     let output = await_end(child);

@@ -1,4 +1,4 @@
-//! What a run leaves to read: text, JSON, a page.
+//! Tests of the reports of a run: text, JSON, and the HTML page.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,7 +47,7 @@ fn the_text_has_the_figures_and_nothing_else_is_printed() {
     );
 }
 
-/// Every key that occurs in `value`.
+/// Collects every key in `value`.
 fn keys(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -94,7 +94,7 @@ fn the_json_is_what_its_page_says() {
             "`{key}` is not described"
         );
     }
-    // The other way round: what stands first in a table's row is a field.
+    // The reverse: the first cell of each table row names a field.
     let rows = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
@@ -152,7 +152,7 @@ fn a_page_needs_nothing_else_and_shows_no_foreign_markup() {
     ] {
         assert!(html.contains(expected), "{expected}");
     }
-    // Without a label, a run is called what its file is.
+    // A run without a label is named after its file.
     let mut unnamed = json.clone();
     unnamed["label"] = Value::Null;
     fs::write(path("night.json"), unnamed.to_string()).unwrap();
@@ -167,7 +167,7 @@ fn a_page_needs_nothing_else_and_shows_no_foreign_markup() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("<th scope=\"col\">night</th>"), "{html}");
-    // A run is not overwritten by its page.
+    // The page does not overwrite a run.
     let output = finish(&mut client(&["report", arg(&a), "-o", arg(&a)]));
     assert_eq!(output.status.code(), Some(1));
     assert!(

@@ -1,4 +1,5 @@
-//! `client load -stream` and `client verify -stream`, with a server that publishes what it takes.
+//! Tests of `client load -stream` and `client verify -stream`, with a server that publishes its
+//! messages.
 
 use std::sync::Mutex;
 
@@ -8,18 +9,19 @@ use tempfile::TempDir;
 use crate::nodes::{Publisher, STREAM, start};
 use crate::support::{Fake, answer_lines, arg, await_end, await_that, client, count, finish, text};
 
-/// What a server does to message 5 of each connection.
+/// What the server does wrong with message 5 of each connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,
-    /// It says that it has stored what it has not.
+    /// It acknowledges the message without storing it.
     Lies,
     Repeats,
-    /// It says that it has not stored what it has.
+    /// It rejects the message but stores it.
     Denies,
 }
 
-/// Publishes every message and then answers ok; every seventh of a connection is rejected.
+/// A server that publishes each message and then answers ok. It rejects every seventh of a
+/// connection.
 fn publishing(urls: &str, fault: Fault) -> Fake {
     let publisher = Mutex::new(Publisher::to(urls));
     Fake::serving(move |stream, _| {
@@ -67,7 +69,7 @@ fn a_run_is_held_against_what_came_into_the_stream() {
         assert_eq!(found["passed"], fault == Fault::None, "{found}");
         assert_eq!(found["logs"], serde_json::json!(["stream LOG"]));
         if let Some(finding) = finding {
-            // A connection that was slow may not have come so far.
+            // A slow connection may not have sent that message.
             let hits = count(found, &format!("/{finding}"));
             assert!((1..=3).contains(&hits) && code == 4, "{found}");
         } else {
@@ -76,7 +78,8 @@ fn a_run_is_held_against_what_came_into_the_stream() {
                 (&json["messages"]["acknowledged"], 0)
             );
         }
-        // Later, with what other runs have left there, it is the same.
+        // A later verification, with the messages of other runs in the stream, gives the same
+        // result.
         let later = finish(&mut client(
             &[&["verify", "-json"], &at[..], &[arg(&run)]].concat(),
         ));

@@ -1,4 +1,4 @@
-//! Servers that do what a test tells them, and runs of the real binary with a deadline.
+//! Support for tests: fake servers, and runs of the real binary with a deadline.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than any test takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A server on a port of its own; each connection is served in a thread.
+/// A fake server on its own port. Each connection has a thread.
 pub struct Fake {
     pub address: SocketAddr,
 }
 
 impl Fake {
-    /// `serve` is called with each connection and its number, from 0, in the order of arrival.
+    /// Calls `serve` with each connection and its number, from 0, in the order of arrival.
     pub fn serving(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -36,8 +36,8 @@ impl Fake {
         Self { address }
     }
 
-    /// `answer` is called with each line and its number on its connection, without LF, and what it
-    /// returns is sent.
+    /// Calls `answer` with each line, without LF, and its number on its connection, and sends what
+    /// it returns.
     pub fn answering(answer: impl Fn(&str, u64) -> String + Send + Sync + 'static) -> Self {
         Self::serving(move |stream, _| answer_lines(stream, &answer))
     }
@@ -73,7 +73,7 @@ pub fn answer_lines(stream: TcpStream, answer: impl Fn(&str, u64) -> String) {
     }
 }
 
-/// The client with these arguments, its output kept, in no terminal.
+/// The client with these arguments. Its output is captured, so it has no terminal.
 pub fn client(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     command
@@ -89,7 +89,7 @@ pub fn finish(command: &mut Command) -> Output {
     await_end(command.spawn().unwrap())
 }
 
-/// Waits for a child and takes in what it printed.
+/// Waits for the end of a child and returns its output.
 pub fn await_end(child: Child) -> Output {
     let (sender, receiver) = mpsc::channel();
     let id = child.id();
@@ -101,7 +101,7 @@ pub fn await_end(child: Child) -> Output {
     panic!("process {id} did not end within {DEADLINE:?}");
 }
 
-/// Waits for a condition.
+/// Polls until the condition is true.
 pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
@@ -119,19 +119,19 @@ pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// The number at a path like `/messages/sent`.
+/// The number at a path such as `/messages/sent`.
 pub fn number(json: &Value, path: &str) -> f64 {
     let value = json.pointer(path).and_then(Value::as_f64);
     value.unwrap_or_else(|| panic!("{path} is no number in {json}"))
 }
 
-/// The same for a count.
+/// The count at a path such as `/messages/sent`.
 pub fn count(json: &Value, path: &str) -> u64 {
     let value = json.pointer(path).and_then(Value::as_u64);
     value.unwrap_or_else(|| panic!("{path} is no count in {json}"))
 }
 
-/// What must add up in every run, whatever the server did.
+/// Checks the sums that hold in every run.
 fn check_sums(json: &Value) {
     let total = |name: &str| count(json, &format!("/messages/{name}"));
     let parts = ["acknowledged", "errors", "timeouts", "unanswered"];

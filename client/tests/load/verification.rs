@@ -1,4 +1,4 @@
-//! `-verify`, `-save` and `client verify`, with a server that keeps a log.
+//! Tests of `-verify`, `-save` and `client verify`, with a server that keeps a log.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -14,7 +14,8 @@ use crate::support::{
     Fake, answer_lines, arg, await_end, await_that, client, count, finish, signal, text,
 };
 
-/// Records every message in `log` and then answers ok; every seventh of a connection is rejected.
+/// A server that records each message in `log` and then answers ok. It rejects every seventh of a
+/// connection.
 fn logging(log: &Path) -> Fake {
     let log = Arc::new(Mutex::new(fs::File::create(log).unwrap()));
     Fake::serving(move |stream, _| {
@@ -107,7 +108,7 @@ fn a_run_is_verified_at_once_and_later() {
         assert!(!found["examples"].as_array().unwrap().is_empty(), "{what}");
     }
 
-    // A log in two files; in the wrong order it is out of order.
+    // A log in two files. In the wrong order, its messages are out of order.
     let (first, second) = whole.split_at(whole.find(hits[200]).unwrap());
     let parts = [directory.path().join("1"), directory.path().join("2")];
     fs::write(&parts[0], first).unwrap();
@@ -127,7 +128,7 @@ fn a_run_is_verified_at_once_and_later() {
     );
 }
 
-/// The log with the first two records of connection 0 exchanged.
+/// The log with the first two records of connection 0 swapped.
 fn swapped(log: &str, run: &str) -> String {
     let (first, second) = (format!("{run} 0 0;"), format!("{run} 0 1;"));
     log.replace(&first, "\0")
@@ -135,7 +136,7 @@ fn swapped(log: &str, run: &str) -> String {
         .replace('\0', &second)
 }
 
-/// A record like this one, of another message.
+/// A record like this one, but of another message.
 fn like(record: &str, run: &str, conn: u64, seq: u64) -> String {
     let (head, _) = record.split_once(run).unwrap();
     format!("{head}{run} {conn} {seq};\n")
@@ -188,7 +189,7 @@ fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
         directory.path().join("a.log"),
         directory.path().join("run.json"),
     );
-    // Writes half of the eleventh record and is gone.
+    // The server writes half of the eleventh record and dies.
     let file = Mutex::new(fs::File::create(&log).unwrap());
     let server = Fake::serving(move |stream, _| {
         let dying = stream.try_clone().unwrap();
@@ -426,14 +427,14 @@ fn an_interrupt_cuts_the_verification_short_and_not_the_report() {
         directory.path().join("a.log"),
         directory.path().join("run.json"),
     );
-    // Nothing but a hole, which takes long to read and no room.
+    // A sparse file takes long to read, but no disk space.
     let hole = fs::File::create(&log).unwrap();
     hole.set_len(1 << 40).unwrap();
     let server = Fake::answering(|_, _| "ok\n".to_owned());
     let args = ["-connections", "1", "-messages", "5", "-verify", arg(&log)];
     let save = ["-save", arg(&run), "-json"];
     let child = server.load(&[&args[..], &save].concat()).spawn().unwrap();
-    // It is saved between the run and the verification.
+    // The run file is saved between the run and the verification.
     await_that("the run is saved", || {
         fs::read(&run).is_ok_and(|run| run.ends_with(b"\n"))
     });
@@ -462,7 +463,7 @@ fn a_run_file_with_absurd_numbers_is_no_danger() {
     let good: Value = serde_json::from_slice(&fs::read(&run).unwrap()).unwrap();
     let name = good["run"].as_str().unwrap().to_owned();
     let most = 1_u64 << 40;
-    // The log has the last message that the run file speaks of, too.
+    // The log also has the last message in the run file.
     let last = format!(
         "INFO\t| 2019-02-24 15:10:14 --[::1]:1 recieved: load {name} 0 {};\n",
         most - 1
@@ -511,7 +512,7 @@ fn other_framings_are_spoken_and_verified() {
         let peer = stream.peer_addr().unwrap();
         let mut input = BufReader::new(stream.try_clone().unwrap());
         let mut message = Vec::new();
-        // The first connections count octets, the later ones end their messages by NUL.
+        // The first connections use octet counting. The later ones end their messages with NUL.
         while input.read_until(b' ', &mut message).unwrap() > 0 {
             let length = text(&message).trim().parse::<usize>();
             let reply = if let Ok(length) = length {

@@ -1,5 +1,5 @@
-//! The real server, and the real client with deadlines.
-// Each test binary uses a part of this.
+//! Support for tests: the real server, and the real client with deadlines.
+// Each test binary uses only a part of this module.
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod nodes;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than any test takes on the slowest machine.
 pub const DEADLINE: Duration = Duration::from_secs(100);
 
-/// The server, built like the client.
+/// The server, built with the profile of the client.
 static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_BIN_EXE_client")).parent().unwrap();
     let profile = match folder.file_name().unwrap().to_str().unwrap() {
@@ -67,13 +67,13 @@ impl Server {
                 }
                 line.clear();
             }
-            // The port of one that was just killed may not be free yet.
+            // The port of a server that was just killed may not be free yet.
             child.wait().unwrap();
             assert!(Instant::now() < deadline, "the server does not start");
         }
     }
 
-    /// Killed, and started again at the same port on the same log.
+    /// Kills the server and starts it again, with the same port and log.
     pub fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -96,7 +96,7 @@ pub fn client(args: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end, with this for standard input.
+/// Runs a command to its end, with this standard input.
 pub fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());

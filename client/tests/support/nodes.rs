@@ -1,5 +1,5 @@
-//! Nodes of NATS, and who publishes to their stream as servers do.
-// Each test binary uses a part of this.
+//! Support for tests: NATS nodes, and a publisher that publishes like a server.
+// Each test binary uses only a part of this module.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,8 @@ use nats::options::Options;
 /// The stream of all tests.
 pub const STREAM: &str = "LOG";
 
-/// How nodes are set up, or none where there is no program for it: then says that a test is skipped.
+/// The setup of the nodes. `None` if there is no NATS program; then it prints that the test is
+/// skipped.
 pub fn setup() -> Option<Setup> {
     match cluster::install(CURRENT) {
         Ok(program) => Some(Setup::of(program)),
@@ -25,7 +26,7 @@ pub fn setup() -> Option<Setup> {
     }
 }
 
-/// So many nodes with a stream.
+/// Starts this many nodes with a stream.
 pub fn start(nodes: usize) -> Option<Cluster> {
     let setup = setup()?;
     let cluster = Setup { nodes, ..setup }.start().unwrap();
@@ -34,7 +35,7 @@ pub fn start(nodes: usize) -> Option<Cluster> {
     Some(cluster)
 }
 
-/// Publishes batches, each in its place and once.
+/// A publisher of batches, each in order and once.
 pub struct Publisher {
     options: Options,
     client: Option<Client>,
@@ -42,7 +43,7 @@ pub struct Publisher {
     batches: u64,
 }
 
-/// So many there were.
+/// The number of publishers so far.
 static PUBLISHERS: AtomicU64 = AtomicU64::new(0);
 
 impl Publisher {
@@ -59,12 +60,12 @@ impl Publisher {
         }
     }
 
-    /// Has it speak TLS to nodes with certificates of this authority.
+    /// Makes it use TLS, and trust this CA.
     pub fn trust(&mut self, ca: &str) {
         self.options.tls.ca = Some(ca.into());
     }
 
-    /// Publishes some records, and waits until they are in the stream.
+    /// Publishes some records and waits until they are in the stream.
     pub fn publish(&mut self, records: &[u8]) {
         self.batches += 1;
         let id = format!("a.{}.{}", self.run, self.batches);
