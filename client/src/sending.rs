@@ -33,7 +33,7 @@ use self::progress::{Figures, Progress};
 /// Exit code after a signal that left lines unacknowledged.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// How often it checks signals, files and the progress bar if nothing else happens.
+/// How often to check signals, files and the progress bar if nothing else happens.
 const TICK: Duration = Duration::from_millis(200);
 
 /// How long the state file may lag behind the acknowledged lines. See `keep_state` for the limit in
@@ -60,8 +60,8 @@ fn say(text: &str) {
     report("client send", text);
 }
 
-/// Counts SIGINT and SIGTERM. The first makes it stop when all lines are acknowledged, the second
-/// at once.
+/// Counts SIGINT and SIGTERM. The first stops the program when all lines are acknowledged, the
+/// second at once.
 fn count_signals() -> io::Result<Arc<AtomicU32>> {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
@@ -74,7 +74,7 @@ fn count_signals() -> io::Result<Arc<AtomicU32>> {
     Ok(count)
 }
 
-/// A line in flight: given to the sender, not yet written to the state.
+/// A line that was given to the sender.
 struct OnTheWay {
     /// The text as it was read, for `-rejects`.
     text: Vec<u8>,
@@ -90,12 +90,12 @@ struct Sending {
     sender: Sender,
     input: Input,
     state: Option<StateFile>,
-    /// The state as it was or will be written to the state file.
+    /// The state that was written last, or will be written next.
     kept: Kept,
     /// How many lines are settled and not yet in the state file, and since when.
     unkept: usize,
     unkept_since: Instant,
-    /// The lines in flight, from the oldest unsettled one on.
+    /// The lines given to the sender, from the oldest unsettled one on.
     on_the_way: VecDeque<OnTheWay>,
     /// The ticket of the first line in `on_the_way`.
     first_ticket: u64,
@@ -175,12 +175,12 @@ impl Sending {
         self.conclude()
     }
 
-    /// Whether a signal asked it to stop.
+    /// Whether a signal asked for a stop.
     fn is_stopping(&self) -> bool {
         self.signals.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a second signal asked it to stop at once.
+    /// Whether a second signal asked for a stop at once.
     fn is_impatient(&self) -> bool {
         self.signals.load(Ordering::Relaxed) > 1
     }

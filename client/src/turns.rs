@@ -67,8 +67,8 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     code
 }
 
-/// Warns if data waits on standard input: someone who pipes lines into this client expects it to
-/// send them. A terminal does not count.
+/// Warns if data waits on standard input, and returns whether it does. Someone who pipes lines into
+/// this client expects it to send them. A terminal does not count.
 fn tell_of_input() -> bool {
     let stdin = io::stdin();
     let waiting = !stdin.is_terminal() && ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0);

@@ -575,7 +575,8 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
 fn more_threads_than_the_system_allows_are_refused_with_advice() {
     let (stdout, stderr, code) = run(client(1).args(["-nt", "100000", "-ni", "1"]));
     assert_eq!((stdout.as_str(), code), ("", 1));
-    // On a machine that allows so many threads, no server listens at port 1.
+    // On a machine that allows this many threads, the client fails since no server listens at port
+    // 1.
     let expected = "client: -nt 100,000 is more than the ";
     assert!(
         stderr.starts_with(expected) || stderr.contains("port 1"),

@@ -85,7 +85,7 @@ impl Child {
             let see = |line: &[u8]| {
                 line.clone_into(&mut last_line);
                 if let Some(address) = listening(line) {
-                    // The receiver is gone when the launcher ends.
+                    // The receiver no longer exists when the launcher ends.
                     _ = events.send(Event::Listening { child, address });
                 }
             };
@@ -107,7 +107,7 @@ impl Child {
         self.has_ended() && self.last_words.is_some()
     }
 
-    /// Whether it is running and nothing was forwarded since the last call.
+    /// Whether it is not done and nothing was forwarded since the last call.
     pub(crate) fn is_silent(&self) -> bool {
         !self.spoke.swap(false, Ordering::Relaxed) && !self.is_done()
     }

@@ -36,9 +36,10 @@ const STARTING: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(12);
 /// How long children may take to stop. The server needs at most 5 s.
 const STOPPING: Duration = Duration::from_secs(6);
-/// How long to wait for SIGCHLD. A client may notice the end of the server earlier.
+/// How long to wait for late events. A client may notice the end of the server before the launcher
+/// gets SIGCHLD.
 const DYING: Duration = Duration::from_millis(500);
-/// After an interrupt, how long to wait for a blocked output.
+/// How long to wait for blocked output after all children were stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Exit code of an interrupted program, as in shells for SIGINT.

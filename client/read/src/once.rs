@@ -17,8 +17,8 @@ const NAMED: usize = 10;
 pub(crate) struct Once {
     senders: BTreeMap<String, Sender>,
     ready: VecDeque<Message>,
-    /// Maximum number of messages of one sender that wait for earlier ones. At least as many can be
-    /// in flight.
+    /// Maximum number of messages of one sender that wait for earlier ones. It covers the lines
+    /// that a sender can have in flight.
     hold: usize,
     /// Whether the first numbers may be absent.
     is_partial: bool,

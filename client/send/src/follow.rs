@@ -20,7 +20,7 @@ const INPUT: usize = 64 << 10;
 /// there is a new file.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How often to list a folder again while its files are being renamed.
+/// Maximum number of times to list a folder again while its files are being renamed.
 const LOOKS: u32 = 100;
 
 /// File name extensions of compressed logs.
@@ -95,7 +95,7 @@ impl Follow {
     ///
     /// # Errors
     ///
-    /// Anything but a missing file; also a file that is not regular.
+    /// The file cannot be read, or is not a regular file. A missing file is not an error.
     pub fn read(&mut self, lines: &mut VecDeque<Line>) -> io::Result<bool> {
         let now = Instant::now();
         if self.current.is_none() && !self.open_next(now)? {

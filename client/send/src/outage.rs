@@ -29,8 +29,8 @@ impl Outage {
         }
     }
 
-    /// Doubles the backoff after a failed attempt. `jitter`, from 0 to 1, keeps many senders from
-    /// reconnecting at the same time.
+    /// Doubles the backoff after a failed attempt. `jitter`, from 0 to 1, shortens it by up to a
+    /// half, so that many senders do not reconnect at the same time.
     pub(crate) fn postpone(&mut self, now: Instant, jitter: f64) {
         let longest = SHORTEST * 2u32.saturating_pow(self.attempts.min(16));
         let pause = longest.min(MAX);

@@ -42,7 +42,7 @@ impl Quota {
             .map_or(most, |left| most.min(left))
     }
 
-    /// Returns `n` messages that were taken and not sent.
+    /// Gives back `n` messages that were taken and not sent.
     pub(crate) fn give_back(&self, n: u64) {
         let more = |left| (left != u64::MAX).then(|| left + n);
         // A quota without limit stays unchanged.
@@ -222,7 +222,7 @@ impl Pace {
         self.claimed.map(|number| schedule.planned(number))
     }
 
-    /// Returns the message that this worker waits to send. Whether there was one.
+    /// Gives back the message that this worker waits to send. Returns whether there was one.
     pub(crate) fn release(&mut self, schedule: &Schedule) -> bool {
         let claimed = self.claimed.take();
         if let Some(number) = claimed {

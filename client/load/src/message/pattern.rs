@@ -43,7 +43,7 @@ impl Pattern {
         {
             let is_number = matches!(part, Part::Conn(_) | Part::Seq(_));
             let is_text = matches!(next, Some(Part::Literal(bytes)) if !bytes[0].is_ascii_digit());
-            // Otherwise a message that was truncated within its number looks like another one.
+            // Otherwise a message that was truncated within its number equals another one.
             if is_number && !is_text {
                 return Err(
                     "to be verified, {conn} and {seq} must be followed by some text that is no \
@@ -62,7 +62,7 @@ impl Pattern {
     }
 
     /// The patterns of the lines of a hello. Lines without the run's name are left out, since the
-    /// verification looks for that name.
+    /// verification searches for that name.
     pub(crate) fn of_hello(template: &Template, run: &str) -> Vec<Self> {
         // A connection sends one hello, so its message number is 0.
         let lines = template.bind(run).number_messages(0).messages();

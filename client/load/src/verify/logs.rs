@@ -13,8 +13,8 @@ use stream::Start;
 
 use crate::verify::streamed::StreamLog;
 
-/// During a rotation no file has the log's name for some microseconds. The log is looked for this
-/// often, with this pause.
+/// During a rotation no file has the log's name for some microseconds. So opening it is retried
+/// this often, with this pause.
 const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -25,7 +25,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The text is for the user.
+    /// `WouldBlock` if the socket does. The text of any other error is for the user.
     pub fn handshake(&mut self, socket: &mut (impl Read + Write)) -> io::Result<()> {
         while self.tls.is_handshaking() {
             self.advance(socket)?;

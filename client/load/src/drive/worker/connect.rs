@@ -61,7 +61,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Completes a connection. Returns whether it is established. If it cannot be, the run fails.
+    /// Completes a connection. Returns whether it is established. A failure before the run has
+    /// begun fails the run.
     pub(crate) fn complete_connect(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
         let Stage::Connecting(since) = connection.stage else {

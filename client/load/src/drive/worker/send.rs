@@ -136,7 +136,7 @@ impl Worker {
         None
     }
 
-    /// Returns the message that this worker waited to send, for the other workers.
+    /// Gives the message that this worker waited to send back to the schedule, for the others.
     fn release(&mut self) {
         if let (Some(schedule), Some(pace)) = (self.control.schedule.get(), &mut self.pace)
             && pace.release(schedule)
