@@ -1,11 +1,11 @@
-//! `cargo xtask bench`: builds everything it needs, then becomes the benchmark.
+//! `cargo xtask bench`: builds the programs it needs, then runs the benchmark in its place.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::release;
 
-/// `args` are the benchmark's.
+/// `args` are the options of the benchmark.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     release::build_and_become("release", &["server", "client", "bench"], "bench", args)
 }

@@ -1,13 +1,13 @@
-//! `cargo xtask cluster`: builds everything it needs, then becomes what starts all of a line log on
-//! several machines.
+//! `cargo xtask cluster`: builds the programs it needs, then runs the `cluster` program in its place.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::release;
 
-/// `args` are the cluster's. The product is built on its own, as it is for other chores: what else is
-/// built with it can change how its dependencies are, and then all of it would be built anew.
+/// `args` are the options of `cluster`. Server and client are built on their own, as for the other
+/// commands: building them together with other packages can change the features of their dependencies,
+/// and cargo would then rebuild all of them.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     match release::build("release", &["server", "client"]) {
         Ok(_) => release::build_and_become("release", &["cluster"], "cluster", args),

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use crate::release;
 
-/// `args` are those of the package `dist`. What makes packages need not be fast; what is packed is built
-/// by it.
+/// `args` are the options of `dist`. `dist` itself is built without optimisation; it builds what it packs.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     release::build_and_become("dev", &["dist"], "dist", args)
 }

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask COMMAND`. One file per command.
+//! Development commands of the project: `cargo xtask COMMAND`. One file per command.
 
 mod bench;
 mod cluster;
@@ -12,10 +12,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-/// Exit code for a command line that could not be understood.
+/// Exit code for an invalid command line.
 const EXIT_USAGE: u8 = 2;
 
-/// A command: its name, what it does, and the function, which gets the rest of the command line.
+/// A command: its name, what it does, and its function. The function gets the rest of the command line.
 type Command = (&'static str, &'static str, fn(Vec<OsString>) -> ExitCode);
 
 const COMMANDS: &[Command] = &[
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     run(args.split_off(1))
 }
 
-/// The command that was most likely meant, if any is near.
+/// The known command nearest to `typed`, at most two edits away.
 fn nearest(typed: &str) -> Option<&'static str> {
     let names = COMMANDS
         .iter()
@@ -99,12 +99,12 @@ Examples:
     text
 }
 
-/// A reader that has gone is no error.
+/// Ignores write errors: a closed pipe is no error.
 fn say(mut to: impl io::Write, text: &str) {
     _ = to.write_all(text.as_bytes());
 }
 
-/// Says what went wrong; returns the exit code for it.
+/// Prints the error; returns the exit code for it.
 fn fail(why: &str) -> ExitCode {
     say(io::stderr(), &format!("xtask: {why}\n"));
     ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! Optimised builds: made, found, and become.
+//! Builds of the programs, and the `exec` of a built one.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use crate::fail;
 
-/// Builds the programs of these packages with a profile, then becomes the one called `program`.
+/// Builds the programs of `packages` with a profile, then replaces this process by `program`.
 pub(crate) fn build_and_become(
     profile: &str,
     packages: &[&str],
@@ -22,10 +22,10 @@ pub(crate) fn build_and_become(
     }
 }
 
-/// Builds the programs of these packages with a profile; returns the folder in which they are. If they
-/// cannot be built, all is said, and the exit code is returned.
+/// Builds the programs of `packages` with a profile; returns their folder. An error has already been
+/// reported; its exit code is returned.
 pub(crate) fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCode> {
-    // Beside this program, wherever cargo was told to build it: what is built is what is run.
+    // The target directory of this program, wherever cargo put it: what is built is what is run.
     let target =
         target().map_err(|error| fail(&format!("cannot find the build directory: {error}")))?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -39,23 +39,23 @@ pub(crate) fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCod
         .arg(&target)
         .status();
     match build {
-        // One profile has a folder of another name.
+        // The folder of the profile `dev` is called `debug`.
         Ok(status) if status.success() && profile == "dev" => Ok(target.join("debug")),
         Ok(status) if status.success() => Ok(target.join(profile)),
-        // Cargo has said why.
+        // Cargo has reported the error.
         Ok(_) => Err(ExitCode::FAILURE),
         Err(error) => Err(fail(&format!("cannot run cargo: {error}"))),
     }
 }
 
-/// Becomes a program that was built.
+/// Replaces this process by a program that was built.
 pub(crate) fn become_program(program: &Path, args: Vec<OsString>) -> ExitCode {
-    // Not a child: Ctrl-C, kill and the exit code are the program's own affair.
+    // `exec`, not a child: Ctrl-C and signals reach the program itself, and the exit code is its own.
     let error = Command::new(program).args(args).exec();
     fail(&format!("cannot run {}: {error}", program.display()))
 }
 
-/// The directory of all builds, of which this program is one.
+/// The target directory: this executable is two levels below it.
 fn target() -> io::Result<PathBuf> {
     let own = env::current_exe()?;
     let target = own.ancestors().nth(2);

@@ -1,4 +1,4 @@
-//! `cargo xtask run-all`: builds everything it needs, then becomes the launcher.
+//! `cargo xtask run-all`: builds the programs it needs, then runs the launcher in its place.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 
 use crate::{fail, release};
 
-/// `args` are the launcher's. With `-tls` among them, a test CA is made, and server
-/// and clients speak TLS and show each other its certificates.
+/// `args` are the options of the launcher. `-tls` among them makes a test CA; server and clients then speak
+/// TLS and authenticate each other with its certificates.
 pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     let is_tls = |arg: &OsString| arg == "-tls" || arg == "--tls";
     let mut packages = vec!["server", "client", "launcher"];
@@ -29,7 +29,7 @@ pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     release::become_program(&folder.join("launcher"), args)
 }
 
-/// Makes certificates, over those of the last run; returns the launcher's options for them.
+/// Makes certificates, replacing those of the last run; returns the launcher's options for them.
 fn certificates(programs: &Path) -> Result<Vec<OsString>, String> {
     let folder = programs.join("run-all-tls");
     let test_ca = programs.join("test-ca");

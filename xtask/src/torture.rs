@@ -1,11 +1,11 @@
-//! `cargo xtask torture`: builds everything it needs, then becomes the torture.
+//! `cargo xtask torture`: builds the programs it needs, then runs the fault injection in its place.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::release;
 
-/// `args` are the torture's.
+/// `args` are the options of the fault injection.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     release::build_and_become("torture", &["server", "client", "torture"], "torture", args)
 }
