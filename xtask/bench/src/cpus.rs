@@ -1,25 +1,25 @@
-//! Which CPUs the client and the server run on.
+//! CPU affinity of the client and the server.
 //!
-//! Left to itself, the scheduler has them share one for a while, and then gives them one each:
-//! at one unanswered message that is a factor of two, or three, between one round and the next.
+//! Left to itself, the scheduler runs both on one CPU for a while, and then on one each. With one
+//! unanswered message, that is a factor of two or three between one round and the next.
 
 use std::io;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Who is to be started.
+/// The process to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     /// Runs on the last CPU.
     Client,
     /// Runs on all others.
     Server,
-    /// Runs where the scheduler wants it to: nodes of a stream are more than there are CPUs.
+    /// Runs on any CPU: there are more nodes of a stream than CPUs.
     Anywhere,
 }
 
-/// Calls `start` on the CPUs of that side, which what it starts inherits. With a single CPU there
-/// is nothing to choose.
+/// Calls `start` on the CPUs of `side`; a process that it starts inherits them. Has no effect with a
+/// single CPU.
 pub(crate) fn on<T>(side: Side, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if side == Side::Anywhere {
         return start();

@@ -1,11 +1,11 @@
-//! How much the machine had to do beside what is measured.
+//! Disturbance: the load of the machine by other processes.
 
 use std::time::Instant;
 
 use procfs::process::Process;
 use procfs::{CurrentSI as _, KernelStats};
 
-/// What the machine's CPUs, and our part of it, have done so far; in ticks of 10 ms.
+/// The start of an observation; CPU time is in ticks of 10 ms.
 #[derive(Debug)]
 pub(crate) struct Watch {
     begun: Instant,
@@ -17,7 +17,7 @@ pub(crate) struct Watch {
 pub(crate) const TICKS: f64 = 100.0;
 
 impl Watch {
-    /// Looks at the machine; these processes are ours.
+    /// Starts to observe; `servers` are processes of the benchmark, not foreign ones.
     pub(crate) fn begin(servers: Vec<u32>) -> Self {
         Self {
             begun: Instant::now(),
@@ -26,8 +26,8 @@ impl Watch {
         }
     }
 
-    /// The share of the machine that others have used since, the host it runs on included; none
-    /// if the system does not tell. The client has to be waited for before, the server not.
+    /// The share of the machine's CPU time that others have used since, its hypervisor included; none if
+    /// `/proc` cannot be read. Wait for the client before this call, and for the servers after it.
     pub(crate) fn end(&self) -> Option<f64> {
         let ticks = foreign(&self.servers)?.saturating_sub(self.foreign?) as f64;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
@@ -36,18 +36,18 @@ impl Watch {
     }
 }
 
-/// CPU time of all but us, our children that have ended, and the servers.
+/// CPU time of all processes but this one, its children that have ended, and the servers.
 fn foreign(servers: &[u32]) -> Option<u64> {
     let cpu = KernelStats::current().ok()?.total;
     let interrupts = [cpu.irq, cpu.softirq, cpu.steal].into_iter().flatten();
     let busy = cpu.user + cpu.nice + cpu.system + interrupts.sum::<u64>();
     let own = Process::myself().ok()?.stat().ok()?;
-    // Of children that have been waited for as well.
+    // `cutime` and `cstime` count children that have been waited for.
     let ours = own.utime + own.stime + (own.cutime + own.cstime).unsigned_abs();
     Some(busy.saturating_sub(ours + ticks_of(servers)?))
 }
 
-/// CPU time of processes, their own: their children, if they have any, have nothing to do.
+/// CPU time of the processes, without their children, which are idle if they exist.
 pub(crate) fn ticks_of(pids: &[u32]) -> Option<u64> {
     let of = |pid: &u32| {
         let stat = Process::new((*pid).try_into().ok()?).ok()?.stat().ok()?;

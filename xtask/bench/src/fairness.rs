@@ -1,5 +1,4 @@
-//! How long a client waits that says little, beside many that say as much as they can, where the log is
-//! a stream.
+//! The latency of a light client beside flooders, on a server whose log is a stream.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -15,7 +14,7 @@ use crate::running::Running;
 use crate::setting::Setting;
 use crate::system::System;
 
-/// Those who say as much as they can.
+/// The load of the flooders.
 pub(crate) const FLOODERS: Setting = Setting {
     connections: 50,
     pipeline: 128,
@@ -23,22 +22,22 @@ pub(crate) const FLOODERS: Setting = Setting {
     bytes: 21,
 };
 
-/// A line is sent so long after the reply to the one before.
+/// The pause between a reply and the next line.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// What comes before and after this does not count: they have to begin.
+/// The time at the start and the end of the flood that does not count.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// What one round found.
+/// The result of one round.
 #[derive(Debug, Serialize)]
 pub(crate) struct Waited {
-    /// How long each reply took, in nanoseconds.
+    /// The latency of each reply, in nanoseconds.
     pub(crate) ns: Vec<u64>,
-    /// The share of the machine that other processes took; 0 if unknown.
+    /// The share of the machine's CPU time that other processes took; 0 if unknown.
     pub(crate) disturbance: f64,
 }
 
-/// Measures for so long, or a second at least; errors are for the user.
+/// Measures for `time`, at least a second; errors are for the user.
 pub(crate) fn measure(system: &System, time: Duration, root: &Path) -> Result<Waited, String> {
     let time = time.max(Duration::from_secs(1));
     let server = Running::start(system, root)?;

@@ -1,14 +1,14 @@
-//! `cargo xtask bench`: this server beside its peers, measured in one run with one client.
+//! `cargo xtask bench`: this server and its peers, measured in one run with one client.
 //!
-//! - `options`: what is asked for
+//! - `options`: the command line
 //! - `system`: the servers; `setting`: the loads
-//! - `running`: a server that was started, and `cpus`, where
-//! - `measure`: one measurement of it; `disturbance`: what else the machine did meanwhile
-//! - `nodes`: the stream that a server or a `publisher` has; `beside`: who says little to such a server
-//! - `secure`: what TLS costs beside the messages
+//! - `running`: a running server; `cpus`: the CPUs it runs on
+//! - `measure`: one measurement; `disturbance`: the load of other processes during it
+//! - `nodes`: the NATS nodes of a server or a `publisher`; `fairness`: a light client beside flooders
+//! - `secure`: the cost of TLS outside the messages
 //! - `turns`: a measurement of the turn-taking client
-//! - `results`: sums over the rounds; `targets`: what they are held against
-//! - `table`, `page`, `output`: how they are shown
+//! - `results`: sums over the rounds; `targets`: their limits
+//! - `table`, `page`, `output`: the results as text, HTML and JSON
 
 mod cpus;
 mod disturbance;
@@ -51,7 +51,7 @@ use results::Results;
 use setting::Setting;
 use system::{Program, STREAMING, SYSTEMS};
 
-/// Descriptors of a process beside those of its clients.
+/// Descriptors that a process needs in addition to those of its clients.
 const SPARE_DESCRIPTORS: usize = 100;
 
 const EXIT_INTERRUPTED: u8 = 130;
@@ -93,7 +93,7 @@ fn bench(options: Options) -> Result<ExitCode, String> {
             let task = run.tasks[at];
             progress.set_message(format!("round {}: {}", round + 1, task.name()));
             if let Err(why) = run.perform(task) {
-                // Ctrl-C reaches the client as well.
+                // Ctrl-C also reaches the client, which then fails.
                 if !interrupted.load(Ordering::Relaxed) && !run.about.left_out.contains(&why) {
                     run.about.left_out.push(why);
                     run.failed = true;
@@ -111,7 +111,7 @@ fn bench(options: Options) -> Result<ExitCode, String> {
     })
 }
 
-/// One error for all servers, if their logs cannot be there.
+/// Reports a directory that cannot hold logs once, not once per server.
 fn check_directory(dir: &Path) -> Result<(), String> {
     match tempfile::tempdir_in(dir) {
         Ok(_) => Ok(()),
@@ -125,16 +125,16 @@ fn check_directory(dir: &Path) -> Result<(), String> {
 /// One thing to measure.
 #[derive(Clone, Copy, Debug)]
 enum Task {
-    /// A server, by its place in the table, at a setting.
+    /// A server, by its index in [`SYSTEMS`], at a setting.
     Load(usize, Setting),
     Turns,
-    /// Handshakes and their like, without or with certificates of the clients.
+    /// Handshakes, memory and latency over TLS, without or with client certificates.
     Secure(bool),
-    /// Who says little to a server with a stream.
+    /// A light client beside flooders, on a server with a stream.
     Fairness,
 }
 
-/// The files that are written in the end, opened before the first measurement.
+/// The output files, opened before the first measurement: a bad path fails early.
 struct Outputs {
     json: Option<Output>,
     page: Option<Output>,
@@ -262,7 +262,7 @@ impl Run {
                 self.results.fairness.push(waited);
             }
             Task::Secure(with_certificate) => {
-                // Ten thousand handshakes take their time: memory is looked at once.
+                // Ten thousand handshakes take long: memory is measured once, in the first round.
                 let mut before = self.results.secure.iter();
                 let is_first = !self.options.quick
                     && !before.any(|secure| secure.with_certificate == with_certificate);
@@ -274,10 +274,10 @@ impl Run {
         Ok(())
     }
 
-    /// Prints the figures and writes what files were asked for.
+    /// Prints the results and writes the requested files.
     fn show(&mut self, outputs: Outputs) -> Result<(), String> {
         let machine = |machine: &Machine| Machine {
-            // The client knows but the one that it was given.
+            // `client load` runs on one CPU and reports only that one.
             cpus: std::thread::available_parallelism().map_or(1, usize::from) as u64,
             ..machine.clone()
         };
@@ -296,7 +296,7 @@ impl Run {
             table::fairness(&self.results),
             table::targets(&verdicts, self.options.quick)
         );
-        // A reader that has gone is no error.
+        // A closed pipe is no error.
         _ = io::stdout().write_all(text.as_bytes());
         let files = [
             (
@@ -321,11 +321,11 @@ impl Run {
 fn date() -> String {
     let now = OffsetDateTime::now_utc();
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    // It formats any time there is.
+    // Formatting fails for no value of `now`.
     now.format(format).unwrap_or_default()
 }
 
-/// A bar on the terminal that says how far it is, and how long it still takes; nothing elsewhere.
+/// A progress bar on the terminal, with the remaining time; hidden when stderr is no terminal.
 fn progress_bar(run: &Run) -> ProgressBar {
     let total = run.tasks.len() * run.options.rounds();
     let bar = ProgressBar::new(total as u64);

@@ -1,4 +1,4 @@
-//! One measurement: a server is started, driven and stopped.
+//! One measurement: starts a server, puts a load on it and stops it.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,28 +22,28 @@ use crate::system::{Program, System};
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
-    /// Acknowledged.
+    /// Acknowledged messages.
     pub(crate) messages: u64,
-    /// CPU seconds of the server, in the program and in the kernel.
+    /// CPU seconds of the server, in user and in kernel mode.
     pub(crate) user: f64,
     pub(crate) system: f64,
     /// Latency in nanoseconds.
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) p99_9: u64,
-    /// In bytes; a publisher has none of its own.
+    /// In bytes; none for a publisher, which has no server.
     pub(crate) peak_memory: Option<u64>,
-    /// Bytes of the server's own memory for each idle client.
+    /// Growth of the server's anonymous memory, in bytes per idle client.
     pub(crate) per_idle_client: Option<f64>,
-    /// The share of the machine that other processes took; 0 if unknown.
+    /// The share of the machine's CPU time that other processes took; 0 if unknown.
     pub(crate) disturbance: f64,
-    /// What was seen of its nodes, if it has any.
+    /// Measured on the NATS nodes, if the system has any.
     pub(crate) nodes: Option<nodes::Seen>,
-    /// A publisher does not say.
+    /// None for a publisher.
     pub(crate) machine: Option<Machine>,
 }
 
-/// If others had more of the machine than this, a measurement says little.
+/// A measurement is disturbed if other processes took a larger share of the machine than this.
 pub(crate) const DISTURBED: f64 = 0.05;
 
 impl Sample {
@@ -52,7 +52,7 @@ impl Sample {
     }
 }
 
-/// The machine, as the client describes it.
+/// The machine, as `client load` reports it.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub(crate) struct Machine {
     pub(crate) system: String,
@@ -61,7 +61,7 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: u64,
 }
 
-/// What is read of what `client load -json` prints; docs/load-json.md has it all.
+/// The part of the output of `client load -json` that is used; docs/load-json.md describes all of it.
 #[derive(Deserialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -97,7 +97,8 @@ struct Server {
     peak_memory_bytes: u64,
 }
 
-/// Measures again while others disturb, so many times at most, and takes what they disturbed the least.
+/// Measures until a measurement is undisturbed, with at most `retries` repetitions; returns the least
+/// disturbed one.
 pub(crate) fn calmest<T>(
     retries: usize,
     disturbance: fn(&T) -> f64,
@@ -105,7 +106,7 @@ pub(crate) fn calmest<T>(
 ) -> Result<T, String> {
     let mut best = measure();
     for _ in 0..retries {
-        // A client that hardly got a CPU may have nothing to tell at all.
+        // An error counts as disturbed: a client that hardly got a CPU may have measured nothing.
         let least = best.as_ref().map_or(f64::INFINITY, disturbance);
         if least <= DISTURBED {
             break;
@@ -118,7 +119,7 @@ pub(crate) fn calmest<T>(
     best
 }
 
-/// Measures `system` for so long; errors are for the user.
+/// Measures `system` for `time`; errors are for the user.
 pub(crate) fn measure(
     system: &System,
     setting: Setting,
@@ -136,7 +137,7 @@ pub(crate) fn measure(
     }
 }
 
-/// Measures what is started and listens.
+/// Measures a system that has a server process.
 fn serve(system: &System, setting: Setting, time: Duration, root: &Path) -> Result<Sample, String> {
     let mut server = Running::start(system, root)?;
     let before = server.own_memory();
@@ -177,14 +178,14 @@ fn serve(system: &System, setting: Setting, time: Duration, root: &Path) -> Resu
     })
 }
 
-/// This part of the measured time comes before it and does not count.
+/// The warm-up lasts the measured time divided by this. It does not count.
 pub(crate) const WARMUP: u32 = 10;
 
 fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>> {
     let address = SocketAddr::from(([127, 0, 0, 1], server.port));
     let deadline = Instant::now() + PATIENCE;
     let connect = |_| {
-        // Nothing is left once the time is up, and no time at all is no timeout.
+        // `connect_timeout` rejects a timeout of zero, and nothing is left after the deadline.
         let left = deadline.saturating_duration_since(Instant::now());
         TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1)))
     };
@@ -193,7 +194,7 @@ fn connect_idle(server: &mut Running, idle: usize) -> io::Result<Vec<TcpStream>>
     Ok(clients)
 }
 
-/// p99 of the latency of one client that sends a thousand messages a second.
+/// p99 of the latency of one client that sends 1,000 messages a second, in nanoseconds.
 pub(crate) fn p99_of_a_talker(
     server: &Running,
     system: &System,
@@ -215,7 +216,7 @@ pub(crate) fn p99_of_a_talker(
         .ok_or("nothing measured".to_owned())
 }
 
-/// Has the client drive a server.
+/// Runs `client load` against a server; an unacknowledged message is an error.
 pub(crate) fn drive(
     server: &Running,
     system: &System,

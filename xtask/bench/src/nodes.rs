@@ -1,4 +1,4 @@
-//! The stream that a server or a publisher has: nodes of NATS that are started for one measurement.
+//! NATS nodes for the stream of a server or a publisher, started for one measurement.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,14 +11,14 @@ use crate::system::System;
 /// The stream's name.
 pub(crate) const STREAM: &str = "LOG";
 
-/// Nodes that keep one stream, each of them a copy of it, with `sync_interval: always`.
+/// Nodes with one stream. Each has a replica of it and runs with `sync_interval: always`.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     cluster: Cluster,
 }
 
 impl Nodes {
-    /// Starts those that a system has, with their files in `folder`; errors are for the user.
+    /// Starts the nodes of `system`, with their files in `folder`; errors are for the user.
     pub(crate) fn of(system: &System, folder: &Path) -> Result<Option<Self>, String> {
         (system.nodes > 0)
             .then(|| Self::start(system.nodes, folder))
@@ -39,8 +39,7 @@ impl Nodes {
         Ok(Self { cluster })
     }
 
-    /// Where the node is that leads the stream. Whoever came to another one would have a hop more in
-    /// two runs of three.
+    /// The URL of the stream's leader. A client of another node would add a hop, in two runs of three.
     pub(crate) fn url(&self) -> Result<String, String> {
         let leader = self.cluster.stream(STREAM).leader()?;
         Ok(self.cluster.nodes[leader].url())
@@ -51,7 +50,7 @@ impl Nodes {
         nodes.filter_map(Node::pid).collect()
     }
 
-    /// Begins to look at what they do.
+    /// Starts to observe them.
     pub(crate) fn watch(&self) -> Watch<'_> {
         Watch {
             nodes: self,
@@ -61,19 +60,19 @@ impl Nodes {
     }
 }
 
-/// What the nodes do while something is measured.
+/// An observation of the nodes during a measurement.
 pub(crate) struct Watch<'a> {
     nodes: &'a Nodes,
     begun: Instant,
     ticks: Option<u64>,
 }
 
-/// What was seen of them.
+/// The result of an observation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// The mean length of the stream's messages, with what stands before their payload.
+    /// The mean length of the stream's messages, including their headers.
     pub(crate) message_bytes: f64,
-    /// How many CPUs they kept busy, all together; 0 if the system does not tell.
+    /// The mean number of busy CPUs of all nodes together; 0 if `/proc` cannot be read.
     pub(crate) busy_cpus: f64,
 }
 

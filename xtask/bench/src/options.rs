@@ -1,4 +1,4 @@
-//! The command line.
+//! Command-line options of the benchmark.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -117,14 +117,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
 /// How long a measurement may last.
 const POSSIBLE: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
 
-/// What to measure.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// A choice that is too short to judge by.
+    /// A short selection, too noisy to judge targets by.
     pub(crate) quick: bool,
-    /// Name what there is, and measure nothing.
+    /// Print the servers and loads, and measure nothing.
     pub(crate) list: bool,
-    /// Places in [`SYSTEMS`].
+    /// Indexes in [`SYSTEMS`].
     systems: Option<Vec<usize>>,
     settings: Option<Vec<Setting>>,
     rounds: Option<usize>,
@@ -156,7 +156,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Places in [`SYSTEMS`]. Nodes take longer to start than a quick run measures.
+    /// Indexes in [`SYSTEMS`]. A quick run leaves out systems with nodes: they take too long to start.
     pub(crate) fn systems(&self) -> Vec<usize> {
         self.systems.clone().unwrap_or_else(|| {
             let all = 0..SYSTEMS.len();
@@ -180,7 +180,7 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 2 } else { 7 })
     }
 
-    /// For how long each.
+    /// The time of one measurement.
     pub(crate) fn time(&self) -> Duration {
         let usual = if self.quick { 300 } else { 500 };
         self.time.unwrap_or(Duration::from_millis(usual))
@@ -203,7 +203,7 @@ fn settings_of(arg: &ArgValue) -> Result<Vec<Setting>, UsageError> {
     chosen.ok_or_else(|| arg.unexpected("loads as -list names them, separated by commas"))
 }
 
-/// None if one of the names means nothing.
+/// None if a name is unknown.
 fn settings(names: &str) -> Option<Vec<Setting>> {
     let mut chosen = Vec::new();
     for name in names.split(',') {
@@ -222,7 +222,7 @@ fn settings(names: &str) -> Option<Vec<Setting>> {
     Some(chosen)
 }
 
-/// The text of `-list`.
+/// The output of `-list`.
 pub(crate) fn list() -> String {
     let mut text = "Servers, and where a message is when it is acknowledged:\n".to_owned();
     for system in SYSTEMS {

@@ -1,4 +1,4 @@
-//! What is said of a run as a whole, and the figures as JSON.
+//! Metadata of a run, and the results as JSON.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::results::{Cell, Results};
 use crate::secure::Secure;
 use crate::targets::Verdict;
 
-/// The run: when, where, with what.
+/// Metadata: date, machine, rounds, servers.
 #[derive(Debug, Serialize)]
 pub(crate) struct About {
     /// UTC.
@@ -20,10 +20,10 @@ pub(crate) struct About {
     pub(crate) seconds: f64,
     pub(crate) seed: u64,
     pub(crate) measurements: usize,
-    /// Of these, how many other processes disturbed.
+    /// The number of disturbed measurements.
     pub(crate) disturbed: usize,
     pub(crate) servers: Vec<Server>,
-    /// What was not measured, and why.
+    /// The systems that were not measured, and why.
     pub(crate) left_out: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Server {
     pub(crate) promise: &'static str,
 }
 
-/// A few lines, each ended by a newline.
+/// Several lines, each with its newline.
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -74,7 +74,7 @@ impl fmt::Display for About {
     }
 }
 
-/// Everything as one JSON object; docs/performance.md describes it.
+/// All results as one JSON object; docs/performance.md describes it.
 pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> String {
     #[derive(Serialize)]
     struct Page<'a> {
@@ -107,6 +107,6 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         fairness: &results.fairness,
         targets: verdicts,
     };
-    // Nothing in it can fail to be written as JSON.
+    // Every value can be written as JSON: this never fails.
     serde_json::to_string_pretty(&page).unwrap_or_default() + "\n"
 }

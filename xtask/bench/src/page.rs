@@ -1,4 +1,4 @@
-//! A page with bars: every server's ratio to the baseline.
+//! An HTML page of bars: every server's ratio to the baseline.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ th { color: GrayText } td:first-child, th:first-child { text-align: left }
 .legend .bar { display: inline-block; width: 14px; height: 10px; margin-left: 1rem }
 ";
 
-/// What the colours and the sign mean.
+/// The legend of the colours and of the sign for a cut bar.
 const LEGEND: &str = "<p class=\"legend\"><span class=\"bar own\"></span> this server, in its variants \
     <span class=\"bar baseline\"></span> the baseline: answers and keeps nothing \
     <span class=\"bar\"></span> peers &nbsp; » the bar is cut: its figure lies beyond the scale</p>\n";
@@ -70,7 +70,7 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict], quick
     html
 }
 
-/// What each server's acknowledgement means: the figures compare different promises.
+/// The promise of each server's acknowledgement: the servers compared make different promises.
 fn promises(html: &mut String, about: &About) {
     html.push_str(
         "<h2>Where a message is when it is acknowledged</h2>\n<div class=\"wide\"><table>\n",
@@ -86,7 +86,7 @@ fn promises(html: &mut String, about: &About) {
     html.push_str("</table></div>\n");
 }
 
-/// A bar for each server. What is far above the rest is cut at its end, and its figure says so.
+/// A bar for each server. A bar beyond the scale is cut and marked.
 fn bars(html: &mut String, title: &str, cells: &[Cell], baseline: &Cell, part: fn(&Cell) -> f64) {
     let most = cells
         .iter()

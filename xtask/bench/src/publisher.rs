@@ -1,4 +1,4 @@
-//! The peers of a server that has a stream: what publishes to such a stream with no server before it.
+//! Publishers: the peers of a server with a stream. They publish to such a stream without a server.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,28 +21,27 @@ use crate::running::PATIENCE;
 use crate::setting::Setting;
 use crate::system::System;
 
-/// What is published at once.
+/// What one message of the stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// A line, which is what one would write with a library: each has an identity, so that it can be
-    /// published again, and an acknowledgement of its own. As many are under way as the setting has.
+    /// One line, as an application with a NATS library would publish it. Each line has an ID, so that it
+    /// can be published again, and its own acknowledgement. As many are in flight as the setting says.
     Line,
-    /// All lines that are under way, as the records of the server and with its headers: what there is to
-    /// win. One is under way.
+    /// All lines of the setting, as records of the server and with its headers: the upper bound of the
+    /// server's throughput. One batch is in flight.
     Batch,
 }
 
-/// The server has no larger ones.
+/// The largest batch of the server.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// What a record of the server has beside the message.
+/// The length of a record of the server without its message.
 const RECORD_BYTES: usize = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: \n".len();
 
-/// "Wrong last sequence": the leader has acknowledged the batch before, but still counts it among
-/// those that are under way.
+/// "Wrong last sequence": the leader has acknowledged the batch before, but still counts it as in flight.
 const STILL_UNDER_WAY: u16 = 10164;
 
-/// Publishes for so long, by this thread; errors are for the user.
+/// Publishes for `time` on this thread; errors are for the user.
 pub(crate) fn measure(
     system: &System,
     unit: Unit,
@@ -81,15 +80,15 @@ pub(crate) fn measure(
     })
 }
 
-/// What came of some time.
+/// The counts and times of one run.
 #[derive(Debug, Default)]
 struct Done {
     seconds: f64,
-    /// Acknowledged.
+    /// Acknowledged lines.
     lines: u64,
-    /// How long each acknowledgement took, in nanoseconds.
+    /// The latency of each acknowledgement, in nanoseconds.
     latencies: Vec<u64>,
-    /// CPU seconds, in the program and in the kernel.
+    /// CPU seconds, in user and in kernel mode.
     used: (f64, f64),
 }
 
@@ -97,15 +96,15 @@ struct Publisher {
     client: Client,
     unit: Unit,
     payload: Vec<u8>,
-    /// In each message.
+    /// The number of lines in each message.
     lines: usize,
-    /// So many messages are under way.
+    /// The number of messages in flight.
     most: usize,
-    /// When each was sent, by where its acknowledgement will come.
+    /// The time at which each was sent, by the subject of its acknowledgement.
     under_way: HashMap<String, Instant>,
-    /// The last that was sent, from 1.
+    /// The number of the last message, from 1.
     number: u64,
-    /// Where the last is that was acknowledged.
+    /// The stream sequence of the last acknowledged message.
     sequence: u64,
 }
 
@@ -134,8 +133,8 @@ impl Publisher {
         })
     }
 
-    /// Publishes for so long, and until as many were acknowledged as are under way, so that also a slow
-    /// one shows its pace.
+    /// Publishes for `time`, and until as many messages are acknowledged as may be in flight: a slow
+    /// stream is measured, too.
     fn run(&mut self, time: Duration) -> io::Result<Done> {
         let (begun, before) = (Instant::now(), used());
         let mut done = Done::default();
@@ -171,7 +170,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Sends the message that has the present number, whose time runs since then.
+    /// Sends the message with the current number; its latency counts from `since`.
     fn send(&mut self, since: Instant) {
         let id = format!("bench.1.{}", self.number);
         let (count, sequence) = (self.lines.to_string(), self.sequence.to_string());
@@ -194,8 +193,7 @@ impl Publisher {
     }
 }
 
-/// CPU seconds that this thread has used in the program and in the kernel, to about 10 ms; none where
-/// the system does not tell.
+/// CPU seconds of this thread in user and in kernel mode, to about 10 ms; none if `/proc` cannot be read.
 fn used() -> Option<(f64, f64)> {
     let own = gettid().as_raw_nonzero().get();
     let thread = Process::myself().ok()?.task_from_tid(own).ok()?;

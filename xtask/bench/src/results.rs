@@ -1,4 +1,4 @@
-//! What all rounds came to: sums and spread.
+//! Results of all rounds: sums and spread.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use crate::secure::Secure;
 use crate::setting::Setting;
 use crate::system::{BASELINE, SYSTEMS};
 
-/// All samples, by setting and by the system's place in the table.
+/// All samples, by setting and by the system's index in [`SYSTEMS`].
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     samples: BTreeMap<(Setting, usize), Vec<Sample>>,
     /// Messages per second of the turn-taking client with one thread and with five, by round.
     pub(crate) turns: Vec<(f64, f64)>,
-    /// What TLS costs beside the messages, by round.
+    /// The cost of TLS, by round.
     pub(crate) secure: Vec<Secure>,
-    /// How long who says little waited beside flooders, by round.
+    /// How long a light client waited beside flooders, by round.
     pub(crate) fairness: Vec<Waited>,
 }
 
-/// The same, all rounds together.
+/// The cost of TLS, all rounds together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SecureCell {
     pub(crate) handshakes_per_s: f64,
@@ -35,24 +35,24 @@ pub(crate) struct SecureCell {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cell {
     pub(crate) server: &'static str,
-    /// How many measurements count: those that nothing disturbed, or all if everything was.
+    /// The number of rounds that count: the undisturbed ones, or all if every round was disturbed.
     pub(crate) rounds: usize,
     pub(crate) disturbed_rounds: usize,
     pub(crate) messages: u64,
-    /// All messages by all seconds.
+    /// All messages divided by all seconds.
     pub(crate) messages_per_s: f64,
-    /// Half of the difference between the fastest round and the slowest, as a share of the whole.
+    /// Half of the difference between the fastest round and the slowest, as a share of the mean.
     pub(crate) spread: f64,
     /// The server's CPU time per message, in nanoseconds.
     pub(crate) user_ns: f64,
     pub(crate) system_ns: f64,
-    /// Latency in nanoseconds, each the median of the rounds'.
+    /// Latency in nanoseconds: the median over the rounds.
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p99_9_ns: u64,
     pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) bytes_per_idle_client: Option<f64>,
-    /// Of a stream: the mean length of its messages, and CPU time of its nodes per line in nanoseconds.
+    /// Of a stream: the mean length of its messages, and the CPU time of its nodes per line in nanoseconds.
     pub(crate) stream_message_bytes: Option<f64>,
     pub(crate) nodes_ns: Option<f64>,
 }
@@ -63,14 +63,14 @@ impl Results {
         samples.push(sample);
     }
 
-    /// The settings that were measured, in their order.
+    /// The settings with results, in order.
     pub(crate) fn settings(&self) -> Vec<Setting> {
         let all = Setting::all().into_iter();
         all.filter(|setting| !self.at(*setting).is_empty())
             .collect()
     }
 
-    /// The servers that were measured there.
+    /// The servers with results at `setting`.
     pub(crate) fn at(&self, setting: Setting) -> Vec<Cell> {
         let range = (setting, 0)..=(setting, usize::MAX);
         let cells = self.samples.range(range);
@@ -90,16 +90,16 @@ impl Results {
         self.cell(setting, BASELINE)
     }
 
-    /// The turn-taking client: what five threads do in the time one takes for as many messages.
+    /// The turn-taking client: throughput of five threads divided by that of one, for as many messages.
     pub(crate) fn turns_ratio(&self) -> Option<f64> {
-        // Every round has as many messages, so the sums of the times are compared.
+        // Every round sends as many messages, so the sums of the times are compared.
         let time =
             |rate: fn(&(f64, f64)) -> f64| self.turns.iter().map(|t| 1.0 / rate(t)).sum::<f64>();
         let (one, five) = (time(|turns| turns.0), time(|turns| turns.1));
         (five > 0.0).then(|| one / five)
     }
 
-    /// Medians of what was found without, or with, certificates of the clients.
+    /// Medians over the rounds without, or with, client certificates.
     pub(crate) fn secure(&self, with_certificate: bool) -> Option<SecureCell> {
         let all = self.secure.iter();
         let all: Vec<_> = all
@@ -117,8 +117,8 @@ impl Results {
         })
     }
 
-    /// How long who says little waited beside flooders, in nanoseconds, the shortest first: in all rounds
-    /// that count.
+    /// How long a light client waited beside flooders, in nanoseconds, in ascending order. Undisturbed rounds
+    /// count, or all if every round was disturbed.
     pub(crate) fn fairness(&self) -> Vec<u64> {
         let is_calm = |round: &&Waited| round.disturbance <= DISTURBED;
         let any_calm = self.fairness.iter().any(|round| is_calm(&round));
@@ -136,7 +136,7 @@ impl Results {
 
 impl Cell {
     fn of(server: &'static str, all: &[Sample]) -> Self {
-        // What disturbed them is known from the machine, not from what they found.
+        // Disturbance is measured on the machine: samples are not selected by their results.
         let calm: Vec<_> = all.iter().filter(|sample| !sample.is_disturbed()).collect();
         let disturbed_rounds = all.len() - calm.len();
         let samples = if calm.is_empty() {
@@ -181,14 +181,14 @@ impl Cell {
     }
 }
 
-/// The mean of what was seen of nodes, if there were any.
+/// The mean of a figure of the nodes; none without nodes.
 fn mean(samples: &[&Sample], part: fn(&Seen) -> f64) -> Option<f64> {
     let seen: Vec<_> = samples.iter().filter_map(|it| it.nodes.as_ref()).collect();
     let sum: f64 = seen.iter().map(|seen| part(seen)).sum();
     (!seen.is_empty()).then(|| sum / seen.len() as f64)
 }
 
-/// Of figures that are sorted, the one that so many of a thousand do not reach; none if there are none.
+/// The value at this per-mille rank of sorted values; none for an empty slice.
 pub(crate) fn percentile(sorted: &[u64], per_mille: usize) -> Option<u64> {
     sorted.get(sorted.len() * per_mille / 1000).copied()
 }

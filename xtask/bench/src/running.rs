@@ -1,4 +1,4 @@
-//! A server that was started for one measurement, and is gone when it is dropped.
+//! A server process for one measurement; dropping it kills the process.
 
 use std::env;
 use std::fs::{self, File};
@@ -16,9 +16,9 @@ use crate::cpus::{self, Side};
 use crate::nodes::Nodes;
 use crate::system::{Program, SYSTEMS, Stdout, System};
 
-/// How long a server may take to accept connections, or to get into a state that is waited for.
+/// Timeout for a server to accept connections, or to reach a state.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How often that is looked at where nothing tells.
+/// Interval of polling, where there is no event to wait for.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A server that accepts connections.
@@ -26,11 +26,11 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct Running {
     child: Child,
     pub(crate) port: u16,
-    /// Its log is in there, and goes with it.
+    /// Holds its log; deleted with it.
     directory: TempDir,
-    /// The server that it stands in front of.
+    /// The server behind it, if it is a proxy.
     backend: Option<Box<Self>>,
-    /// They keep its stream.
+    /// The NATS nodes that keep its stream.
     pub(crate) nodes: Option<Nodes>,
 }
 
@@ -50,7 +50,7 @@ impl Running {
         let nodes = Nodes::of(system, directory.path())?;
         let urls = nodes.as_ref().map(Nodes::url).transpose()?;
         let backend_port = backend.as_ref().map_or(0, |backend| backend.port);
-        // Who is not given a port chooses one, and says `listening on` it.
+        // A server that takes no port chooses one, and prints `listening on` with it.
         let tells_port = !system.config.contains("{port}") && !system.arguments.contains("{port}");
         let port = if tells_port {
             0
@@ -67,7 +67,7 @@ impl Running {
         fs::write(config, fill(system.config)).map_err(failed)?;
         let mut command = Command::new(system.program.path().map_err(failed)?);
         command
-            // Words first: the directory may have spaces in its name.
+            // Split before the placeholders are filled: the directory may have spaces in its name.
             .args(system.arguments.split_whitespace().map(fill))
             .current_dir(directory.path())
             .stdin(Stdio::null())
@@ -104,7 +104,7 @@ impl Running {
         };
         let mut stderr = BufReader::new(stderr);
         let mut said = String::new();
-        // Warnings may come before it.
+        // Warnings may come before the line.
         while stderr.read_line(&mut said)? > 0 {
             let port = said.trim().rsplit_once("listening on 127.0.0.1:");
             if let Some((_, port)) = port {
@@ -116,7 +116,7 @@ impl Running {
         Err(io::Error::other(format!("it says '{}'", said.trim())))
     }
 
-    /// Waits until the server has accepted as many connections.
+    /// Waits until the server has at least that many open descriptors.
     pub(crate) fn await_connections(&mut self, connections: usize) -> io::Result<()> {
         let descriptors = PathBuf::from(format!("/proc/{}/fd", self.pid()));
         self.wait_until(|_| fs::read_dir(&descriptors).is_ok_and(|fds| fds.count() >= connections))
@@ -140,36 +140,36 @@ impl Running {
         self.child.id()
     }
 
-    /// The processes that do its work.
+    /// The processes whose CPU time counts: the server and its backend.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let backend = self.backend.iter().flat_map(|backend| backend.pids());
         backend.chain([self.pid()]).collect()
     }
 
-    /// The nodes that keep its stream.
+    /// The NATS nodes that keep its stream.
     pub(crate) fn pids_of_nodes(&self) -> Vec<u32> {
         self.nodes.as_ref().map(Nodes::pids).unwrap_or_default()
     }
 
-    /// A file of its own directory.
+    /// The path of a file in its directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// CPU time that its first thread has used, in nanoseconds.
+    /// CPU time of its main thread, in nanoseconds.
     pub(crate) fn cpu_ns(&self) -> Option<u64> {
         let process = procfs::process::Process::new(self.pid().try_into().ok()?).ok()?;
         Some(process.schedstat().ok()?.sum_exec_runtime)
     }
 
-    /// Memory of the program's own, in bytes: no files, and nothing of the kernel's.
+    /// Its resident anonymous memory in bytes: no file pages, no kernel memory.
     pub(crate) fn own_memory(&self) -> Option<u64> {
         let process = procfs::process::Process::new(self.pid().try_into().ok()?).ok()?;
         Some(process.status().ok()?.rssanon? * 1024)
     }
 }
 
-/// A server's certificate, a client's, and their authority's: ECDSA, P-256.
+/// Certificates for server and client, and their CA's: ECDSA, P-256.
 fn write_certificates(directory: &Path) -> io::Result<()> {
     let authority = TestCa::new("bench").map_err(io::Error::other)?;
     fs::write(directory.join("ca.pem"), authority.certificate())?;
@@ -186,14 +186,14 @@ fn write_certificates(directory: &Path) -> io::Result<()> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Nothing can be done about a process that cannot be killed.
+        // A process that cannot be killed is left alone.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
 impl Program {
-    /// Where it is, whether it exists or not.
+    /// The path of the executable, which may not exist.
     pub(crate) fn path(self) -> io::Result<PathBuf> {
         match self {
             Self::Own(name) => Ok(env::current_exe()?.with_file_name(name)),
@@ -207,7 +207,7 @@ impl Program {
         }
     }
 
-    /// What it says of its version, or none if it cannot be run.
+    /// The first line of its version output that has a digit; none if it cannot be run.
     pub(crate) fn version(self) -> Option<String> {
         let option = match self {
             Self::Installed {
@@ -225,7 +225,7 @@ impl Program {
             return Some(format!("nats-server {}", cluster::CURRENT.version));
         }
         let said = Command::new(self.path().ok()?).arg(option).output().ok()?;
-        // Some say it on stderr, and something else before it.
+        // Some print it on stderr, or print other lines first.
         let said = [said.stdout, said.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         let is_version = |line: &&str| line.contains(|c: char| c.is_ascii_digit());
@@ -234,14 +234,14 @@ impl Program {
     }
 }
 
-/// `PATH`, and where Debian keeps servers, which is not in everybody's.
+/// `PATH`, and Debian's directories for servers, which a user's `PATH` may lack.
 fn directories() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let path: Vec<_> = env::split_paths(&path).collect();
     path.into_iter().chain(["/usr/sbin".into(), "/sbin".into()])
 }
 
-/// Somebody else may take it before the server does; then the server says so and ends.
+/// Another process may take the port before the server does; the server then fails with an error.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
@@ -251,10 +251,10 @@ fn discard(mut from: impl Read) {
     while from.read(&mut buffer).is_ok_and(|n| n > 0) {}
 }
 
-/// Has the machine's memory at hand that a log of so many bytes will take.
+/// Touches as many pages as a log of `bytes` will take.
 ///
-/// The first touch of a page that a virtual machine's host has taken back costs fifteen times what
-/// writing it costs, and would be all that is measured. Pages that were free a moment ago are not.
+/// The first touch of a page that the host of a virtual machine has reclaimed costs fifteen times as much
+/// as writing it, and would dominate the measurement. Pages that were free a moment ago are not reclaimed.
 pub(crate) fn touch_pages(root: &Path, bytes: u64) -> io::Result<()> {
     let block = vec![1; 1 << 20];
     let file = tempfile::tempfile_in(root)?;

@@ -1,5 +1,5 @@
-//! What TLS costs beside the messages: handshakes, memory for idle clients, and what others feel of
-//! handshakes.
+//! The cost of TLS outside the messages: handshakes, memory of idle clients, and latency of other
+//! clients during handshakes.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
@@ -16,26 +16,26 @@ use crate::measure;
 use crate::running::Running;
 use crate::system::{SECURE, System};
 
-/// Clients that say nothing after their handshake.
+/// The number of clients that send nothing after their handshake.
 const IDLE: usize = 10_000;
 
-/// Handshakes that are attempted in a second while somebody talks.
+/// Handshakes per second during the latency measurement.
 const BESIDE: u32 = 200;
 
-/// What one round found.
+/// The result of one round.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Secure {
-    /// Clients show certificates, too.
+    /// Whether clients present certificates.
     pub(crate) with_certificate: bool,
-    /// Full handshakes for each second of the server's CPU time.
+    /// Full handshakes per second of the server's CPU time.
     pub(crate) handshakes_per_s: f64,
-    /// Bytes of the server's own memory for each idle client, where it was looked for.
+    /// The server's anonymous memory in bytes per idle client, if it was measured.
     pub(crate) bytes_per_idle_client: Option<f64>,
-    /// Latency of a client that talks beside 200 handshakes per second.
+    /// p99 of the latency of a client beside 200 handshakes per second, in nanoseconds.
     pub(crate) p99_ns: u64,
 }
 
-/// Measures for about so long each; `with_idle`: memory, too. Errors are for the user.
+/// Takes about `time` for each figure; measures memory if `with_idle`. Errors are for the user.
 pub(crate) fn measure(
     with_certificate: bool,
     with_idle: bool,
@@ -62,7 +62,7 @@ pub(crate) fn measure(
     })
 }
 
-/// A full handshake: nothing is known of any that was made before.
+/// A full handshake: a new connector has no session to resume.
 fn shake_hands(server: &Running, options: &tls::Options) -> io::Result<(TcpStream, Session)> {
     let connector = Connector::open(options).map_err(io::Error::other)?;
     let connector = connector.ok_or(io::ErrorKind::Unsupported)?;
@@ -94,7 +94,7 @@ fn idle(server: &Running, options: &tls::Options) -> io::Result<f64> {
     Ok(after.saturating_sub(before) as f64 / clients.len() as f64)
 }
 
-/// The p99 of one client that talks at its leisure, beside handshakes.
+/// p99 of a client at 1,000 messages a second, beside handshakes.
 fn talk(
     server: &Running,
     system: &System,

@@ -1,4 +1,4 @@
-//! What is measured: the baseline, our server in its variants, and its peers.
+//! The systems to measure: the baseline, this server in its variants, and its peers.
 
 use crate::cpus::Side;
 use crate::publisher::Unit;
@@ -6,57 +6,57 @@ use crate::publisher::Unit;
 /// A server to measure.
 #[derive(Debug)]
 pub(crate) struct System {
-    /// As `-only` and the tables name it.
+    /// The name in `-only` and in the tables.
     pub(crate) name: &'static str,
     /// Where a message is when it is acknowledged.
     pub(crate) promise: &'static str,
     pub(crate) program: Program,
-    /// Separated by spaces; `{dir}` and `{port}` stand for a directory and a port of its own, `{nats}` for
-    /// where its stream is.
+    /// Separated by spaces. `{dir}` and `{port}` stand for its own directory and port, `{nats}` for the
+    /// URL of its stream.
     pub(crate) arguments: &'static str,
-    /// What is put into `{dir}/server.conf`, with the same placeholders.
+    /// The content of `{dir}/server.conf`, with the same placeholders.
     pub(crate) config: &'static str,
     pub(crate) stdout: Stdout,
     pub(crate) dialect: Dialect,
-    /// More it does not take, or not in a time that anybody waits.
+    /// The largest number of connections it takes in reasonable time.
     pub(crate) most_connections: usize,
-    /// It writes what it is sent to a file.
+    /// It writes messages to a file.
     pub(crate) keeps_log: bool,
     /// It speaks TLS, with `{dir}/server.pem` and `{dir}/server.key`, or both in `{dir}/both.pem`; its
-    /// authority is `{dir}/ca.pem`.
+    /// CA is `{dir}/ca.pem`.
     pub(crate) tls: bool,
-    /// It stands in front of the one of this name, which listens at `{backend}`; what both use counts.
+    /// The server behind this proxy, by name; it listens at `{backend}`. The CPU time of both counts.
     pub(crate) in_front_of: Option<&'static str>,
-    /// How many nodes of NATS keep a stream for it.
+    /// The number of NATS nodes that keep its stream.
     pub(crate) nodes: usize,
 }
 
-/// What is run.
+/// The program to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     /// Built beside the benchmark.
     Own(&'static str),
-    /// A program of the system, and the Debian packages that bring it.
+    /// A program of the operating system, and the Debian packages that contain it.
     Installed {
         name: &'static str,
         packages: &'static str,
     },
-    /// Nothing: the benchmark itself publishes to the stream.
+    /// No program: the benchmark itself publishes to the stream.
     Publisher(Unit),
 }
 
-/// What a server's stdout leads to.
+/// Where a server's stdout goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stdout {
     /// `/dev/null`.
     Null,
-    /// A pipe that is read as fast as it fills.
+    /// A pipe that is read at once.
     Read,
-    /// A pipe that nobody reads.
+    /// A pipe that is never read.
     Stalled,
 }
 
-/// The language that a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Line,
@@ -69,13 +69,13 @@ pub(crate) enum Dialect {
 /// The server that the others are compared with.
 pub(crate) const BASELINE: &str = "baseline";
 
-/// Our server with a stream that is replicated.
+/// This server with a replicated stream.
 pub(crate) const STREAMING: &str = "server-stream-r3";
 
-/// What there is to win with such a stream.
+/// The upper bound for such a stream: bare batches, published without a server.
 pub(crate) const BATCHES: &str = "nats-batches-r3";
 
-/// As many connections as a process here may have: nobody is asked for more.
+/// As many connections as the descriptor limit allows.
 const ANY: usize = usize::MAX;
 
 pub(crate) const SYSTEMS: &[System] = &[
@@ -119,7 +119,7 @@ pub(crate) const SYSTEMS: &[System] = &[
     ),
     System {
         tls: true,
-        // Nobody waits for more handshakes.
+        // More handshakes would take too long.
         most_connections: 1000,
         ..server(
             "server-tls",
@@ -188,7 +188,7 @@ pub(crate) const SYSTEMS: &[System] = &[
         program: installed("rsyslogd", "rsyslog rsyslog-relp"),
         config: include_str!("../peers/rsyslog.conf"),
         dialect: Dialect::Relp,
-        // With several thousand it takes seconds to accept the next.
+        // With several thousand connections it takes seconds to accept the next.
         most_connections: 1000,
         ..server(
             "rsyslog",
@@ -198,7 +198,7 @@ pub(crate) const SYSTEMS: &[System] = &[
     },
     System {
         program: installed("python3", "python3"),
-        // A thread each.
+        // One thread per connection.
         most_connections: 1000,
         ..server(
             "python",
@@ -225,12 +225,12 @@ pub(crate) const SYSTEMS: &[System] = &[
     publishing(BATCHES, Unit::Batch, 3),
 ];
 
-/// The one that is called so.
+/// The system of this name.
 pub(crate) fn named(name: &str) -> Option<&'static System> {
     SYSTEMS.iter().find(|system| system.name == name)
 }
 
-/// Our server over TLS, without and with certificates of the clients.
+/// This server over TLS, without and with client certificates.
 pub(crate) const SECURE: [System; 2] = [
     System {
         tls: true,
@@ -251,7 +251,7 @@ pub(crate) const SECURE: [System; 2] = [
     },
 ];
 
-/// Our server, and what most of the others have in common with it.
+/// This server, and the defaults of the other systems.
 const fn server(name: &'static str, promise: &'static str, arguments: &'static str) -> System {
     System {
         name,
@@ -269,17 +269,17 @@ const fn server(name: &'static str, promise: &'static str, arguments: &'static s
     }
 }
 
-/// Our server with a stream for its log.
+/// This server with a stream for its log.
 const fn streaming(name: &'static str, promise: &'static str, nodes: usize) -> System {
     System {
         nodes,
-        // Nobody waits for more, and a publisher has none.
+        // The largest load with a publisher to compare with.
         most_connections: 1000,
         ..server(name, promise, "-port 0 -stream LOG -id bench -nats {nats}")
     }
 }
 
-/// A publisher with such a stream, and no server.
+/// A publisher to such a stream, without a server.
 const fn publishing(name: &'static str, unit: Unit, nodes: usize) -> System {
     let promise = match unit {
         Unit::Line => "the same: a message of the stream for each line",
@@ -291,7 +291,7 @@ const fn publishing(name: &'static str, unit: Unit, nodes: usize) -> System {
     }
 }
 
-/// A program that speaks TLS in front of our server, which does not.
+/// A TLS proxy in front of this server, which then speaks plain TCP.
 const fn in_front(name: &'static str, program: Program, arguments: &'static str) -> System {
     System {
         program,
@@ -319,7 +319,7 @@ const fn installed(name: &'static str, packages: &'static str) -> Program {
 }
 
 impl System {
-    /// Where it, or its client, is to run.
+    /// The CPUs for it or its client: `side`, or all for a system with NATS nodes.
     pub(crate) fn side(&self, side: Side) -> Side {
         match self.nodes {
             0 => side,
@@ -329,9 +329,9 @@ impl System {
 }
 
 impl Dialect {
-    /// The options with which `client load` speaks it, for messages of so many bytes.
+    /// The options with which `client load` speaks it, for messages of `bytes` bytes.
     pub(crate) fn options(self, bytes: usize) -> Vec<String> {
-        // Nothing in it changes from message to message: the client has enough to do.
+        // Fixed text: a template that changes per message costs the client CPU time.
         let text = match bytes {
             21 => "Thread 3, iteration 1".to_owned(),
             bytes => format!("{{pad:{bytes}}}"),
@@ -348,7 +348,7 @@ impl Dialect {
                 (message, "STORED")
             }
             Self::Nats => (format!("PUB log {bytes}\\r\\n{text}\\r\\n"), "+OK"),
-            // Transactions are numbered, but rsyslog takes 0 for any number.
+            // Transactions are numbered, but rsyslog accepts 0 for any number.
             Self::Relp => (format!("0 syslog {bytes} {text}\\n"), "0 rsp 6 200 OK"),
         };
         let mut options = vec!["-message".to_owned(), message];

@@ -1,4 +1,4 @@
-//! Figures for the terminal.
+//! Tables of results for the terminal.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub(crate) fn figures(results: &Results) -> String {
     text
 }
 
-/// The same as rows of text, the first of them the head.
+/// The table as rows of text; the first row is the head.
 pub(crate) fn rows(results: &Results, setting: Setting) -> Vec<Vec<String>> {
     let mut head = vec![
         "server",
@@ -90,7 +90,7 @@ fn or_nothing<T>(figure: Option<T>, shown: impl FnOnce(T) -> String) -> String {
     figure.map_or_else(String::new, shown)
 }
 
-/// How long who says little waits beside flooders; empty if it was not measured.
+/// The latency of a light client beside flooders; empty if it was not measured.
 pub(crate) fn fairness(results: &Results) -> String {
     let waited = results.fairness();
     let figure = |per_mille| percentile(&waited, per_mille).map(|ns| latency(ns as f64));
@@ -103,7 +103,7 @@ pub(crate) fn fairness(results: &Results) -> String {
     })
 }
 
-/// What TLS costs beside the messages; empty if it was not measured.
+/// The cost of TLS; empty if it was not measured.
 pub(crate) fn secure(results: &Results) -> String {
     let head = [
         "server-tls",
@@ -135,7 +135,7 @@ pub(crate) fn secure(results: &Results) -> String {
     }
 }
 
-/// What each server's acknowledgement means.
+/// The promise of each server's acknowledgement.
 pub(crate) fn promises(servers: &[Server]) -> String {
     let mut text = "where a message is when it is acknowledged\n".to_owned();
     let width = servers.iter().map(|server| server.name.len()).max();
@@ -146,10 +146,10 @@ pub(crate) fn promises(servers: &[Server]) -> String {
     text
 }
 
-/// Why a quick run gives no verdict.
+/// Printed in place of the targets after a quick run.
 pub(crate) const NOT_JUDGED: &str = "targets are not judged: -quick is too short for that, the noise is larger than what they ask for";
 
-/// The targets that were measured: what was to be reached, what was, and whether that is enough.
+/// The measured targets: limit, figure and whether the target is met.
 pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
     if quick {
         return format!("{NOT_JUDGED}\n");
@@ -188,8 +188,8 @@ pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
     }
 }
 
-/// Rows in columns: the first to the left, the others to the right. Columns for which the terminal has
-/// no room come below, beside the first again.
+/// Rows in columns, the first aligned left, the others right. Columns that do not fit the terminal go
+/// below, after the first column again.
 fn columns(rows: &[Vec<String>]) -> String {
     columns_within(args::columns(), rows)
 }
@@ -209,7 +209,7 @@ fn columns_within(most: usize, rows: &[Vec<String>]) -> String {
             taken += 2 + **width;
             taken <= most
         });
-        // One at least, or it would never end.
+        // At least one column, or the loop would never end.
         let to = from + fits.count().max(1);
         for row in rows {
             let mut line = format!("  {:w$}", row[0], w = widths[0]);

@@ -1,4 +1,4 @@
-//! What the server is to reach, and what it reached.
+//! Targets for the server, and the figures that it reached.
 
 use serde::Serialize;
 
@@ -24,31 +24,31 @@ pub(crate) enum Limit {
     AtLeast(f64),
 }
 
-/// What is divided by what.
+/// How a figure is computed from the results.
 enum Ratio {
-    /// CPU time per message of the first server by that of the second.
+    /// CPU time per message of the first server divided by that of the second.
     Cpu(&'static str, &'static str),
-    /// Throughput, likewise.
+    /// The same for throughput.
     Rate(&'static str, &'static str),
-    /// p99 of the latency, likewise.
+    /// The same for the p99 of the latency.
     P99(&'static str, &'static str),
-    /// p99 of the latency of the first by the median of the second's.
+    /// p99 of the latency of the first server divided by the median of the second's.
     P99ByMedian(&'static str, &'static str),
-    /// p99 of who says little to a server with a stream beside flooders, by the median of this one.
+    /// p99 of a light client beside flooders on the server with a stream, divided by this server's median.
     P99Beside(&'static str),
-    /// The first setting's CPU time per message by that of the second, both of our server.
+    /// This server's CPU time per message at the target's setting divided by that at this setting.
     CpuOf(&'static str),
-    /// Likewise the throughput.
+    /// The same for throughput.
     RateOf(&'static str),
-    /// No ratio: bytes of the server's own memory per idle client.
+    /// No ratio: the server's anonymous memory in bytes per idle client.
     IdleBytes,
-    /// The turn-taking client's five threads by one thread.
+    /// The turn-taking client: throughput of five threads divided by that of one.
     Turns,
-    /// No ratio: full handshakes per second of the server's CPU time, with certificates or without.
+    /// No ratio: full handshakes per second of the server's CPU time, with client certificates or without.
     Handshakes(bool),
-    /// No ratio: bytes of the server's own memory per idle client over TLS, likewise.
+    /// No ratio: the server's anonymous memory in bytes per idle client over TLS, in the same two cases.
     SecureIdleBytes(bool),
-    /// No ratio: milliseconds, p99 of one who talks beside 200 handshakes per second, likewise.
+    /// No ratio: p99 in milliseconds of a client beside 200 handshakes per second, in the same two cases.
     P99BesideHandshakes(bool),
 }
 
@@ -58,7 +58,7 @@ use Ratio::{
     RateOf, SecureIdleBytes, Turns,
 };
 
-/// Messages of 21 bytes, all of them.
+/// All of them for messages of 21 bytes.
 const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
     (
         "CPU per message / baseline",
@@ -278,7 +278,7 @@ const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
     ),
 ];
 
-/// Every target with what was reached; without a verdict if the run was too `quick` for one.
+/// Every target with the figure that was reached. A `quick` run is too short to judge: `met` is none.
 pub(crate) fn judge(results: &Results, quick: bool) -> Vec<Verdict> {
     let verdict = |(what, at, ratio, limit): &(&'static str, &'static str, Ratio, Limit)| {
         let reached = reached(results, at, ratio);

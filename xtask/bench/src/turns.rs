@@ -1,4 +1,4 @@
-//! The turn-taking client: five threads that hand the turn on, beside one that keeps it.
+//! The turn-taking client: five threads that pass the turn on, compared with one thread.
 
 use std::env;
 use std::path::Path;
@@ -9,13 +9,13 @@ use crate::cpus::{self, Side};
 use crate::running::Running;
 use crate::system::System;
 
-/// How many threads the exercise has by default.
+/// The default number of threads of the client.
 const THREADS: u64 = 5;
 
-/// Messages in a second, roughly.
+/// Messages per second, roughly.
 const RATE: u64 = 20_000;
 
-/// Messages per second with one thread and with five, each for about so long.
+/// Messages per second with one thread and with five, each measured for about `time`.
 pub(crate) fn measure(
     system: &System,
     time: Duration,
@@ -33,7 +33,7 @@ pub(crate) fn measure(
     Ok((one()?, five()?))
 }
 
-/// Messages per second, the start and the end of the client included.
+/// Messages per second, including the start and the end of the client.
 fn run(server: &Running, threads: u64, rounds: u64) -> Result<f64, String> {
     let client = env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(client.with_file_name("client"));

@@ -1,4 +1,4 @@
-//! The baseline has to answer like a server, or nothing can be compared with it.
+//! The baseline answers like a server; otherwise no comparison with it would hold.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,8 +1,7 @@
 //! The baseline: a bare `mio` loop that answers `ok` to every line and keeps nothing.
 //!
-//! No server on one thread, with the same system calls and something to do between them, can be
-//! faster. It is written as simply as that allows; what a real server needs beyond it (a log, a
-//! limit, order at the end) is what the benchmark weighs.
+//! No server on one thread, with the same system calls and work between them, can be faster. The
+//! benchmark measures what a real server adds to it: a log, a limit, an order at the end.
 
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -13,9 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 const LISTENER: Token = Token(usize::MAX);
-/// Lent to whichever connection is read; as long as our server's.
+/// The input buffer that all connections share; as large as the server's.
 const INPUT: usize = 64 << 10;
-/// Replies written at once, at most.
+/// The number of replies in one write, at most.
 const REPLIES: usize = 16 << 10;
 const REPLY: &[u8; 3] = b"ok\n";
 
@@ -37,7 +36,7 @@ struct Connection {
 
 fn serve() -> io::Result<()> {
     common::process::raise_descriptor_limit();
-    // The listener of our server, so that accepted sockets have the same options.
+    // The server's own listener, so that accepted sockets have the same options.
     let mut listeners = server::net::listen("127.0.0.1", 0, server::net::Options::default())?;
     let listener = &mut listeners[0];
     let mut poll = Poll::new()?;
@@ -89,11 +88,11 @@ fn accept(
 }
 
 impl Connection {
-    /// Reads what there is and answers it; false when the connection is over.
+    /// Reads all input and answers it; false when the connection is over.
     fn answer(&mut self, input: &mut [u8], replies: &[u8], to_the_end: bool) -> bool {
         loop {
             let n = match self.socket.read(input) {
-                // Who has ended its input may still be owed replies.
+                // After the end of the input, replies may still be owed.
                 Ok(0) => return self.flush(replies) && self.owed > 0,
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -109,10 +108,10 @@ impl Connection {
         }
     }
 
-    /// Writes what is owed; false when the connection is over.
+    /// Writes the owed replies; false when the connection is over.
     fn flush(&mut self, replies: &[u8]) -> bool {
         while self.owed > 0 {
-            // A short write may have ended within a reply: go on from there.
+            // A short write may have ended inside a reply: continue from there.
             let start = (REPLY.len() - self.owed % REPLY.len()) % REPLY.len();
             let end = replies.len().min(start + self.owed);
             match self.socket.write(&replies[start..end]) {
