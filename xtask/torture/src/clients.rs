@@ -1,4 +1,4 @@
-//! Faults that clients cause, and what others notice of them.
+//! Faults of clients, and their effect on other clients.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,24 +11,23 @@ use fastrand::Rng;
 
 use crate::report::FaultReport;
 
-/// The server's memory, in KiB: for itself, and for each client that says nothing.
+/// The memory limit of the server in KiB, to which each silent client adds 1 KiB.
 const OWN_KIB: u64 = 64 << 10;
 
-/// Messages of the client whose replies are timed.
+/// The number of messages whose replies are timed.
 const ASKED: usize = 3_000;
 
-/// Beside silent and slow clients another one waits at most so many times as long as alone.
+/// Beside silent and slow clients, the p99 of another client may grow by this factor.
 const TIMES_AS_LONG: u32 = 3;
 
-/// Shorter waits are not compared: whether the scheduler has two processes share a processor or not
-/// makes as much of a difference.
+/// A shorter latency always passes: whether two processes share a CPU makes as much of a difference.
 const SCHEDULING: Duration = Duration::from_micros(300);
 
-/// Beside a flooder another one waits at most so long.
+/// The limit for the p99 of another client beside a flooder.
 const BESIDE_A_FLOODER: Duration = Duration::from_millis(10);
 
-/// The machine may be busy with other things: the best of so many measurements counts, and of more
-/// before it is called too long.
+/// The machine may be busy: the best of `ATTEMPTS` measurements counts, or of up to `MAX_ATTEMPTS` while
+/// the limit is exceeded.
 const ATTEMPTS: usize = 5;
 const MAX_ATTEMPTS: usize = 30;
 
@@ -36,7 +35,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// One message at a time; the 99th percentile of how long the replies took.
+/// Sends one message at a time; returns the 99th percentile of the latency.
 fn p99(address: SocketAddr) -> Result<Duration, String> {
     let stream = TcpStream::connect(address).map_err(text)?;
     stream.set_nodelay(true).map_err(text)?;
@@ -59,8 +58,8 @@ fn p99(address: SocketAddr) -> Result<Duration, String> {
     Ok(times[ASKED * 99 / 100])
 }
 
-/// The best of some, and of some more as long as it is over `enough`; and how many messages that
-/// took, all of them acknowledged.
+/// The best p99 of `ATTEMPTS` measurements, or of more while it exceeds `enough`; and the number of
+/// messages, all of them acknowledged.
 fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, FaultReport), String> {
     let (mut best, mut report) = (Duration::MAX, FaultReport::default());
     for attempt in 0..MAX_ATTEMPTS {
@@ -74,7 +73,7 @@ fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, FaultRep
     Ok((best, report))
 }
 
-/// Another client's replies beside those that are connected, against what they take `alone`.
+/// Compares another client's p99 beside the connected clients with its p99 `alone`.
 fn beside(alone: Duration, address: SocketAddr) -> Result<FaultReport, String> {
     let bound = (TIMES_AS_LONG * alone).max(SCHEDULING);
     let (disturbed, mut report) = best_p99(address, bound)?;
@@ -127,7 +126,7 @@ pub(crate) fn silent(_: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// Clients that send a byte now and then, and one that reads one now and then.
+/// Clients that send a byte now and then, and one that reads a byte now and then.
 pub(crate) fn slow(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
@@ -156,7 +155,7 @@ pub(crate) fn slow(_: &mut Rng) -> Result<FaultReport, String> {
     })
 }
 
-/// Full speed, and it takes its replies.
+/// A client that sends at full speed and reads its replies.
 pub(crate) fn flooder(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;
@@ -180,7 +179,7 @@ pub(crate) fn flooder(_: &mut Rng) -> Result<FaultReport, String> {
     })
 }
 
-/// Tries to send 100 MB and reads no reply.
+/// A client that tries to send 100 MB and reads no reply.
 pub(crate) fn deaf(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "")?;

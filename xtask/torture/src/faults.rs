@@ -17,18 +17,18 @@ use fastrand::Rng;
 
 use crate::report::FaultReport;
 
-/// How often the server is killed on the same log, and the log renamed under the same server.
+/// How often the server is killed on one log, and how often one server's log is rotated.
 const KILLS: u32 = 10;
 const ROTATIONS: u32 = 5;
 
-/// What the contract allows a stop.
+/// The time limit for a graceful stop, from the contract.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Up to so many milliseconds, to the microsecond.
+/// Sleeps for a random time below `millis`, in whole microseconds.
 fn pause_below(random: &mut Rng, millis: u64) {
     thread::sleep(Duration::from_micros(random.u64(..1000 * millis)));
 }
@@ -38,12 +38,12 @@ fn check(accounts: &[Account], path: &Path) -> Result<FaultReport, String> {
     Ok(FaultReport::of(&verdict))
 }
 
-/// Killed at a random moment, started again on the same log, killed again.
+/// Kills the server at a random moment, starts it on the same log, and repeats.
 pub(crate) fn crash(random: &mut Rng) -> Result<FaultReport, String> {
     kill_again_and_again(random, "-append")
 }
 
-/// The same of a server that rotates its log all the time.
+/// The same with a server that rotates its log all the time.
 pub(crate) fn crash_rotating(random: &mut Rng) -> Result<FaultReport, String> {
     kill_again_and_again(random, "-append -rotate-size 20K")
 }
@@ -95,7 +95,7 @@ fn kill_again_and_again(random: &mut Rng, options: &str) -> Result<FaultReport, 
     Ok(report)
 }
 
-/// Killed in the middle of a rotation, a server leaves no log of this name.
+/// Opens the log. A server killed in the middle of a rotation leaves none: that is no error.
 fn open_if_there(path: &Path) -> Result<Option<File>, String> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -116,7 +116,7 @@ fn ends_torn(path: &Path) -> Result<bool, String> {
     Ok(last != *b"\n")
 }
 
-/// Told to stop at a random moment.
+/// Sends SIGTERM at a random moment.
 pub(crate) fn stop(random: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let mut server = Server::start(folder.path(), "")?;
@@ -130,7 +130,7 @@ pub(crate) fn stop(random: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// A log that has no room, until `free` makes some: the same clients go on.
+/// Waits for errors while the log cannot grow, then calls `free`: the same clients get `ok` again.
 fn fill_and_free(
     mut server: Server,
     mut file: File,
@@ -170,7 +170,7 @@ pub(crate) fn full_disk(random: &mut Rng) -> Result<FaultReport, String> {
              head -c {ballast} /dev/zero >ballast && exec $SERVER -port 0 -quiet'"
         ),
     )?;
-    // The mount is seen by the server alone.
+    // The mount exists only in the server's mount namespace.
     let inside = PathBuf::from(format!("/proc/{}/cwd", server.pid()));
     let file = File::open(log(&inside)).map_err(text)?;
     fill_and_free(server, file, random, |_| {
@@ -222,7 +222,7 @@ pub(crate) fn rotation(random: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// A pause of the whole process, with clients that go on sending.
+/// Stops the whole process for a while; the clients go on sending.
 pub(crate) fn pause(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let server = Server::start(folder.path(), "-keepalive 2 -idle-timeout 5")?;
@@ -240,7 +240,7 @@ pub(crate) fn pause(_: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// More clients than descriptors: nothing spins, nothing floods, and load goes on beside them.
+/// More clients than descriptors: the server does not spin or flood its diagnostics, and still serves load.
 pub(crate) fn few_descriptors(_: &mut Rng) -> Result<FaultReport, String> {
     let folder = folder()?;
     let limited = "ulimit -n 64; exec $SERVER -port 0 -quiet";
@@ -272,7 +272,7 @@ pub(crate) fn few_descriptors(_: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// The property test of the loop, with another seed and for longer.
+/// The property test of the loop, with another seed and more cases.
 pub(crate) fn schedules(random: &mut Rng) -> Result<FaultReport, String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let seed = random.u64(..);

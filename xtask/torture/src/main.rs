@@ -1,17 +1,17 @@
-//! `cargo xtask torture`: the server, and what can go wrong around it, again and again.
+//! `cargo xtask torture`: fault injection around the server, repeated.
 //!
-//! The tests of the workspace provoke every fault once. Here they come often, at random moments,
-//! from a seed, and in sizes that take too long for a test.
+//! The tests of the workspace inject every fault once. Here each fault is injected often, at random
+//! moments from a seed, and at scales that take too long for a test.
 //!
-//! - `faults`: those that break the server, its disk or its signals under load
-//! - `clients`: those that clients cause, and what others notice of them
-//! - `senders`: a sender that follows a file, and everything around it killed
-//! - `storms`: those that many clients cause together
-//! - `report`: what came of a fault
-//! - `stream`: the same where the log is a stream of several machines
-//! - `running`: a server that was started
-//! - `numbered`, `balancer`: the load and the check of the log, and what stands before servers; the tests
-//!   use them as well
+//! - `faults`: faults of the server, its disk and its signals, under load
+//! - `clients`: misbehaving clients, and their effect on other clients
+//! - `senders`: a sender that follows a file, while the processes around it are killed
+//! - `storms`: many clients that misbehave together
+//! - `report`: the result of a fault
+//! - `stream`: fault injection for a log that is a stream of several machines
+//! - `running`: a running server
+//! - `numbered`, `balancer`: the load with its check of the log, and the load balancer; the tests use
+//!   them as well
 
 #[path = "../../../server/tests/support/balancer.rs"]
 #[allow(clippy::missing_docs_in_private_items)]
@@ -101,7 +101,7 @@ const COMMAND: Command<Options> = Command {
             the time was too short for some faults.",
 };
 
-/// Some faults were not provoked for want of time.
+/// Exit code if some faults were not injected for lack of time.
 const EXIT_INCOMPLETE: u8 = 5;
 
 struct Options {
@@ -131,14 +131,14 @@ impl Options {
     }
 }
 
-/// A fault: what it is called, how often it is provoked at most, and how.
+/// A fault: its name, the maximum number of injections, and the function that injects it.
 struct Fault {
     name: &'static str,
     at_most: u32,
     provoke: fn(&mut Rng) -> Result<FaultReport, String>,
 }
 
-/// In the order in which they are begun; then those that may come again do, in turns.
+/// Injected in this order once, then round by round up to their maximum.
 const FAULTS: &[Fault] = &[
     fault("kill -9 under load", 100, faults::crash),
     fault("kill -9 while it rotates", 100, faults::crash_rotating),
@@ -179,11 +179,11 @@ const fn fault(
     }
 }
 
-/// What came of all of a kind.
+/// The results of one fault.
 #[derive(Default)]
 struct Row {
     times: u32,
-    /// It was not asked for.
+    /// Not selected by `-only`.
     left_out: bool,
     total: FaultReport,
 }
@@ -209,7 +209,7 @@ fn main() -> ExitCode {
         say(&format!("torture: cannot unblock signals: {error}\n"));
         return ExitCode::FAILURE;
     }
-    // Many clients, and the fuzzer replays by the seed as well.
+    // Many clients need many descriptors. The tests that it starts replay by the seed, too.
     process::raise_descriptor_limit();
     let length = seconds(options.time().as_secs_f64());
     say(&format!("torture: {length}, -seed {}\n", options.seed));
@@ -288,18 +288,18 @@ fn conclude(rows: &[Row]) -> ExitCode {
     .say()
 }
 
-/// What all of it comes to.
+/// The summary of a run.
 struct Conclusion {
-    /// Where a promise was broken.
+    /// Faults that broke a promise.
     broken: Vec<String>,
-    /// What there was no time for.
+    /// Faults that were not injected for lack of time.
     left: Vec<String>,
     acknowledged: u64,
     lost: u64,
 }
 
 impl Conclusion {
-    /// Writes the last line; returns the exit code that goes with it.
+    /// Prints the last line; returns the matching exit code.
     fn say(&self) -> ExitCode {
         let acknowledged = plural(self.acknowledged, "message");
         let sums = format!("{acknowledged} acknowledged, {} lost", count(self.lost));
@@ -322,7 +322,7 @@ fn line([fault, times, sent, acknowledged, lost]: [&str; 5], verdict: &str) -> S
     format!("{fault:<28} {times:>6} {sent:>11} {acknowledged:>13} {lost:>5}  {verdict}\n")
 }
 
-/// On a terminal, what is going on; nothing elsewhere.
+/// Shows the current fault on a terminal; prints nothing elsewhere.
 fn progress(what: &str) {
     if io::stderr().is_terminal() {
         say(&format!("\r\x1b[K{what}"));

@@ -1,20 +1,20 @@
-//! What came of a fault.
+//! The result of a fault.
 
 use std::fmt::{self, Write as _};
 
 use crate::numbered::Verdict;
 
-/// What came of a fault.
+/// The result of a fault.
 #[derive(Default)]
 pub(crate) struct FaultReport {
-    /// How often it was provoked, if not once.
+    /// The number of injections; 0 stands for one.
     pub(crate) times: u32,
     pub(crate) sent: u64,
     pub(crate) acknowledged: u64,
     pub(crate) lost: u64,
     /// Broken promises.
     pub(crate) broken: Vec<String>,
-    /// What was measured, or why it was not provoked.
+    /// A measurement, or why the fault was skipped.
     pub(crate) note: String,
     pub(crate) skipped: bool,
 }

@@ -1,4 +1,4 @@
-//! A server that was started, and how it ended.
+//! A running server, and its exit.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -14,23 +14,22 @@ use procfs::process::{FDTarget, Process};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long a server may take to say or to do something.
+/// The timeout for a server to print or do something.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long anything else may take.
+/// The timeout for everything else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Killed when dropped.
+/// A server process. Dropping it kills the process.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     stderr: Receiver<String>,
-    /// Lines on standard error.
+    /// The lines on its standard error so far.
     pub(crate) said: Vec<String>,
 }
 
-/// Tries again and again until something comes of it, or it takes too long; then it is said what was
-/// wrong last.
+/// Repeats `attempt` until it succeeds. After the timeout, returns its last error.
 pub(crate) fn persist<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -41,24 +40,24 @@ pub(crate) fn persist<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Resu
     }
 }
 
-/// Waits for something that nobody tells of.
+/// Polls a condition for which there is no event.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<(), String> {
     let too_long = || format!("waited too long for {what}");
     persist(|| is_so().then_some(()).ok_or_else(too_long))
 }
 
-/// A folder for a log.
+/// A temporary folder for a log.
 pub(crate) fn folder() -> Result<TempDir, String> {
     tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))
 }
 
-/// The same in memory, where there is such a place: a disk that cannot take what flooders send has
-/// every write wait, and nothing else would be seen.
+/// A folder in memory, if there is `/dev/shm`. A disk slower than the flooders would delay every write and
+/// hide all other effects.
 pub(crate) fn folder_in_memory() -> Result<TempDir, String> {
     tempfile::tempdir_in("/dev/shm").or_else(|_| folder())
 }
 
-/// For [`can`]: whether a file system of one's own may be mounted.
+/// For [`can`]: whether an unprivileged mount namespace can mount a tmpfs.
 pub(crate) const MOUNT: &str = "unshare -rm mount -t tmpfs -o size=64k tmpfs /mnt";
 
 /// Whether a shell script succeeds.
@@ -67,7 +66,7 @@ pub(crate) fn can(text: &str) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// A shell script in which `$SERVER` is the server's executable; it has to `exec` it.
+/// A shell script in which `$SERVER` is the server's executable; the script has to `exec` it.
 pub(crate) fn script(script: &str) -> Result<Command, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new("sh");
@@ -129,13 +128,13 @@ impl Server {
         kill_process(self.pid(), signal).map_err(|error| format!("the server is gone: {error}"))
     }
 
-    /// The line of figures.
+    /// The statistics that it prints on SIGUSR1.
     pub(crate) fn figures(&mut self) -> Result<String, String> {
         self.signal(Signal::USR1)?;
         self.wait_for_line(" turns, longest commit ")
     }
 
-    /// Waits until so many clients are connected, by its own account.
+    /// Waits until the server reports `count` connected clients.
     pub(crate) fn wait_for_clients(&mut self, count: usize) -> Result<(), String> {
         let start = format!(
             "{} connected, ",
@@ -151,16 +150,16 @@ impl Server {
         Ok(())
     }
 
-    /// CPU time used.
+    /// The CPU time it has used.
     pub(crate) fn cpu_time(&self) -> Duration {
         let stat = self.proc().and_then(|process| process.stat().ok());
-        // The kernel shows ticks of 1/100 s, whatever it counts in.
+        // The kernel reports ticks of 1/100 s, whatever its own timer frequency.
         stat.map_or(Duration::ZERO, |stat| {
             Duration::from_millis(10 * (stat.utime + stat.stime))
         })
     }
 
-    /// The most memory it has had, in KiB.
+    /// Its peak memory in KiB; `u64::MAX` if unknown.
     pub(crate) fn peak_kib(&self) -> u64 {
         let status = self.proc().and_then(|process| process.status().ok());
         status.and_then(|status| status.vmhwm).unwrap_or(u64::MAX)
@@ -170,7 +169,7 @@ impl Server {
         Process::new(self.pid().as_raw_nonzero().get()).ok()
     }
 
-    /// Which of these places it is connected to.
+    /// The index of the address to which it has a connection.
     pub(crate) fn connected_to(&self, places: &[SocketAddr]) -> Option<usize> {
         let process = self.proc()?;
         let files = process.fd().ok()?.flatten();
@@ -186,13 +185,13 @@ impl Server {
         own.find_map(|it| places.iter().position(|place| *place == it.remote_address))
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills it, and waits for its exit.
     pub(crate) fn kill(&mut self) -> Result<(), String> {
         self.signal(Signal::KILL)?;
         self.wait().map(|_| ())
     }
 
-    /// Asks it to stop; how it ended, and how long that took.
+    /// Sends SIGTERM; returns the exit status and the time it took.
     pub(crate) fn stop(&mut self) -> Result<(ExitStatus, Duration), String> {
         let asked = Instant::now();
         self.signal(Signal::TERM)?;
@@ -210,7 +209,7 @@ impl Server {
         }
     }
 
-    /// How it ended, if it has; then all is known of what it said.
+    /// Its exit status, if it has exited; `said` is then complete.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, String> {
         let status = self.child.try_wait().map_err(|error| error.to_string())?;
         if status.is_some() {
@@ -222,7 +221,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended: then there is nothing to do.
+        // It may have exited: both fail then, without harm.
         _ = self.child.kill();
         _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! A sender that follows a file, while everything around it is killed, stopped, renamed and filled up; and
-//! the reader that has to find every line once.
+//! A sender that follows a file, while server, sender, log and source are killed, stopped, rotated and
+//! filled up. The reader has to find every line exactly once.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,16 +15,16 @@ use tempfile::TempDir;
 use crate::report::FaultReport;
 use crate::running::{Server, folder, persist, wait_until};
 
-/// How often something happens in one run.
+/// The number of faults in one run.
 const FAULT_COUNT: usize = 12;
 
-/// Lines that are written meanwhile.
+/// The number of lines written in one run.
 const LINES: u64 = 60_000;
 
-/// What the sender takes for a broken connection. A stopped server is stopped for longer.
+/// The sender's timeout for a connection. A stopped server is stopped for longer.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What is done to them.
+/// A fault.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     KillServer,
@@ -51,7 +51,7 @@ struct Fixture {
     server: Server,
     sender: Child,
     source: File,
-    /// What was written to the source so far.
+    /// Everything written to the source so far.
     input: Vec<u8>,
     lines: u64,
     /// Rotated files of the log and of the source.
@@ -59,7 +59,7 @@ struct Fixture {
     renamed: u32,
 }
 
-/// One run: faults at random moments, then the account.
+/// One run: faults at random moments, then the check.
 pub(crate) fn under_faults(random: &mut Rng) -> Result<FaultReport, String> {
     let mut fixture = Fixture::set()?;
     for n in 0..FAULT_COUNT {
@@ -148,7 +148,7 @@ impl Fixture {
         let port = self.server.address.port();
         self.server.kill()?;
         let script = format!("exec $SERVER -port {port} -quiet -append");
-        // The port may not be free at once.
+        // The port may still be in use at first.
         self.server = persist(|| Server::start_script(self.folder.path(), &script))?;
         Ok(())
     }
@@ -161,7 +161,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// For a while the log cannot grow.
+    /// Limits the size of the log for a while.
     fn fill_disk(&mut self) -> Result<(), String> {
         let limit = |limit: Option<u64>| {
             let limit = Rlimit {
@@ -178,13 +178,13 @@ impl Fixture {
         Ok(())
     }
 
-    /// Waits until all is sent, and holds what the reader shows against what was written.
+    /// Waits until everything is sent, and compares the reader's output with the source.
     fn account(mut self) -> Result<FaultReport, String> {
         let mut logs = std::mem::take(&mut self.rotated_files);
         logs.push(self.path("logging.log"));
         let last = format!("@torture:{} ", self.lines);
         wait_until("the last line", || {
-            // It may have come before the last rotation.
+            // It may have arrived before the last rotation.
             logs.iter().any(|log| {
                 let log = fs::read(log).unwrap_or_default();
                 let end = &log[log.len().saturating_sub(1 << 20)..];
@@ -219,7 +219,7 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // It may have ended: then there is nothing to do.
+        // It may have exited: both fail then, without harm.
         _ = self.sender.kill();
         _ = self.sender.wait();
     }

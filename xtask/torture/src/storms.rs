@@ -1,4 +1,4 @@
-//! Many clients at once that do the same thing, and what a quiet one notices of them.
+//! Many clients that do the same thing at once, and their effect on a light client.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,22 +14,21 @@ use fastrand::Rng;
 
 use crate::report::FaultReport;
 
-/// How many flooders there are.
+/// The number of flooders.
 const FLOODERS: usize = 50;
 
-/// A light client sends a line this often, and so many of them.
+/// The light client sends a line at this interval, `LINES` times.
 const EVERY: Duration = Duration::from_millis(10);
 const LINES: usize = 200;
 
-/// The machine may be busy with other things: the best of so many measurements counts, unless an
-/// earlier one is good enough.
+/// The machine may be busy: the best of up to this many measurements counts. The first good one ends them.
 const ATTEMPTS: usize = 6;
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Half a line each, then a reset, at a random moment while the server is busy with the line before.
+/// Each client sends half a line, then a reset, at a random moment while the server handles the line before.
 pub(crate) fn resets(random: &mut Rng) -> Result<FaultReport, String> {
     const RESETS: u64 = 5000;
     let folder = folder()?;
@@ -63,11 +62,11 @@ pub(crate) fn resets(random: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// A thousand clients that end their input together, in the middle of a line that is escaped to four
-/// times its length.
+/// A thousand clients that end their input together, in the middle of a line. Escaping makes the line
+/// four times as long.
 pub(crate) fn ends(_: &mut Rng) -> Result<FaultReport, String> {
     const CLIENTS: usize = 1000;
-    /// What a client may own, what the server may on top of that, in KiB.
+    /// The memory limit of the clients together, and of the server in addition, in KiB.
     const HELD_KIB: u64 = 64 * CLIENTS as u64;
     const OWN_KIB: u64 = 32 << 10;
     let folder = folder()?;
@@ -79,7 +78,7 @@ pub(crate) fn ends(_: &mut Rng) -> Result<FaultReport, String> {
     for mut client in &clients {
         client.write_all(&line).map_err(text)?;
     }
-    // Only so that all ends are found at once.
+    // Stopped, so that the server finds all ends of input in one turn.
     server.signal(Signal::STOP)?;
     for client in &clients {
         client.shutdown(Shutdown::Write).map_err(text)?;
@@ -113,8 +112,7 @@ pub(crate) fn light_beside_bare_line_ends(_: &mut Rng) -> Result<FaultReport, St
     beside_flooders(b"\n", Duration::from_millis(20))
 }
 
-/// How long a client waits that says little, beside many that say as much as they can and take their
-/// replies.
+/// The latency of a light client beside flooders that read their replies.
 fn beside_flooders(line: &[u8], bound: Duration) -> Result<FaultReport, String> {
     let mut report = FaultReport::default();
     let (mut best, mut half) = (Duration::MAX, Duration::MAX);
@@ -146,7 +144,7 @@ fn beside_flooders(line: &[u8], bound: Duration) -> Result<FaultReport, String> 
     Ok(report)
 }
 
-/// A line now and then; how long each reply took, the shortest first.
+/// Sends a line at an interval; returns the latencies in ascending order.
 fn light(address: SocketAddr) -> Result<Vec<Duration>, String> {
     let stream = TcpStream::connect(address).map_err(text)?;
     stream.set_nodelay(true).map_err(text)?;
@@ -172,7 +170,7 @@ fn light(address: SocketAddr) -> Result<Vec<Duration>, String> {
     Ok(times)
 }
 
-/// The flooders, all driven by this thread until it is `over`: so the server has a processor of its own
+/// Drives all flooders from this thread until `over`, so that the server has a CPU of its own
 /// where there are two.
 fn flood(address: SocketAddr, line: &[u8], over: &AtomicBool) {
     let connect = |_| {
@@ -186,7 +184,7 @@ fn flood(address: SocketAddr, line: &[u8], over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         let mut moved = false;
         for mut stream in &streams {
-            // A block that was taken in part goes on with another line, which is as good.
+            // After a partial write the next block starts a new line: any text will do.
             moved |= stream.write(&block).is_ok();
             moved |= stream.read(&mut replies).is_ok();
         }
@@ -196,7 +194,7 @@ fn flood(address: SocketAddr, line: &[u8], over: &AtomicBool) {
     }
 }
 
-/// Clients that take a reply now and then, with a keepalive that is soon over: none is dropped.
+/// Clients that read a reply now and then, with a short keepalive: the server drops none of them.
 pub(crate) fn slow_readers(_: &mut Rng) -> Result<FaultReport, String> {
     const CLIENTS: usize = 50;
     const WATCHED: Duration = Duration::from_secs(12);

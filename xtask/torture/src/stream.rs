@@ -1,11 +1,11 @@
-//! `cargo xtask torture -stream`: the log is a stream of real nodes, and everything from them to the
-//! server is killed, stopped, filled up and deleted at random moments, under load.
+//! `cargo xtask torture -stream`: fault injection for a log that is a stream of real nodes. Nodes, servers
+//! and the stream are killed, stopped, filled up and deleted at random moments, under load.
 //!
-//! - `act`: a setting, played again and again, and what came of it
-//! - `fixture`: what stands in it, and the account at the end
-//! - `faults`: what is done to it
-//! - `clients`, `servers`: those who send lines, and those who keep them
-//! - `evidence`: what is kept when a promise is broken
+//! - `act`: a setting, run repeatedly, and its results
+//! - `fixture`: the processes of a setting, and the final check
+//! - `faults`: the faults
+//! - `clients`, `servers`: the clients and the log servers
+//! - `evidence`: the files that are kept when a promise is broken
 
 mod act;
 mod clients;
@@ -28,20 +28,20 @@ use faults::{Fault, ON_ONE_NODE, ON_SMALL_DISKS, ON_THREE_NODES};
 /// The stream's name.
 const STREAM: &str = "LOG";
 
-/// In the short form, no outage is longer, as far as it is up to us.
+/// The longest outage with `-short`.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What there is, and what is done to it.
+/// A cluster, its servers and the faults that are injected into it.
 struct Setting {
     name: &'static str,
     nodes: usize,
-    /// How many servers are before them, where there may be more than one.
+    /// The number of servers, if HAProxy is installed; one otherwise.
     servers: usize,
-    /// How many bytes each node can store, if its disk is small.
+    /// The disk size of each node in bytes, if its disk is small.
     disk: Option<u64>,
-    /// How often each fault comes before the account.
+    /// The number of times each fault is injected before the check.
     rounds: u32,
-    /// It is part of the short form.
+    /// Part of `-short`.
     short: bool,
     faults: &'static [Fault],
 }
@@ -76,18 +76,18 @@ const SETTINGS: &[Setting] = &[
     },
 ];
 
-/// What there is to play with.
+/// The available tools, and the limits of the run.
 struct Tools {
-    /// What the nodes run.
+    /// The executable of the nodes.
     program: PathBuf,
-    /// Something that stands before more than one server.
+    /// Whether HAProxy is installed, for more than one server.
     balancer: bool,
-    /// What mounts small disks.
+    /// Whether a small tmpfs can be mounted.
     mount: bool,
-    /// Each fault comes once, and no outage is long.
+    /// Each fault is injected once, with a short outage.
     short: bool,
     begun: Instant,
-    /// Nothing new is begun from then on.
+    /// No fault is injected after this.
     deadline: Instant,
 }
 
@@ -97,7 +97,7 @@ impl Tools {
     }
 }
 
-/// Plays all settings again and again, as long as there is time and nothing is wrong.
+/// Runs all settings repeatedly, until the time is up or a promise is broken.
 pub(crate) fn torture(options: &Options, random: &mut Rng, deadline: Instant) -> ExitCode {
     let program = match cluster::install(cluster::CURRENT) {
         Ok(program) => program,

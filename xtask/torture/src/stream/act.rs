@@ -1,4 +1,4 @@
-//! A setting that is played again and again, and what came of it.
+//! A setting that is run repeatedly, and its results.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,24 +13,24 @@ use super::{Setting, Tools};
 use crate::numbered::Verdict;
 use crate::say;
 
-/// A setting, and what came of it so far.
+/// A setting, and its results so far.
 pub(crate) struct Act {
     setting: &'static Setting,
     rows: Vec<Row>,
-    /// All accounts together.
+    /// The sums over all runs.
     sums: Verdict,
     /// Broken promises.
     broken: Vec<String>,
 }
 
-/// A kind of fault: for how long some client heard no `ok`, each time.
+/// A fault; and, for each injection, the longest time without an `ok` of any client.
 struct Row {
     fault: &'static Fault,
     silences: Vec<Duration>,
 }
 
 impl Act {
-    /// One in which only what `only` is part of is done.
+    /// A setting with only those faults whose full names contain `only`.
     pub(crate) fn of(setting: &'static Setting, only: &str) -> Self {
         let is_wanted = |fault: &&Fault| format!("{}: {}", setting.name, fault.name).contains(only);
         let row = |fault| Row {
@@ -45,12 +45,12 @@ impl Act {
         }
     }
 
-    /// Something is done in it.
+    /// Whether any fault is selected.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.rows.is_empty()
     }
 
-    /// Whether it can be played here; says what is missing.
+    /// Whether its tools are available; prints what is missing.
     pub(crate) fn is_possible(&self, tools: &Tools) -> bool {
         let Setting {
             name,
@@ -78,18 +78,18 @@ impl Act {
         self.setting.name.to_owned()
     }
 
-    /// What was never done.
+    /// The names of faults that were never injected.
     pub(crate) fn left(&self) -> impl Iterator<Item = String> {
         let left = self.rows.iter().filter(|row| row.silences.is_empty());
         left.map(|row| format!("{}: {}", self.setting.name, row.fault.name))
     }
 
-    /// The sums of all accounts.
+    /// The sums over all runs.
     pub(crate) fn sums(&self) -> &Verdict {
         &self.sums
     }
 
-    /// Plays it once, if there is time.
+    /// Runs it once, if there is time.
     pub(crate) fn play(&mut self, tools: &Tools, random: &mut Rng) {
         if !tools.has_time() {
             return;
@@ -106,7 +106,7 @@ impl Act {
         }
     }
 
-    /// Every fault some times, in an order that is another one each time.
+    /// Injects every fault `rounds` times, each round in a new random order.
     fn inject(
         &mut self,
         fixture: &mut Fixture,
@@ -149,7 +149,7 @@ impl Act {
         }
     }
 
-    /// Writes what came of it.
+    /// Prints the results.
     pub(crate) fn report(&self) {
         let name = self.setting.name;
         let mut text = line(name, "times", ["without an ok: median", "longest"]);

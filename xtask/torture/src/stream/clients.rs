@@ -1,4 +1,4 @@
-//! Clients that come back whatever is done to the server, and what each of them hears.
+//! Clients that reconnect after every fault, and the replies each of them gets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,46 +10,45 @@ use fastrand::Rng;
 
 use crate::numbered::{Account, Connection};
 
-/// How many there are.
+/// The number of clients.
 const CLIENTS: usize = 100;
 
-/// The most messages that one sends before it waits for their replies.
+/// The maximum number of messages that a client sends before it waits for the replies.
 const PIPELINE: usize = 16;
 
-/// The longest pause of one between its messages, so that the nodes, and not the clients, have the
-/// processors.
+/// The longest pause of a client between its messages. It leaves the CPUs to the nodes.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// How long one waits before it connects again.
+/// The pause before a client connects again.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How long all of them may take to hear what is waited for.
+/// The timeout for all clients to get the expected reply.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The clients, which send until they are [finished](Self::finish) or dropped.
+/// The clients. They send until they are [finished](Self::finish) or dropped.
 pub(crate) struct Clients {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Vec<Account>>>,
 }
 
-/// What is known of them while they send.
+/// State that the clients update while they send.
 struct Shared {
     over: AtomicBool,
     heard: Vec<Heard>,
-    /// The longest time in microseconds for which one heard no `ok`.
+    /// The longest time without an `ok` of any client, in microseconds.
     silence: AtomicU64,
 }
 
-/// What one of them has heard.
+/// The replies that a client got.
 #[derive(Default)]
 struct Heard {
     oks: AtomicU64,
-    /// Times that it sent something of which at least one message was refused.
+    /// The number of batches of which at least one message was rejected.
     refusals: AtomicU64,
 }
 
 impl Clients {
-    /// Has them begin; each is different, and the same with the same random numbers.
+    /// Starts the clients. The same random numbers give the same clients.
     pub(crate) fn start(address: SocketAddr, random: &mut Rng) -> Self {
         let shared = Arc::new(Shared {
             over: AtomicBool::new(false),
@@ -64,25 +63,25 @@ impl Clients {
         Self { shared, threads }
     }
 
-    /// `ok`s so far.
+    /// The number of `ok`s so far.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.counts(|heard| &heard.oks).iter().sum()
     }
 
-    /// Waits until each of them has heard another `ok`.
+    /// Waits until each client has got another `ok`.
     ///
     /// # Errors
-    /// One waits too long.
+    /// A client waits too long.
     pub(crate) fn wait_until_kept(&self) -> Result<(), String> {
         self.wait("ok", 1, |heard| &heard.oks)
     }
 
-    /// Waits until what each of them sends is refused.
+    /// Waits until each client's messages are rejected.
     ///
     /// # Errors
-    /// One waits too long.
+    /// A client waits too long.
     pub(crate) fn wait_until_refused(&self) -> Result<(), String> {
-        // What it sends now may have been taken before; what it sends after that was not.
+        // Two batches: the first may have been sent before the stream was full, the second was not.
         self.wait("an error", 2, |heard| &heard.refusals)
     }
 
@@ -110,12 +109,12 @@ impl Clients {
         }
     }
 
-    /// The longest time for which one heard no `ok`, since this was asked last.
+    /// The longest time without an `ok` of any client, since the last call.
     pub(crate) fn silence(&self) -> Duration {
         Duration::from_micros(self.shared.silence.swap(0, Ordering::Relaxed))
     }
 
-    /// Has them send no more, and waits for the replies that are due.
+    /// Stops the sending, and waits for the outstanding replies.
     pub(crate) fn finish(mut self) -> Result<Vec<Account>, String> {
         self.shared.over.store(true, Ordering::Relaxed);
         let mut accounts = Vec::new();
@@ -133,7 +132,7 @@ impl Drop for Clients {
     }
 }
 
-/// One of them.
+/// One client.
 struct Talker {
     shared: Arc<Shared>,
     index: usize,
@@ -151,7 +150,7 @@ impl Talker {
         }
     }
 
-    /// Sends until it is over; returns an account for each connection.
+    /// Sends until `over`; returns an account for each connection.
     fn talk(mut self, address: SocketAddr) -> Vec<Account> {
         let mut accounts = Vec::new();
         while !self.is_over() {
@@ -173,7 +172,7 @@ impl Talker {
         self.shared.over.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection can go on.
+    /// Sends one batch; whether the connection is still usable.
     fn say_something(&mut self, connection: &mut Connection) -> bool {
         let messages = 1 + self.random.usize(..PIPELINE);
         let heard = &self.shared.heard[self.index];

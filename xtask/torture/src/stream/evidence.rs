@@ -1,4 +1,4 @@
-//! What may show why a promise was broken.
+//! Evidence for a broken promise.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cluster::Message;
 
-/// Keeps the stream, what the servers said, and the nodes' logs in a folder that stays; says where.
+/// Writes the stream, the servers' stderr and the nodes' logs to a folder that is not deleted; returns
+/// a message with its path.
 pub(crate) fn keep(
     messages: &[Message],
     said: &[String],

@@ -1,4 +1,4 @@
-//! What is done to a fixture. Nodes that are left dead or stopped are mended by it.
+//! Faults for a fixture. The fixture repairs nodes that a fault leaves dead or stopped.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,7 +11,7 @@ use fastrand::Rng;
 use super::fixture::Fixture;
 use crate::running::wait_until;
 
-/// Something that is done, and what it is called.
+/// A fault: its name, and the function that injects it.
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     pub(crate) inject: fn(&mut Fixture, &mut Rng) -> Result<(), String>,
@@ -43,7 +43,7 @@ pub(crate) const ON_THREE_NODES: &[Fault] = &[
     ),
 ];
 
-/// For nodes whose disks are gone when they are killed.
+/// For nodes with a tmpfs, which is lost when they are killed.
 pub(crate) const ON_SMALL_DISKS: &[Fault] = &[fault("disk of the leader full", fill_disk)];
 
 const fn fault(
@@ -53,13 +53,13 @@ const fn fault(
     Fault { name, inject }
 }
 
-/// How long nodes are dead at most: longer than `-ack-wait`.
+/// The longest time for which nodes are dead: longer than `-ack-wait`.
 const DEAD: Duration = Duration::from_secs(12);
 
-/// How long one is stopped at most.
+/// The longest time for which a node is stopped.
 const STOPPED: Duration = Duration::from_secs(10);
 
-/// The longest pause between two things that belong together.
+/// The longest pause between two steps of one fault.
 const MEANWHILE: Duration = Duration::from_secs(2);
 
 fn kill_leader(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
@@ -69,7 +69,7 @@ fn kill_leader(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     Ok(())
 }
 
-/// A server's node that is not the leader.
+/// Kills a node to which a server is connected, and which is not the leader.
 fn kill_connected(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     let node = connected_follower(fixture, random)?;
     fixture.cluster.nodes[node].kill()?;
@@ -77,7 +77,7 @@ fn kill_connected(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String>
     Ok(())
 }
 
-/// Another one, if there is another.
+/// Kills a follower, if possible one without a connected server.
 fn kill_follower(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     let leader = fixture.stream().leader()?;
     let mut used = Vec::new();
@@ -127,14 +127,14 @@ fn stop_connected(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String>
     Ok(())
 }
 
-/// A node to which one of the servers is connected, after having it led by another.
+/// A node to which a server is connected. If it leads the stream, another node is made the leader first.
 fn connected_follower(fixture: &Fixture, random: &mut Rng) -> Result<usize, String> {
     let server = random.usize(..fixture.servers.len());
     let node = fixture.servers[server].node(&fixture.cluster)?;
     wait_until("another leader", || {
         let leader = fixture.stream().leader();
         if leader == Ok(node) {
-            // It may be elected again.
+            // The same node may be elected again.
             _ = fixture.stream().step_down(None);
         }
         leader.is_ok_and(|leader| leader != node)
@@ -150,7 +150,7 @@ fn step_down(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     Ok(())
 }
 
-/// Has the stream refuse all that is new.
+/// Makes the stream reject all new messages, and waits until every client gets errors.
 fn close_stream(fixture: &Fixture) -> Result<(), String> {
     let bytes = fixture.stream().info()?.state.bytes;
     fixture.stream().update(&json!({"max_bytes": bytes}))?;
@@ -163,7 +163,7 @@ fn fill_stream(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     fixture.stream().update(&json!({"max_bytes": -1}))
 }
 
-/// It is full before: so what was acknowledged can be read, and is all there is.
+/// The stream is full before it is deleted: the messages read then are all that were acknowledged.
 fn delete_stream(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     close_stream(fixture)?;
     fixture.make_anew(|fixture| fixture.rest(random, MEANWHILE))
@@ -176,7 +176,7 @@ fn kill_server(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     fixture.servers[server].start_again()
 }
 
-/// What it had sent arrives when its successor, which has the same id, is at work.
+/// The killed server's last messages arrive after its successor, with the same id, has started.
 fn kill_server_behind_stopped_node(fixture: &mut Fixture, random: &mut Rng) -> Result<(), String> {
     let server = random.usize(..fixture.servers.len());
     let node = fixture.servers[server].node(&fixture.cluster)?;
@@ -188,8 +188,8 @@ fn kill_server_behind_stopped_node(fixture: &mut Fixture, random: &mut Rng) -> R
     Ok(())
 }
 
-/// The node loses all that it had. Before that, the others have to have everything: they do as soon as
-/// something is acknowledged, for which both are needed.
+/// The node loses its replica. Before that, the other two need every message. They have them once a new
+/// message is acknowledged, for which both are needed.
 fn fill_disk(fixture: &mut Fixture, _: &mut Rng) -> Result<(), String> {
     let leader = fixture.stream().leader()?;
     let ballast = fixture.cluster.nodes[leader].store().join("ballast");
@@ -202,7 +202,7 @@ fn fill_disk(fixture: &mut Fixture, _: &mut Rng) -> Result<(), String> {
     fixture.cluster.nodes[leader].kill()
 }
 
-/// Writes until there is no room left.
+/// Writes until the disk is full.
 fn fill(path: &Path) -> io::Result<()> {
     let mut file = File::create(path)?;
     let piece = vec![0; 64 << 10];

@@ -1,4 +1,4 @@
-//! What is struck: nodes, servers that keep their lines in a stream of theirs, and clients.
+//! A fixture: nodes, servers that keep their lines in a stream of the nodes, and clients.
 
 use std::thread;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use super::{SHORT, STREAM, Setting, Tools, evidence};
 use crate::balancer::Balancer;
 use crate::numbered::{Verdict, verify};
 
-/// All that stands, under load.
+/// All processes of a setting, under load.
 pub(crate) struct Fixture {
     pub(crate) clients: Clients,
     _balancer: Option<Balancer>,
     pub(crate) servers: Vec<LogServer>,
     pub(crate) cluster: Cluster,
-    /// What was in streams that have been deleted.
+    /// The messages of streams that have been deleted.
     past: Vec<Message>,
-    /// No outage is longer, as far as it is up to us.
+    /// The longest outage.
     longest: Duration,
 }
 
 impl Fixture {
-    /// Starts all that there is in a setting, and waits until every client is served.
+    /// Starts all processes of a setting, and waits until every client gets `ok`.
     pub(crate) fn set(setting: &Setting, tools: &Tools, random: &mut Rng) -> Result<Self, String> {
         let store = setting.disk.map_or(Store::Folder, Store::Memory);
         let setup = Setup {
@@ -62,14 +62,14 @@ impl Fixture {
         self.cluster.stream(STREAM)
     }
 
-    /// Lets a while pass, as often as not in the midst of something.
+    /// Sleeps for a random time, at most `at_most` and the longest outage.
     pub(crate) fn rest(&self, random: &mut Rng, at_most: Duration) {
         let at_most = at_most.min(self.longest);
         thread::sleep(at_most.mul_f64(random.f64()));
     }
 
-    /// Strikes, mends what is broken, and waits until every client is served again; returns the longest
-    /// time for which one was not.
+    /// Injects a fault, repairs the nodes, and waits until every client gets `ok` again. Returns the longest
+    /// time for which a client got none.
     pub(crate) fn run(&mut self, fault: &Fault, random: &mut Rng) -> Result<Duration, String> {
         self.rest(random, Duration::from_millis(300));
         self.clients.silence();
@@ -80,7 +80,7 @@ impl Fixture {
         Ok(self.clients.silence())
     }
 
-    /// Starts and wakes all nodes, and waits until they are well.
+    /// Starts dead nodes, resumes stopped ones, and waits until all are healthy.
     fn mend(&mut self) -> Result<(), String> {
         for node in &mut self.cluster.nodes {
             match node.pid() {
@@ -92,7 +92,7 @@ impl Fixture {
         self.cluster.wait_until_healthy()
     }
 
-    /// Reads the stream, deletes it, and makes it again some time later. Nothing more may come into it.
+    /// Reads the stream, deletes it, calls `after`, and creates it again. An error if the stream has grown.
     pub(crate) fn make_anew(&mut self, after: impl FnOnce(&Self)) -> Result<(), String> {
         let stream = self.cluster.stream(STREAM);
         let mut messages = stream.messages()?;
@@ -110,8 +110,8 @@ impl Fixture {
         create(&self.stream())
     }
 
-    /// Ends all of it, and holds what the clients heard against what is in the stream. If something is
-    /// wrong, `wrong` is told, and what may show why is kept.
+    /// Stops all processes, and compares the clients' replies with the stream. Appends a failed check to
+    /// `wrong`, and keeps the evidence.
     pub(crate) fn account(mut self, wrong: &mut Vec<String>) -> Result<Verdict, String> {
         let mended = self.mend();
         let accounts = self.clients.finish()?;

@@ -1,4 +1,4 @@
-//! Servers that keep their lines in the stream.
+//! Log servers that keep their lines in the stream.
 
 use std::net::SocketAddr;
 
@@ -8,23 +8,22 @@ use tempfile::TempDir;
 use super::STREAM;
 use crate::running::{Server, folder, persist};
 
-/// How long lines may wait for the stream: less than some of what is done to it takes, so that clients
-/// are closed without a reply, too.
+/// The server's `-ack-wait`. Some faults take longer, so that connections are also closed without a reply.
 const ACK_WAIT: &str = "10s";
 
-/// A server that has an id and an address, whichever of its processes it is.
+/// A server with a fixed id and address, over successive processes.
 pub(crate) struct LogServer {
-    /// The present one, or what is left of the last.
+    /// The current process, or the last one after it has exited.
     process: Server,
     port: Reserved,
     script: String,
     folder: TempDir,
-    /// What the earlier ones said on standard error.
+    /// The stderr lines of earlier processes.
     said: Vec<String>,
 }
 
 impl LogServer {
-    /// Starts it before a cluster whose stream is there.
+    /// Starts it; the stream exists already.
     pub(crate) fn start(cluster: &Cluster, id: &str) -> Result<Self, String> {
         let port = Reserved::new().map_err(|error| format!("cannot reserve a port: {error}"))?;
         let number = port.address.port();
@@ -43,7 +42,7 @@ impl LogServer {
         })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.address
     }
@@ -52,14 +51,14 @@ impl LogServer {
         self.process.kill()
     }
 
-    /// Starts it after it was killed: as often as it takes until the stream answers it.
+    /// Starts it after it was killed, repeatedly until the stream accepts it.
     pub(crate) fn start_again(&mut self) -> Result<(), String> {
         self.said.append(&mut self.process.said);
         self.process = persist(|| Server::start_script(self.folder.path(), &self.script))?;
         Ok(())
     }
 
-    /// Which node it is connected to, after waiting until it is.
+    /// The index of the node to which it is connected; waits until there is one.
     pub(crate) fn node(&self, cluster: &Cluster) -> Result<usize, String> {
         let places: Vec<_> = cluster.nodes.iter().map(Node::address).collect();
         persist(|| {
@@ -68,10 +67,10 @@ impl LogServer {
         })
     }
 
-    /// Whether it is there as it should be.
+    /// Checks that it is running.
     ///
     /// # Errors
-    /// It has ended.
+    /// It has exited.
     pub(crate) fn check(&mut self) -> Result<(), String> {
         match self.process.ended()? {
             None => Ok(()),
@@ -82,7 +81,7 @@ impl LogServer {
         }
     }
 
-    /// Has it stop; returns all that it has said on standard error.
+    /// Stops it; returns all lines of its stderr.
     pub(crate) fn stop(mut self) -> Result<Vec<String>, String> {
         let (status, _) = self.process.stop()?;
         self.said.append(&mut self.process.said);
