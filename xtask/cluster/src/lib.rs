@@ -1,9 +1,9 @@
-//! Real nodes of NATS `JetStream` on loopback, for tests and chores. They are gone when their [`Cluster`]
-//! is dropped, and when the process that started them ends in any other way.
+//! Real NATS `JetStream` nodes on loopback, for tests and xtask commands. They are killed when their
+//! [`Cluster`] is dropped, and when the process that started them ends in any other way.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), String> {
-//! let program = cluster::install(cluster::CURRENT)?; // who cannot have it skips the test
+//! let program = cluster::install(cluster::CURRENT)?; // on an error, skip the test
 //! let mut cluster = cluster::Setup { nodes: 3, ..cluster::Setup::of(program) }.start()?;
 //! cluster.stream("LOG").create(&cluster::json!({"discard": "new"}))?;
 //! let leader = cluster.stream("LOG").leader()?;
@@ -15,16 +15,16 @@
 //! # }
 //! ```
 //!
-//! Every error is a sentence for whoever reads the output of a test or a chore.
+//! Errors are sentences for the reader of a test's or a command's output.
 //!
 //! - `install`: the program, in a pinned version
-//! - `setup`: what nodes are to be like, and their configuration files
-//! - `node`: one of them, and what can be done to it
-//! - `stream`, `messages`: a stream, and what is in it
-//! - `ports`: where they listen
+//! - `setup`: the configuration of nodes
+//! - `node`: one node: start, pause, kill
+//! - `stream`, `messages`: a stream and its messages
+//! - `ports`: the addresses of the nodes
 //! - [`process`]: children that never outlive this process
 //!
-//! The program in `bin/cluster` starts all that a line log on several machines consists of.
+//! The program in `bin/cluster` starts all parts of a line log on several machines.
 
 mod install;
 mod messages;
@@ -49,31 +49,31 @@ pub use serde_json::json;
 pub use setup::{Setup, Store, SyncInterval};
 pub use stream::Stream;
 
-/// How long anything may take that is waited for here: far longer than a busy machine needs.
+/// The timeout for everything here: far longer than a busy machine needs.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a node may take to answer before it, or another one, is asked again.
+/// The timeout for one answer of a node; after it, a node is asked again.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// Nodes that know each other. All are killed when it is dropped.
+/// Nodes of one cluster. Dropping it kills them all.
 #[derive(Debug)]
 pub struct Cluster {
     /// The nodes, called `n1`, `n2` and so on.
     pub nodes: Vec<Node>,
     login: Option<Login>,
     admin: Options,
-    /// Their files, if these are nobody else's; dropped after them.
+    /// Their files, if the folder is temporary; dropped after the nodes.
     _folder: Option<TempDir>,
 }
 
 impl Cluster {
-    /// Where clients find the nodes, running or not: `nats://…,nats://…`.
+    /// The URLs of all nodes, running or not: `nats://…,nats://…`.
     pub fn urls(&self) -> String {
         let urls: Vec<_> = self.nodes.iter().map(Node::url).collect();
         urls.join(",")
     }
 
-    /// A stream of this name, which may be there or not.
+    /// A stream of this name, which need not exist.
     pub fn stream<'a>(&'a self, name: &'a str) -> Stream<'a> {
         Stream::new(self, name)
     }
@@ -84,7 +84,7 @@ impl Cluster {
         self.client_of(&up)
     }
 
-    /// A connection to the first of these nodes that can be used.
+    /// A connection to the first of `nodes` that accepts one.
     fn client_of(&self, nodes: &[&Node]) -> Result<Client, String> {
         if nodes.is_empty() {
             return Err("no node is up".to_owned());
@@ -100,10 +100,10 @@ impl Cluster {
         Client::connect(&Options { urls, ..admin }, "cluster")
     }
 
-    /// Waits until every node says that it is.
+    /// Waits until every node reports that it is healthy.
     ///
     /// # Errors
-    /// A node has ended, or is not healthy when the [`DEADLINE`] is over.
+    /// A node has exited, or is not healthy after the [`DEADLINE`].
     pub fn wait_until_healthy(&mut self) -> Result<(), String> {
         self.nodes.iter_mut().try_for_each(Node::wait_until_healthy)
     }

@@ -1,4 +1,4 @@
-//! What is in a stream.
+//! Messages of a stream.
 
 use std::time::Instant;
 
@@ -11,18 +11,18 @@ use serde_json::json;
 use crate::ANSWER;
 use crate::stream::{Stream, call, persist};
 
-/// How many messages are asked for at once. A node closes the connection of a client for whom it has
-/// to keep 64 MiB, and a message may have 1 MiB.
+/// The number of messages in one pull request. A node closes the connection of a client for which it
+/// buffers 64 MiB, and a message may have 1 MiB.
 const AT_ONCE: u32 = 32;
 
 /// A message of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its place in the stream, from 1 on.
+    /// Its sequence number in the stream, from 1.
     pub sequence: u64,
-    /// Where it was published.
+    /// The subject to which it was published.
     pub subject: String,
-    /// The block of headers as it was published; empty if there was none.
+    /// The headers as they were published; empty if there were none.
     pub headers: Vec<u8>,
     /// The payload.
     pub payload: Vec<u8>,
@@ -53,19 +53,19 @@ impl Message {
 }
 
 impl Stream<'_> {
-    /// All messages that are in it now, in its order.
+    /// All messages that are in the stream now, in order.
     pub fn messages(&self) -> Result<Vec<Message>, String> {
         let state = self.info()?.state;
         let mut messages = Vec::new();
         while !is_all(&messages, state) {
-            // As patient after every progress as in the beginning.
+            // Every progress restarts the timeout.
             persist(|| self.read_some(&mut messages, state))?;
         }
         Ok(messages)
     }
 
-    /// Reads on through a consumer of its own, until all is read or something is wrong; it is an error
-    /// if nothing was read. One that was just made may deliver nothing, be behind, or get lost.
+    /// Reads on through a new consumer, until everything is read or an error occurs. It is an error only if
+    /// nothing was read: a new consumer may deliver nothing, lag behind, or get lost.
     fn read_some(&self, messages: &mut Vec<Message>, state: StreamState) -> Result<(), String> {
         let before = messages.len();
         let read = self.read_on(messages, state);
@@ -100,7 +100,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Makes a consumer that begins at a place, and is forgotten when it is not used; returns its name.
+    /// Creates an ephemeral consumer that starts at sequence `from`; returns its name.
     fn consume(&self, client: &mut Client, from: u64) -> Result<String, String> {
         let subject = format!("$JS.API.CONSUMER.CREATE.{}", self.name());
         let config = json!({

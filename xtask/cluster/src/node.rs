@@ -14,10 +14,10 @@ use crate::ports::Ports;
 use crate::setup::Store;
 use crate::{ANSWER, DEADLINE, process};
 
-/// How often is looked at what nobody tells.
+/// The interval of polling, where there is no event to wait for.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A `nats-server` that is or was running, always at the same addresses. It is killed when dropped.
+/// A `nats-server`, running or not, always at the same addresses. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Node {
     name: String,
@@ -30,7 +30,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// One that does not run yet. Its folder has a file of configuration in it.
+    /// A node that is not running yet. Its folder already has the configuration file.
     pub(crate) fn new(
         name: String,
         folder: PathBuf,
@@ -54,34 +54,34 @@ impl Node {
         &self.name
     }
 
-    /// Where clients find it, on loopback.
+    /// Its address for clients, on loopback.
     pub fn address(&self) -> SocketAddr {
         self.ports.clients.address
     }
 
-    /// The same as clients of NATS want to be told: `nats://127.0.0.1:PORT`.
+    /// The same as a URL for NATS clients: `nats://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address())
     }
 
-    /// Where it answers HTTP: `/healthz`, `/varz`, `/jsz` and what else nats-server has.
+    /// The address of its HTTP monitoring: `/healthz`, `/varz`, `/jsz` and so on.
     pub fn monitoring(&self) -> SocketAddr {
         self.ports.monitoring.address
     }
 
-    /// The folder of its files: `nats.conf`, `log`, and `store` if its [`Store`] is that.
+    /// The folder of its files: `nats.conf`, `log`, and `store` unless its [`Store`] is elsewhere.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What it has logged since the first start.
+    /// Its log since the first start.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// The folder of its streams as this process sees it; that of a [`Store::Memory`] is there only while
-    /// the node runs.
+    /// The folder of its streams as this process sees it. With [`Store::Memory`] it exists only while the
+    /// node runs.
     pub fn store(&self) -> PathBuf {
         let folder = self.folder.join("store");
         match (&self.store, &self.process) {
@@ -94,20 +94,20 @@ impl Node {
         }
     }
 
-    /// Its process, if it was started and neither killed nor terminated since.
+    /// The ID of its process, if it was started and neither killed nor terminated since.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
     }
 
-    /// Whether it was started, and is neither paused nor has been ended.
+    /// Whether it was started, and is neither paused nor ended.
     pub fn is_up(&self) -> bool {
         self.process.is_some() && !self.is_paused
     }
 
-    /// Starts it, and waits for nothing. It knows what it stored before.
+    /// Starts it and returns at once. It keeps the streams that it stored before.
     ///
     /// # Errors
-    /// It runs already, or its process cannot be started.
+    /// It already runs, or its process cannot be started.
     pub fn start(&mut self) -> Result<(), String> {
         if self.process.is_some() {
             return Err(format!("{} was started already", self.name));
@@ -143,11 +143,11 @@ impl Node {
         Ok(command)
     }
 
-    /// Waits until it says that it is healthy: it accepts clients, and its streams are as far as those
-    /// of the others.
+    /// Waits until it reports that it is healthy: it accepts clients, and its streams have caught up with
+    /// the other replicas.
     ///
     /// # Errors
-    /// It does not run, has ended, or is not healthy when the [`DEADLINE`] is over.
+    /// It does not run, has exited, or is not healthy after the [`DEADLINE`].
     pub fn wait_until_healthy(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -181,8 +181,8 @@ impl Node {
         Ok(answer)
     }
 
-    /// Kills it at once (SIGKILL), paused or not, and waits until it is gone. Nothing happens to one that
-    /// does not run.
+    /// Kills it (SIGKILL), paused or not, and waits for its exit. Has no effect on a node that does not
+    /// run.
     pub fn kill(&mut self) -> Result<(), String> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
@@ -192,10 +192,10 @@ impl Node {
         Ok(())
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has, which a paused one does not.
+    /// Sends SIGTERM and waits for its exit. A paused node does not exit.
     ///
     /// # Errors
-    /// It does not run, or still does when the [`DEADLINE`] is over.
+    /// It does not run, or has not exited after the [`DEADLINE`].
     pub fn terminate(&mut self) -> Result<ExitStatus, String> {
         self.signal(Signal::TERM)?;
         let deadline = Instant::now() + DEADLINE;
@@ -212,14 +212,14 @@ impl Node {
         Err(format!("{} does not end\n{}", self.name, self.log()))
     }
 
-    /// Stops it as it is (SIGSTOP): its connections stay, and nobody answers.
+    /// Pauses it (SIGSTOP): its connections stay open, and it does not answer.
     pub fn pause(&mut self) -> Result<(), String> {
         self.signal(Signal::STOP)?;
         self.is_paused = true;
         Ok(())
     }
 
-    /// Has it go on (SIGCONT).
+    /// Resumes it (SIGCONT).
     pub fn resume(&mut self) -> Result<(), String> {
         self.signal(Signal::CONT)?;
         self.is_paused = false;
@@ -236,7 +236,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // What cannot be killed is not there any more.
+        // A process that cannot be killed has already gone.
         _ = self.kill();
     }
 }

@@ -1,4 +1,4 @@
-//! Where nodes, and what stands beside them, listen.
+//! Addresses on which nodes and other programs listen.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,14 +13,14 @@ pub(crate) struct Ports {
     pub(crate) routes: Reserved,
 }
 
-/// A port of loopback that the kernel gives to nobody who lets it choose, as long as this lives; a
-/// program that is told of it can listen there as often as it is started.
+/// A free port on loopback. While this value lives, the kernel gives the port to no other program that
+/// binds to port 0. A program that is given the port can listen on it, any number of times.
 ///
-/// It is a socket that is bound and never listens: with `SO_REUSEADDR` on both sides, another may be
-/// bound to the same address and listen, as those of servers are.
+/// It is a socket that is bound and never listens. With `SO_REUSEADDR` on both sides, a server can bind
+/// to the same address and listen.
 #[derive(Debug)]
 pub struct Reserved {
-    /// Where to listen.
+    /// The address to listen on.
     pub address: SocketAddr,
     _socket: Socket,
 }
@@ -36,10 +36,10 @@ impl Ports {
 }
 
 impl Reserved {
-    /// A port that was free.
+    /// Reserves a port that was free.
     ///
     /// # Errors
-    /// There is none.
+    /// No port is free.
     pub fn new() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;

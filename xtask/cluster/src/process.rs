@@ -1,4 +1,4 @@
-//! Children that never outlive this process.
+//! Child processes that never outlive this process.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,26 +8,25 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-/// For a shell: becomes the command in `$@`, which the kernel kills when its parent ends, however that
-/// ends. Where util-linux is missing, it would outlive a parent that is killed.
+/// A shell script that executes the command in `$@`. The kernel kills the command when its parent ends in any
+/// way. Without util-linux, the command outlives a parent that is killed.
 pub(crate) const BECOME: &str = "setpriv --pdeathsig KILL true 2>/dev/null &&
     exec setpriv --pdeathsig KILL \"$@\"
     exec \"$@\"";
 
-/// A command that becomes `program`, with the arguments that are yet to be given. To be started by
-/// [`spawn`].
+/// A command that runs `program` with the arguments that the caller adds. Start it with [`spawn`].
 pub fn tied(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", BECOME, "sh"]).arg(program);
     command
 }
 
-/// Starts a process from a thread that lasts as long as this process. To the kernel, the parent of a
-/// process is the *thread* that started it, and each test has a thread of its own. Ctrl-C reaches this
-/// process alone, which knows in which order to end the others.
+/// Starts a process from a thread that lives as long as this process. For the kernel, the parent of a
+/// process is the *thread* that started it, and each test has its own thread. The child gets its own
+/// process group: Ctrl-C reaches this process alone, which ends the others in order.
 ///
 /// # Errors
-/// The shell cannot be started, or there may be no further process.
+/// The shell cannot be started, or the process limit is reached.
 pub fn spawn(command: Command) -> io::Result<Child> {
     type Order = (Command, Sender<io::Result<Child>>);
     static STARTER: LazyLock<Sender<Order>> = LazyLock::new(|| {
@@ -40,7 +39,7 @@ pub fn spawn(command: Command) -> io::Result<Child> {
         orders
     });
     let (reply, answer) = mpsc::channel();
-    // The thread ends with the process.
+    // The receiving thread lives as long as the process: sending cannot fail.
     _ = STARTER.send((command, reply));
     answer.recv().map_err(io::Error::other)?
 }

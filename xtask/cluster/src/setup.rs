@@ -1,4 +1,4 @@
-//! What nodes are to be like, and the configuration files that say so.
+//! The configuration of nodes, and their configuration files.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -15,52 +15,51 @@ use crate::Cluster;
 use crate::node::Node;
 use crate::ports::Ports;
 
-/// What nodes are to be like. [`Setup::of`] is one with `sync_interval: always`, and nothing special.
+/// The configuration of a cluster. [`Setup::of`] is the default: one node with `sync_interval: always`.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The program, from [`crate::install`].
     pub program: PathBuf,
-    /// How many: one that stands alone, or a cluster of as many.
+    /// The number of nodes: one stands alone, more form a cluster.
     pub nodes: usize,
-    /// Where their files are to stay, a folder for each node; if not there, in a temporary one.
+    /// The folder for their files, with a folder for each node in it. None: a temporary folder.
     pub folder: Option<PathBuf>,
-    /// When a node has the disk write what it acknowledged.
+    /// When the nodes sync to disk.
     pub sync: SyncInterval,
-    /// What else every node's configuration says: users and what they may do, tokens, TLS.
+    /// More configuration for every node: users and their permissions, tokens, TLS.
     pub config: String,
-    /// Where the nodes keep their streams, in order; [`Store::Folder`] for those that are not named.
+    /// The stores of the nodes, in order; the others get [`Store::Folder`].
     pub stores: Vec<Store>,
-    /// Who manages the streams, where the configuration knows users.
+    /// The login that manages the streams, if the configuration has users.
     pub login: Option<Login>,
-    /// With which credentials, and how over TLS. The URLs are those of the nodes.
+    /// Credentials and TLS options of the connections to the nodes. Its URLs are not used.
     pub admin: Options,
 }
 
-/// When a node has the disk write what it stored.
+/// When a node syncs stored messages to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncInterval {
-    /// Before it acknowledges.
+    /// Before it acknowledges them.
     Always,
-    /// Every so often, in whole milliseconds: a power cut takes what was acknowledged since.
+    /// At this interval, in whole milliseconds. A power failure loses the messages acknowledged since.
     Every(Duration),
 }
 
-/// Where a node keeps its streams.
+/// Where a node stores its streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Store {
     /// In the folder of the cluster.
     #[default]
     Folder,
-    /// In a folder of the caller's.
+    /// In a folder of the caller.
     At(PathBuf),
-    /// In memory, in a file system of so many bytes, which is soon full. It is a new one with every
-    /// start of the node, which has lost everything then. The node ends at its start where nobody may
-    /// mount one.
+    /// In a tmpfs of that many bytes, which fills up soon. Every start of the node mounts a new one: it
+    /// has lost everything then. Where mounting is not allowed, the node exits at its start.
     Memory(u64),
 }
 
 impl Setup {
-    /// One node that runs this program.
+    /// One node that runs `program`.
     pub fn of(program: PathBuf) -> Self {
         Self {
             program,
@@ -77,7 +76,7 @@ impl Setup {
     /// Starts the nodes and waits until they are healthy.
     ///
     /// # Errors
-    /// Its files cannot be written, or a node does not get healthy; what it logged is part of the text.
+    /// Their files cannot be written, or a node does not become healthy; the error includes its log.
     pub fn start(self) -> Result<Cluster, String> {
         let mut cluster = self
             .prepare()
@@ -127,8 +126,8 @@ impl Setup {
         })
     }
 
-    /// The configuration of a node. How much it may store is far more than there is: where a disk is
-    /// full, it is to find that out itself.
+    /// The configuration of a node. Its storage limit is far above the size of any disk: a node on a full
+    /// disk has to find that out itself.
     fn config_of(&self, name: &str, ports: &Ports, routes: &[SocketAddr], store: &Path) -> String {
         let Self { sync, config, .. } = self;
         let clients = ports.clients.address;
@@ -148,8 +147,8 @@ impl Setup {
     }
 }
 
-/// The part of the configuration that makes nodes a cluster. That a node's routes lead to itself as
-/// well is no matter, and from their number it knows how many there will be.
+/// The part of the configuration that makes nodes a cluster. The routes of a node include itself, which
+/// is harmless; from their number it knows the size of the cluster.
 fn cluster(own: SocketAddr, routes: &[SocketAddr]) -> String {
     let routes: Vec<_> = routes
         .iter()

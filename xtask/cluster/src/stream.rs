@@ -1,4 +1,4 @@
-//! A stream: made, changed, moved and read.
+//! A stream: create, update, read and delete it, and move its leader.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,20 +12,21 @@ use serde_json::{Value, json};
 
 use crate::{ANSWER, Cluster, DEADLINE, Node};
 
-/// How long is waited before it is tried again where somebody said no.
+/// The pause before a retry.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A stream of a [`Cluster`], whether it is there or not. What is asked of it is asked of any node that
-/// is up, again and again, since a stream that is looking for a leader does not answer.
+/// A stream of a [`Cluster`], which need not exist. Requests go to any node that is up and are repeated: a
+/// stream without a leader does not answer.
 ///
-/// All of it fails when the stream refuses, and when nobody answers until the [`DEADLINE`] is over.
+/// Every method fails when the stream rejects the request, or when there is no answer within the
+/// [`DEADLINE`].
 #[derive(Clone, Copy, Debug)]
 pub struct Stream<'a> {
     cluster: &'a Cluster,
     name: &'a str,
 }
 
-/// What the API answers when something was done: nothing that matters.
+/// A successful answer of the API, without its content.
 #[derive(Deserialize)]
 struct Done {}
 
@@ -42,9 +43,9 @@ impl<'a> Stream<'a> {
         self.cluster
     }
 
-    /// Makes it, and waits until it can be reached through every node that is up. What `config`, an
-    /// object, does not say: it stores `NAME.>`, in files, on every node. It is no error if there is one
-    /// that is exactly so.
+    /// Creates it, and waits until it can be reached through every node that is up. `config`, an object,
+    /// overrides the defaults: subject `NAME.>`, file storage, a replica on every node. An existing stream
+    /// with the same configuration is no error.
     pub fn create(&self, config: &Value) -> Result<(), String> {
         let defaults = json!({
             "name": self.name,
@@ -64,8 +65,8 @@ impl<'a> Stream<'a> {
         nodes.try_for_each(|node| self.await_route(node, &subject))
     }
 
-    /// Waits until what is published through a node reaches the stream. What is published here is meant
-    /// for another, so that it is refused.
+    /// Waits until a publication through a node reaches the stream. The message names another stream as
+    /// expected, so that this one rejects it.
     fn await_route(&self, node: &Node, subject: &str) -> Result<(), String> {
         let mut block = Vec::new();
         headers::write(&mut block, &[(header::EXPECTED_STREAM, "another")]);
@@ -80,14 +81,14 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Changes what `changes`, an object, names in its configuration.
+    /// Updates the fields of `changes`, an object, in its configuration.
     pub fn update(&self, changes: &Value) -> Result<(), String> {
         let mut info: Value = self.must("INFO", &json!({}))?;
         let config = merged(info["config"].take(), changes);
         self.must::<Done>("UPDATE", &config).map(|_| ())
     }
 
-    /// Deletes it, if it is there.
+    /// Deletes it, if it exists.
     pub fn delete(&self) -> Result<(), String> {
         match self.ask::<Done>("DELETE", &json!({}))? {
             Err(error) if error.err_code != ApiError::STREAM_NOT_FOUND => Err(error.to_string()),
@@ -100,7 +101,7 @@ impl<'a> Stream<'a> {
         self.must::<Done>("PURGE", &json!({})).map(|_| ())
     }
 
-    /// How it is configured, and what is in it, by its leader.
+    /// Its configuration and state, as reported by its leader.
     pub fn info(&self) -> Result<StreamInfo, String> {
         persist(|| {
             let info: StreamInfo = self.must("INFO", &json!({}))?;
@@ -111,7 +112,7 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// The index of the node that leads it, after waiting for one.
+    /// The index of the node that leads it; waits for a leader.
     pub fn leader(&self) -> Result<usize, String> {
         persist(|| {
             let Some(cluster) = self.info()?.cluster else {
@@ -127,8 +128,8 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Has its leader step down, for the node with the index `to` if there is one. The new leader may
-    /// yet have to be waited for.
+    /// Makes its leader step down, if possible in favour of the node with the index `to`. The new leader may
+    /// not be elected yet on return.
     pub fn step_down(&self, to: Option<usize>) -> Result<(), String> {
         let body = match to {
             None => json!({}),
@@ -142,7 +143,7 @@ impl<'a> Stream<'a> {
         answer.map_err(|error| format!("{verb} of stream {}: {error}", self.name))
     }
 
-    /// What the API answers to a verb, sooner or later.
+    /// The answer of the API to a verb; repeats the request until there is one.
     fn ask<T: DeserializeOwned>(
         &self,
         verb: &str,
@@ -153,7 +154,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Asks the API once. A refusal that may pass is an error of this function.
+/// Sends one request to the API. A temporary rejection is the outer error.
 pub(crate) fn call<T: DeserializeOwned>(
     client: &mut Client,
     subject: &str,
@@ -168,7 +169,7 @@ pub(crate) fn call<T: DeserializeOwned>(
     }
 }
 
-/// Tries until something comes of it, or the deadline is over; then it is said what was wrong last.
+/// Repeats `attempt` until it succeeds. After the [`DEADLINE`], returns its last error.
 pub(crate) fn persist<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -179,7 +180,7 @@ pub(crate) fn persist<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Resu
     }
 }
 
-/// An object, with the values of another one over its own.
+/// `object`, with the values of `over` replacing its own.
 fn merged(mut object: Value, over: &Value) -> Value {
     for (key, value) in over.as_object().into_iter().flatten() {
         object[key] = value.clone();

@@ -1,4 +1,4 @@
-//! The program is installed once, or it is said why it cannot be. Python is played by a script here.
+//! The program is installed once, or the error says why not. A script stands in for Python.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use cluster::CURRENT;
 
-/// Says how often it is called, and makes a virtual environment with a `pip` that installs an empty
-/// program, as long as its requirements have digests.
+/// Counts its calls, and makes a virtual environment with a `pip` that installs an empty program if its
+/// requirements have digests.
 const PYTHON: &str = r#"#!/bin/sh
 echo >>"$CALLS"
 mkdir "$3/bin"
@@ -22,11 +22,11 @@ END
 chmod +x "$3/bin/pip"
 "#;
 
-/// In the environment of processes that only install.
+/// Set in the environment of processes that only install.
 const INSTALLS: &str = "CLUSTER_TEST_INSTALLS";
 
-/// Has this script play Python. Another process writes it: while a file is open for writing, if only in
-/// the child of another thread that is about to become something else, it cannot be executed.
+/// Puts `script` in the place of Python. Another process writes it: a file cannot be executed while it is
+/// open for writing, and a child that another thread forks holds it open until its `exec`.
 fn play_python(folder: &Path, script: &str) {
     let write = "printf %s \"$1\" >python3 && chmod +x python3";
     let mut shell = Command::new("sh");
@@ -34,7 +34,7 @@ fn play_python(folder: &Path, script: &str) {
     assert!(shell.status().unwrap().success());
 }
 
-/// A process that installs, and finds no programs but the usual ones and those of a folder.
+/// A process that installs. Its `PATH` is `folder` and the usual directories.
 fn start(folder: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "one_installs_and_the_others_wait", "--nocapture"])

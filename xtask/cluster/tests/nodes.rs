@@ -1,4 +1,4 @@
-//! Nodes start, are paused, killed and terminated, and end with us.
+//! Nodes start, are paused, killed and terminated, and end with this process.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use cluster::{CURRENT, Node, OLDER, Setup, Store, SyncInterval};
 use support::{is_alive, setup, start, wait_until};
 
-/// What a node says of itself over HTTP.
+/// The answer of a node's HTTP monitoring.
 fn ask(node: &Node, path: &str) -> String {
     let mut stream = TcpStream::connect(node.monitoring()).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
@@ -24,7 +24,7 @@ fn ask(node: &Node, path: &str) -> String {
     answer
 }
 
-/// The line with which it greets a client.
+/// The first line that a node sends to a client.
 fn greeting(node: &Node) -> String {
     let client = TcpStream::connect(node.address()).unwrap();
     let mut line = String::new();
@@ -129,7 +129,7 @@ fn a_paused_node_says_nothing_until_it_is_resumed() {
     let stat = format!("/proc/{}/stat", node.pid().unwrap());
     let is_stopped = || fs::read_to_string(&stat).unwrap().contains(") T ");
     wait_until("the stop", || is_stopped().then_some(()));
-    // The kernel still accepts for it.
+    // The kernel still accepts connections for it.
     let mut client = TcpStream::connect(node.address()).unwrap();
     client
         .set_read_timeout(Some(Duration::from_millis(100)))
@@ -139,7 +139,7 @@ fn a_paused_node_says_nothing_until_it_is_resumed() {
     node.wait_until_healthy().unwrap();
     client.set_read_timeout(Some(cluster::DEADLINE)).unwrap();
     client.read_exact(&mut [0]).unwrap();
-    // A paused one can be killed.
+    // A paused node can be killed.
     node.pause().unwrap();
     let pid = node.pid().unwrap();
     drop(cluster);
@@ -206,7 +206,7 @@ fn a_small_disk_is_full_soon() {
     );
 }
 
-/// In the environment of the process that is killed by the test that started it.
+/// Set in the environment of the process that the test starts and kills.
 const VICTIM: &str = "CLUSTER_TEST_VICTIM";
 
 #[test]

@@ -1,4 +1,4 @@
-//! The configuration that is packaged for several machines is one that the programs accept.
+//! The packaged configuration for several machines is accepted by the programs.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -15,7 +15,7 @@ fn packaged(name: &str) -> PathBuf {
     PathBuf::from(packaging).join(name)
 }
 
-/// Has a program look at what it is configured by.
+/// Runs a program's check of its configuration.
 fn assert_accepts(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");

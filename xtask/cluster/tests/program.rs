@@ -1,4 +1,4 @@
-//! The program that starts all of it: the job is done, and nothing is left behind however it ends.
+//! `cargo xtask cluster`: the job succeeds, and no process is left behind, however it ends.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::{is_alive, setup, wait_until};
 use tempfile::TempDir;
 
-/// The program, once what it starts is built beside it, with the same profile.
+/// The path of the program, after a build of the programs that it starts, with the same profile.
 static PROGRAM: LazyLock<&Path> = LazyLock::new(|| {
     let program = Path::new(env!("CARGO_BIN_EXE_cluster"));
     let folder = program.parent().unwrap();
@@ -31,7 +31,7 @@ static PROGRAM: LazyLock<&Path> = LazyLock::new(|| {
     program
 });
 
-/// Whether all can be had that it needs; if not, that is said.
+/// Whether everything it needs is available; prints why not.
 fn is_possible() -> bool {
     let has_haproxy = Command::new("haproxy").arg("-v").output().is_ok();
     if !has_haproxy {
@@ -40,11 +40,11 @@ fn is_possible() -> bool {
     has_haproxy && setup(CURRENT).is_some()
 }
 
-/// One that is told to stay up; killed when dropped.
+/// A program with `-keep`; killed when dropped.
 struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// Of all that it has started.
+    /// The IDs of all processes that it has started.
     pids: Vec<u32>,
     folder: TempDir,
 }
@@ -126,7 +126,7 @@ fn the_main_job_is_done_and_its_files_can_be_read() {
     ] {
         assert!(folder.path().join(name).is_file(), "{name}");
     }
-    // What is there now is not overwritten by another one.
+    // A second run does not overwrite the files.
     let (_, output) = run(Command::new(*PROGRAM).arg("-dir").arg(folder.path()));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
@@ -140,7 +140,7 @@ fn it_stays_up_until_it_is_told_whatever_was_killed() {
     let victim = running.pids[4];
     kill_process(Pid::from_raw(victim.cast_signed()).unwrap(), Signal::KILL).unwrap();
     while !running.next_line().contains("Server servers/b is DOWN") {}
-    // As the files say, it comes back where it was.
+    // The script starts it again at the same address.
     let mut again = Command::new("sh")
         .arg(running.folder.path().join("start-b"))
         .stderr(Stdio::null())

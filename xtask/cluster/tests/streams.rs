@@ -1,4 +1,4 @@
-//! Streams are made, read, moved and survive what happens to nodes.
+//! Streams are created, read and moved, and survive faults of nodes.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -27,7 +27,7 @@ fn client(cluster: &Cluster) -> Client {
     Client::connect(&options, "test").unwrap()
 }
 
-/// Publishes a message, and waits until it is in a stream; returns its place.
+/// Publishes a message, and waits for the acknowledgement; returns its sequence number.
 fn publish(client: &mut Client, subject: &str, payload: &str) -> u64 {
     let mut block = Vec::new();
     headers::write(&mut block, &[("Nats-Msg-Id", payload)]);

@@ -1,4 +1,4 @@
-//! What the tests of nodes share.
+//! Helpers of the tests with nodes.
 
 // Each test binary uses a part of this.
 #![allow(dead_code, clippy::print_stderr)]
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{CURRENT, Cluster, DEADLINE, Release, Setup};
 
-/// A single node of a release, or none where it cannot be had: then says that a test is skipped.
+/// One node of a release; none if it is not available, which skips the test with a message.
 pub fn setup(release: Release) -> Option<Setup> {
     match cluster::install(release) {
         Ok(program) => Some(Setup::of(program)),
@@ -20,19 +20,19 @@ pub fn setup(release: Release) -> Option<Setup> {
     }
 }
 
-/// So many nodes of the usual release.
+/// A cluster of the default release.
 pub fn start(nodes: usize) -> Option<Cluster> {
     let setup = setup(CURRENT)?;
     Some(Setup { nodes, ..setup }.start().expect("nodes start"))
 }
 
-/// Whether there is such a process, and not merely what is left of one.
+/// Whether the process exists and is no zombie.
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Polls for something that no event tells, until the deadline.
+/// Polls a condition for which there is no event, until the deadline.
 pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {

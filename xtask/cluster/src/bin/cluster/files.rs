@@ -1,5 +1,5 @@
-//! The files that all of it is configured by. They are the packaged ones, with other addresses, so that
-//! what can be copied is what runs.
+//! Configuration files of all programs. They are the packaged files with other addresses, so that
+//! the examples that users copy are what runs.
 
 use std::borrow::Cow;
 use std::env;
@@ -7,22 +7,22 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Who may do what at the nodes.
+/// The users of the nodes and their permissions.
 const USERS: &str = include_str!("../../../../../packaging/cluster/users.conf");
 
-/// The file that whoever uses the default folder has locked.
+/// The lock file: only one process uses the default folder.
 const LOCK: &str = "lock";
 
 /// The folder of all files.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Held until it is closed.
+    /// The lock is released when the file is closed.
     _lock: Option<File>,
 }
 
 impl Folder {
-    /// One that was asked for and has nothing in it, or the default one, which is emptied.
+    /// The requested folder, which has to be empty, or the default folder, whose content is deleted.
     pub(crate) fn prepare(asked_for: Option<&Path>) -> Result<Self, String> {
         let (path, is_ours) = match asked_for {
             Some(path) => (path.to_owned(), false),
@@ -55,7 +55,7 @@ impl Folder {
         &self.path
     }
 
-    /// Writes a file; returns where.
+    /// Writes a file; returns its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let path = self.path.join(name);
         let written = fs::write(&path, text);
@@ -63,7 +63,7 @@ impl Folder {
         Ok(path)
     }
 
-    /// Writes a script that becomes a program, in the folder `within`; returns where.
+    /// Writes a script that executes a program in the folder `within`; returns its path.
     pub(crate) fn write_script(
         &self,
         name: &str,
@@ -77,13 +77,13 @@ impl Folder {
     }
 }
 
-/// Beside what is built.
+/// A folder in the target directory.
 fn default_folder() -> Result<PathBuf, String> {
     let own = own_folder()?;
     Ok(own.with_file_name("cluster"))
 }
 
-/// The folder of this program, and of those that are built with it.
+/// The folder of this program, which holds the other built programs, too.
 pub(crate) fn own_folder() -> Result<PathBuf, String> {
     let own = env::current_exe().map_err(|error| error.to_string())?;
     let folder = own.parent().map(Path::to_owned);
@@ -102,7 +102,7 @@ fn empty(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A word as a shell wants it.
+/// A word, quoted for a shell where necessary.
 fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.:,@".contains(c);
     if word.chars().all(is_plain) {
@@ -111,8 +111,8 @@ fn quoted(word: &str) -> Cow<'_, str> {
     format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
-/// The users of the packaged configuration. Everybody's password is their name: they are on loopback,
-/// and gone soon.
+/// The users of the packaged configuration. A user's password is its name: the nodes are on loopback, and
+/// short-lived.
 pub(crate) fn users() -> Result<String, String> {
     let passwords = [
         ("$LINE_LOG_PASSWORD", "line-log"),
@@ -122,7 +122,7 @@ pub(crate) fn users() -> Result<String, String> {
     filled(USERS, &passwords)
 }
 
-/// A packaged text with other words in the place of some of its own.
+/// A packaged text with some of its words replaced.
 pub(crate) fn filled(text: &str, words: &[(&str, &str)]) -> Result<String, String> {
     words.iter().try_fold(text.to_owned(), |text, (from, to)| {
         if text.contains(from) {

@@ -22,7 +22,7 @@ pub(crate) struct Front {
     statistics: Reserved,
 }
 
-/// Whether there is one here.
+/// Whether HAProxy is installed.
 pub(crate) fn is_installed() -> bool {
     let mut version = Command::new("haproxy");
     let found = version.arg("-v").stdout(Stdio::null()).status();
@@ -30,7 +30,7 @@ pub(crate) fn is_installed() -> bool {
 }
 
 impl Front {
-    /// Starts it, and waits until it has found all servers to be well.
+    /// Starts it, and waits until its health checks have found all servers up.
     pub(crate) fn start(servers: &[Server; 2], folder: &Folder) -> Result<Self, String> {
         let reserve = || Reserved::new().map_err(|error| format!("no port for haproxy: {error}"));
         let (clients, statistics) = (reserve()?, reserve()?);
@@ -49,12 +49,12 @@ impl Front {
         Ok(front)
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.clients.address
     }
 
-    /// Where it shows how all of it is, to browsers.
+    /// The address of its statistics page.
     pub(crate) fn statistics(&self) -> SocketAddr {
         self.statistics.address
     }
@@ -83,7 +83,7 @@ impl Front {
         }
     }
 
-    /// How all of it is, as lines of values with commas between them.
+    /// The states of all servers, as CSV.
     fn states(&self) -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.statistics(), DEADLINE)?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -93,13 +93,13 @@ impl Front {
         Ok(answer)
     }
 
-    /// Ends it, and with it all of its connections.
+    /// Stops it, which closes all of its connections.
     pub(crate) fn stop(self) -> Result<(), String> {
         self.process.end(Signal::TERM).map(|_| ())
     }
 }
 
-/// The packaged configuration, for this machine.
+/// The packaged configuration with the addresses of this machine.
 fn config(
     clients: &Reserved,
     statistics: &Reserved,

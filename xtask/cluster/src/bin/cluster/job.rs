@@ -1,4 +1,4 @@
-//! The main job: five clients, whose threads take turns; and what must have come of it.
+//! The main job: five clients whose threads take turns, and the check of the result.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,10 +14,10 @@ use crate::{STREAM, say};
 
 const CLIENTS: usize = 5;
 
-/// The lines that somebody sent, in order.
+/// The lines of one client, in order.
 type Lines = Vec<Vec<u8>>;
 
-/// Runs the clients, and holds the stream against what they sent.
+/// Runs the clients, and compares the stream with the lines they sent.
 pub(crate) fn run(address: SocketAddr, nodes: &Cluster) -> Result<(), String> {
     let clients: Vec<_> = (1..=CLIENTS)
         .map(|_| start(address))
@@ -53,7 +53,7 @@ fn start(address: SocketAddr) -> Result<Child, String> {
     process::spawn(command).map_err(|error| format!("cannot start a client: {error}"))
 }
 
-/// What a client has sent, if every line was acknowledged, and what it says of it.
+/// The lines that a client sent, if every line was acknowledged, and its summary.
 fn finish(client: Child, number: usize) -> Result<(Lines, String), String> {
     let output = client.wait_with_output();
     let output = output.map_err(|error: io::Error| format!("client {number}: {error}"))?;
@@ -66,7 +66,7 @@ fn finish(client: Child, number: usize) -> Result<(Lines, String), String> {
     Ok((lines, said.replace("client: ", "")))
 }
 
-/// What each client has sent, as the stream has it: its records, laid end to end.
+/// The lines of each client in the stream, whose payloads are concatenated records.
 fn received(messages: &[Message]) -> Result<BTreeMap<Vec<u8>, Lines>, String> {
     let mut clients = BTreeMap::<_, Lines>::new();
     let payloads = messages.iter().map(|message| &message.payload);
@@ -84,7 +84,8 @@ fn received(messages: &[Message]) -> Result<BTreeMap<Vec<u8>, Lines>, String> {
     Ok(clients)
 }
 
-/// Each client's lines are those of one address. Which, no client knows: it is `HAProxy` that was told.
+/// Checks that each client's lines are those of one address. The addresses are not compared: only `HAProxy`
+/// knows those of the clients.
 fn compare(sent: &[Lines], received: &BTreeMap<Vec<u8>, Lines>) -> Result<(), String> {
     let mut sent: Vec<_> = sent.iter().collect();
     let mut there: Vec<_> = received.values().collect();
@@ -101,7 +102,7 @@ fn compare(sent: &[Lines], received: &BTreeMap<Vec<u8>, Lines>) -> Result<(), St
     ))
 }
 
-/// How many messages of the stream are whose.
+/// The number of messages of the stream by subject.
 fn shares(messages: &[Message]) -> String {
     let mut counts = BTreeMap::<_, u64>::new();
     for message in messages {

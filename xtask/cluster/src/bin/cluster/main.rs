@@ -1,11 +1,11 @@
-//! `cargo xtask cluster`: all of a line log on several machines, on this one: three nodes of NATS, two
-//! servers, `HAProxy` in front, and five clients.
+//! `cargo xtask cluster`: a line log on several machines, all of it on this one: three NATS nodes, two
+//! servers, `HAProxy` in front of them, and five clients.
 //!
-//! - `options`: what can be typed
+//! - `options`: the command line
 //! - `files`: the configuration files, which are those of `packaging/cluster` with other addresses
-//! - `process`: a process that is shown, and is gone when we are
-//! - `servers`, `front`: the servers, and what stands in front of them
-//! - `job`: what the clients send, and what must have come of it
+//! - `process`: a child process whose output is shown, and which never outlives this one
+//! - `servers`, `front`: the log servers, and `HAProxy`
+//! - `job`: the clients, and the check of the result
 
 mod files;
 mod front;
@@ -29,7 +29,7 @@ use front::Front;
 use options::{COMMAND, Options};
 use servers::Server;
 
-/// The stream, as the packaged configuration names it.
+/// The stream's name in the packaged configuration.
 const STREAM: &str = "LOG";
 
 fn main() -> ExitCode {
@@ -50,12 +50,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// A reader that has gone is no error.
+/// Ignores write errors: a closed pipe is no error.
 fn say(line: &str) {
     _ = writeln!(io::stdout(), "{line}");
 }
 
-/// What cannot be had, and how it could be.
+/// The first missing program, and how to install it.
 fn missing() -> Option<String> {
     match cluster::install(CURRENT) {
         Err(why) => Some(format!("{why} (Debian: apt install python3-venv)")),
@@ -80,13 +80,13 @@ fn run(options: &Options) -> Result<(), String> {
     front.stop()?;
     let stopped = servers.map(Server::stop);
     if options.keep {
-        // Whoever plays may have killed them.
+        // The user may have killed them.
         return Ok(());
     }
     stopped.into_iter().collect()
 }
 
-/// Nodes with the users that the packaged configuration knows, and the stream.
+/// Starts nodes with the users of the packaged configuration, and creates the stream.
 fn start_nodes(folder: &Folder) -> Result<Cluster, String> {
     let setup = Setup {
         nodes: 3,
@@ -109,7 +109,7 @@ fn start_nodes(folder: &Folder) -> Result<Cluster, String> {
     Ok(nodes)
 }
 
-/// Who is where.
+/// The processes and their addresses.
 fn table(nodes: &Cluster, servers: &[Server], front: &Front, folder: &Folder) -> String {
     let mut table = String::new();
     let mut row = |name: &str, address: String, what: String| {
@@ -132,7 +132,7 @@ fn table(nodes: &Cluster, servers: &[Server], front: &Front, folder: &Folder) ->
     table
 }
 
-/// Until Ctrl-C or SIGTERM.
+/// Waits for Ctrl-C or SIGTERM.
 fn wait_for_an_end(front: &Front) -> Result<(), String> {
     let signals = Signals::new([SIGINT, SIGTERM]);
     let mut signals = signals.map_err(|error| format!("cannot handle signals: {error}"))?;

@@ -1,4 +1,4 @@
-//! What can be typed after `cargo xtask cluster`.
+//! Command-line options of `cargo xtask cluster`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! A process whose words are shown, and that is gone when we are.
+//! A child process whose output is shown, and which never outlives this process.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,20 +11,20 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::say;
 
-/// How often is looked at what nobody tells.
+/// The interval of polling, where there is no event to wait for.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
-/// A process beside the nodes. It is killed when dropped.
+/// A process that is no node. Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     child: Child,
-    /// What it says, line by line, once that was shown.
+    /// Its output, line by line, after it was shown.
     words: Receiver<String>,
 }
 
 impl Process {
-    /// Starts a command, and shows what it says with its name before each line.
+    /// Starts a command, and shows its output with its name before each line.
     pub(crate) fn start(name: &str, command: Command) -> Result<Self, String> {
         let started = Self::spawn(name, command);
         started.map_err(|error| format!("cannot start {name}: {error}"))
@@ -42,7 +42,7 @@ impl Process {
         thread::spawn(move || {
             for line in BufReader::new(words).lines().map_while(Result::ok) {
                 say(&format!("{prefix:<8} | {line}"));
-                // Nobody may be waiting for it.
+                // The receiver may have been dropped.
                 _ = sender.send(line);
             }
         });
@@ -57,7 +57,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until it says a line that begins so.
+    /// Waits until it prints a line that starts with `beginning`.
     pub(crate) fn wait_for(&self, beginning: &str) -> Result<(), String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -70,15 +70,15 @@ impl Process {
         }
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has exited.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, String> {
         let ended = self.child.try_wait();
         ended.map_err(|error| format!("{}: {error}", self.name))
     }
 
-    /// Asks it to end, and waits until it has and all it said was shown; how it has ended.
+    /// Sends `signal`, and waits until it has exited and all output was shown; returns its exit status.
     pub(crate) fn end(mut self, signal: Signal) -> Result<ExitStatus, String> {
-        // One that has ended already needs no telling.
+        // It may have exited: the signal fails then, without harm.
         _ = kill_process(Pid::from_child(&self.child), signal);
         let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
@@ -94,7 +94,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended: then there is nothing to do.
+        // It may have exited: both fail then, without harm.
         _ = self.child.kill();
         _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A server of the line log that keeps its lines in the stream.
+//! A log server that keeps its lines in the stream.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one, and waits until it listens.
+    /// Starts a server, and waits until it listens.
     pub(crate) fn start(
         id: &'static str,
         nodes: &Cluster,
@@ -59,17 +59,17 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.clients.address
     }
 
-    /// Where it tells how it is.
+    /// The address of its metrics.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.metrics.address
     }
 
-    /// Has it end as it should.
+    /// Stops it gracefully; another exit status than 0 is an error.
     pub(crate) fn stop(self) -> Result<(), String> {
         let status = self.process.end(Signal::TERM)?;
         if status.success() {
