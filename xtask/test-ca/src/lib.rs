@@ -1,5 +1,5 @@
-//! A test CA and certificates of it. Its keys lie in memory and in temporary folders, and
-//! nobody should trust it for longer than a test takes.
+//! A test CA and its certificates. Its keys are in memory and in temporary folders: trust it only for
+//! the length of a test.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// Signs certificates.
+/// A CA that signs certificates.
 #[derive(Debug)]
 pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
@@ -28,20 +28,20 @@ pub struct Identity {
     pub key: String,
 }
 
-/// Where an [`Identity`] lies.
+/// The files of an [`Identity`].
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// The certificate.
+    /// The path of the certificate.
     pub certificate: PathBuf,
-    /// The key.
+    /// The path of the key.
     pub key: PathBuf,
 }
 
 impl TestCa {
-    /// A new one, with a key of its own (ECDSA, P-256).
+    /// A CA with a new key (ECDSA, P-256).
     ///
     /// # Errors
-    /// Those of the system's source of randomness; in [`TestCa::issue`], names that are none as well.
+    /// Errors of the system's random number generator; [`TestCa::issue`] also fails for invalid names.
     pub fn new(name: &str) -> Result<Self, Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
@@ -61,12 +61,12 @@ impl TestCa {
         &self.certificate
     }
 
-    /// A certificate for these names (or addresses), good for both ends of a connection.
+    /// A certificate for these names or addresses, valid for both client and server.
     pub fn issue(&self, names: &[&str]) -> Result<Identity, Error> {
         self.issue_to(&KeyPair::generate()?, names, |_| {})
     }
 
-    /// The same for a key that is there, and with what `change` makes of it.
+    /// The same for an existing key; `change` can modify the parameters.
     pub fn issue_to(
         &self,
         key: &KeyPair,
@@ -90,7 +90,7 @@ impl TestCa {
 }
 
 impl Identity {
-    /// Writes `NAME.pem` and `NAME.key` into a folder; nobody else can read the key.
+    /// Writes `NAME.pem` and `NAME.key` into a folder; only the owner can read the key.
     pub fn write(&self, folder: &Path, name: &str) -> io::Result<Files> {
         let certificate = folder.join(format!("{name}.pem"));
         let key = folder.join(format!("{name}.key"));
