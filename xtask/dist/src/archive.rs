@@ -1,4 +1,4 @@
-//! An archive of static programs, the same to the byte whenever it is made of the same commit.
+//! An archive of static programs. It is reproducible: one commit gives the same bytes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::tree::Tree;
 use crate::{STATIC, about, build, run};
 
-/// Makes `line-log-VERSION-TARGET.tar.gz` in a folder. All in it has the commit's time, in seconds.
+/// Makes `line-log-VERSION-TARGET.tar.gz` in `folder`. `seconds`, the commit's time, is that of all files.
 pub(crate) fn make(
     folder: &Path,
     version: &str,
@@ -45,7 +45,7 @@ pub(crate) fn make(
         .arg("-C")
         .arg(scratch.path())
         .arg(&name))?;
-    // Without a name and a time of its own in the archive.
+    // Without a name and a time stamp in the header.
     run(Command::new("gzip").args(["-9", "-n", "-f"]).arg(&path))?;
     Ok(folder.join(format!("{name}.tar.gz")))
 }

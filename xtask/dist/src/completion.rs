@@ -1,4 +1,4 @@
-//! What shells complete: options, commands, the choices of an option, and files where files are meant.
+//! Shell completion: options, commands, the choices of an option, and files where an option takes one.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use common::args::{Page, Row};
 
 use crate::pages::{PREFIX, PROGRAMS, installed};
 
-/// What an option wants after it.
+/// The kind of value that an option takes.
 enum Value<'a> {
     None,
     Choices(Vec<&'a str>),
@@ -23,7 +23,7 @@ fn value(row: &Row) -> Value<'_> {
     }
 }
 
-/// The page of a program, and those of its commands by their names.
+/// The page of a program, and those of its commands by name.
 fn of_program<'a>(
     program: &'a str,
     pages: &'a [Page],
@@ -46,7 +46,7 @@ fn options(page: &Page) -> String {
         .join(" ")
 }
 
-/// For bash, all programs in one file.
+/// Completion for bash, of all programs in one file.
 pub(crate) fn bash(pages: &[Page]) -> String {
     let mut text = "# Completion of the line log's programs, for bash.\n".to_owned();
     for program in PROGRAMS {
@@ -106,14 +106,14 @@ pub(crate) fn bash(pages: &[Page]) -> String {
             "complete -o filenames -F {function} {PREFIX}{program}"
         );
     }
-    // Names have dashes of their own: only the first of each word is doubled.
+    // Option names contain dashes: only the first dash of each word is doubled.
     text.replace(
         "options=${options//-/--}",
         "options=$(sed -E 's/(^| )-/\\1--/g' <<<\"$options\")",
     )
 }
 
-/// For zsh, a file for each program.
+/// Completion for zsh, of one program.
 pub(crate) fn zsh(program: &str, pages: &[Page]) -> String {
     let mut text = format!("#compdef {PREFIX}{program}\n\nlocal command=''\n");
     text.push_str(
@@ -172,7 +172,7 @@ fn quote_zsh(text: &str) -> String {
         .replace(':', "\\:")
 }
 
-/// For fish, all programs in one file.
+/// Completion for fish, of one program.
 pub(crate) fn fish(program: &str, pages: &[Page]) -> String {
     let name = installed(program);
     let mut text = format!("# Completion of {name}, for fish.\ncomplete -c {name} -f\n");

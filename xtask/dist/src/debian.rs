@@ -1,5 +1,5 @@
-//! A Debian package of the programs as they are built for this machine: with glibc, whose copying of
-//! memory is twice as fast as musl's where many messages come at once (docs/performance.md).
+//! A Debian package of the programs, built for this machine with glibc. Under load, glibc copies
+//! memory twice as fast as musl (docs/performance.md).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::tree::Tree;
 use crate::{about, build, run};
 
-/// Makes `line-log_VERSION_ARCH.deb` in a folder. All in it has the commit's time, in seconds.
+/// Makes `line-log_VERSION_ARCH.deb` in `folder`. `seconds`, the commit's time, is that of all files.
 pub(crate) fn make(folder: &Path, version: &str, seconds: &str) -> Result<PathBuf, String> {
     let built = build(None)?;
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -77,7 +77,7 @@ fn control(version: &str, architecture: &str, folder: &Path) -> Result<String, S
         .replace("{size}", size))
 }
 
-/// Debian wants to know of releases in a form of its own.
+/// A changelog in Debian's format.
 fn changelog(version: &str, seconds: &str) -> Result<Vec<u8>, String> {
     let date = run(Command::new("date").args(["-u", "-R", "-d", &format!("@{seconds}")]))?;
     let text = format!(

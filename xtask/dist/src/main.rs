@@ -1,10 +1,11 @@
-//! `cargo xtask dist`: manuals and completions from the tables of options alone, an archive of static
-//! programs, and a Debian package. `cargo xtask dist options` renews `docs/options.md`.
+//! `cargo xtask dist`: manuals and completions, an archive of static programs, and a Debian package.
+//! `cargo xtask dist docs FOLDER` makes only manuals and completions, `cargo xtask dist options` renews
+//! `docs/options.md`.
 //!
-//! - `pages`: what can be typed, under the names that the programs have when they are installed
-//! - `manual`, `completion`, `options`: the same as manuals, for shells, and as one document
+//! - `pages`: the tables of options, under the names of the installed programs
+//! - `manual`, `completion`, `options`: the tables as manuals, for shells, and as one document
 //! - `tree`: the files as they are installed
-//! - `archive`, `debian`: what is made of a tree
+//! - `archive`, `debian`: packages of a tree
 
 mod archive;
 mod completion;
@@ -41,19 +42,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Manuals and completions alone.
+/// Writes manuals and completions only.
 fn docs(folder: &Path) -> Result<(), String> {
     Tree::new(folder)?.add_documents()
 }
 
-/// Renews the reference of options in the project.
+/// Writes the reference of options into the project.
 fn write_options() -> Result<(), String> {
     let path = root().join(options::PATH);
     let text = options::render(&pages::all());
     std::fs::write(&path, text).map_err(|error| about(&path, &error))
 }
 
-/// All of it, into an empty folder.
+/// Makes all packages in an empty folder.
 fn dist(folder: &Path) -> Result<(), String> {
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|error| about(folder, &error))?;
@@ -79,9 +80,9 @@ fn dist(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Builds the programs for a target, or for this machine; returns the folder in which they are. No path of
-/// this machine is in them: they are the same wherever they are built. Their flags being others than those of
-/// everyday builds, they have a folder of their own, lest each build the other's parts anew.
+/// Builds the programs for a target, or for this machine; returns their folder. They contain no path of this
+/// machine: a build anywhere gives the same bytes. The flags differ from those of other builds, so this
+/// build has its own target directory; otherwise each would discard the other's objects.
 fn build(target: Option<&str>) -> Result<PathBuf, String> {
     let mut folder = root().join("target/dist-build");
     let own_folder = folder.clone();
@@ -103,7 +104,7 @@ fn build(target: Option<&str>) -> Result<PathBuf, String> {
         folder.push(target);
     }
     let mut flags = vec![
-        // The linker's digest covers what is stripped, and in that there are paths of this machine.
+        // The linker's digest covers sections that are stripped later and contain paths of this machine.
         "-Clink-arg=-Wl,--build-id=none".to_owned(),
     ];
     for (path, name) in [(cargo_home()?, "/cargo"), (root(), "/line-log")] {
@@ -114,7 +115,7 @@ fn build(target: Option<&str>) -> Result<PathBuf, String> {
     Ok(folder.join("release"))
 }
 
-/// Where cargo keeps the sources of libraries.
+/// Cargo's home, which holds the sources of libraries.
 fn cargo_home() -> Result<PathBuf, String> {
     let named = env::var_os("CARGO_HOME").map(PathBuf::from);
     let usual = || env::home_dir().map(|home| home.join(".cargo"));
@@ -129,7 +130,7 @@ fn root() -> PathBuf {
     own.ancestors().nth(2).unwrap_or(own).to_owned()
 }
 
-/// Runs a command in the root unless it says otherwise; returns what it prints.
+/// Runs a command, in the root by default; returns its stdout.
 fn run(command: &mut Command) -> Result<String, String> {
     if command.get_current_dir().is_none() {
         command.current_dir(root());

@@ -1,4 +1,4 @@
-//! Manuals, in section 1.
+//! Manual pages, in section 1.
 
 use common::args::{Page, Row};
 use roff::{Inline, Roff, bold, italic, roman};
@@ -14,7 +14,7 @@ fn title(page: &Page) -> String {
     installed(&page.name.replace(' ', "-"))
 }
 
-/// The manual of a page. `others` are all pages, of which some are worth looking at as well.
+/// The manual of a page. `others` are all pages; related ones go under SEE ALSO.
 pub(crate) fn render(page: &Page, others: &[Page]) -> String {
     let mut manual = Roff::new();
     let title = title(page);
@@ -78,7 +78,7 @@ fn label(row: &Row) -> Vec<Inline> {
     label
 }
 
-/// Each line of the notes is a paragraph; that about exit codes has a heading of its own.
+/// Each line of the notes is a paragraph; that about exit codes gets its own heading.
 fn notes(manual: &mut Roff, page: &Page) {
     let (codes, others): (Vec<_>, Vec<_>) = page
         .notes

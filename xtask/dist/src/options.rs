@@ -1,11 +1,11 @@
-//! The reference of all options, `docs/options.md`, from the tables that manuals are made from.
+//! The reference of all options, `docs/options.md`, generated from the tables of options.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use common::args::{Page, Row};
 
-/// Where the reference is, below the project's root.
+/// The path of the reference, relative to the root.
 pub(crate) const PATH: &str = "docs/options.md";
 
 const TITLE: &str = "\
@@ -19,10 +19,10 @@ IPv6 addresses may have brackets. Installed programs are called `line-log-server
 `line-log-launcher`.
 ";
 
-/// The pages that have the same option, by name.
+/// The names of the pages that have the same option.
 type Owners = Vec<&'static str>;
 
-/// The reference in Markdown. An option that several pages have in the same words stands there once.
+/// The reference in Markdown. An option that is the same on several pages appears once.
 pub(crate) fn render(pages: &[Page]) -> String {
     let mut text = TITLE.to_owned();
     let mut shared: BTreeMap<Owners, Vec<&Row>> = BTreeMap::new();
@@ -38,7 +38,7 @@ pub(crate) fn render(pages: &[Page]) -> String {
     text
 }
 
-/// The section of a page; the options that it shares with others go to `shared`.
+/// The section of a page; options that other pages have as well go to `shared`.
 fn section<'a>(
     text: &mut String,
     page: &'a Page,
@@ -76,7 +76,7 @@ fn section<'a>(
     }
 }
 
-/// Which pages have an option with the same names, value and help.
+/// The pages that have an option with the same names, value and help.
 fn owners(row: &Row, pages: &[Page]) -> Owners {
     let has = |page: &&Page| {
         let mut rows = page.options.iter();
@@ -105,7 +105,7 @@ fn item(row: &Row) -> String {
     format!("- `{}`: {}\n", label.trim_end(), escaped(row.help))
 }
 
-/// A text in which nothing is markup.
+/// The text with Markdown's special characters escaped.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

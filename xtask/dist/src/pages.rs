@@ -1,27 +1,27 @@
-//! What can be typed, under the names that the programs have when they are installed: `server` alone
-//! would mean nothing there.
+//! Pages of options under the names of the installed programs: `server` alone would say too little in
+//! `/usr/bin`.
 
 use common::args::Page;
 
-/// What the names of installed programs begin with.
+/// The prefix of installed programs.
 pub(crate) const PREFIX: &str = "line-log-";
 
-/// Programs as they are built.
+/// The programs under the names with which they are built.
 pub(crate) const PROGRAMS: [&str; 3] = ["server", "client", "launcher"];
 
-/// All pages: of the programs, and of the client's commands.
+/// The pages of all programs and of the client's commands.
 pub(crate) fn all() -> Vec<Page> {
     let mut pages = vec![server::options::COMMAND.page(), launcher::page()];
     pages.extend(client::pages());
     pages
 }
 
-/// `client load` as it is typed when it is installed.
+/// The installed name: `line-log-client load` for `client load`.
 pub(crate) fn installed(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// A text in which programs are called by name: where a command begins, or stands in quotes.
+/// The text with installed names for programs: at its start, and after a quote or a pipe.
 pub(crate) fn with_installed_names(text: &str) -> String {
     let mut text = text.to_owned();
     for program in PROGRAMS {

@@ -1,4 +1,4 @@
-//! Files as they are installed, below a folder that stands for `/`.
+//! Files as they are installed, under a folder that stands for `/`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,7 +25,7 @@ impl Tree {
         &self.folder
     }
 
-    /// Writes a file, that only its owner can change.
+    /// Writes a file with permissions `mode`; creates its folders.
     pub(crate) fn write(
         &self,
         path: &str,
@@ -48,8 +48,8 @@ impl Tree {
         self.write(path, text, 0o644)
     }
 
-    /// The project's documents and the files that they link to, below `folder` where they are in the project, so that
-    /// links between them work. Files that git does not track are left out.
+    /// Copies the project's documents and the files that they link to into `folder`. Their relative paths
+    /// stay, so that links between them work. Files that git does not track are left out.
     pub(crate) fn add_pages(&self, folder: &str) -> Result<(), String> {
         let pages = [
             "README.md",
@@ -65,7 +65,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Manuals, and completions for shells, where Debian has them.
+    /// Writes manuals and shell completions, at Debian's paths.
     pub(crate) fn add_documents(&self) -> Result<(), String> {
         let pages = pages::all();
         for page in &pages {
@@ -75,7 +75,7 @@ impl Tree {
         let bash = completion::bash(&pages);
         for program in PROGRAMS {
             let name = format!("{PREFIX}{program}");
-            // bash looks for a file of the program's name.
+            // bash looks for a file with the program's name.
             self.write(
                 &format!("usr/share/bash-completion/completions/{name}"),
                 &bash,
@@ -97,7 +97,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The programs that were built in a folder, without what only debuggers need.
+    /// Copies the programs from `built` and strips their debug symbols.
     pub(crate) fn add_programs(&self, built: &Path) -> Result<(), String> {
         for program in PROGRAMS {
             let path = built.join(program);

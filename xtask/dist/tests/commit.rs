@@ -1,4 +1,4 @@
-//! What programs say of the commit that they are built from: `build.rs`, in trees of every kind.
+//! `build.rs`: the commit that it reports, in repositories and source trees of every kind.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A tree of sources with a build script that takes it for its project.
+/// A source tree, and `build.rs` compiled for it.
 struct Project {
     folder: TempDir,
     script: PathBuf,
@@ -37,7 +37,7 @@ impl Project {
         self.folder.path().join("tree")
     }
 
-    /// What git prints; it has no settings but these.
+    /// The output of git, isolated from the user's settings.
     fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=a", "-c", "user.email=a@b.invalid"])
@@ -55,7 +55,7 @@ impl Project {
         self.git(&["commit", "-q", "--allow-empty", "-m", "a change"]);
     }
 
-    /// What the script tells cargo: the commit, and the files at whose change it is asked again.
+    /// The output of the script for cargo: the commit, and the files to watch.
     fn build(&self, path: Option<&str>) -> (String, Vec<PathBuf>) {
         let mut command = Command::new(&self.script);
         if let Some(path) = path {
@@ -77,7 +77,7 @@ impl Project {
     }
 }
 
-/// Whether git is there, of the version that a test needs.
+/// Whether git is installed and knows the options that a test needs.
 fn has_git(args: &[&str]) -> bool {
     let scratch = tempfile::tempdir().unwrap();
     let init = Command::new("git")
@@ -92,7 +92,7 @@ fn has_git(args: &[&str]) -> bool {
     there
 }
 
-/// What is watched, with times and contents: cargo looks at the times, in folders, too.
+/// The watched files with their times and contents. Cargo looks at the times, and at those inside folders.
 fn state(watched: &[PathBuf]) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
     let look = |path: &PathBuf| {
         let changed = fs::metadata(path).unwrap().modified().unwrap();
@@ -164,7 +164,7 @@ fn where_there_is_no_telling_nothing_is_said() {
     let project = Project::new();
     assert_eq!(project.build(Some("/nowhere")).0, "");
     if has_git(&[]) {
-        // Unpacked into the repository of something else, whose commits are none of ours.
+        // Unpacked into the repository of another project, whose commits do not count.
         Command::new("git")
             .args(["init", "-q"])
             .arg(project.folder.path())

@@ -1,4 +1,4 @@
-//! Manuals and completions, in the hands of those who read them.
+//! Manuals and completions, read by `man` and the shells.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs;
@@ -24,7 +24,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// What a program says; none if it is not there.
+/// The output of a program; none if it is not installed.
 fn run(command: &mut Command) -> Option<Output> {
     let output = command.output().ok();
     if output.is_none() {
@@ -56,7 +56,7 @@ fn manuals_are_clean_and_have_every_option() {
     }
     let server = fs::read_to_string(&manuals[7]).unwrap();
     for option in server::options::COMMAND.options {
-        // In roff a dash that is typed has a backslash before it.
+        // In roff, a literal dash is written with a backslash.
         let name = option.names[0].replace('-', "\\-");
         assert!(server.contains(&format!("\\-{name}")), "{name}");
     }
