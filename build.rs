@@ -1,5 +1,5 @@
-//! Tells a program which commit it is built from: `LINE_LOG_COMMIT`, as in `1a2b3c4d5e 2026-11-25`, or empty
-//! where there is no telling. Shared by the packages that are programs.
+//! Build script of the programs: sets `LINE_LOG_COMMIT` to the commit, as in `1a2b3c4d5e 2026-11-25`, or to
+//! nothing if the commit is unknown.
 
 #![allow(clippy::print_stdout, reason = "it is how cargo is told")]
 
@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What says it in a source archive, where there is no repository: `git archive` fills it in.
+/// The file with the commit in a source archive, which has no repository. `git archive` fills it in.
 const FILE: &str = "COMMIT";
 
-/// As many digits of a commit as are shown.
+/// The number of digits of a commit that are shown.
 const DIGITS: usize = 10;
 
 fn main() {
@@ -29,12 +29,12 @@ fn of_archive(file: &Path) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let (hash, date) = text.trim().split_once(' ')?;
     let hash = hash.get(..DIGITS)?;
-    // In a repository it is not filled in.
+    // In a repository, the file has its placeholder.
     let filled = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     filled.then(|| format!("{hash} {date}"))
 }
 
-/// Built anew whenever another commit is checked out or made, and not for those of other branches.
+/// The commit of the repository. A new commit or checkout causes a rebuild; commits to other branches do not.
 fn of_repository(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git")
@@ -45,7 +45,7 @@ fn of_repository(root: &Path) -> Option<String> {
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };
-    // Not the repository of somebody who merely unpacked this in his own.
+    // Not the repository of another project in which this one was unpacked.
     let top = fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()?;
     if top != fs::canonicalize(root).ok()? {
         return None;
@@ -53,7 +53,7 @@ fn of_repository(root: &Path) -> Option<String> {
     let branch = git(&["rev-parse", "--symbolic-full-name", "HEAD"])?;
     for name in ["HEAD", &branch, "reftable"] {
         let path = root.join(git(&["rev-parse", "--git-path", name])?);
-        // A branch that is packed gets a file of its own with its next commit: then its folder changes.
+        // A packed branch has no file. Its next commit creates one, which changes the folder.
         let there = path.ancestors().find(|path| path.exists());
         if let Some(there) = there.filter(|there| *there == path || name == branch) {
             println!("cargo::rerun-if-changed={}", there.display());

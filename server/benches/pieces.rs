@@ -1,7 +1,7 @@
-//! What is done for every message, without sockets and files: `cargo bench -p server`.
+//! Micro-benchmarks of the work per message, without sockets and files: `cargo bench -p server`.
 //!
-//! A change that makes one of these slower shows here long before it shows in `cargo xtask bench`,
-//! where the kernel's part is ten times as long.
+//! A slowdown shows here long before it shows in `cargo xtask bench`, where the kernel's part is ten
+//! times as long.
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -20,7 +20,7 @@ const RULES: Rules = Rules {
 
 const CLIENT: ClientId = ClientId { key: 0, serial: 0 };
 
-/// Fetches the frames of this input.
+/// Consumes all frames of `input`.
 fn fetch(framer: &mut Framer, input: &[u8]) {
     let mut found = framer.frames(RULES, black_box(input));
     while let Some(frame) = found.next() {
@@ -32,7 +32,7 @@ fn main() {
     divan::main();
 }
 
-/// Input as one read brings it: so many bytes of messages of this length.
+/// The input of one read: 64 KiB of lines of this length.
 fn input(message: usize) -> Vec<u8> {
     let mut line = vec![b'x'; message];
     line.push(b'\n');
@@ -42,7 +42,7 @@ fn input(message: usize) -> Vec<u8> {
 mod framing {
     use super::{Bencher, BytesCount, Framer, ItemsCount, fetch, input};
 
-    /// Whole messages, none of which has to be copied.
+    /// Whole messages, none of which is copied.
     #[divan::bench(args = [0, 21, 1000])]
     fn whole(bencher: Bencher<'_, '_>, message: usize) {
         let input = input(message);
@@ -72,7 +72,7 @@ mod framing {
 mod records {
     use super::{Batch, Bencher, CLIENT, ItemsCount, Level, PEER, TIME, black_box, record};
 
-    /// What stands before the message; once for every read of a connection.
+    /// The start of a record, written once per read of a connection.
     #[divan::bench]
     fn begin(bencher: Bencher<'_, '_>) {
         let mut out = Vec::new();
@@ -88,7 +88,7 @@ mod records {
         });
     }
 
-    /// One read's messages staged, and their replies' records.
+    /// The messages of one read are staged, and the records of their replies.
     #[divan::bench(args = [1, 16, 128])]
     fn stage(bencher: Bencher<'_, '_>, messages: u32) {
         let (mut received, mut sent) = (Vec::new(), Vec::new());
@@ -106,7 +106,7 @@ mod records {
     }
 }
 
-/// A thousand bytes, by what they are.
+/// About a thousand bytes of each kind of text.
 #[divan::bench(args = ["plain", "umlauts", "chinese", "backslashes", "controls"])]
 fn escape(bencher: Bencher<'_, '_>, kind: &str) {
     let text = match kind {

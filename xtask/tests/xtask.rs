@@ -1,4 +1,4 @@
-//! What `cargo xtask` says about itself.
+//! Output and builds of `cargo xtask`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -43,13 +43,13 @@ fn without_a_known_command_help_goes_to_stderr() {
     }
 }
 
-/// What cargo is asked for by a chore. It is played by a script that shows this, builds nothing, and
-/// fails.
+/// The arguments that a command passes to cargo. A script stands in for cargo: it prints them, builds
+/// nothing, and fails.
 fn asked_for(chore: &[&str]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let cargo = folder.path().join("cargo");
-    // Another process writes it: while a file is open for writing, if only in the child of another
-    // thread, it cannot be executed.
+    // Another process writes it: a file cannot be executed while it is open for writing, and a child
+    // that another thread forks holds it open until its `exec`.
     let write = "printf '#!/bin/sh\nprintf \"%%s\\n\" \"$@\"\nexit 1\n' >cargo && chmod +x cargo";
     let written = Command::new("sh")
         .args(["-c", write])
@@ -70,7 +70,7 @@ fn asked_for(chore: &[&str]) -> Vec<String> {
 fn what_is_built_is_what_is_run() {
     let asked = asked_for(&["run-all", "-cl", "1"]);
     let at = asked.iter().position(|arg| *arg == "--target-dir").unwrap();
-    // Where it will look for what was built.
+    // The folder in which it looks for the built programs.
     let own = Path::new(env!("CARGO_BIN_EXE_xtask"));
     let target = own.ancestors().nth(2).unwrap();
     assert_eq!(Path::new(&asked[at + 1]), target, "{asked:?}");
