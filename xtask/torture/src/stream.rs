@@ -35,7 +35,7 @@ const SHORT: Duration = Duration::from_secs(1);
 struct Setting {
     name: &'static str,
     nodes: usize,
-    /// The number of servers, if HAProxy is installed; one otherwise.
+    /// The number of servers, if `HAProxy` is installed; one otherwise.
     servers: usize,
     /// The disk size of each node in bytes, if its disk is small.
     disk: Option<u64>,
@@ -80,7 +80,7 @@ const SETTINGS: &[Setting] = &[
 struct Tools {
     /// The executable of the nodes.
     program: PathBuf,
-    /// Whether HAProxy is installed, for more than one server.
+    /// Whether `HAProxy` is installed, for more than one server.
     balancer: bool,
     /// Whether a small tmpfs can be mounted.
     mount: bool,

@@ -22,7 +22,7 @@ pub(crate) struct Front {
     statistics: Reserved,
 }
 
-/// Whether HAProxy is installed.
+/// Whether `HAProxy` is installed.
 pub(crate) fn is_installed() -> bool {
     let mut version = Command::new("haproxy");
     let found = version.arg("-v").stdout(Stdio::null()).status();
