@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A balancer, killed when dropped.
+/// A running `HAProxy`. Dropping it kills the process.
 pub struct Balancer {
     child: Child,
     pub address: SocketAddr,
@@ -19,9 +19,9 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// One that gives these servers clients in turn, as long as they are there; `how` is what else it
-    /// is to know of each. It gets its listening socket as standard input, so that no port has to be
-    /// guessed.
+    /// Starts a balancer that distributes clients round-robin to the servers that are up; `how` are more
+    /// options for each `server` line. Its listening socket is its standard input, so that no port has to
+    /// be guessed.
     pub fn start(servers: &[SocketAddr], how: &str) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut text = "\
@@ -45,7 +45,7 @@ listen front
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let child = Command::new("haproxy")
-            // Were it told to be quiet, it would close its standard input.
+            // No `-q`: with it, HAProxy closes its standard input.
             .args(["-db", "-f"])
             .arg(&path)
             .stdin(OwnedFd::from(listener))
@@ -62,7 +62,7 @@ listen front
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        // It may have ended: then there is nothing to do.
+        // It may have exited: both fail then, without harm.
         _ = self.child.kill();
         _ = self.child.wait();
     }

@@ -1,7 +1,7 @@
-//! What tests of the real server share: start it in a folder of its own, talk to it, read its log.
+//! Helpers of the tests with a real server: start it in its own folder, talk to it, read its log.
 //!
-//! Nothing here sleeps or guesses a port. Whatever is waited for has a deadline, far longer than a
-//! busy machine needs: reaching it is a failure, never a measurement.
+//! Nothing here sleeps or guesses a port. Every wait has a deadline that is far longer than a busy
+//! machine needs: reaching it is a failure, never a measurement.
 
 // Each test binary uses a part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::print_stderr)]
@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up.
+/// The timeout for everything: a test that reaches it fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The server's executable.
@@ -37,8 +37,8 @@ pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_server"))
 }
 
-/// A shell script in which `$SERVER` is the server's executable. It has to `exec` it, so that the
-/// process that was started is the server.
+/// A shell script in which `$SERVER` is the server's executable. The script has to `exec` it, so that the
+/// started process becomes the server.
 pub fn script(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
@@ -46,7 +46,7 @@ pub fn script(script: &str) -> Command {
     command
 }
 
-/// Whether a shell script succeeds; if it does not, says which test is skipped for lack of `what`.
+/// Whether a shell script succeeds. If it fails, prints that the current test is skipped for lack of `what`.
 pub fn can(what: &str, test: &str) -> bool {
     let can = script(test).stdin(Stdio::null()).output();
     let can = can.is_ok_and(|output| output.status.success());
@@ -57,15 +57,15 @@ pub fn can(what: &str, test: &str) -> bool {
     can
 }
 
-/// How many clients are served where `limit` files may be open, by the server's sum: its standard
-/// descriptors, a handle on one of them, a listening socket, 12 to be opened, 8 to refuse clients, and
-/// what it inherits of this process.
+/// The number of clients that are served if `limit` descriptors may be open, as the server computes it.
+/// Reserved are: its standard descriptors, a duplicate of one of them, a listening socket, 12 for files,
+/// 8 to refuse clients, and those that it inherits from this process.
 pub fn clients_for(limit: usize) -> usize {
     const CLOSED_BY_EXEC: u32 = 0o2_000_000;
     let inherited = fs::read_dir("/proc/self/fdinfo").unwrap().filter(|entry| {
         let path = entry.as_ref().unwrap().path();
         let number: usize = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-        // The folder itself is closed by now.
+        // The descriptor of the folder itself is closed by now.
         let info = fs::read_to_string(&path).unwrap_or("flags: 02000000".to_owned());
         let flags = info
             .lines()
@@ -76,7 +76,7 @@ pub fn clients_for(limit: usize) -> usize {
     limit - 5 - 12 - 8 - inherited.count()
 }
 
-/// A running server, killed when dropped.
+/// A running server. Dropping it kills the process.
 pub struct Server {
     child: Child,
     pub started: Instant,
@@ -86,29 +86,28 @@ pub struct Server {
     said: Vec<String>,
 }
 
-/// How a server ended.
+/// A server that has exited.
 pub struct Ended {
     pub status: ExitStatus,
-    /// The lines on standard error after those that said where it listens.
+    /// The lines on its standard error after the `listening on` lines.
     pub said: Vec<String>,
     folder: TempDir,
 }
 
 impl Server {
-    /// Starts a server on any free port, with a log in a new folder. It shows nothing on standard
-    /// output unless a test takes care of that itself.
+    /// Starts a server on any free port, with its log in a new folder and `-quiet`.
     pub fn start(options: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), options)
     }
 
-    /// The same in a folder that is there already.
+    /// The same in an existing folder.
     pub fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let mut command = binary();
         command.args(["-quiet", "-port", "0"]).args(options);
         Self::start_command(folder, command)
     }
 
-    /// Starts a command that is, or becomes, a server, in `folder`.
+    /// Runs a command in `folder`, which is or becomes a server.
     pub fn start_command(folder: TempDir, mut command: Command) -> Self {
         command.current_dir(folder.path()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server starts");
@@ -126,7 +125,7 @@ impl Server {
         server
     }
 
-    /// Where it listens, or the first of the addresses.
+    /// The first address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -135,7 +134,7 @@ impl Server {
         self.folder.path()
     }
 
-    /// The default log.
+    /// The path of the default log.
     pub fn log_path(&self) -> PathBuf {
         self.folder.path().join("logging.log")
     }
@@ -148,7 +147,7 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
-    /// What the child was given as standard output, if it was piped.
+    /// The pipe from its standard output.
     pub fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().expect("piped")
     }
@@ -161,7 +160,7 @@ impl Server {
         kill_process(self.pid(), signal).expect("the server runs");
     }
 
-    /// The next line on standard error that begins with, or contains, `text`.
+    /// Waits for the next line on standard error that contains `text`.
     pub fn wait_for_line(&mut self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -183,7 +182,7 @@ impl Server {
         line.unwrap_or_else(|| panic!("no '{text}' in {:#?}", self.said))
     }
 
-    /// A line on standard error that contains `text`, if one has come.
+    /// The next line on standard error that contains `text`; none if it has not been printed yet.
     pub fn try_line(&mut self, text: &str) -> Option<String> {
         while let Ok(line) = self.stderr.try_recv() {
             if line.contains(text) {
@@ -194,18 +193,18 @@ impl Server {
         None
     }
 
-    /// Waits until the log satisfies `condition`.
+    /// Waits until the log satisfies `condition`; returns the log.
     pub fn wait_for_log(&self, condition: impl Fn(&str) -> bool) -> String {
         wait_until("the log", || Some(self.log()).filter(|log| condition(log)))
     }
 
-    /// What it says of itself on SIGUSR1.
+    /// The statistics that it prints on SIGUSR1.
     pub fn figures(&mut self) -> String {
         self.signal(Signal::USR1);
         self.wait_for_line(" turns, longest commit ")
     }
 
-    /// Waits until so many clients are connected, by its own account.
+    /// Waits until the server reports `count` connected clients.
     pub fn wait_for_clients(&mut self, count: usize) {
         let start = format!(
             "{} connected, ",
@@ -223,11 +222,11 @@ impl Server {
             .iter()
             .map(|n| n.parse::<u64>().unwrap())
             .sum();
-        // The kernel shows ticks of 1/100 s, whatever it counts in.
+        // The kernel reports ticks of 1/100 s, whatever its own timer frequency.
         Duration::from_millis(10 * ticks)
     }
 
-    /// The most memory it has had, in bytes.
+    /// Its peak memory, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -235,7 +234,7 @@ impl Server {
         1024 * kib.expect("a size").parse::<u64>().unwrap()
     }
 
-    /// The descriptors it has open.
+    /// Its open descriptors.
     pub fn descriptors(&self) -> BTreeSet<u64> {
         let folder = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let names = folder.map(|entry| entry.unwrap().file_name());
@@ -244,7 +243,7 @@ impl Server {
             .collect()
     }
 
-    /// The ports of all to whom it is connected over IPv4.
+    /// The remote ports of its IPv4 connections.
     pub fn remote_ports(&self) -> Vec<u16> {
         let links = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let links = links.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -260,7 +259,7 @@ impl Server {
         own.map(|fields| port(fields).unwrap()).collect()
     }
 
-    /// SIGSTOP has taken effect.
+    /// Whether SIGSTOP has taken effect.
     pub fn is_stopped(&self) -> bool {
         self.proc("status").contains("State:\tT")
     }
@@ -269,19 +268,19 @@ impl Server {
         fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap()
     }
 
-    /// Kills it at once and waits until it is dead.
+    /// Kills it (SIGKILL) and waits for its exit.
     pub fn kill(self) -> Ended {
         self.signal(Signal::KILL);
         self.wait()
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Sends SIGTERM and waits for its exit.
     pub fn stop(self) -> Ended {
         self.signal(Signal::TERM);
         self.wait()
     }
 
-    /// Waits until it has ended.
+    /// Waits for its exit.
     pub fn wait(mut self) -> Ended {
         let status = wait_until("the server's end", || self.child.try_wait().unwrap());
         let mut said = std::mem::take(&mut self.said);
@@ -297,14 +296,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended: then there is nothing to do.
+        // It may have exited: both fail then, without harm.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
 impl Ended {
-    /// How many of the lines on standard error contain `text`.
+    /// The number of lines on standard error that contain `text`.
     pub fn count_said(&self, text: &str) -> usize {
         self.said.iter().filter(|line| line.contains(text)).count()
     }
@@ -338,7 +337,7 @@ impl Client {
         Self { reader }
     }
 
-    /// One that has little room for replies, so that it is soon in the way of its own.
+    /// A client with a small receive buffer: unread replies soon block the server's writes.
     pub fn connect_deaf(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(64 << 10).unwrap();
@@ -352,7 +351,7 @@ impl Client {
         self.reader.get_ref()
     }
 
-    /// As records show it.
+    /// Its address, as records show it.
     pub fn name(&self) -> String {
         self.stream().local_addr().unwrap().to_string()
     }
@@ -363,19 +362,19 @@ impl Client {
             .expect("the server takes it");
     }
 
-    /// Ends the input.
+    /// Half-closes the connection.
     pub fn end(&mut self) {
         self.stream().shutdown(Shutdown::Write).unwrap();
     }
 
-    /// The next reply without its line end; empty if the server has closed.
+    /// The next reply without its line end; empty if the server has closed the connection.
     pub fn reply(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a reply in time");
         line.strip_suffix('\n').unwrap_or(&line).to_owned()
     }
 
-    /// The reply to a line, if the connection holds so long.
+    /// Sends a line and waits for its reply; none if the connection breaks before it.
     pub fn try_ask(&mut self, line: &str) -> Option<String> {
         self.stream()
             .write_all(format!("{line}\n").as_bytes())
@@ -385,7 +384,7 @@ impl Client {
         reply.strip_suffix('\n').map(str::to_owned)
     }
 
-    /// Everything until the server closes.
+    /// Everything until the server closes the connection.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.reader
@@ -401,7 +400,7 @@ impl Client {
     }
 }
 
-/// Polls for something that no event tells, until the deadline.
+/// Polls a condition for which there is no event, until the deadline.
 pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -413,7 +412,7 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// The lines of a stream as they come. The channel closes with the stream.
+/// The lines of a stream as they arrive. The channel closes with the stream.
 pub fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -426,7 +425,7 @@ pub fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A record without its time, which is checked for its shape: `LEVEL peer verb text`.
+/// A record without its time, whose format is checked: `LEVEL peer verb text`.
 pub fn without_time(record: &str) -> String {
     let (level, rest) = record.split_once("\t| ").expect("a tab after the level");
     let (time, rest) = rest.split_at_checked(19).expect("a time");
@@ -439,7 +438,7 @@ pub fn without_time(record: &str) -> String {
     format!("{level} {rest}")
 }
 
-/// The texts of the messages recorded from `peer`, in order.
+/// The messages recorded from `peer`, in order.
 pub fn received_from<'a>(log: &'a str, peer: &str) -> Vec<&'a str> {
     let mark = format!(" --{peer} recieved: ");
     log.lines()

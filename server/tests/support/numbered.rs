@@ -1,6 +1,6 @@
-//! Numbered messages over pipelining connections, and the check of what became of each.
+//! A load of numbered messages over pipelining connections, and the check of every message.
 //!
-//! `cargo xtask torture` uses this file too, so it needs nothing but the standard library.
+//! `cargo xtask torture` uses this file too: it needs nothing but the standard library.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long a connection waits for a reply before it calls itself stuck.
+/// The timeout of a connection for one reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connections that send numbered messages until they are told to finish or are cut off.
+/// Connections that send numbered messages until they are stopped or disconnected.
 pub struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Account>>,
@@ -26,21 +26,21 @@ struct Shared {
     errors: AtomicU64,
 }
 
-/// What one connection sent, and what it was answered.
+/// The messages of one connection, and their replies.
 pub struct Account {
-    /// No other connection of this process has it: ports may be used again.
+    /// Unique in this process, unlike a port, which may be reused.
     id: u64,
-    /// Messages sent whole or in part.
+    /// The number of messages sent, in whole or in part.
     sent: usize,
     /// For each reply, in order, whether it was `ok`.
     replies: Vec<bool>,
-    /// A reply that is none, or did not come in time.
+    /// A line that is no reply, or a reply that did not arrive in time.
     complaint: Option<String>,
 }
 
 impl Load {
-    /// Connects `connections` times. Each sends `pipeline` messages at once, waits for their
-    /// replies, and begins again.
+    /// Opens `connections` connections. Each sends `pipeline` messages at once, waits for their replies,
+    /// and repeats.
     pub fn start(address: SocketAddr, connections: usize, pipeline: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let connections: Vec<_> = (0..connections)
@@ -54,23 +54,23 @@ impl Load {
         Ok(Self { shared, threads })
     }
 
-    /// `ok`s so far.
+    /// The number of `ok`s so far.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Error replies so far.
+    /// The number of error replies so far.
     pub fn errors(&self) -> u64 {
         self.shared.errors.load(Ordering::Relaxed)
     }
 
-    /// Sends no more, waits for the replies that are due, and closes.
+    /// Stops sending, waits for the outstanding replies, and closes the connections.
     pub fn finish(self) -> io::Result<Vec<Account>> {
         self.shared.finish.store(true, Ordering::Relaxed);
         self.wait()
     }
 
-    /// Waits until the server has cut every connection off.
+    /// Waits until the server has closed every connection.
     pub fn wait(self) -> io::Result<Vec<Account>> {
         let lost = |_| io::Error::other("a connection's thread panicked");
         let results = self.threads.into_iter().map(JoinHandle::join);
@@ -93,7 +93,7 @@ fn send_until_told(mut connection: Connection, pipeline: usize, shared: &Shared)
     connection.close()
 }
 
-/// A connection that sends numbered messages, and keeps account of what they are answered.
+/// A connection that sends numbered messages and records their replies.
 pub struct Connection {
     reader: BufReader<TcpStream>,
     account: Account,
@@ -123,18 +123,18 @@ impl Connection {
         })
     }
 
-    /// Sends so many messages at once and waits for their replies; of each, `heard` is told whether it
-    /// is `ok`. Returns whether the connection can go on.
+    /// Sends `messages` messages at once and waits for their replies. Calls `heard` for each: whether it is
+    /// `ok`. Returns whether the connection is still usable.
     pub fn exchange(&mut self, messages: usize, mut heard: impl FnMut(bool)) -> bool {
         self.burst.clear();
         let Account { id, sent, .. } = self.account;
         for n in sent..sent + messages {
-            // The full stop tells a whole record from one that a crash has cut. Writing to a Vec
-            // cannot fail.
+            // The full stop distinguishes a whole record from one that a crash has truncated. Writing to a
+            // Vec cannot fail.
             _ = writeln!(self.burst, "load {id} {n}.");
         }
         self.account.sent += messages;
-        // Cut off in the middle: the replies that came before are still to be read.
+        // After a failed write, the replies that have already arrived are still read.
         let whole = self.reader.get_mut().write_all(&self.burst).is_ok();
         while self.account.replies.len() < self.account.sent {
             let Some(ok) = self.reply() else {
@@ -146,7 +146,7 @@ impl Connection {
         whole
     }
 
-    /// Whether the next reply is `ok`; none if there is none, be it that something is wrong.
+    /// Whether the next reply is `ok`; none if the connection is closed or the reply is invalid or late.
     fn reply(&mut self) -> Option<bool> {
         self.line.clear();
         match self.reader.read_until(b'\n', &mut self.line) {
@@ -155,7 +155,7 @@ impl Connection {
                 self.account.complaint = Some(format!("no reply within {PATIENCE:?}"));
                 return None;
             }
-            // Closed, reset, or the rest of a reply that died with the server.
+            // Closed, reset, or a reply truncated by the server's death.
             _ => return None,
         }
         let ok = self.line == b"ok\n";
@@ -173,37 +173,37 @@ impl Connection {
     }
 }
 
-/// What became of all messages.
+/// The result of the check of all messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     pub sent: u64,
     pub acknowledged: u64,
     pub errors: u64,
-    /// Sent, but cut off before a reply came: in the log or not.
+    /// Sent, but disconnected before a reply: in the log or not.
     pub unanswered: u64,
-    /// Answered `ok`, but not in the log. The promise is broken if there is one.
+    /// Answered `ok`, but not in the log. Any of these breaks the promise.
     pub lost: u64,
-    /// In the log more than once, or out of their connection's order.
+    /// In the log more than once, or out of order within their connection.
     pub disordered: u64,
-    /// Answered with an error, but in the log all the same.
+    /// Answered with an error, but in the log.
     pub denied: u64,
     /// In the log, but never sent.
     pub invented: u64,
-    /// Records of messages that end before the message does.
+    /// Truncated records.
     pub torn: u64,
-    /// The first messages of which something of this is true, and what.
+    /// A description of the first wrong messages.
     pub wrong: Vec<String>,
     pub complaints: Vec<String>,
 }
 
 impl Verdict {
-    /// Nothing is wrong. Torn records are for the caller to judge.
+    /// Whether nothing is wrong. Torn records are left to the caller.
     pub fn is_good(&self) -> bool {
         self.lost + self.disordered + self.denied + self.invented == 0 && self.complaints.is_empty()
     }
 }
 
-/// Compares the accounts with the log; several logs are to be chained, the oldest first.
+/// Compares the accounts with the log. Chain several logs, the oldest first.
 pub fn verify(accounts: &[Account], mut log: impl BufRead) -> io::Result<Verdict> {
     let mut verdict = Verdict::default();
     let mut seen = HashMap::new();
@@ -226,10 +226,10 @@ pub fn verify(accounts: &[Account], mut log: impl BufRead) -> io::Result<Verdict
     Ok(verdict)
 }
 
-/// What of a connection's messages was seen in the log.
+/// The messages of a connection that have been found in the log.
 struct Seen {
     messages: Vec<bool>,
-    /// The number that may come next.
+    /// The lowest number that may come next.
     next: usize,
 }
 
@@ -243,7 +243,7 @@ impl Seen {
 }
 
 impl Verdict {
-    /// A message is in the log; `seen` is what was seen of its connection before, if there is one.
+    /// Counts a message that was found in the log; `seen` is none for an unknown connection.
     fn find(&mut self, (id, n): (u64, usize), seen: Option<&mut Seen>) {
         let Some(seen) = seen.filter(|seen| n < seen.messages.len()) else {
             self.invented += 1;
@@ -258,7 +258,7 @@ impl Verdict {
         seen.next = n + 1;
     }
 
-    /// The whole log was read.
+    /// Adds the totals of a connection, after the whole log was read.
     fn settle(&mut self, account: &Account, seen: &[bool]) {
         self.sent += account.sent as u64;
         self.unanswered += (account.sent - account.replies.len()) as u64;
@@ -287,7 +287,7 @@ impl Verdict {
     }
 }
 
-/// The load's own message in a record; `None` for records of other kinds and other clients.
+/// The message in a record of this load; `None` for records of other kinds and of other clients.
 fn received(record: &[u8]) -> Option<&str> {
     let record = str::from_utf8(record).ok()?;
     let (_, message) = record.split_once(" recieved: ")?;

@@ -1,4 +1,4 @@
-//! An operator of NATS with one account and its users, made on the spot: the tokens that `nsc` would make
+//! A NATS operator with one account and its users: the same tokens as those of `nsc`
 //! (<https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt>).
 
 use std::fs;
@@ -8,22 +8,22 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
-/// A key by its seed, and the letter with which its public half begins.
+/// A key pair and its seed; `kind` determines the first letter of the public key.
 struct Key {
     seed: [u8; 32],
     kind: u8,
     pair: Ed25519KeyPair,
 }
 
-/// The kinds of keys, as the five bits before them.
+/// The five-bit prefixes of keys and seeds.
 const OPERATOR: u8 = 14;
 const ACCOUNT: u8 = 0;
 const USER: u8 = 20;
 const SEED: u8 = 18;
 
-/// What a node has to be told of an operator, and what a user has to show.
+/// The operator's configuration for nodes, and the account that issues credentials.
 pub struct Operator {
-    /// For the configuration of the nodes.
+    /// The part of the nodes' configuration for the operator.
     pub config: String,
     account: Key,
 }
@@ -88,7 +88,7 @@ impl Key {
         encoded(&before.to_be_bytes(), &self.seed)
     }
 
-    /// A token about `subject`, signed by this key.
+    /// A token with claims about `subject`, signed by this key.
     fn vouch_for(&self, subject: &Self, claims: &Value) -> String {
         let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
         let head = part(&json!({"typ": "JWT", "alg": "ed25519-nkey"}));
@@ -101,7 +101,7 @@ impl Key {
     }
 }
 
-/// Base32 of what comes before, the key, and their CRC-16.
+/// Base32 of the prefix, the key, and their CRC-16.
 fn encoded(before: &[u8], key: &[u8]) -> String {
     let mut bytes = [before, key].concat();
     let sum = bytes.iter().fold(0_u16, |sum, byte| {

@@ -1,4 +1,4 @@
-//! Clients that speak TLS, and certificates for both ends.
+//! TLS clients, and certificates for both ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,7 @@ use test_ca::{Files, TestCa};
 
 use super::{DEADLINE, Server};
 
-/// An authority, and a folder with its certificates: `ca.pem`, `server.pem` and `server.key`.
+/// A test CA, and a folder with its certificates: `ca.pem`, `server.pem` and `server.key`.
 pub struct Pki {
     pub authority: TestCa,
     pub folder: TempDir,
@@ -37,7 +37,7 @@ impl Pki {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// A server with the certificate of that name.
+    /// Starts a server with the certificate `NAME.pem`.
     pub fn serve_as(&self, name: &str, options: &[&str]) -> Server {
         let (cert, key) = (self.path(name) + ".pem", self.path(name) + ".key");
         let mut all = vec!["-tls-cert", &cert, "-tls-key", &key];
@@ -49,23 +49,23 @@ impl Pki {
         self.serve_as("server", options)
     }
 
-    /// A client's certificate for these names.
+    /// A client certificate for these names.
     pub fn issue(&self, name: &str, names: &[&str]) -> Files {
         let identity = self.authority.issue(names).unwrap();
         identity.write(self.folder.path(), name).unwrap()
     }
 
-    /// What a client needs that trusts this authority.
+    /// The configuration of a client that trusts this CA.
     pub fn trust(&self) -> ClientConfig {
         config(self.authority.certificate(), None)
     }
 
-    /// The same, and it speaks this version alone.
+    /// The same, for one TLS version only.
     pub fn trust_over(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
         config_for(self.authority.certificate(), None, &[version])
     }
 
-    /// The same, and it shows this certificate.
+    /// The same, with a client certificate.
     pub fn trust_as_over(
         &self,
         files: &Files,
@@ -74,7 +74,7 @@ impl Pki {
         config_for(self.authority.certificate(), Some(files), &[version])
     }
 
-    /// And shows this certificate.
+    /// The configuration of a client that trusts this CA and presents a certificate.
     pub fn trust_as(&self, files: &Files) -> ClientConfig {
         config(self.authority.certificate(), Some(files))
     }
@@ -120,12 +120,12 @@ impl SecureClient {
         Self::over(stream, config)
     }
 
-    /// Over a socket on which something may have been said before.
+    /// A client on an existing connection, on which bytes may have been exchanged already.
     pub fn over(stream: TcpStream, config: ClientConfig) -> Self {
         Self::named("localhost", stream, config)
     }
 
-    /// The same with a server of another name.
+    /// The same for another server name.
     pub fn named(name: &str, stream: TcpStream, config: ClientConfig) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -144,7 +144,7 @@ impl SecureClient {
         self.reader.get_ref().get_ref()
     }
 
-    /// As records show it.
+    /// Its address, as records show it.
     pub fn name(&self) -> String {
         self.stream().local_addr().unwrap().to_string()
     }
@@ -155,7 +155,7 @@ impl SecureClient {
         stream.flush().expect("the server takes it");
     }
 
-    /// What the library has for the server, and has not sent.
+    /// Takes the encrypted output that has not been sent yet.
     pub fn take_wire(&mut self) -> Vec<u8> {
         let mut wire = Vec::new();
         while self.tls().wants_write() {
@@ -170,7 +170,7 @@ impl SecureClient {
         self.take_wire()
     }
 
-    /// The handshake, to its end.
+    /// Completes the handshake.
     pub fn shake_hands(&mut self) {
         let stream = self.reader.get_mut();
         while stream.conn.is_handshaking() {
@@ -181,28 +181,28 @@ impl SecureClient {
         }
     }
 
-    /// Takes in what the server says next.
+    /// Reads and processes the server's next bytes.
     pub fn hear(&mut self) {
         let stream = self.reader.get_mut();
         assert!(stream.conn.read_tls(&mut stream.sock).unwrap() > 0);
         stream.conn.process_new_packets().unwrap();
     }
 
-    /// Ends the input.
+    /// Half-closes the session with `close_notify`.
     pub fn end(&mut self) {
         self.tls().send_close_notify();
         let farewell = self.take_wire();
         self.stream().write_all(&farewell).unwrap();
     }
 
-    /// The next reply without its line end; empty if the server has closed.
+    /// The next reply without its line end; empty if the server has closed the session.
     pub fn reply(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a reply in time");
         line.strip_suffix('\n').unwrap_or(&line).to_owned()
     }
 
-    /// Everything until the server says farewell.
+    /// Everything until the server's `close_notify`.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.reader

@@ -1,4 +1,4 @@
-//! Servers whose log is a stream, on real nodes of NATS.
+//! Servers whose log is a stream, on real NATS nodes.
 
 use std::io::Cursor;
 use std::thread;
@@ -8,12 +8,12 @@ use cluster::{CURRENT, Cluster, Message, Release, Setup, json};
 use super::numbered::{Account, Verdict, verify};
 use super::{Server, binary};
 
-/// What nodes are to be like, or none, saying so, where the program cannot be had.
+/// A cluster configuration; none if the program is not available, which prints that the test is skipped.
 pub fn setup(nodes: usize) -> Option<Setup> {
     setup_of(CURRENT, nodes)
 }
 
-/// The same with another release of it.
+/// The same with another release.
 pub fn setup_of(release: Release, nodes: usize) -> Option<Setup> {
     match cluster::install(release) {
         Ok(program) => Some(Setup {
@@ -28,12 +28,12 @@ pub fn setup_of(release: Release, nodes: usize) -> Option<Setup> {
     }
 }
 
-/// Nodes with a stream LOG that refuses what is new when it is full.
+/// Nodes with a stream LOG that rejects new messages when it is full.
 pub fn nodes(nodes: usize) -> Option<Cluster> {
     setup(nodes).map(start)
 }
 
-/// Starts them, and makes that stream.
+/// Starts the nodes and creates that stream.
 pub fn start(setup: Setup) -> Cluster {
     let cluster = setup.start().unwrap();
     cluster
@@ -43,12 +43,12 @@ pub fn start(setup: Setup) -> Cluster {
     cluster
 }
 
-/// A server whose log is the stream LOG; it is called `me`.
+/// A server whose log is the stream LOG, with the ID `me`.
 pub fn serve(cluster: &Cluster, options: &[&str]) -> Server {
     serve_as("me", cluster, options)
 }
 
-/// The same by another name.
+/// The same with another ID.
 pub fn serve_as(id: &str, cluster: &Cluster, options: &[&str]) -> Server {
     let urls = cluster.urls();
     let mut all = vec!["-stream", "LOG", "-nats", &urls, "-id", id];
@@ -56,7 +56,7 @@ pub fn serve_as(id: &str, cluster: &Cluster, options: &[&str]) -> Server {
     Server::start(&all)
 }
 
-/// The line with which a server ends that cannot start.
+/// The last line on stderr of a server that fails to start.
 pub fn refused(options: &[&str]) -> String {
     let mut command = binary();
     command.args(["-quiet", "-port", "0"]).args(options);
@@ -66,19 +66,19 @@ pub fn refused(options: &[&str]) -> String {
     said.lines().last().unwrap_or_default().to_owned()
 }
 
-/// What is in the stream LOG.
+/// The messages of the stream LOG.
 pub fn messages(cluster: &Cluster) -> Vec<Message> {
     cluster.stream("LOG").messages().unwrap()
 }
 
-/// All payloads, laid end to end: the log.
+/// All payloads, concatenated: the log.
 pub fn log(cluster: &Cluster) -> String {
     let messages = messages(cluster);
     let payloads = messages.iter().map(|message| message.payload.as_slice());
     String::from_utf8(payloads.collect::<Vec<_>>().concat()).unwrap()
 }
 
-/// What became of all messages of a load, by the stream's own account.
+/// Checks the messages of a load against the stream.
 pub fn judge(cluster: &Cluster, accounts: &[Account]) -> Verdict {
     let verdict = verify(accounts, Cursor::new(log(cluster))).unwrap();
     assert!(verdict.is_good(), "{verdict:?}");
