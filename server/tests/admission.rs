@@ -1,4 +1,4 @@
-//! Who may come in: networks, PROXY headers, and what is no message at all.
+//! Admission: networks, PROXY headers, and first bytes that are no message.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 use support::{Client, DEADLINE, Server, received_from};
 
-/// A connection that comes from another address of this machine.
+/// A connection from another address of this machine.
 fn connect_from(address: [u8; 4], server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let from = SocketAddr::from((address, 0));
@@ -29,7 +29,7 @@ fn rest(mut stream: &TcpStream) -> String {
     }
 }
 
-/// The first line of a version 2 header, for an address of IPv4 (section 2.2 of the specification).
+/// A PROXY v2 header for an IPv4 address (section 2.2 of the specification).
 fn v2(command: u8, address: Ipv4Addr, port: u16) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
     header.extend([0x20 | command, 0x11, 0, 12]);
@@ -57,7 +57,7 @@ fn only_those_of_the_allowed_networks_come_in() {
     server.wait_for_line("closed, its address is not in -allow");
     let ended = server.stop();
     assert_eq!(ended.log().matches("recieved").count(), 2);
-    // Once a second at most.
+    // At most once a second.
     assert!(ended.count_said("not in -allow") < 2, "{:?}", ended.said);
 }
 
@@ -83,7 +83,7 @@ fn the_client_is_whom_the_proxy_names() {
     .into_iter()
     .enumerate()
     {
-        // Cut at every byte, and in one piece with the first message.
+        // Split at every byte, and in one write with the first message.
         for cut in 0..=header.len() {
             let mut client = server.connect();
             client.send(&header[..cut]);
@@ -122,7 +122,7 @@ fn health_checks_leave_no_trace() {
     assert_eq!(ended.said.len(), 1, "{:?}", ended.said);
 }
 
-/// Proxies add to the addresses what they know of a client's TLS, for example.
+/// Proxies may add more fields to the addresses, for example about a client's TLS.
 #[test]
 fn a_header_may_be_longer_than_a_message() {
     let options = [
@@ -135,7 +135,7 @@ fn a_header_may_be_longer_than_a_message() {
     ];
     let server = Server::start(&options);
     let mut with_tlv = v2(1, Ipv4Addr::new(203, 0, 113, 7), 7002);
-    // A TLV of no meaning (section 2.2.7), up to the bound of 4 KiB.
+    // A TLV without a meaning (section 2.2.7), up to the limit of 4 KiB.
     let length = 4096 - with_tlv.len() - 3;
     with_tlv.push(4);
     with_tlv.extend((length as u16).to_be_bytes());
@@ -163,7 +163,7 @@ fn a_header_may_be_longer_than_a_message() {
     }
 }
 
-/// What a proxy says for itself, its own address stands for.
+/// A connection of the proxy itself, such as a health check, counts under the proxy's own address.
 #[test]
 fn a_proxy_that_speaks_for_itself_has_to_be_allowed() {
     let local = [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x20, 0, 0, 0]].concat();
@@ -213,7 +213,7 @@ fn a_header_that_does_not_come_is_not_waited_for() {
     server.wait_for_line("closed, no PROXY header within 10 s");
 }
 
-/// Taken for a line, its `ok` would be taken for the first message's.
+/// If the header were taken for a line, its `ok` would be taken for the first message's.
 #[test]
 fn a_header_from_elsewhere_is_refused() {
     let server = Server::start(&["-proxy-from", "127.0.0.9"]);
@@ -233,7 +233,7 @@ fn a_header_from_elsewhere_is_refused() {
     }
     let log = server.stop().log();
     assert!(!log.contains("recieved"), "{log}");
-    // A message may begin like one, all the same.
+    // A message may begin like a header, all the same.
     let server = Server::start(&[]);
     for message in ["PROXY", "PROXY!", "PROXYING is fun", "P", "\r", "\r\n\r"] {
         let mut client = server.connect();
@@ -256,7 +256,7 @@ fn where_a_proxy_is_trusted_others_are_allowed_by_their_own_address() {
     assert_eq!(server.stop().log().matches("recieved").count(), 1);
 }
 
-/// What a page can make a browser send, to a server on the visitor's own machine.
+/// Requests that a web page can make a browser send, to a server on the visitor's own machine.
 #[test]
 fn web_pages_cannot_write_lines() {
     let server = Server::start(&[]);
@@ -268,7 +268,7 @@ fn web_pages_cannot_write_lines() {
         for cut in 0..request.len() {
             let mut browser = server.connect();
             browser.send(&request[..cut]);
-            // It may be closed by now.
+            // The connection may be closed by now.
             _ = browser.stream().write_all(&request.as_bytes()[cut..]);
             let expected = "error http: this is a line log, no web server\n";
             assert_eq!(rest(browser.stream()), expected, "{cut}");
@@ -276,7 +276,7 @@ fn web_pages_cannot_write_lines() {
     }
     let log = server.stop().log();
     assert!(!log.contains("recieved"), "{log}");
-    // Later in a connection, and where it is none, it is a message.
+    // Later in a connection, or if it is no request, it is a message.
     let server = Server::start(&[]);
     let mut client = server.connect();
     for line in ["hello", "POST / HTTP/1.1", "GET / HTTP/2", "POST HTTP/1.1"] {
@@ -287,13 +287,13 @@ fn web_pages_cannot_write_lines() {
     }
 }
 
-/// First bytes that may become anything are messages after a second, without a reply before its time.
+/// First bytes that may become anything are a message after a second, and get no reply before.
 #[test]
 fn what_stays_unclear_is_a_message() {
     let server = Server::start(&[]);
     let mut client = server.connect();
     client.send("PROX");
-    // Nothing happens, and after a second it is half a message.
+    // Nothing happens; after a second it is the start of a message.
     client
         .stream()
         .set_read_timeout(Some(Duration::from_secs(2)))
@@ -309,7 +309,7 @@ fn what_stays_unclear_is_a_message() {
     );
 }
 
-/// A stranger could otherwise push acknowledged lines out of a log that is rotated.
+/// Otherwise a stranger could push acknowledged lines out of a log that is rotated.
 #[test]
 fn refusals_are_reported_and_leave_no_record() {
     for format in ["original", "json"] {
@@ -343,7 +343,7 @@ fn refusals_are_reported_and_leave_no_record() {
         let log = ended.log();
         assert!(!log.contains("error") && !log.contains("WARNING"), "{log}");
         assert_eq!(log.matches("admitted").count(), 1, "{log}");
-        // All of one kind, so one a second at most.
+        // All of one kind: at most one a second.
         let reports = ended.count_said("closed, it sen") + ended.count_said("closed, it speaks");
         assert!((1..=3).contains(&reports), "{:?}", ended.said);
 
@@ -369,7 +369,7 @@ fn refusals_are_reported_and_leave_no_record() {
     }
 }
 
-/// A stop does not drop what was read before it.
+/// A stop does not drop bytes that were read before it.
 #[test]
 fn what_is_unclear_at_a_stop_is_a_message() {
     let server = Server::start(&[]);

@@ -1,4 +1,4 @@
-//! Behind real proxies: `HAProxy`, which tells who the client is, and stunnel, which does so before TLS.
+//! The server behind real proxies: `HAProxy` and stunnel, which send the client's address in a PROXY header.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,8 +19,8 @@ fn start(options: &[&str]) -> Server {
     Server::start_command(tempfile::tempdir().unwrap(), command)
 }
 
-/// One of two servers is killed under load: what was acknowledged is in one of the two logs, under the
-/// clients' own addresses; the health checks leave no trace.
+/// One of two servers is killed under load. Acknowledged lines are in one of the two logs, under the
+/// clients' own addresses; health checks leave no record.
 fn lose_nothing(how: &str, options: &[&str]) {
     if !can("haproxy", "command -v haproxy") {
         return;
@@ -29,7 +29,7 @@ fn lose_nothing(how: &str, options: &[&str]) {
     let proxy = Balancer::start(&[one.address(), two.address()], how).unwrap();
     for server in [&mut one, &mut two] {
         for _ in 0..4 {
-            // A health check has come and gone.
+            // A health check has connected and closed.
             server.wait_for_line(": gone");
         }
     }
@@ -75,7 +75,7 @@ fn two_servers_behind_a_balancer_lose_nothing() {
     }
 }
 
-/// The header comes before the handshake then.
+/// The PROXY header comes before the handshake.
 #[cfg(feature = "tls")]
 #[test]
 fn nor_do_they_where_the_balancer_speaks_tls_to_them() {
@@ -86,7 +86,7 @@ fn nor_do_they_where_the_balancer_speaks_tls_to_them() {
     lose_nothing(&how, &["-tls-cert", &cert, "-tls-key", &key]);
 }
 
-/// stunnel, which speaks TLS in front of a server that does not, and says who its client is.
+/// stunnel terminates TLS for a server without it, and sends the client's address.
 #[cfg(feature = "tls")]
 #[test]
 fn tls_may_be_left_to_stunnel() {
@@ -108,7 +108,7 @@ fn tls_may_be_left_to_stunnel() {
         "connect = {address}\nprotocol = proxy\ncert = {cert}\nkey = {key}\nforeground = quiet\n"
     );
     std::fs::write(&path, text).unwrap();
-    // As inetd does it: its client is its standard input.
+    // As under inetd: the client's connection is its standard input.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (accepted, _) = listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! What many clients do at once, or one does for long: the bounds that are written down hold.
+//! Memory limits and timeouts, under many clients at once or one for a long time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,8 +15,8 @@ use support::{Client, Server, received_from};
 
 const MIB: u64 = 1 << 20;
 
-/// Clients that end their input together, each in the middle of a line that is escaped to four times
-/// its length: one batch of 75 MiB, if the last line did not count.
+/// Clients that end their input together, each in the middle of a line. Escaping makes the lines four times
+/// as long: 75 MiB in one batch, if the last lines did not count towards its limit.
 #[test]
 fn last_lines_count() {
     const CLIENTS: usize = 300;
@@ -25,7 +25,7 @@ fn last_lines_count() {
     for client in &mut clients {
         client.send(vec![1; 64 << 10]);
     }
-    // Only so that all ends are found at once.
+    // Stopped, so that the server finds all ends of input in one turn.
     server.signal(Signal::STOP);
     for client in &clients {
         client.stream().shutdown(Shutdown::Write).unwrap();
@@ -38,7 +38,7 @@ fn last_lines_count() {
     assert!(peak < 48 * MIB, "{} MiB", peak / MIB);
 }
 
-/// Good and bad messages in turns, of clients that take no reply to either.
+/// Clients send good and bad messages alternately and read no replies.
 #[test]
 fn replies_that_alternate_cost_a_count() {
     const CLIENTS: usize = 200;
@@ -51,7 +51,7 @@ fn replies_that_alternate_cost_a_count() {
         let mut stream = client.stream();
         stream.set_nonblocking(true).unwrap();
         let mut quiet = Instant::now();
-        // Until it is not read from any more.
+        // Until the server stops reading from it.
         while quiet.elapsed() < Duration::from_millis(20) {
             if stream.write(&block).is_ok() {
                 quiet = Instant::now();
@@ -62,8 +62,8 @@ fn replies_that_alternate_cost_a_count() {
     assert!(peak < 16 * MIB, "{} MiB", peak / MIB);
 }
 
-/// Resets between the reading of half a line and the reply to the line before it: a storm of them, with
-/// a little more time for the server each.
+/// Resets arrive between the reading of half a line and the reply to the line before it. Each client gives
+/// the server a little more time.
 #[test]
 fn no_reset_makes_half_a_line_a_message() {
     for options in [&["-quiet"][..], &["-quiet", "-sync"]] {
@@ -84,8 +84,8 @@ fn no_reset_makes_half_a_line_a_message() {
     }
 }
 
-/// A line without a line end, then a true end of the input: whether the client waits for replies or
-/// has closed, so that they turn into a reset, it counts.
+/// A last line without a line end counts after a true end of the input, whether the client waits for replies
+/// or has closed the connection, so that replies cause a reset.
 #[test]
 fn a_true_end_makes_the_last_line_a_message() {
     let server = Server::start(&["-quiet"]);
@@ -112,13 +112,13 @@ fn who_reads_slowly_is_not_idle() {
     read_slowly(["-idle-timeout", "1"]);
 }
 
-/// A client that takes its replies so slowly that the window is closed for seconds, and no byte of them
-/// is acknowledged in that time. Its slowness is the fault, so the time has to pass.
+/// A client reads its replies so slowly that the window stays closed for seconds, and no byte is
+/// acknowledged meanwhile. The slowness is the fault to test, so the time has to pass.
 fn read_slowly(options: [&str; 2]) {
     let mut server = Server::start(&["-quiet", options[0], options[1]]);
     let client = Client::connect_deaf(server.address());
     let mut sender = client.stream().try_clone().unwrap();
-    // More replies than all buffers hold; it ends with the connection.
+    // More replies than all buffers hold; the thread ends with the connection.
     let sending = thread::spawn(move || sender.write_all(&b"\n".repeat(4_000_000)));
     let mut reader = client.stream();
     let begun = Instant::now();
@@ -128,7 +128,7 @@ fn read_slowly(options: [&str; 2]) {
     }
     server.wait_for_clients(1);
     client.stream().shutdown(Shutdown::Both).unwrap();
-    // The connection is gone, whatever was left to send.
+    // The write may have failed: the connection is closed.
     _ = sending.join().unwrap();
 }
 
@@ -153,7 +153,7 @@ fn who_waits_in_the_middle_of_a_first_line_is_told_of_once() {
     let name = original.name();
     let hint = format!("no line end yet from {name}; the original's client needs -framing none");
     server.wait_for_line(&hint);
-    // Nothing is lost by that.
+    // The hint loses no data.
     original.send(", and more\n");
     assert_eq!(original.reply(), "ok");
     let ended = server.stop();
@@ -165,8 +165,8 @@ fn who_waits_in_the_middle_of_a_first_line_is_told_of_once() {
     );
 }
 
-/// Places at the limit come one at a time. Whoever waits at one address gets his turn whoever comes at
-/// the other.
+/// At the limit, places become free one at a time. A client that waits at one address is served, whatever the
+/// load on the other.
 #[test]
 fn every_address_is_served_at_the_limit() {
     let server = Server::start(&["-quiet", "-host", "localhost", "-max-clients", "1"]);

@@ -118,7 +118,7 @@ fn a_half_closed_client_gets_every_reply() {
     const N: usize = 200_000;
     let server = Server::start(&[]);
     let mut client = server.connect();
-    // Replies are pending at the half-close: the client reads nothing before it.
+    // Replies are outstanding at the half-close: the client reads nothing before it.
     client.send("\n".repeat(N));
     client.end();
     assert_eq!(client.rest(), "ok\n".repeat(N));
@@ -232,7 +232,7 @@ fn ipv6_and_all_addresses_of_a_name() {
     let mut server = Server::start(&["-host", "localhost"]);
     let first = server.address();
     let mut addresses = vec![first];
-    // The other family is skipped where the machine lacks it.
+    // The other address family is skipped if the machine lacks it.
     let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
     let ipv6_named = std::net::ToSocketAddrs::to_socket_addrs("localhost:0")
         .is_ok_and(|mut all| all.any(|address| address.is_ipv6()));
@@ -276,7 +276,7 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 
 #[test]
 fn local_time_and_utc() {
-    // A zone five and a half hours ahead of UTC, spelt so that no zone database is needed.
+    // A zone five and a half hours ahead of UTC, written so that no zone database is needed.
     let record_time = |zone: &str, options: &[&str]| {
         let mut command = support::binary();
         command.args(["-quiet", "-port", "0"]).args(options);

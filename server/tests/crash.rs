@@ -1,4 +1,4 @@
-//! The server is killed in the middle of its work.
+//! The server is killed under load.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::io::BufReader;
 use support::numbered::{Load, verify};
 use support::{Server, wait_until};
 
-/// What was acknowledged survives, and what was torn is ended by the next start, not glued to.
+/// Acknowledged lines survive. The next start ends a torn record, so that no record is appended to it.
 #[test]
 fn killed_under_load_nothing_acknowledged_is_lost() {
     let mut accounts = Vec::new();

@@ -1,4 +1,4 @@
-//! More clients than the server may have.
+//! More clients than the descriptor limit allows.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,11 +12,11 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use support::{Client, Server, clients_for, received_from, script, wait_until};
 
-/// How long the server is watched, and how much CPU time it may use in that.
+/// The length of an observation, and the CPU time the server may use during it.
 const WATCHED: Duration = Duration::from_secs(2);
 const IDLING: Duration = Duration::from_millis(100);
 
-/// CPU time is the server's own, so a busy machine does not spoil this.
+/// The CPU time is the server's own: a busy machine does not change it.
 fn check_that_it_does_not_spin(server: &Server) {
     let before = server.cpu_time();
     thread::sleep(WATCHED);
@@ -37,11 +37,11 @@ fn two_hundred_clients_where_sixty_four_files_may_be_open() {
     for client in waiting.iter_mut().take(8) {
         assert_eq!(client.reply(), refusal(limit));
     }
-    // They hold on to their connections, and the others wait in the backlog.
+    // They keep their connections open, and the others wait in the backlog.
     waiting.rotate_left(8);
     check_that_it_does_not_spin(&server);
 
-    // Everything else works as ever.
+    // Everything else works as usual.
     assert!(server.figures().starts_with(&format!(
         "{limit} clients connected, {limit} clients served"
     )));
@@ -59,7 +59,7 @@ fn two_hundred_clients_where_sixty_four_files_may_be_open() {
     drop(clients);
     let mut lucky = Vec::new();
     for mut client in waiting.drain(..200 - limit - 8) {
-        // One that is refused may have been closed by now.
+        // A refused client's connection may be closed by now.
         _ = client.stream().write_all(b"in turn\n");
         match client.reply().as_str() {
             "ok" => lucky.push(client),
@@ -98,10 +98,10 @@ fn when_descriptors_run_out_all_the_same_clients_wait() {
     assert_eq!(first.ask("still served"), "ok");
     assert!(server.figures().starts_with("1 client connected"));
 
-    // One leaves, one comes, at once.
+    // One client leaves, and another is accepted at once.
     drop(first);
     assert_eq!(waiting[0].reply(), "ok");
-    // There are descriptors again: the backlog was not forgotten.
+    // Descriptors are available again: the backlog was not forgotten.
     prlimit(Some(server.pid()), Resource::Nofile, before.unwrap()).unwrap();
     for client in &mut waiting[1..] {
         assert_eq!(client.reply(), "ok");
@@ -125,7 +125,7 @@ fn clients_over_max_clients_are_told_so_and_closed() {
     }
     for _ in 0..20 {
         let mut refused = server.connect();
-        // What it sends does not turn the close into a reset that destroys the reply.
+        // Its lines do not turn the close into a reset that destroys the reply.
         refused.send("never logged\n".repeat(1000));
         assert_eq!(refused.rest(), refusal(2) + "\n");
     }

@@ -1,4 +1,4 @@
-//! The disk fills, fails or goes away, and the log with it.
+//! Disk faults: the disk fills up, fails or disappears, and the log with it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,8 +17,8 @@ use support::{Client, Server, can, received_from, script, wait_until};
 
 const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
 
-/// Load, then no room, then room again: what is `ok` is in the log, what is an error is not, and
-/// the same connections go on.
+/// Load, a full disk, then room again. Every `ok` is in the log, no error is, and the same connections are
+/// served again.
 fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
     let load = Load::start(server.address(), 20, 16).unwrap();
     let more_than = |what, count: &dyn Fn() -> u64, n| {
@@ -59,7 +59,7 @@ fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
 
 #[test]
 fn a_file_size_limit_is_an_error_and_not_a_death() {
-    // In blocks of 512 bytes, and not a multiple of a record's length.
+    // In blocks of 512 bytes, not a multiple of a record's length.
     let command = script("ulimit -S -f 300; exec $SERVER -port 0 -quiet");
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let log = server.log_path();
@@ -72,7 +72,7 @@ fn a_file_size_limit_is_an_error_and_not_a_death() {
     });
 }
 
-/// Long messages do not fit, the records of their errors do: the log fails and works in turns.
+/// Long messages do not fit, but the records of errors do: writes alternately fail and succeed.
 #[test]
 fn a_disk_that_is_nearly_full_does_not_flood_the_diagnostics() {
     const MESSAGES: usize = 100;
@@ -83,7 +83,7 @@ fn a_disk_that_is_nearly_full_does_not_flood_the_diagnostics() {
     for _ in 0..MESSAGES {
         let reply = client.ask(&long);
         assert_eq!(reply, "error log: File too large (os error 27)");
-        // This one leaves a record of its error alone.
+        // This one adds only the record of its error.
         assert!(client.ask(&too_long).starts_with("error too-long: "));
     }
     assert_eq!(client.ask("fits"), "ok");
@@ -95,7 +95,7 @@ fn a_disk_that_is_nearly_full_does_not_flood_the_diagnostics() {
         "{:?}",
         ended.said
     );
-    // It is a message that shows that the log can be written again.
+    // Only a message shows that the log can be written again.
     assert_eq!(
         ended.count_said("can be written again"),
         1,
@@ -114,9 +114,9 @@ fn a_full_disk_is_said_and_service_resumes_when_there_is_room() {
          head -c 600000 /dev/zero >ballast && exec $SERVER -port 0 -quiet'",
     );
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
-    // The mount is seen by the server alone.
+    // The mount exists only in the server's mount namespace.
     let inside = PathBuf::from(format!("/proc/{}/cwd", server.pid()));
-    // A handle, because that path ends with the server.
+    // A handle, because that path disappears with the server.
     let log = File::open(inside.join("logging.log")).unwrap();
     let log = PathBuf::from(format!(
         "/proc/self/fd/{}",
@@ -153,7 +153,7 @@ fn a_failing_write_is_answered_with_an_error_and_the_next_one_is_tried() {
     };
     let mut client = server.connect();
     assert_eq!(client.ask("first"), "ok");
-    // The record of the first `ok` may be the second write, or come with the second message.
+    // The record of the first `ok` may be the second write, or be part of the second message's.
     let mut replies: Vec<_> = (0..3)
         .map(|n| client.ask(&format!("message {n}")))
         .collect();
@@ -173,7 +173,7 @@ fn a_failing_write_is_answered_with_an_error_and_the_next_one_is_tried() {
     );
 }
 
-/// An error reply would be a claim: the torn batch stays in the log, now and after the stop.
+/// An error reply would be a false claim: the torn batch stays in the log, even after the stop.
 #[test]
 fn a_batch_that_cannot_be_cut_back_gets_no_reply() {
     // The first ftruncate is that of the start.
@@ -193,7 +193,7 @@ fn a_batch_that_cannot_be_cut_back_gets_no_reply() {
         said.ends_with(" may or may not be kept: connections closed without a reply"),
         "{said}"
     );
-    // Of what comes later nothing is written.
+    // Later messages are not written.
     let mut client = server.connect();
     assert_eq!(
         client.ask("later"),
@@ -249,7 +249,7 @@ fn after_a_failed_sync_nothing_more_is_said_and_the_server_ends() {
     let ended = server.wait();
     for client in &mut clients {
         let mut rest = Vec::new();
-        // Closed or reset, but without another word.
+        // Closed or reset, but without a reply.
         _ = client.stream().read_to_end(&mut rest);
         assert_eq!(rest, b"");
     }
@@ -260,13 +260,13 @@ fn after_a_failed_sync_nothing_more_is_said_and_the_server_ends() {
     assert_eq!(ended.said.len(), 1, "one line: {:?}", ended.said);
 }
 
-/// A server whose system calls fail as strace is told; `None` where there is no strace.
+/// A server with a fault that strace injects; `None` without strace.
 fn start_with_fault(fault: &str, options: &[&str]) -> Option<Server> {
     let test = format!("strace -D -o /dev/null {fault} true");
     if !can("strace", &test) {
         return None;
     }
-    // With -D the process that was started is the server, not strace.
+    // With -D, the started process is the server, not strace.
     let options = options.join(" ");
     let command = script(&format!(
         ">logging.log; exec strace -D -o /dev/null {fault} $SERVER -port 0 -quiet {options}"
@@ -274,7 +274,7 @@ fn start_with_fault(fault: &str, options: &[&str]) -> Option<Server> {
     Some(Server::start_command(tempfile::tempdir().unwrap(), command))
 }
 
-/// Turns that take longer than the server looks after its clients are no pause: an idle one is found.
+/// Turns longer than the interval of the timeout sweep are not taken for a pause: an idle client is closed.
 #[test]
 fn an_idle_client_is_closed_beside_a_slow_disk() {
     let fault = "-e trace=fdatasync -e inject=fdatasync:delay_enter=2100000";
@@ -348,7 +348,7 @@ fn a_folder_that_vanishes_takes_no_record_with_it() {
     assert_eq!(received_from(&log, &client.name()), ["after"]);
 }
 
-/// The server looks at its log's name while it is busy.
+/// The server checks its log's name while it is busy.
 fn wait_for_displacement(server: &mut Server, client: &mut Client, asked: &mut usize) {
     wait_until("the warning", || {
         assert_eq!(client.ask("meanwhile"), "ok");
@@ -372,21 +372,21 @@ fn a_log_that_cannot_be_reopened_is_kept() {
     assert_eq!(client.ask("kept"), "ok");
     let log = fs::read_to_string(old).unwrap();
     assert_eq!(received_from(&log, &client.name()), ["kept"]);
-    // Tried again without another signal.
+    // The server retries without another signal.
     fs::remove_file(server.log_path()).unwrap();
     server.wait_for_line("logging.log: reopened");
     assert_eq!(client.ask("new"), "ok");
     assert_eq!(received_from(&server.log(), &client.name()), ["new"]);
 }
 
-/// Disk space that a file takes beyond its length.
+/// The allocated bytes of a file beyond its length.
 fn reserved_bytes(path: &Path) -> u64 {
     let file = path.metadata().unwrap();
     (file.blocks() * 512).saturating_sub(file.len().next_multiple_of(4096))
 }
 
-/// Ahead of the log, a megabyte and more is reserved. When the log is on its way out, or the server was
-/// killed, it comes back.
+/// The server reserves more than a megabyte ahead of the log. It frees the space when the log is moved
+/// away, and at the next start after a crash.
 #[test]
 fn reserved_space_is_given_back() {
     const RESERVED: u64 = 1 << 19;

@@ -13,19 +13,19 @@ use rustix::net::SendFlags;
 use rustix::process::Signal;
 use support::{Client, Server, can, received_from, script};
 
-/// What the server may have of memory at most in every test here, in bytes: the batches of two
-/// turns, the run of the program itself, and a message for each of the few clients.
+/// The memory limit of the server in every test here, in bytes: the batches of two turns, the program
+/// itself, and a message for each of the few clients.
 const MEMORY: u64 = 64 << 20;
 
-/// The server is well: it answers others, and its memory is within the bound.
+/// Checks that the server answers other clients, and that its memory is within the limit.
 fn check(server: &Server) {
     assert_eq!(server.connect().ask("another client"), "ok");
     let peak = server.peak_memory();
     assert!(peak < MEMORY, "{} MiB", peak >> 20);
 }
 
-/// Sends `lines` again and again, reads nothing, until the server stops reading too. Returns how
-/// many lines were sent, the last perhaps in part.
+/// Sends `line` repeatedly and reads nothing, until the server stops reading. Returns the number of whole
+/// lines sent.
 fn fill(client: &Client, line: &str) -> usize {
     let lines = line.repeat((1 << 20) / line.len());
     let mut stream = client.stream();
@@ -52,7 +52,7 @@ fn who_does_not_read_is_not_read_from_and_loses_nothing() {
     let mut deaf = Client::connect_deaf(server.address());
     let whole = fill(&deaf, "never reads\n");
     check(&server);
-    // Once it reads, everything is answered, byte by byte at first.
+    // Once the client reads, every line is answered; the first reply is read byte by byte.
     let mut first = [0; 3];
     for byte in &mut first {
         deaf.stream()
@@ -83,7 +83,7 @@ fn a_hundred_clients_that_send_bare_line_ends_and_read_nothing() {
     let clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
     let lines = vec![b'\n'; 1 << 16];
     for client in &clients {
-        // As much as the two kernels take at once.
+        // As much as both kernels buffer.
         client.stream().set_nonblocking(true).unwrap();
         while client.stream().write(&lines).is_ok() {}
     }
@@ -149,7 +149,7 @@ fn resets_with_replies_in_flight() {
 }
 
 fn reset(client: Client) {
-    // With no time to linger, a close is a reset.
+    // With a linger time of zero, a close sends a reset.
     let socket = socket2::SockRef::from(client.stream());
     socket.set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
@@ -187,7 +187,7 @@ fn a_thousand_silent_clients() {
     server.wait_for_clients(0);
 }
 
-/// Nothing forges a record or reaches the terminal raw, whatever the bytes.
+/// No bytes can forge a record or reach the terminal raw.
 #[test]
 fn hostile_bytes_stay_in_their_record() {
     for framing in ["line", "none"] {
@@ -244,7 +244,7 @@ fn hostile_bytes_stay_in_their_record() {
     }
 }
 
-/// Linux ends a read at urgent data, though more has come behind it.
+/// Linux ends a read at urgent data, even if more data follows it.
 #[test]
 fn urgent_data_does_not_hide_what_follows_it() {
     let server = Server::start(&[]);
@@ -259,8 +259,8 @@ fn urgent_data_does_not_hide_what_follows_it() {
     assert_eq!(client.reply(), "ok");
 }
 
-/// In a network of its own that goes away under two clients, an idle one and one that is owed a
-/// reply.
+/// The server's network namespace loses its interface under two clients, an idle one and one that is owed
+/// a reply.
 #[test]
 fn clients_that_vanish_are_dropped() {
     if !can("a network namespace", "unshare -rn ip link set lo up") {
@@ -290,7 +290,7 @@ fn clients_that_vanish_are_dropped() {
         client.kill().unwrap();
         client.wait().unwrap();
     }
-    // One was found out by the kernel, one by asking it.
+    // The kernel dropped one, the server's own check the other.
     let ended = server.stop();
     assert_eq!(
         ended.count_said("dropped, its machine does not answer"),
@@ -316,7 +316,8 @@ fn inside(server: &Server, shell: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// Takes no replies, and breaks its framing behind many messages. Says when all is sent.
+/// A client that reads no replies, and breaks its framing after many messages. It prints a line when
+/// everything is sent.
 const BREAKS_OFF: &str = "exec python3 -c '
 import socket, sys
 s = socket.socket()
@@ -327,7 +328,7 @@ print(\"sent\", flush=True)
 sys.stdin.readline()
 ' ";
 
-/// A client that is being closed, with replies unread, and whose machine has gone is dropped like others.
+/// A client whose machine disappears while its connection is being closed, with replies unread, is dropped.
 #[test]
 fn a_client_that_vanishes_while_it_is_closed_is_dropped() {
     let small_buffers = "echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_wmem";

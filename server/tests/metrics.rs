@@ -1,4 +1,4 @@
-//! What the server tells of itself over HTTP, and that nobody who asks is in anybody's way.
+//! Metrics and health over HTTP; their clients do not disturb the others.
 #![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use support::{DEADLINE, Server, binary, can, script, wait_until};
 
 const ANYWHERE: [&str; 2] = ["-metrics", "127.0.0.1:0"];
 
-/// Where the server tells of itself.
+/// The address of the server's metrics.
 fn metrics_of(server: &Server) -> SocketAddr {
     let line = server.said("metrics at http://");
     let address = line.trim_start_matches("metrics at http://");
@@ -28,10 +28,10 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What is answered to these bytes, until the connection is closed.
+/// Sends a request; returns the response until the connection is closed.
 fn ask(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect(address);
-    // It may be closed before all of it is sent.
+    // The connection may be closed before everything is sent.
     _ = stream.write_all(request);
     let mut response = Vec::new();
     if let Err(error) = stream.read_to_end(&mut response) {
@@ -40,7 +40,7 @@ fn ask(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8(response).unwrap()
 }
 
-/// The status and the body.
+/// The status and the body of a response.
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     let response = ask(address, request.as_bytes());
@@ -50,7 +50,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
-/// Every sample by its name and labels.
+/// Every sample, by name and labels.
 fn samples(address: SocketAddr) -> HashMap<String, f64> {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200);
@@ -157,7 +157,7 @@ fn figures_are_what_happened() {
 
 #[test]
 fn it_is_well_while_messages_are_kept() {
-    // In blocks of 512 bytes: the log fits into the first, and not much more.
+    // In blocks of 512 bytes: the first holds the log, and not much more.
     let mut command = script("ulimit -S -f 1; exec $SERVER -port 0 -quiet -metrics 127.0.0.1:0");
     command.stdin(Stdio::null());
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
@@ -188,7 +188,7 @@ fn it_is_well_while_messages_are_kept() {
     prlimit(Some(server.pid()), Resource::Fsize, unlimited).unwrap();
     assert_eq!(client.ask("line"), "ok");
     assert_eq!(get(address, "/health").0, 200);
-    // A client that has not left keeps the stop waiting for a while.
+    // A connected client delays the stop for a while.
     server.signal(Signal::TERM);
     let stopping = wait_until("the stop", || {
         Some(get(address, "/health")).filter(|(status, _)| *status == 503)
@@ -250,7 +250,7 @@ fn requests_may_come_in_any_way() {
     assert!(ask(address, long.as_bytes()).starts_with("HTTP/1.1 431 "));
 }
 
-/// Connections that have sent no request, or a part of one, keep neither another one nor clients waiting.
+/// Connections with no request or half a request delay neither other requests nor clients.
 #[test]
 fn idle_connections_hold_no_places() {
     const IDLE: usize = 80;
@@ -269,7 +269,7 @@ fn idle_connections_hold_no_places() {
         assert_eq!(client.ask("line"), "ok");
         assert_eq!(get(address, "/health").0, 200);
     }
-    // If each of them had held its place for its second, sixteen at once, nothing had come before this.
+    // If each of them held its place for a second, sixteen at a time, requests would wait longer than this.
     let seconds = IDLE as u64 / 16;
     assert!(begun.elapsed() < Duration::from_secs(seconds));
     for mut stream in idle {

@@ -1,4 +1,4 @@
-//! The log is rotated, under load and against every resistance.
+//! Rotation of the log, under load and under every fault.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use support::numbered::{Account, Load, verify};
 use support::{Client, Server, binary, can, received_from, script, wait_until};
 
-/// The rotated files of the log in this folder, the oldest first.
+/// The rotated files of the log in this folder, oldest first.
 fn rotated_files(folder: &Path) -> Vec<PathBuf> {
     let rotated_files = RotatedFiles::of(&folder.join("logging.log")).unwrap();
     rotated_files
@@ -41,12 +41,12 @@ fn numbers(folder: &Path) -> Vec<u64> {
         .collect()
 }
 
-/// Everything that was logged, in order; every file of it ends with a whole record. The server may be rotating, since
-/// the records of its last replies come after these.
+/// The whole log with its rotated files, in order; checks that each file ends with a whole record. The
+/// server may still rotate, since it writes the records of its last replies later.
 fn whole_log(folder: &Path) -> String {
     wait_until("a moment without a rotation", || {
         let before = rotated_files(folder);
-        // Where no file can be made, there may be no log, but for its rotated files.
+        // Where no new file can be created, there may be rotated files only.
         let log = Some(folder.join("logging.log")).filter(|log| log.exists());
         let files = before.iter().chain(&log);
         let texts: Vec<_> = files
@@ -58,7 +58,7 @@ fn whole_log(folder: &Path) -> String {
     })
 }
 
-/// Every message is there once, in order, whatever file it is in.
+/// Checks that every message is in the log once, in order, over all files.
 fn check(accounts: &[Account], folder: &Path) {
     let mut log = whole_log(folder);
     if log.starts_with('{') {
@@ -69,7 +69,7 @@ fn check(accounts: &[Account], folder: &Path) {
     assert!(verdict.acknowledged > 0, "{verdict:?}");
 }
 
-/// A server that tells of each rotation.
+/// A server that reports each rotation.
 fn telling(options: &[&str]) -> Command {
     let mut command = binary();
     command.args(["-quiet", "-port", "0"]).args(options);
@@ -77,7 +77,7 @@ fn telling(options: &[&str]) -> Command {
     command
 }
 
-/// What a record in JSON is in the original format, as far as it matters here.
+/// A JSON record as a record in the original format, reduced to what the check needs.
 fn message_of_json(record: &str) -> String {
     let record: serde_json::Value = serde_json::from_str(record).unwrap();
     format!(" recieved: {}\n", record["message"].as_str().unwrap())
@@ -89,7 +89,7 @@ fn wait_for_rotated_files(server: &Server, count: usize) {
     });
 }
 
-/// Asks until there are so many rotated files.
+/// Sends messages until there are `count` rotated files; returns their number.
 fn ask_for_rotated_files(server: &Server, client: &mut Client, count: usize) -> usize {
     let mut asked = 0;
     while rotated_files(server.folder()).len() < count {
@@ -121,7 +121,7 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
         let found = rotated_files(&folder);
         let told = ended.count_said("logging.log: rotated, ");
         assert_eq!(told, found.len());
-        // And how it stopped, and nothing else.
+        // One more line reports the stop, and there is nothing else.
         assert_eq!(ended.said.len(), told + 1, "{:?}", ended.said);
         let expected: Vec<_> = (1..=found.len() as u64).collect();
         assert_eq!(numbers(&folder), expected, "none is left out");
@@ -146,7 +146,7 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
     }
 }
 
-/// Where a server can be killed: what strace is to inject, so that it is killed in its second rotation.
+/// Options for strace that kill the server at each system call of its second rotation.
 const DEATHS: [&str; 11] = [
     "-P .logging.log.number -e inject=openat:signal=KILL:when=3",
     "-e inject=pwrite64:signal=KILL:when=2",
@@ -214,7 +214,8 @@ fn killed_between_any_two_steps_it_loses_and_repeats_nothing() {
     check(&accounts, server.folder());
 }
 
-/// What is killed while it deletes has the new log already, and deletes the rest at the next rotation.
+/// A server killed while it deletes rotated files has the new log already. The next rotation deletes the
+/// rest.
 #[test]
 fn old_rotated_files_go_only_after_the_new_log_is_there() {
     if !can("strace", "strace -D -o /dev/null true") {
@@ -299,7 +300,7 @@ fn numbers_go_on_whatever_becomes_of_rotated_files_and_servers() {
     }
 }
 
-/// Killed when the log was just renamed, and that rotated file deleted before the next start.
+/// The server is killed just after the rename, and the rotated file is deleted before the next start.
 #[test]
 fn the_number_of_a_rotated_file_that_nobody_has_seen_is_not_given_again() {
     let fault = "-P logging.log -e inject=openat:signal=KILL:when=3";
@@ -335,7 +336,7 @@ fn an_old_log_is_rotated_while_nothing_happens_and_an_empty_one_is_not() {
         assert_eq!(numbers(server.folder()).len(), n);
         assert_eq!(server.log(), "", "the notice comes after it is begun");
     }
-    // Nothing but the chores has woken it meanwhile.
+    // Meanwhile only the periodic tasks have woken it.
     let figures = server.figures();
     let (_, turns) = figures.split_once(" s, ").unwrap();
     let turns: u64 = turns.split(' ').next().unwrap().parse().unwrap();
@@ -347,7 +348,7 @@ fn an_old_log_is_rotated_while_nothing_happens_and_an_empty_one_is_not() {
     );
 }
 
-/// The age of a log is that of its first record, also of one that a former server has written.
+/// The age of a log is that of its first record, even if another server has written it.
 #[test]
 fn an_old_log_that_is_appended_to_keeps_its_age() {
     let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
@@ -358,7 +359,7 @@ fn an_old_log_that_is_appended_to_keeps_its_age() {
         command
             .args(["-quiet", "-port", "0", "-append"])
             .args(options);
-        // So that no zone of this machine matters.
+        // Independent of the time zone of this machine.
         command.env("TZ", "UTC0");
         let server = Server::start_command(folder, command);
         wait_for_rotated_files(&server, 1);
@@ -403,7 +404,7 @@ fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_rotated_file() {
     );
 }
 
-/// The lock, and SIGHUP, are those of the log of now.
+/// The lock and SIGHUP apply to the current log.
 #[test]
 fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     let mut server = Server::start(&["-rotate-size", "1K"]);
@@ -416,7 +417,7 @@ fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     let second = second.output().unwrap();
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("another server is writing it"), "{said}");
-    // By somebody else: what has the name then is not renamed, however old the open one is.
+    // Renamed by another program: a new file of the log's name is not rotated, however old the open one is.
     let aside = server.folder().join("aside");
     fs::rename(server.log_path(), &aside).unwrap();
     for _ in 0..50 {
@@ -452,7 +453,7 @@ fn a_log_that_was_moved_away_and_back_is_rotated_again() {
         "{said}"
     );
     fs::rename(&aside, server.log_path()).unwrap();
-    // Also while no message comes.
+    // It is found even while no message arrives.
     let said = server.wait_for_line("logging.log is back");
     assert!(
         said.ends_with(": records go on into it, and rotated again"),
@@ -463,7 +464,8 @@ fn a_log_that_was_moved_away_and_back_is_rotated_again() {
     assert_eq!(received_from(&all, &client.name()).len(), asked);
 }
 
-/// What a power cut can leave: a file of the number that was never written, and a rotated file with lost pages.
+/// The possible damage of a power failure: a number's file that was never written, and a rotated file with
+/// lost pages.
 #[test]
 fn after_a_power_cut_the_server_starts_and_says_what_is_damaged() {
     let record = "INFO\t| 2026-11-25 03:35:12 --127.0.0.1:49030 recieved: hello\n";
@@ -490,7 +492,7 @@ fn after_a_power_cut_the_server_starts_and_says_what_is_damaged() {
     assert_eq!(warnings, 2, "{:?}", ended.said);
 }
 
-/// What is opened anew may be older than what was open before.
+/// A log that SIGHUP reopens may be older than the one before.
 #[test]
 fn a_log_that_is_put_in_the_others_place_has_an_age_of_its_own() {
     let server = Server::start(&["-rotate-every", "365d", "-utc"]);
@@ -510,7 +512,7 @@ fn a_log_that_is_put_in_the_others_place_has_an_age_of_its_own() {
     );
 }
 
-/// A server whose system calls strace tells of in the file `trace`, and changes as told by `fault`.
+/// A server under strace, which writes to the file `trace` and injects `fault`; none without strace.
 fn start_traced(fault: &str, options: &str) -> Option<Server> {
     if !can("strace", "strace -D -o /dev/null true") {
         return None;
@@ -557,7 +559,7 @@ fn what_cannot_be_renamed_goes_on_and_is_said_once_a_minute() {
     assert_eq!(ended.count_said("not kept"), 0, "{:?}", ended.said);
 }
 
-/// A folder in which nothing may be made any more.
+/// The folder becomes read-only, so that no file can be created.
 #[test]
 fn a_folder_that_became_read_only_keeps_its_log() {
     let as_nobody = if rustix::process::geteuid().is_root() {
@@ -588,7 +590,7 @@ fn a_folder_that_became_read_only_keeps_its_log() {
     }
     server.wait_for_line("cannot rotate logging.log: Permission denied (os error 13)");
     assert_eq!(numbers(server.folder()).len(), 1);
-    // Whoever starts it so learns at once that it cannot work.
+    // A start in such a folder fails at once.
     let mut second = script(&format!("exec {as_nobody} $SERVER {options}"));
     let second = second.current_dir(server.folder()).output().unwrap();
     let said = String::from_utf8(second.stderr).unwrap();
@@ -604,7 +606,7 @@ fn a_folder_that_became_read_only_keeps_its_log() {
     assert_eq!(numbers(server.folder()), [1, 2]);
 }
 
-/// Both files and their folder are on the disk before anybody is told `ok`.
+/// Both files and their folder are synced before any client gets `ok`.
 #[test]
 fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     let calls = "-e trace=write,writev,sendto,sendmsg,rename,renameat2,fsync,fdatasync";
@@ -614,7 +616,7 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     let folder = server.folder().canonicalize().unwrap();
     let mut client = server.connect();
     ask_for_rotated_files(&server, &mut client, 3);
-    // Of a lone record of a reply, which no commit syncs, but the rotation does.
+    // No commit syncs the record of a reply alone, but the rotation does.
     assert_eq!(client.ask("and nothing more"), "ok");
     wait_for_rotated_files(&server, 4);
     assert_eq!(client.ask("after it"), "ok");
@@ -651,7 +653,7 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     assert!(rotations >= 4, "{trace}");
 }
 
-/// Without `-sync`, too: a number that a power cut takes could come twice.
+/// Without `-sync` as well: otherwise a power failure could cause a number to be used twice.
 #[test]
 fn a_new_file_of_the_number_is_synced_with_its_name() {
     let calls = "-e trace=rename,renameat2,fsync,fdatasync";
@@ -674,10 +676,10 @@ fn a_new_file_of_the_number_is_synced_with_its_name() {
     );
 }
 
-/// After a sync that failed nobody knows what is on the disk.
+/// After a failed sync, the content of the disk is unknown.
 #[test]
 fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
-    // At the start the log and its folder are synced, in the first rotation the file of the number and the
+    // The start syncs the log and its folder. The first rotation syncs the file of the number and the
     // folder, then the new log and the folder.
     for sync in [5, 6] {
         let fault = format!("-e trace=fsync -e inject=fsync:error=EIO:when={sync}");
@@ -699,13 +701,13 @@ fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
         let said = ended.said.last().unwrap();
         let expected = "server: cannot sync logging.log: Input/output error (os error 5); ";
         assert!(said.starts_with(expected), "{:?}", ended.said);
-        // Whether answered or not, nothing has got lost.
+        // Answered or not, no message is lost.
         let all = whole_log(ended.into_folder().path());
         assert_eq!(received_from(&all, &client.name()).len(), asked);
     }
 }
 
-/// The same while nobody waits for an answer: the next one learns that none comes any more.
+/// The same while no client waits for a reply: the next batch gets none.
 #[test]
 fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
     let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=6";
@@ -726,7 +728,7 @@ fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
 
 const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
 
-/// A server on a small tmpfs, and that as this process sees it.
+/// A server on a small tmpfs, and the path of the tmpfs as this process sees it.
 fn start_on_tmpfs(mount: &str, prepare: &str, options: &str) -> Option<(Server, PathBuf)> {
     if !can("mounting a tmpfs", MOUNT) {
         return None;
@@ -761,10 +763,10 @@ fn a_disk_that_is_full_while_the_log_is_rotated_costs_no_acknowledged_message() 
     assert!(ended.said.len() < 100, "no flood: {:?}", ended.said);
 }
 
-/// No file can be made: the log goes on under the rotated file's name, until there is room for a new one.
+/// No file can be created: the log keeps the rotated file's name until there is room for a new one.
 #[test]
 fn a_new_log_that_cannot_be_made_is_made_later() {
-    // The folder, the log, the number's file, and one that is there first.
+    // The folder, the log, the number's file, and the ballast.
     let (mount, first) = ("size=300m,nr_inodes=4", ">ballast");
     let Some((mut server, inside)) = start_on_tmpfs(mount, first, "-rotate-size 20K -sync") else {
         return;
@@ -795,7 +797,7 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
             "each has the mode of the first log"
         );
     }
-    // And for the next one there is no room again.
+    // For the next rotation there is no room again.
     server.wait_for_line("cannot begin a new logging.log");
     let accounts = load.finish().unwrap();
     check(&accounts, &inside);
@@ -834,7 +836,7 @@ fn what_cannot_be_rotated_is_refused_at_start() {
          -rotate-size and -rotate-every out\n"
     );
     assert_eq!(run(&["-log", &long]), expected);
-    // What was to be emptied is still there then.
+    // The file that the start would have emptied keeps its content.
     let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
     fs::write(folder.path().join("logging.log"), record).unwrap();
     fs::create_dir(folder.path().join(".logging.log.number")).unwrap();
@@ -849,7 +851,7 @@ fn what_cannot_be_rotated_is_refused_at_start() {
     );
 }
 
-/// The file that is shipped, with the real logrotate.
+/// The packaged file, with the real logrotate.
 #[test]
 fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
     const ROTATIONS: usize = 4;
@@ -870,7 +872,7 @@ fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     };
     place("config", &config, 0o644);
-    // Here is no systemd that knows the server; what it is told to do is done.
+    // There is no systemd here: the script stands in for systemctl and forwards the signal.
     let systemctl = format!(
         "#!/bin/sh\necho \"$@\" >>{}/asked\ncase \"$*\" in\n\
          'is-active --quiet line-log-server.service') ;;\n\

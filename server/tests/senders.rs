@@ -1,4 +1,4 @@
-//! Senders as they are: some frame messages in other ways, and most never read a reply.
+//! Real senders: some frame messages in other ways, and most never read a reply.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use support::{Client, Server, can, received_from};
 
-/// What one connection sends in one go, and what has to come of it.
+/// Sends everything at once and half-closes; returns the replies and the client's name.
 fn exchange(server: &Server, input: &[u8]) -> (String, String) {
     let mut client = server.connect();
     client.send(input);
@@ -55,10 +55,10 @@ fn a_wrong_length_is_answered_once_and_the_connection_closed() {
         let mut client = server.connect();
         client.send(format!("2 ab{wrong}"));
         if wrong == "3 ab" {
-            // Fewer than were counted: only the end tells.
+            // Fewer bytes than the length says: only the end of input shows it.
             client.end();
         } else {
-            // What follows cannot be understood, and is not.
+            // The bytes after an invalid length are ignored.
             client.send("2 cd");
         }
         let expected =
@@ -91,7 +91,7 @@ fn nothing_is_answered_where_nothing_is_to_be() {
     );
 }
 
-/// Sends and closes like a program that has never heard of replies.
+/// Sends lines and closes the connection without reading replies.
 fn send_and_close(server: &Server, lines: usize) -> String {
     let mut client = server.connect();
     let text: String = (0..lines).map(|n| format!("line {n}\n")).collect();
@@ -116,7 +116,7 @@ fn whoever_never_reads_loses_nothing_where_nothing_is_answered() {
 #[test]
 fn whoever_closes_without_reading_is_told_of() {
     let mut server = Server::start(&["-quiet"]);
-    // It resets the connection: its kernel does so when there is something unread.
+    // Its kernel resets the connection, since there is unread data.
     let mut client = server.connect();
     client.send("one\n");
     let mut reply = [0; 1];
@@ -143,7 +143,7 @@ fn whoever_reads_is_not() {
     assert_eq!(server.stop().count_said("without reading"), 0);
 }
 
-/// Lets a program that is on most systems send to the server, if it is here.
+/// Runs a script with a common program that sends to the server; false if it is not installed.
 fn runs(what: &str, server: &Server, script: &str) -> bool {
     if !can(what, &format!("command -v {what}")) {
         return false;
@@ -232,7 +232,7 @@ fn the_sender_of_the_documentation_resends() {
     let input: String = (0..1000).map(|n| format!("line {n}\n")).collect();
     std::io::Write::write_all(&mut lines, input.as_bytes()).unwrap();
     server.wait_for_log(|log| log.contains(": line 999\n"));
-    // Killed; what comes meanwhile is for the next one, at the same port.
+    // The server is killed; lines sent meanwhile go to the next server, at the same port.
     let port = server.address().port().to_string();
     let folder = server.kill().into_folder();
     std::io::Write::write_all(&mut lines, b"after\n").unwrap();

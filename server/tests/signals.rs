@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use support::numbered::{Load, verify};
 use support::{Client, Server, wait_until};
 
-/// What the contract allows a stop, and as much again for a machine that is busy.
+/// The time limit for a graceful stop, from the contract, doubled for a busy machine.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
@@ -37,7 +37,7 @@ fn a_stop_does_not_wait_for_clients_that_will_not_end() {
     let silent = server.connect();
     let mut unfinished = server.connect();
     unfinished.send("no line end");
-    // Never reads: its replies are in the way.
+    // Never reads: its replies fill its buffer.
     let deaf = Client::connect_deaf(server.address());
     fill(&deaf);
     // A line that never ends, at full speed.
@@ -65,7 +65,7 @@ fn a_stop_does_not_wait_for_clients_that_will_not_end() {
     drop((silent, deaf));
 }
 
-/// Sends lines and reads nothing until the server does not take more.
+/// Sends lines and reads nothing, until the server takes no more.
 fn fill(client: &Client) {
     let lines = "\n".repeat(10_000);
     client
@@ -81,7 +81,7 @@ fn what_is_pending_at_the_stop_is_answered() {
     let server = Server::start(&[]);
     let mut client = server.connect();
     assert_eq!(client.ask("connected"), "ok");
-    // Sent and signalled while the server cannot run: it finds both at once.
+    // Sent while the server is stopped, so that it finds lines and signal at once.
     server.signal(Signal::STOP);
     client.send("pending\n".repeat(N));
     server.signal(Signal::TERM);
@@ -101,7 +101,7 @@ fn what_comes_during_the_stop_is_refused() {
     deaf.stream()
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    // Not drained for as long as nothing is read: after a while, the rest is refused.
+    // Nothing is read, so the connection is not drained; after a while the remaining lines are refused.
     let mut all = Vec::new();
     thread::sleep(Duration::from_millis(2200));
     _ = deaf.stream().read_to_end(&mut all);
@@ -202,7 +202,7 @@ fn sigpipe_is_nothing_and_a_pause_is_only_a_pause() {
     assert!(verdict.is_good() && verdict.unanswered == 0, "{verdict:?}");
 }
 
-/// What came during a pause longer than the idle timeout is not idleness.
+/// A client that sent during a pause longer than the idle timeout is not idle.
 #[test]
 fn a_paused_server_does_not_take_its_clients_for_idle() {
     let server = Server::start(&["-idle-timeout", "1"]);
@@ -215,7 +215,7 @@ fn a_paused_server_does_not_take_its_clients_for_idle() {
     assert_eq!(client.reply(), "ok");
 }
 
-/// A pause in the middle of a turn, with replies on their way out: their clients have time to go on.
+/// A pause in the middle of a turn, with replies on their way: clients get time to continue.
 #[test]
 fn a_pause_under_load_does_not_end_clients_as_idle() {
     let server = Server::start(&["-idle-timeout", "1"]);
@@ -227,7 +227,7 @@ fn a_pause_under_load_does_not_end_clients_as_idle() {
         });
         server.signal(Signal::STOP);
         wait_until("the pause", || server.is_stopped().then_some(()));
-        // Longer than the idle timeout: that is the fault.
+        // Longer than the idle timeout: that is the fault to test.
         thread::sleep(Duration::from_millis(1100));
         server.signal(Signal::CONT);
     }

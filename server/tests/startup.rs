@@ -1,4 +1,4 @@
-//! How the server starts, what it refuses, and what it leaves alone.
+//! Start of the server: options, errors, and files that it leaves alone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 use support::{Server, binary, received_from, wait_until};
 use tempfile::TempDir;
 
-/// Runs a server that is expected to end by itself, in `folder`.
+/// Runs a server in `folder` until it exits by itself.
 fn run_in(folder: &TempDir, options: &[&str]) -> Output {
     let mut command = binary();
     command
@@ -24,7 +24,7 @@ fn run(options: &[&str]) -> Output {
     run_in(&tempfile::tempdir().unwrap(), options)
 }
 
-/// The one line on standard error, for a server that failed with `code`.
+/// The only line on standard error of a server that failed with `code`.
 fn complaint(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -103,12 +103,12 @@ fn servers_that_agree_share_a_port() {
         logs.iter().all(|log| !log.is_empty()).then_some(logs)
     });
     assert_eq!(logs.concat().matches("recieved: a line").count(), sent);
-    // Sharing the port is not sharing the log.
+    // Sharing the port does not allow sharing the log.
     let log = two.log_path();
     let options = ["-reuse-port", "-port", &port, "-log", log.to_str().unwrap()];
     let line = complaint(&run(&options), 1);
     assert!(line.contains("another server is writing it"), "{line}");
-    // Whoever stops leaves the port to the other.
+    // A server that stops leaves the port to the other.
     assert!(one.stop().status.success());
     assert_eq!(two.connect().ask("another"), "ok");
 }
@@ -194,7 +194,7 @@ fn what_is_not_a_log_is_not_emptied() {
             "server: cannot open the log README.md: it is not a log; choose another -log, or delete it"
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), content);
-        // To append destroys nothing.
+        // Appending destroys nothing.
         let ended = Server::start_in(folder, &["-log", "README.md", "-append"]).stop();
         let warning = "are no records, the first at byte 0";
         let is_whole = content.ends_with('\n') || content.contains('\0');
@@ -235,7 +235,7 @@ fn the_log_is_no_other_output_of_the_server() {
     }
 }
 
-/// A shell or a supervisor may have started the server with anything blocked.
+/// A shell or a supervisor may have started the server with any signals blocked.
 #[test]
 fn signals_that_were_blocked_at_start_are_obeyed() {
     let command = support::script("exec env --block-signal=TERM,INT,HUP,USR1 $SERVER -port 0");

@@ -1,4 +1,4 @@
-//! The log as a stream of one node: what is in it, what is refused, and what clients are told.
+//! The log as a stream of one node: its messages, rejections, and replies to clients.
 #![cfg(feature = "stream")]
 #![allow(clippy::unwrap_used)]
 
@@ -200,7 +200,7 @@ fn nobody_who_cannot_be_used_is_used() {
     assert!(said.contains("refused"), "{said}");
 }
 
-/// Something that says `words` to whoever connects, and no more.
+/// A listener that sends `words` on each connection, and answers everything with PONG.
 fn say_to_everybody(words: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -209,7 +209,7 @@ fn say_to_everybody(words: &'static str) -> String {
             let mut stream = stream.unwrap();
             _ = stream.write_all(words.as_bytes());
             let mut heard = [0; 4096];
-            // CONNECT and PING come in one piece or two.
+            // CONNECT and PING arrive in one read or two.
             while let Ok(1..) = stream.read(&mut heard) {
                 _ = stream.write_all(b"PONG\r\n");
             }
@@ -288,7 +288,7 @@ fn a_second_server_of_the_same_id_is_refused() {
     assert!(said.ends_with(": give each its own with -id"), "{said}");
     let other = serve_as("other", &cluster, &[]);
     assert!(other.stop().status.success());
-    // One that is stopped does not answer. When it goes on, it finds out.
+    // A server that is paused does not answer. When it is resumed, it detects the other one.
     first.signal(Signal::STOP);
     wait_until("the pause", || first.is_stopped().then_some(()));
     let second = serve(&cluster, &[]);
@@ -337,7 +337,7 @@ fn a_stream_that_is_full_gone_or_sealed_refuses_and_can_take_again() {
     stream.purge().unwrap();
     assert_eq!(ask("fifth"), "ok");
     assert_eq!(texts(&cluster), ["fifth"]);
-    // Another stream that has taken the subject is not ours.
+    // The server does not use another stream that has taken the subject.
     stream.delete().unwrap();
     cluster
         .stream("THIEF")
@@ -351,7 +351,7 @@ fn a_stream_that_is_full_gone_or_sealed_refuses_and_can_take_again() {
     assert!(server.stop().status.success());
 }
 
-/// What the messages in the stream say.
+/// The texts of the messages in the stream.
 fn texts(cluster: &Cluster) -> Vec<String> {
     let log = log(cluster);
     let text = |line: &str| line.split_once(" recieved: ").unwrap().1.to_owned();
@@ -394,7 +394,7 @@ fn what_is_not_allowed_is_said_loudly_and_never_answered() {
     server.wait_for_line("1 message may or may not be stored; connections closed without a reply");
     assert_eq!(client.rest(), "", "nobody answers for it");
     assert!(messages(&cluster).is_empty());
-    // Not all that would be asked is allowed, either.
+    // Reading another stream's configuration is not allowed either.
     let url = format!("log:log@{}", cluster.nodes[0].address());
     let said = refused(&["-stream", "OTHER", "-nats", &url]);
     assert!(
@@ -516,7 +516,7 @@ fn while_the_stream_is_away_memory_is_bounded_and_the_loop_sleeps() {
     assert!(server.stop().status.success());
 }
 
-/// What it answers over HTTP.
+/// The response of its HTTP endpoint.
 fn curl(server: &Server, path: &str) -> String {
     let line = server.said("metrics at http://");
     let address = line

@@ -1,4 +1,4 @@
-//! The log as a stream of three nodes: whatever happens to them, what was answered `ok` is in it once.
+//! The log as a stream of three nodes: after any fault of the nodes, each line answered `ok` is in it once.
 #![cfg(feature = "stream")]
 #![allow(clippy::unwrap_used)]
 
@@ -10,8 +10,8 @@ use support::numbered::Load;
 use support::stream::{judge, nodes, serve, serve_as, setup_of, start};
 use support::{Server, wait_until};
 
-/// Load on a server while `fault` does something to the nodes: afterwards it goes on, and every line that
-/// was acknowledged is in the stream once, in order.
+/// Puts a load on a server while `fault` affects the nodes. Afterwards the load continues, and every
+/// acknowledged line is in the stream once, in order.
 fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)) {
     let mut server = serve(cluster, &[]);
     let load = Load::start(server.address(), 20, 20).unwrap();
@@ -28,7 +28,7 @@ fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)
     assert_eq!((verdict.errors, verdict.unanswered), (0, 0), "{verdict:?}");
 }
 
-/// The node that the server uses, by its connections.
+/// The node to which the server is connected.
 fn connected_node(cluster: &Cluster, server: &Server) -> usize {
     wait_until("the node that is used", || {
         let used = server.remote_ports();
@@ -86,7 +86,7 @@ fn a_node_that_is_about_to_stop_is_left_before_it_does() {
     survives(&mut cluster, |cluster, server| {
         let used = connected_node(cluster, server);
         let pid = Pid::from_raw(cluster.nodes[used].pid().unwrap().cast_signed()).unwrap();
-        // Its lame duck mode.
+        // SIGUSR2 starts its lame duck mode.
         kill_process(pid, Signal::USR2).unwrap();
         server.wait_for_line("it is about to stop; uses nats://");
         wait_until("another node", || {

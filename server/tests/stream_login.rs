@@ -1,4 +1,4 @@
-//! Who the server is to NATS, and how it knows that NATS is who it should be.
+//! Authentication between the server and NATS, in both directions.
 #![cfg(all(feature = "stream", feature = "tls"))]
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use support::stream::{log, refused, setup};
 
 const STREAM: [&str; 4] = ["-stream", "LOG", "-id", "me"];
 
-/// The answer to a line.
+/// The reply to one line.
 fn ask(options: &[&str]) -> String {
     let server = Server::start(&[&STREAM, options].concat());
     let reply = server.connect().ask("a line");
@@ -20,7 +20,7 @@ fn ask(options: &[&str]) -> String {
     reply
 }
 
-/// What is said by a server that does not start.
+/// The last line on stderr of a server that fails to start.
 fn refusal(options: &[&str]) -> String {
     refused(&[&STREAM, options].concat())
 }

@@ -1,4 +1,4 @@
-//! Under a supervisor such as systemd: what it is told, and sockets that it holds.
+//! The server under a supervisor such as systemd: notifications, and inherited sockets.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use support::{Client, DEADLINE, Server, binary, can, received_from, script, wait_until};
 use tempfile::TempDir;
 
-/// The supervisor's end.
+/// The supervisor's end of the notification socket.
 struct Ear(UnixDatagram);
 
 impl Ear {
@@ -43,7 +43,7 @@ impl Ear {
         Some(String::from_utf8(buffer[..n].to_vec()).unwrap())
     }
 
-    /// The next that begins so; what comes before is passed over.
+    /// Waits for the next message that starts with `what`; skips others.
     fn hear_of(&self, what: &str) -> String {
         loop {
             let said = self.hear().expect("it tells in time");
@@ -87,7 +87,7 @@ fn a_supervisor_is_told_how_far_it_is() {
     }
 }
 
-/// The loop feeds the watchdog while it merely sleeps, and not while it hangs.
+/// The loop feeds the watchdog while it sleeps, and does not while it hangs.
 #[test]
 fn the_watchdog_is_fed_by_the_loop() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ fn the_watchdog_is_fed_by_the_loop() {
     }
     server.signal(Signal::STOP);
     wait_until("the pause", || server.is_stopped().then_some(()));
-    // What was told before that is heard; then there is nothing for a long time.
+    // Earlier messages are read first; then none arrives for a long time.
     ear.0
         .set_read_timeout(Some(Duration::from_millis(600)))
         .unwrap();
@@ -112,7 +112,7 @@ fn the_watchdog_is_fed_by_the_loop() {
 fn a_supervisor_that_takes_nothing_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     let (ear, name) = Ear::in_folder(&folder);
-    // A kernel holds a few datagrams for who does not read; a millisecond each.
+    // The kernel queues a few datagrams for a socket that is not read; they come every millisecond.
     let server = supervised(tempfile::tempdir().unwrap(), &name, Some(2000));
     let mut client = server.connect();
     for n in 0..2000 {
@@ -122,7 +122,7 @@ fn a_supervisor_that_takes_nothing_holds_nobody_up() {
     assert_eq!(client.ask("it has gone"), "ok");
 }
 
-/// What a supervisor must know is told again when it takes nothing at first, and so is the watchdog.
+/// If the supervisor's socket is full at first, important messages and the watchdog's are sent again.
 #[test]
 fn a_supervisor_that_was_busy_misses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,10 +130,10 @@ fn a_supervisor_that_was_busy_misses_nothing() {
     let others = UnixDatagram::unbound().unwrap();
     others.set_nonblocking(true).unwrap();
     while others.send_to(b"of another service", &name).is_ok() {}
-    // By itself the watchdog would be fed again only after half of this.
+    // Without a retry, the watchdog would be fed only after half of this.
     let timeout_usec = 4 * u64::try_from(DEADLINE.as_micros()).unwrap();
     let server = supervised(tempfile::tempdir().unwrap(), &name, Some(timeout_usec));
-    // Whoever is answered comes after what was told at the start.
+    // The reply to a client comes after the messages of the start.
     assert_eq!(server.connect().ask("a line"), "ok");
     let (mut is_ready, mut is_fed) = (false, false);
     while !(is_ready && is_fed) {
@@ -171,12 +171,12 @@ fn a_supervisor_that_is_not_there_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A server on a socket that somebody else holds, as descriptor 3.
+/// A server on a socket of the supervisor, passed as descriptor 3.
 fn activated(socket: &TcpListener, names: &str, options: &str) -> Command {
     activated_after(":", socket, names, options)
 }
 
-/// After a command of the shell.
+/// The same, after a shell command.
 fn activated_after(first: &str, socket: &TcpListener, names: &str, options: &str) -> Command {
     let mut command = script(&format!(
         "{first}; exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={names}; \
@@ -186,7 +186,7 @@ fn activated_after(first: &str, socket: &TcpListener, names: &str, options: &str
     command
 }
 
-/// While the server is started again and again, every client gets in, and what it is told is true.
+/// While the server is restarted repeatedly, every client is accepted, and every `ok` is true.
 #[test]
 fn a_restart_refuses_nobody() {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -202,12 +202,12 @@ fn a_restart_refuses_nobody() {
     let talk = |name: usize| -> (usize, Vec<String>) {
         let (mut connections, mut kept) = (0, Vec::new());
         while !stop.load(Ordering::Relaxed) {
-            // This panics if it is refused.
+            // Panics if the connection is refused.
             let mut client = Client::connect(address);
             connections += 1;
             for n in 0..20 {
                 let line = format!("{name} {connections} {n}");
-                // A server on its way out says so, or closes.
+                // A server that is stopping says so, or closes the connection.
                 match client.try_ask(&line).as_deref() {
                     Some("ok") => kept.push(line),
                     _ => break,
@@ -227,7 +227,7 @@ fn a_restart_refuses_nobody() {
             assert!(server.stop().status.success());
         }
         stop.store(true, Ordering::Relaxed);
-        // For those who have just connected.
+        // For the clients that have just connected.
         let last = start();
         let kept: Vec<_> = talkers
             .into_iter()
@@ -274,7 +274,7 @@ fn sockets_have_names() {
         said.starts_with("server: the socket 'other' of LISTEN_FDS has a name that means nothing"),
         "{said}"
     );
-    // One that does not listen.
+    // A socket that does not listen.
     let stream = std::net::TcpStream::connect(address).unwrap();
     let mut command = activated(&socket, "line-log", "");
     let output = command.stdin(OwnedFd::from(stream)).output().unwrap();
@@ -283,7 +283,7 @@ fn sockets_have_names() {
         said,
         "server: the socket 'line-log' of LISTEN_FDS does not listen\n"
     );
-    // What is meant for another process is none of its business.
+    // Descriptors for another process are ignored.
     let mut command = binary();
     command
         .args(["-quiet", "-port", "0"])
@@ -293,7 +293,7 @@ fn sockets_have_names() {
     assert_eq!(server.connect().ask("a line"), "ok");
 }
 
-/// Those who ask for figures have descriptors of their own, whoever has opened the socket.
+/// Metrics have their own descriptors, whether the server or the supervisor has opened the socket.
 #[cfg(feature = "metrics")]
 #[test]
 fn a_socket_for_metrics_takes_no_place_of_clients() {
@@ -319,7 +319,7 @@ fn systemd_socket_activate_starts_it() {
     ) {
         return;
     }
-    // It wants a port that is free, and nobody holds one for it: so it is tried again.
+    // It needs a free port, which cannot be reserved for it: on a conflict, try again.
     let folder = tempfile::tempdir().unwrap();
     wait_until("a port", || {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -345,7 +345,7 @@ fn systemd_socket_activate_starts_it() {
     });
 }
 
-/// Asks whoever listens at this address, if the child does in the end; the client's name.
+/// Sends a line to the address; returns the client's name. None if the child exits first.
 fn speak_through(child: &mut std::process::Child, address: SocketAddr) -> Option<String> {
     wait_until("a listening socket, or its end", || {
         if child.try_wait().unwrap().is_some() {
@@ -387,7 +387,7 @@ fn the_units_are_sound_and_give_little_away() {
     assert!(is_fine, "{said}");
 }
 
-/// What the unit lets the server ask of the kernel, by its own lines, which are read in their order.
+/// The system calls that the unit allows, computed from its lines in their order.
 fn allowed_calls(unit: &str) -> HashSet<String> {
     let output = Command::new("systemd-analyze")
         .arg("syscall-filter")

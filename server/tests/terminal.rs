@@ -1,4 +1,4 @@
-//! Standard output and standard error that take nothing: the `ok`s go on.
+//! Standard output and standard error that block: clients still get their `ok`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use rustix::termios::{Action, tcflow};
 use support::numbered::{Load, verify};
 use support::{Client, Server, received_from, wait_until};
 
-/// More records than any pipe or terminal and the server's own backlog hold.
+/// More records than a pipe or terminal and the server's own backlog hold.
 const ENOUGH: u64 = 50_000;
 
 fn start_with_stdout(stdout: impl Into<Stdio>) -> Server {
@@ -24,7 +24,7 @@ fn start_with_stdout(stdout: impl Into<Stdio>) -> Server {
     Server::start_command(tempfile::tempdir().unwrap(), command)
 }
 
-/// The load is served to its end, though nobody sees a record.
+/// Runs a load to its end while no record is read.
 fn serve(server: &Server) {
     let load = Load::start(server.address(), 10, 64).unwrap();
     wait_until("service", || (load.acknowledged() > ENOUGH).then_some(()));
@@ -33,7 +33,7 @@ fn serve(server: &Server) {
     assert!(verdict.is_good() && verdict.unanswered == 0, "{verdict:?}");
 }
 
-/// What is shown once somebody reads: whole records first, then how many were left out.
+/// Checks the output once it is read: whole records first, then the number of records not shown.
 fn check_what_is_shown(mut server: Server, reader: impl io::Read + Send + 'static) {
     let shown = support::lines(reader);
     let deadline = support::DEADLINE;
@@ -62,7 +62,7 @@ fn a_full_pipe() {
     check_what_is_shown(server, reader);
 }
 
-/// As systemd's journal has it.
+/// As with systemd's journal.
 #[test]
 fn a_full_socket() {
     let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -105,7 +105,7 @@ fn a_closed_pipe_and_a_full_device() {
     }
 }
 
-/// Diagnostics as well: nobody reads them, and there are many.
+/// Many diagnostics, while standard error is not read.
 #[test]
 fn a_full_pipe_on_standard_error() {
     let mut command = support::binary();
@@ -121,7 +121,7 @@ fn a_full_pipe_on_standard_error() {
     let n = reader.read(&mut first).unwrap();
     let first = str::from_utf8(&first[..n]).unwrap().trim_end();
     let address: std::net::SocketAddr = first["listening on ".len()..].parse().unwrap();
-    // A line for each that comes and one for each that goes.
+    // One line for each connection, and one for its end.
     for n in 0..5_000 {
         let mut client = Client::connect(address);
         if n % 100 == 0 {
@@ -145,8 +145,8 @@ fn no_standard_descriptors_at_all() {
     assert!(server.stop().status.success());
 }
 
-/// A server of a user who cannot open this standard output anew, but only write to it; none where
-/// there is no other user to be had.
+/// A server of a user that may write to this standard output, but not reopen it; none if there is
+/// no other user.
 fn start_as_nobody(stdout: impl Into<Stdio>) -> Option<Server> {
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if !support::can("another user", &format!("{nobody} true")) {
@@ -154,7 +154,7 @@ fn start_as_nobody(stdout: impl Into<Stdio>) -> Option<Server> {
     }
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
-    // That user may not reach the executable where it is.
+    // That user may not have access to the executable at its usual path.
     std::fs::copy(env!("CARGO_BIN_EXE_server"), folder.path().join("server")).unwrap();
     let mut command = support::script(&format!("exec {nobody} ./server -port 0"));
     command.stdout(stdout);
@@ -179,8 +179,8 @@ fn a_pipe_of_another_user_that_nobody_reads_does_not_hold_the_stop() {
     }
 }
 
-/// A file on a disk that hangs: every write to it takes so long that the load would not end if it
-/// waited for that.
+/// A file on a disk that hangs: every write takes so long that a load that waited for it would not
+/// end.
 #[test]
 fn a_file_that_hangs() {
     if !support::can("strace", "strace -V") {
@@ -193,11 +193,11 @@ fn a_file_that_hangs() {
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     serve(&server);
     assert_eq!(server.connect().ask("still there"), "ok");
-    // The write under way holds even the end of the process.
+    // The write in progress delays even the exit of the process.
     server.kill();
 }
 
-/// `stty tostop` has a terminal stop whoever writes to it from the background.
+/// With `stty tostop`, a terminal stops background processes that write to it.
 #[test]
 fn a_terminal_that_stops_writers_in_the_background() {
     if !support::can(

@@ -1,4 +1,4 @@
-//! TLS with the real server: certificates of every kind, real peers, and clients that mean no good.
+//! TLS with the real server: certificates of every kind, other TLS programs, and hostile clients.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ use test_ca::rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, date_time_ymd,
 };
 
-/// What `client` has in the log, the server stopped.
+/// The messages of `peer` in the log, after a stop of the server.
 fn logged(server: Server, peer: &str) -> Vec<String> {
     let log = server.stop().log();
     let texts = received_from(&log, peer);
@@ -47,7 +47,7 @@ fn keys_of_every_kind_will_do() {
         let server = pki.serve_as(name, &[]);
         assert_eq!(pki.connect(&server).ask(name), "ok");
     }
-    // What this library cannot make, and the older forms of keys.
+    // Keys that rcgen cannot generate, and older file formats of keys.
     for (name, make) in [
         ("rsa-pkcs8", "openssl genpkey -algorithm RSA"),
         ("rsa-pkcs1", "openssl genrsa -traditional"),
@@ -204,7 +204,7 @@ fn both_versions_are_spoken() {
         let mut client = SecureClient::connect(server.address(), pki.trust_over(version));
         assert_eq!(client.ask("a"), "ok");
         assert_eq!(client.tls().protocol_version(), Some(expected));
-        // Pipelined, and ended with half a line.
+        // Pipelined, with an unfinished line at the end.
         client.send("b\nc\nd");
         client.end();
         assert_eq!(client.rest(), "ok\nok\nok\n");
@@ -214,8 +214,8 @@ fn both_versions_are_spoken() {
     }
 }
 
-/// A certificate is checked in a full handshake only, so a client that must have one cannot resume a
-/// session: its certificate may have expired since.
+/// A resumed session skips the check of the client certificate, which may have expired since. Where a
+/// certificate is required, sessions cannot be resumed.
 #[test]
 fn clients_with_certificates_cannot_resume() {
     let pki = Pki::new();
@@ -241,7 +241,7 @@ fn clients_with_certificates_cannot_resume() {
     }
 }
 
-/// Nothing is left unread by a client that never reads, so its close is none that resets.
+/// The client leaves no reply unread: its close sends no reset.
 #[test]
 fn a_client_that_never_reads_loses_nothing_over_tls() {
     let pki = Pki::new();
@@ -260,7 +260,7 @@ fn a_client_that_never_reads_loses_nothing_over_tls() {
     }
 }
 
-/// A real peer, as a shell command that is given the server's port: two lines in, two replies out.
+/// Runs another TLS program, given the server's port in a shell command: two lines in, two replies out.
 fn speaks(pki: &Pki, server: &Server, tool: &str, talk: &str) {
     if !can(tool, &format!("command -v {tool}")) {
         return;
@@ -279,7 +279,7 @@ fn speaks(pki: &Pki, server: &Server, tool: &str, talk: &str) {
     }
 }
 
-/// Is killed when it is over.
+/// A process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -342,7 +342,7 @@ fn a_request_of_http_is_refused_over_tls_too() {
     assert_eq!(server.stop().log().matches("recieved").count(), 0);
 }
 
-/// Libraries write a request in as many records as they like.
+/// TLS libraries may split a request into any number of records.
 #[test]
 fn first_bytes_are_the_same_in_several_records() {
     let pki = Pki::new();
@@ -362,7 +362,7 @@ fn first_bytes_are_the_same_in_several_records() {
         }
     }
     assert_eq!(server.log(), "");
-    // No second TLS is looked for, and its alert would be no TLS.
+    // Inside TLS, bytes that look like a TLS hello are a message. A plain-text alert would break the session.
     let mut client = pki.connect(&server);
     assert_eq!(client.ask("\x16\x03\x01 is a message"), "ok");
     let mut client = pki.connect(&server);
@@ -426,11 +426,11 @@ fn only_those_with_the_right_certificate_come_in() {
             "for c.example, which is not in -allow-names",
         ),
     ] {
-        // One each, since a complaint a second is said.
+        // A new server for each case: such warnings are limited to one a second.
         let mut server = pki.serve(&options);
         let mut client = SecureClient::connect(server.address(), config);
         client.shake_hands();
-        // The client's end of the handshake is over before the server has judged.
+        // The client completes its handshake before the server has checked the certificate.
         let failure = client.failure();
         assert!(failure.contains(alert), "{failure}");
         let said = server.wait_for_line("closed, ");
@@ -497,7 +497,7 @@ fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 
-/// A name in a certificate can hold any ASCII, line ends and terminal control sequences included.
+/// A name in a certificate can hold any ASCII, including line ends and terminal control sequences.
 #[test]
 fn a_hostile_name_reaches_no_output_raw() {
     const NAME: &str =
@@ -543,7 +543,7 @@ fn a_hostile_name_reaches_no_output_raw() {
             client.hear();
         }
         if names.is_empty() {
-            // Another one is served, so the server has read no more than the hello at first.
+            // Another client is served, so the server has read no more than the hello so far.
             assert!(server.connect().ask("x").starts_with("error tls-required"));
             assert_eq!(client.ask("hello"), "ok");
         } else {
@@ -563,7 +563,7 @@ fn a_hostile_name_reaches_no_output_raw() {
     }
 }
 
-/// A stranger could otherwise push acknowledged lines out of a log that is rotated.
+/// Otherwise a stranger could push acknowledged lines out of a log that is rotated.
 #[test]
 fn clients_without_a_certificate_leave_no_record() {
     let pki = Pki::new();
@@ -599,7 +599,7 @@ fn who_speaks_another_language_is_told_so() {
     assert_eq!(plain.ask("a line"), expected);
     assert_eq!(plain.rest(), "");
     server.wait_for_line("closed, it speaks no TLS");
-    // Others come at once, and of them nothing is said for a second.
+    // Further clients within the same second cause no warning.
     for _ in 0..20 {
         assert_eq!(server.connect().ask("a line"), expected);
     }
@@ -639,8 +639,8 @@ fn a_client_over_the_limit_is_closed_before_any_handshake() {
     assert_eq!(pki.connect(&server).ask("b"), "ok");
 }
 
-/// The last record, cut off at every byte, or with a wrong tag, brings nothing; and half a line that
-/// came before it is not a message. A whole line is.
+/// The last record is truncated at every byte, or has a wrong tag: it adds nothing, and the unfinished
+/// line before it is no message. The whole line is.
 #[test]
 fn what_is_cut_off_is_no_message() {
     let pki = Pki::new();
@@ -652,7 +652,7 @@ fn what_is_cut_off_is_no_message() {
         client.stream().write_all(&half).unwrap();
         let mut last = client.encrypt(" of it\n");
         spoil(&mut last);
-        // A server that has closed already takes no more.
+        // A server that has already closed the connection takes no more bytes.
         _ = client.stream().write_all(&last);
         _ = client.stream().shutdown(Shutdown::Write);
         let mut rest = Vec::new();
@@ -669,7 +669,7 @@ fn what_is_cut_off_is_no_message() {
     names.push(attack(&|last| {
         *last = b"garbage of some length, no record".to_vec();
     }));
-    // An alert in the middle, in the open: it is not the client's.
+    // An unencrypted alert in the middle does not come from the client.
     names.push(attack(&|last| *last = vec![21, 3, 3, 0, 2, 2, 80]));
     let complete = attack(&|_| {});
     let log = server.stop().log();
@@ -679,8 +679,8 @@ fn what_is_cut_off_is_no_message() {
     assert_eq!(received_from(&log, &complete), ["whole", "half of it"]);
 }
 
-/// So is half a line after which a session ends without a farewell, while one with a farewell makes it
-/// a message.
+/// An unfinished line is dropped when a session ends without `close_notify`, and is a message when it
+/// ends with one.
 #[test]
 fn only_a_true_end_makes_half_a_line_a_message() {
     let pki = Pki::new();
@@ -715,7 +715,7 @@ fn handshakes_that_never_end_are_ended() {
         client.stream().write_all(&hello).unwrap();
         silent.push(client);
     }
-    // Half a hello, nothing at all, and one that claims to be long and comes byte by byte.
+    // Half a hello, no bytes at all, and a long hello that arrives byte by byte.
     let mut half = pki.connect(&server);
     let hello = half.take_wire();
     half.stream().write_all(&hello[..hello.len() / 2]).unwrap();
@@ -735,7 +735,7 @@ fn handshakes_that_never_end_are_ended() {
         }
         sent
     });
-    // Meanwhile others are served.
+    // Other clients are served meanwhile.
     let mut talker = pki.connect(&server);
     assert_eq!(talker.ask("a"), "ok");
     let peak = server.peak_memory();
@@ -746,13 +746,13 @@ fn handshakes_that_never_end_are_ended() {
         trickle.stream(),
         silent[0].stream(),
     ] {
-        // It may be told why, and a reset is an end, too.
+        // It may get an alert first, and a reset also ends it.
         let mut said = Vec::new();
         if let Err(error) = (&*client).read_to_end(&mut said) {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         }
     }
-    // Ten seconds, in which the bytes of one were no progress.
+    // Ten seconds: a byte now and then did not extend the timeout.
     assert!(begun.elapsed() >= Duration::from_secs(9));
     assert!(trickling.join().unwrap() < 200);
     server.wait_for_line("closed, no TLS handshake within 10 s");
@@ -773,7 +773,7 @@ fn key_updates_are_made_but_a_flood_of_them_is_ended() {
     for _ in 0..20_000 {
         client.tls().refresh_traffic_keys().unwrap();
         let wire = client.take_wire();
-        // It may have been closed by now.
+        // The connection may be closed by now.
         _ = client.stream().write_all(&wire);
     }
     let mut rest = Vec::new();
@@ -784,7 +784,7 @@ fn key_updates_are_made_but_a_flood_of_them_is_ended() {
     assert!(peak < 32 << 20, "{} MiB", peak >> 20);
 }
 
-/// A handshake in records of 64 bytes, certificates and all, byte by byte.
+/// A handshake in records of 64 bytes, certificates included, sent byte by byte.
 #[test]
 fn a_handshake_may_come_in_pieces() {
     let pki = Pki::new();
@@ -822,7 +822,7 @@ fn nobody_negotiates_anew() {
     let peer = peer.arg(server.address().to_string()).stdin(Stdio::piped());
     let peer = peer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut peer = peer.unwrap();
-    // At the beginning of a line it is s_client's word for a renegotiation.
+    // At the start of a line, `R` makes s_client renegotiate.
     peer.stdin.as_mut().unwrap().write_all(b"R\n").unwrap();
     let output = peer.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -868,8 +868,8 @@ fn a_scanner_finds_nothing_old() {
     assert!(weak.iter().all(|weak| !output.contains(weak)), "{output}");
 }
 
-/// While clients come and talk all the time, the certificate is replaced again and again; each of them
-/// gets the old one or the new, and none fails.
+/// Certificates are replaced repeatedly while clients connect and send. Each client gets the old
+/// certificate or the new one, and none fails.
 #[test]
 fn certificates_are_replaced_under_load() {
     let pki = Pki::new();
@@ -907,7 +907,7 @@ fn certificates_are_replaced_under_load() {
             talker.join().unwrap();
         }
     });
-    // What cannot be used changes nothing.
+    // An unusable certificate changes nothing.
     fs::write(pki.path("server.pem"), "nothing").unwrap();
     server.signal(Signal::HUP);
     let said = server.wait_for_line("cannot reload the certificates: ");
@@ -923,7 +923,7 @@ fn a_stop_says_farewell() {
     for client in &mut clients {
         assert_eq!(client.ask("a"), "ok");
     }
-    // One that has not come far, and one whose half a line is dropped.
+    // One client early in its handshake, and one with an unfinished line, which is dropped.
     let mut early = pki.connect(&server);
     let hello = early.take_wire();
     early.stream().write_all(&hello).unwrap();
@@ -936,7 +936,7 @@ fn a_stop_says_farewell() {
     assert_eq!(logged(server, &name), ["a"]);
 }
 
-/// The commands in SECURITY.md, as they stand there.
+/// The commands in SECURITY.md, verbatim.
 #[test]
 fn the_recipe_for_an_authority_works() {
     if !can("openssl", "command -v openssl") {
@@ -985,8 +985,8 @@ fn the_recipe_for_an_authority_works() {
     );
 }
 
-/// Clients without a valid certificate that show 135 certificates, and clients with the costliest chain
-/// that is accepted, all at once: the others are served, and a stop takes no longer than ever.
+/// Clients without a valid certificate present 135 certificates, and others the costliest chain that is
+/// accepted, all at once. Other clients are served, and a stop takes no longer than usual.
 #[test]
 fn costly_chains_delay_neither_clients_nor_a_stop() {
     let ca = chain::Certificate::root("authority", &PKCS_ECDSA_P384_SHA384);
@@ -1038,7 +1038,7 @@ fn costly_chains_delay_neither_clients_nor_a_stop() {
     });
 }
 
-/// Certificates of one's own making.
+/// Certificate chains made for the test.
 mod chain {
     use rustls::ClientConfig;
     use rustls::pki_types::pem::PemObject as _;
@@ -1088,7 +1088,7 @@ mod chain {
             &self.pem
         }
 
-        /// What a client needs that shows this one and these after it.
+        /// The configuration of a client that presents this certificate, followed by `others`.
         pub fn config(&self, pki: &Pki, others: &[&Self]) -> ClientConfig {
             let chain = [self].into_iter().chain(others.iter().copied());
             let chain =
