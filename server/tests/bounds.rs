@@ -84,7 +84,7 @@ fn no_reset_makes_half_a_line_a_message() {
     }
 }
 
-/// A last line without a line end counts after a true end of the input, whether the client waits for replies
+/// A last line without a line end counts after a true end of the input. The client either waits for replies
 /// or has closed the connection, so that replies cause a reset.
 #[test]
 fn a_true_end_makes_the_last_line_a_message() {

@@ -1,4 +1,4 @@
-//! The latency of a light client beside flooders, on a server whose log is a stream.
+//! The latency of a light client under load from flooders, on a server whose log is a stream.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};

@@ -4,7 +4,7 @@
 //! - `system`: the servers; `setting`: the loads
 //! - `running`: a running server; `cpus`: the CPUs it runs on
 //! - `measure`: one measurement; `disturbance`: the load of other processes during it
-//! - `nodes`: the NATS nodes of a server or a `publisher`; `fairness`: a light client beside flooders
+//! - `nodes`: the NATS nodes of a server or a `publisher`; `fairness`: the latency of a light client
 //! - `secure`: the cost of TLS outside the messages
 //! - `turns`: a measurement of the turn-taking client
 //! - `results`: sums over the rounds; `targets`: their limits
@@ -130,7 +130,7 @@ enum Task {
     Turns,
     /// Handshakes, memory and latency over TLS, without or with client certificates.
     Secure(bool),
-    /// A light client beside flooders, on a server with a stream.
+    /// A light client under load from flooders, on a server with a stream.
     Fairness,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Results {
     pub(crate) turns: Vec<(f64, f64)>,
     /// The cost of TLS, by round.
     pub(crate) secure: Vec<Secure>,
-    /// How long a light client waited beside flooders, by round.
+    /// The latency of a light client under load from flooders, by round.
     pub(crate) fairness: Vec<Waited>,
 }
 
@@ -117,8 +117,8 @@ impl Results {
         })
     }
 
-    /// How long a light client waited beside flooders, in nanoseconds, in ascending order. Undisturbed rounds
-    /// count, or all if every round was disturbed.
+    /// The latencies of a light client under load from flooders, in nanoseconds, in ascending order.
+    /// Undisturbed rounds count, or all if every round was disturbed.
     pub(crate) fn fairness(&self) -> Vec<u64> {
         let is_calm = |round: &&Waited| round.disturbance <= DISTURBED;
         let any_calm = self.fairness.iter().any(|round| is_calm(&round));

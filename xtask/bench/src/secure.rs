@@ -31,7 +31,7 @@ pub(crate) struct Secure {
     pub(crate) handshakes_per_s: f64,
     /// The server's anonymous memory in bytes per idle client, if it was measured.
     pub(crate) bytes_per_idle_client: Option<f64>,
-    /// p99 of the latency of a client beside 200 handshakes per second, in nanoseconds.
+    /// p99 of the latency of a client during 200 handshakes per second, in nanoseconds.
     pub(crate) p99_ns: u64,
 }
 
@@ -94,7 +94,7 @@ fn idle(server: &Running, options: &tls::Options) -> io::Result<f64> {
     Ok(after.saturating_sub(before) as f64 / clients.len() as f64)
 }
 
-/// p99 of a client at 1,000 messages a second, beside handshakes.
+/// p99 of a client at 1,000 messages a second, during handshakes.
 fn talk(
     server: &Running,
     system: &System,

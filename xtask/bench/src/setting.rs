@@ -54,8 +54,8 @@ impl Setting {
             2..=16 => 3_000_000,
             _ => 8_000_000,
         };
-        // Two records a message have about 110 bytes beside the message. The cap: no machine here writes
-        // more than two gigabytes a second.
+        // The two records of a message add about 110 bytes to it. The cap: no machine here writes more
+        // than two gigabytes a second.
         let bytes = (per_second * (110 + self.bytes as u64)).min(2_000_000_000);
         bytes * time.as_millis() as u64 / 1000
     }

@@ -34,7 +34,7 @@ pub(crate) struct System {
 /// The program to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// Built beside the benchmark.
+    /// Built with the benchmark.
     Own(&'static str),
     /// A program of the operating system, and the Debian packages that contain it.
     Installed {

@@ -90,7 +90,7 @@ fn or_nothing<T>(figure: Option<T>, shown: impl FnOnce(T) -> String) -> String {
     figure.map_or_else(String::new, shown)
 }
 
-/// The latency of a light client beside flooders; empty if it was not measured.
+/// The latency of a light client under load from flooders; empty if it was not measured.
 pub(crate) fn fairness(results: &Results) -> String {
     let waited = results.fairness();
     let figure = |per_mille| percentile(&waited, per_mille).map(|ns| latency(ns as f64));

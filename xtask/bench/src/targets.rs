@@ -34,7 +34,8 @@ enum Ratio {
     P99(&'static str, &'static str),
     /// p99 of the latency of the first server divided by the median of the second's.
     P99ByMedian(&'static str, &'static str),
-    /// p99 of a light client beside flooders on the server with a stream, divided by this server's median.
+    /// p99 of a light client under load from flooders, on the server with a stream, divided by the median
+    /// of this server.
     P99Beside(&'static str),
     /// This server's CPU time per message at the target's setting divided by that at this setting.
     CpuOf(&'static str),
@@ -48,7 +49,7 @@ enum Ratio {
     Handshakes(bool),
     /// No ratio: the server's anonymous memory in bytes per idle client over TLS, in the same two cases.
     SecureIdleBytes(bool),
-    /// No ratio: p99 in milliseconds of a client beside 200 handshakes per second, in the same two cases.
+    /// No ratio: p99 in milliseconds of a client during 200 handshakes per second, in the same two cases.
     P99BesideHandshakes(bool),
 }
 

@@ -17,13 +17,13 @@ const OWN_KIB: u64 = 64 << 10;
 /// The number of messages whose replies are timed.
 const ASKED: usize = 3_000;
 
-/// Beside silent and slow clients, the p99 of another client may grow by this factor.
+/// While silent and slow clients are connected, the p99 of another client may grow by this factor.
 const TIMES_AS_LONG: u32 = 3;
 
 /// A shorter latency always passes: whether two processes share a CPU makes as much of a difference.
 const SCHEDULING: Duration = Duration::from_micros(300);
 
-/// The limit for the p99 of another client beside a flooder.
+/// The limit for the p99 of another client during a flood.
 const BESIDE_A_FLOODER: Duration = Duration::from_millis(10);
 
 /// The machine may be busy: the best of `ATTEMPTS` measurements counts, or of up to `MAX_ATTEMPTS` while
@@ -73,7 +73,7 @@ fn best_p99(address: SocketAddr, enough: Duration) -> Result<(Duration, FaultRep
     Ok((best, report))
 }
 
-/// Compares another client's p99 beside the connected clients with its p99 `alone`.
+/// Compares another client's p99 while the others are connected with its p99 `alone`.
 fn beside(alone: Duration, address: SocketAddr) -> Result<FaultReport, String> {
     let bound = (TIMES_AS_LONG * alone).max(SCHEDULING);
     let (disturbed, mut report) = best_p99(address, bound)?;

@@ -112,7 +112,7 @@ pub(crate) fn light_beside_bare_line_ends(_: &mut Rng) -> Result<FaultReport, St
     beside_flooders(b"\n", Duration::from_millis(20))
 }
 
-/// The latency of a light client beside flooders that read their replies.
+/// The latency of a light client under load from flooders that read their replies.
 fn beside_flooders(line: &[u8], bound: Duration) -> Result<FaultReport, String> {
     let mut report = FaultReport::default();
     let (mut best, mut half) = (Duration::MAX, Duration::MAX);
