@@ -35,7 +35,7 @@ enum Ratio {
     /// p99 of the latency of the first server divided by the median of the second's.
     P99ByMedian(&'static str, &'static str),
     /// p99 of a light client under load from flooders, on the server with a stream, divided by the median
-    /// of this server.
+    /// of the named server.
     P99Beside(&'static str),
     /// This server's CPU time per message at the target's setting divided by that at this setting.
     CpuOf(&'static str),
