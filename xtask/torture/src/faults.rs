@@ -272,7 +272,7 @@ pub(crate) fn few_descriptors(_: &mut Rng) -> Result<FaultReport, String> {
     Ok(report)
 }
 
-/// The property test of the loop, with another seed and more cases.
+/// The property test of the loop, with more cases. `-seed` determines its seed, too.
 pub(crate) fn schedules(random: &mut Rng) -> Result<FaultReport, String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let seed = random.u64(..);

@@ -209,7 +209,7 @@ fn main() -> ExitCode {
         say(&format!("torture: cannot unblock signals: {error}\n"));
         return ExitCode::FAILURE;
     }
-    // Many clients need many descriptors. The tests that it starts replay by the seed, too.
+    // Many clients need many descriptors.
     process::raise_descriptor_limit();
     let length = seconds(options.time().as_secs_f64());
     say(&format!("torture: {length}, -seed {}\n", options.seed));
