@@ -290,7 +290,7 @@ fn clients_that_vanish_are_dropped() {
         client.kill().unwrap();
         client.wait().unwrap();
     }
-    // The kernel dropped one, the server's own check the other.
+    // The kernel dropped one; the server found the other by asking the kernel.
     let ended = server.stop();
     assert_eq!(
         ended.count_said("dropped, its machine does not answer"),

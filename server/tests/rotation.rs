@@ -89,7 +89,7 @@ fn wait_for_rotated_files(server: &Server, count: usize) {
     });
 }
 
-/// Sends messages until there are `count` rotated files; returns their number.
+/// Sends messages until there are `count` rotated files; returns the number of messages.
 fn ask_for_rotated_files(server: &Server, client: &mut Client, count: usize) -> usize {
     let mut asked = 0;
     while rotated_files(server.folder()).len() < count {
@@ -146,7 +146,7 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
     }
 }
 
-/// Options for strace that kill the server at each system call of its second rotation.
+/// Options for strace, each of which kills the server at one system call of its second rotation.
 const DEATHS: [&str; 11] = [
     "-P .logging.log.number -e inject=openat:signal=KILL:when=3",
     "-e inject=pwrite64:signal=KILL:when=2",
@@ -348,7 +348,7 @@ fn an_old_log_is_rotated_while_nothing_happens_and_an_empty_one_is_not() {
     );
 }
 
-/// The age of a log is that of its first record, even if another server has written it.
+/// The age of a log is that of its first record, even if an earlier server has written it.
 #[test]
 fn an_old_log_that_is_appended_to_keeps_its_age() {
     let record = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: hello\n";
@@ -707,7 +707,7 @@ fn a_sync_that_fails_in_a_rotation_ends_the_server_without_another_word() {
     }
 }
 
-/// The same while no client waits for a reply: the next batch gets none.
+/// The same while no client waits for a reply: the next batch gets no reply.
 #[test]
 fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
     let fault = "-e trace=fsync -e inject=fsync:error=EIO:when=6";
