@@ -115,7 +115,7 @@ impl Admission {
                 .iter()
                 .for_each(|warning| log::warn!("{warning}")),
             Err(error) => {
-                log::warn!("cannot reload the certificates: {error}; the old ones stay in use")
+                log::warn!("cannot reload the certificates: {error}; the old ones stay in use");
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::connection::Socket;
 use crate::tls::Session;
 
 /// The most bytes of a PROXY header that are held. No other first bytes can be longer.
-pub const MAX_FIRST: usize = proxy::MOST_V2;
+pub const MAX_FIRST: usize = proxy::MAX_V2;
 
 /// What lies between a socket and its messages. It does not wrap the socket: for most clients there is no
 /// layer, and the channel is one word.

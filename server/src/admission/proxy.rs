@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use ppp::{v1, v2};
 
 /// The longest header of version 1, with its line end (section 2.1).
-pub const MOST_V1: usize = 107;
+pub const MAX_V1: usize = 107;
 
 /// The longest header of version 2. Its length field allows 64 KiB. The addresses take at most 216 bytes.
 /// What proxies add to them (section 2.2) stays far below this limit: a name, a certificate's common name,
 /// an identifier.
-pub const MOST_V2: usize = 4 << 10;
+pub const MAX_V2: usize = 4 << 10;
 
 /// The length of the fixed part of version 2, which ends with the number of bytes that follow.
 const V2_START: usize = 16;
@@ -55,9 +55,9 @@ fn parse_v1(bytes: &[u8]) -> Header {
     if bytes[..common] != PREFIX[..common] {
         return Header::Malformed;
     }
-    let start = &bytes[..bytes.len().min(MOST_V1)];
+    let start = &bytes[..bytes.len().min(MAX_V1)];
     let Some(end) = memchr::memchr(b'\n', start) else {
-        return if start.len() < MOST_V1 {
+        return if start.len() < MAX_V1 {
             Header::Partial
         } else {
             Header::Malformed
@@ -81,7 +81,7 @@ fn parse_v2(bytes: &[u8]) -> Header {
         return Header::Partial;
     };
     let len = V2_START + usize::from(u16::from_be_bytes([high, low]));
-    if len > MOST_V2 {
+    if len > MAX_V2 {
         return Header::Malformed;
     }
     let Some(header) = bytes.get(..len) else {
@@ -131,7 +131,7 @@ mod tests {
         // The longest header allowed.
         let mut with_most = ipv4.to_vec();
         with_most.extend([4, 0x0f, 0xe1]);
-        with_most.resize(MOST_V2 - V2_START, b'x');
+        with_most.resize(MAX_V2 - V2_START, b'x');
         vec![
             (
                 b"PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n".to_vec(),
@@ -207,8 +207,8 @@ mod tests {
             }
             bytes.extend(tail);
             match parse(&bytes) {
-                Header::Whole(len, _) => prop_assert!(len <= bytes.len().min(MOST_V2)),
-                Header::Partial => prop_assert!(bytes.len() < MOST_V2),
+                Header::Whole(len, _) => prop_assert!(len <= bytes.len().min(MAX_V2)),
+                Header::Partial => prop_assert!(bytes.len() < MAX_V2),
                 Header::Malformed => {}
             }
         }

@@ -177,7 +177,7 @@ impl Rotation {
     }
 
     /// Checks the newest rotated files for damage: at most 16 files, within the last
-    /// [`LOOK_BACK_BYTES`](damage::LOOK_BACK_BYTES) of all records. `logged` of these bytes are in the log
+    /// `LOOK_BACK_BYTES` of all records. `logged` of these bytes are in the log
     /// itself. Returns the oldest file first. Call it once, at start.
     pub fn find_damage(&mut self, logged: u64) -> Vec<(PathBuf, io::Result<Damage>)> {
         let mut budget = damage::LOOK_BACK_BYTES.saturating_sub(logged);

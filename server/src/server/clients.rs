@@ -223,7 +223,7 @@ impl Clients {
     /// Makes the replies of a run due, if its client is still connected.
     pub(super) fn complete(&mut self, run: &Run, reply: Reply) {
         self.with_client(run.client, |connection| {
-            connection.complete(reply, run.count)
+            connection.complete(reply, run.count);
         });
     }
 
