@@ -229,6 +229,9 @@ impl<S: Socket> Connection<S> {
         if self.channel.is_tls() {
             // TLS may have sent records of its own.
             self.ready |= Ready::UNACKNOWLEDGED;
+            if self.channel.is_broken() {
+                self.forget_replies();
+            }
         }
         let spent_bytes = share.taken_bytes + share.batch.size() - size_before;
         if was_opening {
@@ -415,6 +418,7 @@ impl<S: Socket> Connection<S> {
     /// Sends the replies that are due, as many as one write takes, and stages their records.
     pub fn write(&mut self, work: &mut Workspace, time: &str, batch: &mut Batch) -> Sent {
         debug_assert!(self.life.sends(), "{:?} has nothing to send", self.life);
+        debug_assert!(self.replies.is_empty() || !self.channel.is_broken());
         let mut sent = Sent::default();
         let (framing, format) = (work.rules.framing, work.format);
         let records_replies = work.records_replies;

@@ -144,7 +144,6 @@ impl<S: Socket> Connection<S> {
         work.admission
             .report(&self.peer, format_args!("closed, {error}"));
         self.ready -= Ready::READABLE;
-        self.forget_replies();
         self.close();
     }
 

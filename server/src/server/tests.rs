@@ -291,6 +291,32 @@ fn half_a_line_is_a_message_after_a_true_end_only() {
     }
 }
 
+/// One read brings messages and then a broken TLS record, and the messages use up the client's share of
+/// the turn. Replies that were due before are dropped at once, not at the next read.
+#[cfg(feature = "tls")]
+#[test]
+fn replies_that_are_due_when_tls_breaks_are_dropped() {
+    let setting = Setting {
+        tls: true,
+        ..Setting::IN_PLACE
+    };
+    let schedule = [
+        Step::Connect,
+        Step::Send(0, 420),
+        Step::Phase,
+        Step::Turn,
+        Step::Fill(0, false),
+        Step::Say(0, 2061),
+        Step::Connect,
+        Step::Read(14, 668),
+        Step::Send(2, 16_492),
+        Step::Spoil(0, 1071),
+        Step::Phase,
+        Step::Turn,
+    ];
+    World::new(setting).run(&schedule).unwrap();
+}
+
 /// A TLS client stops reading until the kernel takes no more replies, corrupts its stream, and reads again.
 /// The server waits for it without spinning, and closes only this connection.
 #[cfg(feature = "tls")]
