@@ -55,8 +55,8 @@ fn lose_nothing(how: &str, options: &[&str]) {
     let two = two.stop();
     let logs = [one.log_path(), two.log_path()].map(|path| File::open(path).unwrap());
     let [first, second] = logs;
-    let verdict = verify(&accounts, BufReader::new(first.chain(second))).unwrap();
-    assert!(verdict.is_good(), "{how}: {verdict:?}");
+    let verification = verify(&accounts, BufReader::new(first.chain(second))).unwrap();
+    assert!(verification.is_good(), "{how}: {verification:?}");
     let log = one.log() + &two.log();
     for name in names {
         assert_eq!(received_from(&log, &name), ["by name"], "{how}");

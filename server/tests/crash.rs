@@ -30,7 +30,7 @@ fn killed_under_load_nothing_acknowledged_is_lost() {
         folder = ended.into_folder();
     }
     let log = File::open(folder.path().join("logging.log")).unwrap();
-    let verdict = verify(&accounts, BufReader::new(log)).unwrap();
-    assert!(verdict.is_good(), "{verdict:?}");
-    assert!(verdict.acknowledged > 30_000, "{verdict:?}");
+    let verification = verify(&accounts, BufReader::new(log)).unwrap();
+    assert!(verification.is_good(), "{verification:?}");
+    assert!(verification.acknowledged > 30_000, "{verification:?}");
 }

@@ -32,9 +32,15 @@ fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
     let accounts = load.finish().unwrap();
     let mut text = Vec::new();
     File::open(log).unwrap().read_to_end(&mut text).unwrap();
-    let verdict = verify(&accounts, text.as_slice()).unwrap();
-    assert!(verdict.is_good() && verdict.torn == 0, "{verdict:?}");
-    assert!(verdict.unanswered == 0, "nobody is cut off: {verdict:?}");
+    let verification = verify(&accounts, text.as_slice()).unwrap();
+    assert!(
+        verification.is_good() && verification.torn == 0,
+        "{verification:?}"
+    );
+    assert!(
+        verification.unanswered == 0,
+        "nobody is cut off: {verification:?}"
+    );
     let whole = |line: &[u8]| {
         line.is_empty() || line.starts_with(b"INFO\t| ") || line.starts_with(b"WARNING\t| ")
     };
@@ -203,11 +209,11 @@ fn a_batch_that_cannot_be_cut_back_gets_no_reply() {
     let ended = server.stop();
     assert!(ended.status.success());
     let log = fs::read(ended.log_path()).unwrap();
-    let verdict = verify(&accounts, log.as_slice()).unwrap();
-    assert!(verdict.is_good(), "{verdict:?}");
+    let verification = verify(&accounts, log.as_slice()).unwrap();
+    assert!(verification.is_good(), "{verification:?}");
     assert!(
-        verdict.unanswered > 0 && verdict.acknowledged > 0,
-        "{verdict:?}"
+        verification.unanswered > 0 && verification.acknowledged > 0,
+        "{verification:?}"
     );
 }
 

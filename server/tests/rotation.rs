@@ -64,9 +64,12 @@ fn check(accounts: &[Account], folder: &Path) {
     if log.starts_with('{') {
         log = log.lines().map(message_of_json).collect();
     }
-    let verdict = verify(accounts, log.as_bytes()).unwrap();
-    assert!(verdict.is_good() && verdict.torn == 0, "{verdict:?}");
-    assert!(verdict.acknowledged > 0, "{verdict:?}");
+    let verification = verify(accounts, log.as_bytes()).unwrap();
+    assert!(
+        verification.is_good() && verification.torn == 0,
+        "{verification:?}"
+    );
+    assert!(verification.acknowledged > 0, "{verification:?}");
 }
 
 /// A server that reports each rotation.
@@ -924,9 +927,9 @@ fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
         all += &String::from_utf8(unpacked.stdout).unwrap();
     }
     all += &server.log();
-    let verdict = verify(&accounts, all.as_bytes()).unwrap();
+    let verification = verify(&accounts, all.as_bytes()).unwrap();
     assert!(
-        verdict.is_good() && verdict.unanswered + verdict.torn == 0,
-        "{verdict:?}"
+        verification.is_good() && verification.unanswered + verification.torn == 0,
+        "{verification:?}"
     );
 }

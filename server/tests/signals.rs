@@ -27,8 +27,11 @@ fn a_stop_under_full_load_keeps_every_promise() {
     assert!(asked.elapsed() < STOPS_WITHIN);
     assert_eq!(ended.status.code(), Some(0), "{:?}", ended.said);
     let log = File::open(ended.log_path()).unwrap();
-    let verdict = verify(&load.wait().unwrap(), BufReader::new(log)).unwrap();
-    assert!(verdict.is_good() && verdict.torn == 0, "{verdict:?}");
+    let verification = verify(&load.wait().unwrap(), BufReader::new(log)).unwrap();
+    assert!(
+        verification.is_good() && verification.torn == 0,
+        "{verification:?}"
+    );
 }
 
 #[test]
@@ -161,10 +164,10 @@ fn rotation_by_rename_loses_and_repeats_nothing() {
         );
         all.extend(log);
     }
-    let verdict = verify(&accounts, all.as_slice()).unwrap();
+    let verification = verify(&accounts, all.as_slice()).unwrap();
     assert!(
-        verdict.is_good() && verdict.unanswered + verdict.torn == 0,
-        "{verdict:?}"
+        verification.is_good() && verification.unanswered + verification.torn == 0,
+        "{verification:?}"
     );
     assert!(server.stop().status.success());
 }
@@ -198,8 +201,11 @@ fn sigpipe_is_nothing_and_a_pause_is_only_a_pause() {
         (load.acknowledged() > before + 500).then_some(())
     });
     let accounts = load.finish().unwrap();
-    let verdict = verify(&accounts, server.log().as_bytes()).unwrap();
-    assert!(verdict.is_good() && verdict.unanswered == 0, "{verdict:?}");
+    let verification = verify(&accounts, server.log().as_bytes()).unwrap();
+    assert!(
+        verification.is_good() && verification.unanswered == 0,
+        "{verification:?}"
+    );
 }
 
 /// A client that sent during a pause longer than the idle timeout is not idle.
@@ -232,8 +238,11 @@ fn a_pause_under_load_does_not_end_clients_as_idle() {
         server.signal(Signal::CONT);
     }
     let accounts = load.finish().unwrap();
-    let verdict = verify(&accounts, server.log().as_bytes()).unwrap();
-    assert!(verdict.is_good() && verdict.unanswered == 0, "{verdict:?}");
+    let verification = verify(&accounts, server.log().as_bytes()).unwrap();
+    assert!(
+        verification.is_good() && verification.unanswered == 0,
+        "{verification:?}"
+    );
     let ended = server.stop();
     assert_eq!(ended.count_said("closed, nothing came or went"), 0);
 }

@@ -510,9 +510,9 @@ fn while_the_stream_is_away_memory_is_bounded_and_the_loop_sleeps() {
     cluster.nodes[0].resume().unwrap();
     server.wait_for_line("stream LOG: messages are kept again");
     assert!(curl(&server, "/health").starts_with("HTTP/1.1 200 "));
-    let verdict = judge(&cluster, &load.finish().unwrap());
-    assert_eq!(verdict.errors, 0);
-    assert!(verdict.unanswered > 0, "{verdict:?}");
+    let verification = judge(&cluster, &load.finish().unwrap());
+    assert_eq!(verification.errors, 0);
+    assert!(verification.unanswered > 0, "{verification:?}");
     assert!(server.stop().status.success());
 }
 

@@ -24,8 +24,12 @@ fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)
     let accounts = load.finish().unwrap();
     assert!(server.stop().status.success());
     cluster.wait_until_healthy().unwrap();
-    let verdict = judge(cluster, &accounts);
-    assert_eq!((verdict.errors, verdict.unanswered), (0, 0), "{verdict:?}");
+    let verification = judge(cluster, &accounts);
+    assert_eq!(
+        (verification.errors, verification.unanswered),
+        (0, 0),
+        "{verification:?}"
+    );
 }
 
 /// The node to which the server is connected.

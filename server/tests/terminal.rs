@@ -29,8 +29,11 @@ fn serve(server: &Server) {
     let load = Load::start(server.address(), 10, 64).unwrap();
     wait_until("service", || (load.acknowledged() > ENOUGH).then_some(()));
     let accounts = load.finish().unwrap();
-    let verdict = verify(&accounts, server.log().as_bytes()).unwrap();
-    assert!(verdict.is_good() && verdict.unanswered == 0, "{verdict:?}");
+    let verification = verify(&accounts, server.log().as_bytes()).unwrap();
+    assert!(
+        verification.is_good() && verification.unanswered == 0,
+        "{verification:?}"
+    );
 }
 
 /// Checks the output once it is read: whole records first, then the number of records not shown.

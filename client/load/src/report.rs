@@ -59,7 +59,7 @@ pub(crate) struct Report {
     #[serde(default)]
     pub(crate) warning_names: Vec<String>,
     pub(crate) warnings: Vec<String>,
-    pub(crate) thresholds: Vec<Verdict>,
+    pub(crate) thresholds: Vec<ThresholdResult>,
     pub(crate) verification: Option<Verification>,
 }
 
@@ -207,7 +207,7 @@ pub(crate) struct Thread {
 
 /// The result of a `-fail-if`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Verdict {
+pub(crate) struct ThresholdResult {
     pub(crate) expression: String,
     /// `None` if there is no such figure. Then the condition counts as failed.
     pub(crate) value: Option<f64>,

@@ -29,12 +29,12 @@
 //! - [`Sender`]: the connection, and the lines in flight
 //! - `queue`: the unacknowledged lines, in order; no I/O
 //! - `replies`: parser of the server's replies; no I/O
-//! - `outage`: backoff between attempts to connect
+//! - `backoff`: backoff between attempts to connect
 //! - [`follow`]: the lines of a growing file that may be renamed or truncated
 //! - [`state`]: crash-safe state file with the position of the last acknowledged line
 
+mod backoff;
 pub mod follow;
-mod outage;
 mod queue;
 mod replies;
 mod sender;

@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use tls::{Connector, Stream};
 
-use crate::outage::Outage;
+use crate::backoff::Backoff;
 use crate::queue::Queue;
 use crate::replies::{Replies, Said};
 
@@ -88,7 +88,7 @@ pub struct Sender {
     link: Option<Link>,
     /// The addresses to try, the next one first, each with the index of its host in `hosts`.
     addresses: VecDeque<(SocketAddr, usize)>,
-    outage: Option<Outage>,
+    backoff: Option<Backoff>,
     gave_up: bool,
     happened: VecDeque<Event>,
     /// How many times a line was sent again.
@@ -127,7 +127,7 @@ impl Sender {
             queue: Queue::default(),
             link: None,
             addresses: VecDeque::new(),
-            outage: None,
+            backoff: None,
             gave_up: false,
             happened: VecDeque::new(),
             sent_again: 0,
@@ -209,8 +209,8 @@ impl Sender {
     fn deadline(&self) -> Option<Instant> {
         let silent = self.link.as_ref().filter(|link| self.is_owed(link));
         let silent = silent.map(|link| link.heard_at + self.config.timeout);
-        let retry = self.outage.as_ref().filter(|_| self.wants_link());
-        let retry = retry.map(|outage| outage.next);
+        let retry = self.backoff.as_ref().filter(|_| self.wants_link());
+        let retry = retry.map(|backoff| backoff.next);
         silent.into_iter().chain(retry).min()
     }
 
@@ -225,7 +225,12 @@ impl Sender {
 
     /// Connects if there are lines to send and the backoff is over.
     fn keep_connected(&mut self, now: Instant) {
-        if !self.wants_link() || self.outage.as_ref().is_some_and(|outage| now < outage.next) {
+        if !self.wants_link()
+            || self
+                .backoff
+                .as_ref()
+                .is_some_and(|backoff| now < backoff.next)
+        {
             return;
         }
         if self.addresses.is_empty()
@@ -362,7 +367,7 @@ impl Sender {
             return;
         };
         link.heard_at = now;
-        let (queue, happened, outage) = (&mut self.queue, &mut self.happened, &mut self.outage);
+        let (queue, happened, backoff) = (&mut self.queue, &mut self.happened, &mut self.backoff);
         let (address, mut ends, mut not_now) = (link.address, None, None);
         let is_paused = link.is_paused;
         link.replies
@@ -372,9 +377,10 @@ impl Sender {
                     Some(number) => {
                         // An `ok` for a line sent before the failed line does not end the outage.
                         let is_good = !is_paused && not_now.is_none();
-                        if is_good && let Some(outage) = outage.take().filter(|outage| outage.told)
+                        if is_good
+                            && let Some(backoff) = backoff.take().filter(|backoff| backoff.told)
                         {
-                            happened.push_back(Event::Back(address, now - outage.since));
+                            happened.push_back(Event::Back(address, now - backoff.since));
                         }
                         happened.push_back(Event::Kept(Ticket(number)));
                     }
@@ -445,13 +451,13 @@ impl Sender {
 
     /// Reports an outage once, and gives up when `retry` is over.
     fn report(&mut self, why: &str, now: Instant) {
-        let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
-        if !outage.told {
-            outage.told = true;
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::begin(now));
+        if !backoff.told {
+            backoff.told = true;
             self.happened.push_back(Event::Lost(why.to_owned()));
         }
         let tried_all = self.addresses.is_empty();
-        if tried_all && outage.is_over(now, self.config.retry) && !self.gave_up {
+        if tried_all && backoff.is_over(now, self.config.retry) && !self.gave_up {
             self.gave_up = true;
             self.happened.push_back(Event::GaveUp(why.to_owned()));
         }
@@ -460,9 +466,9 @@ impl Sender {
     fn postpone(&mut self, now: Instant) {
         // The remaining addresses are tried without a backoff.
         let at_once = !self.addresses.is_empty();
-        let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::begin(now));
         if !at_once {
-            outage.postpone(now, fastrand::f64());
+            backoff.postpone(now, fastrand::f64());
         }
     }
 }

@@ -182,7 +182,7 @@ fn warning(json: &serde_json::Value, name: &str) -> usize {
 }
 
 #[test]
-fn waiting_for_a_stalled_server_is_not_the_instruments_lateness() {
+fn waiting_for_a_stalled_server_is_not_lateness() {
     let server = Fake::answering(|_, number| {
         if number == 100 {
             thread::sleep(Duration::from_millis(700));
@@ -202,13 +202,13 @@ fn waiting_for_a_stalled_server_is_not_the_instruments_lateness() {
     let (json, _) = server.measure(&args);
     assert!(count(&json, "/open_loop/held") > 500, "{json}");
     // The latency includes the stall, the lag does not.
-    let (lag, latency) = ("/open_loop/lag_ns/max", "/latency_ns/max");
+    let (lag, latency) = ("/open_loop/lag_ns/p99", "/latency_ns/max");
     assert!(number(&json, latency) > 600.0 * MS, "{json}");
     assert!(number(&json, lag) < number(&json, latency) / 2.0, "{json}");
 }
 
 #[test]
-fn a_pause_of_the_instrument_is_its_own_lateness_and_no_timeout() {
+fn a_pause_of_the_load_generator_is_lateness_and_no_timeout() {
     let (sender, receiver) = mpsc::channel();
     let server = Fake::answering(move |_, number| {
         if number == 10 {

@@ -26,7 +26,7 @@ pub struct RotatedFiles {
 
 /// An existing rotated file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Piece {
+pub struct RotatedFile {
     /// Its number, from 1.
     pub number: u64,
     /// Its path.
@@ -79,7 +79,7 @@ impl RotatedFiles {
 
     /// The existing rotated files, the oldest first. Only regular files count: a folder or a link with such a
     /// name was made by another program.
-    pub fn find(&self) -> io::Result<Vec<Piece>> {
+    pub fn find(&self) -> io::Result<Vec<RotatedFile>> {
         self.list().map(|listing| listing.files)
     }
 
@@ -92,7 +92,7 @@ impl RotatedFiles {
                 listing.highest = listing.highest.max(number);
                 if entry.file_type()?.is_file() {
                     let path = self.folder.join(entry.file_name());
-                    listing.files.push(Piece { number, path });
+                    listing.files.push(RotatedFile { number, path });
                 }
             }
         }
@@ -105,7 +105,7 @@ impl RotatedFiles {
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The rotated files, the oldest first.
-    pub files: Vec<Piece>,
+    pub files: Vec<RotatedFile>,
     /// The highest number in a name, 0 if there is none.
     pub highest: u64,
 }

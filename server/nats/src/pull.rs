@@ -5,10 +5,10 @@
 //!
 //! - `feed`: the messages of one consumer
 //! - `position`: the position in the stream, and whether it is still the same stream
-//! - `outage`: the backoff of retries, and when to give up
+//! - `backoff`: the backoff of retries, and when to give up
 
+mod backoff;
 mod feed;
-mod outage;
 mod position;
 
 use std::io::ErrorKind;
@@ -24,8 +24,8 @@ use crate::consumer::{self, Begin, ConsumerInfo};
 use crate::jetstream::{self, Answer, ApiError, StreamInfo};
 use crate::options::Options;
 
+use self::backoff::Backoff;
 use self::feed::{Feed, News};
-use self::outage::Outage;
 use self::position::{StreamPosition, Wrong};
 
 /// How long a node waits for messages, and the interval of its heartbeats.
@@ -86,7 +86,7 @@ pub struct Pull {
     pending: u64,
     /// How long the node has sent nothing although it should.
     silence: Duration,
-    outage: Option<Outage>,
+    backoff: Option<Backoff>,
     notices: Vec<String>,
 }
 
@@ -125,7 +125,7 @@ impl Pull {
             extends: true,
             pending: 0,
             silence: Duration::ZERO,
-            outage: None,
+            backoff: None,
             notices: Vec::new(),
         };
         // An error in the options is reported at once.
@@ -238,7 +238,7 @@ impl Pull {
     fn is_well(&mut self, removed: Option<RangeInclusive<u64>>) {
         self.tell_removed(removed);
         let client = self.client.as_ref();
-        if self.outage.take().is_some_and(|outage| outage.is_told)
+        if self.backoff.take().is_some_and(|backoff| backoff.is_told)
             && let Some(client) = client
         {
             let notice = format!("reading on from {}", client.address());
@@ -261,8 +261,8 @@ impl Pull {
         self.feed = None;
         self.silence = Duration::ZERO;
         let now = Instant::now();
-        let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
-        outage.postpone(now, fastrand::f64(), why);
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::begin(now));
+        backoff.postpone(now, fastrand::f64(), why);
     }
 
     /// Drops the connection.
@@ -274,17 +274,17 @@ impl Pull {
     /// Tries to create a consumer after the last returned message, when the backoff is over, and waits until
     /// `deadline` at most.
     fn begin_again(&mut self, deadline: Instant) -> Result<(), String> {
-        if let Some(outage) = &mut self.outage {
-            if outage.is_over(Instant::now(), self.patience) {
-                return Err(format!("stream {}: {}", self.stream, outage.why));
+        if let Some(backoff) = &mut self.backoff {
+            if backoff.is_over(Instant::now(), self.patience) {
+                return Err(format!("stream {}: {}", self.stream, backoff.why));
             }
-            if outage.is_to_be_told() {
-                let notice = format!("stream {}: {}; trying again", self.stream, outage.why);
+            if backoff.is_to_be_told() {
+                let notice = format!("stream {}: {}; trying again", self.stream, backoff.why);
                 self.notices.push(notice);
             }
-            let until = outage.next.min(deadline);
+            let until = backoff.next.min(deadline);
             thread::sleep(until.saturating_duration_since(Instant::now()));
-            if outage.next > deadline {
+            if backoff.next > deadline {
                 return Ok(());
             }
         }
@@ -348,8 +348,8 @@ impl Pull {
                 );
                 // A new leader may not know all messages yet.
                 let now = Instant::now();
-                let outage = self.outage.as_ref();
-                if outage.is_some_and(|outage| outage.is_over(now, Some(OPENING))) {
+                let backoff = self.backoff.as_ref();
+                if backoff.is_some_and(|backoff| backoff.is_over(now, Some(OPENING))) {
                     return Err(Trouble::Lasting(why));
                 }
                 return Err(Trouble::Passing(why));

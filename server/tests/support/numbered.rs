@@ -175,7 +175,7 @@ impl Connection {
 
 /// The result of the check of all messages.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Verification {
     pub sent: u64,
     pub acknowledged: u64,
     pub errors: u64,
@@ -196,7 +196,7 @@ pub struct Verdict {
     pub complaints: Vec<String>,
 }
 
-impl Verdict {
+impl Verification {
     /// Whether nothing is wrong. Torn records are left to the caller.
     pub fn is_good(&self) -> bool {
         self.lost + self.disordered + self.denied + self.invented == 0 && self.complaints.is_empty()
@@ -204,8 +204,8 @@ impl Verdict {
 }
 
 /// Compares the accounts with the log. Chain several logs, the oldest first.
-pub fn verify(accounts: &[Account], mut log: impl BufRead) -> io::Result<Verdict> {
-    let mut verdict = Verdict::default();
+pub fn verify(accounts: &[Account], mut log: impl BufRead) -> io::Result<Verification> {
+    let mut verification = Verification::default();
     let mut seen = HashMap::new();
     for account in accounts {
         seen.insert(account.id, Seen::of(account));
@@ -214,16 +214,16 @@ pub fn verify(accounts: &[Account], mut log: impl BufRead) -> io::Result<Verdict
     while log.read_until(b'\n', &mut record)? > 0 {
         if let Some(message) = received(&record) {
             match number(message) {
-                None => verdict.torn += 1,
-                Some(message) => verdict.find(message, seen.get_mut(&message.0)),
+                None => verification.torn += 1,
+                Some(message) => verification.find(message, seen.get_mut(&message.0)),
             }
         }
         record.clear();
     }
     for account in accounts {
-        verdict.settle(account, &seen[&account.id].messages);
+        verification.settle(account, &seen[&account.id].messages);
     }
-    Ok(verdict)
+    Ok(verification)
 }
 
 /// The messages of a connection that have been found in the log.
@@ -242,7 +242,7 @@ impl Seen {
     }
 }
 
-impl Verdict {
+impl Verification {
     /// Counts a message that was found in the log; `seen` is none for an unknown connection.
     fn find(&mut self, (id, n): (u64, usize), seen: Option<&mut Seen>) {
         let Some(seen) = seen.filter(|seen| n < seen.messages.len()) else {

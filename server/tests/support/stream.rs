@@ -5,7 +5,7 @@ use std::thread;
 
 use cluster::{CURRENT, Cluster, Message, Release, Setup, json};
 
-use super::numbered::{Account, Verdict, verify};
+use super::numbered::{Account, Verification, verify};
 use super::{Server, binary};
 
 /// A cluster configuration; none if the program is not available, which prints that the test is skipped.
@@ -79,9 +79,9 @@ pub fn log(cluster: &Cluster) -> String {
 }
 
 /// Checks the messages of a load against the stream.
-pub fn judge(cluster: &Cluster, accounts: &[Account]) -> Verdict {
-    let verdict = verify(accounts, Cursor::new(log(cluster))).unwrap();
-    assert!(verdict.is_good(), "{verdict:?}");
-    assert_eq!(verdict.torn, 0, "{verdict:?}");
-    verdict
+pub fn judge(cluster: &Cluster, accounts: &[Account]) -> Verification {
+    let verification = verify(accounts, Cursor::new(log(cluster))).unwrap();
+    assert!(verification.is_good(), "{verification:?}");
+    assert_eq!(verification.torn, 0, "{verification:?}");
+    verification
 }

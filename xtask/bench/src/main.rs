@@ -286,7 +286,7 @@ impl Run {
         let all = self.results.samples();
         self.about.measurements = all.clone().count();
         self.about.disturbed = all.filter(|s| s.is_disturbed()).count();
-        let verdicts = targets::judge(&self.results, self.options.quick);
+        let results_of_targets = targets::judge(&self.results, self.options.quick);
         let text = format!(
             "{}\n{}\n{}{}{}{}",
             self.about,
@@ -294,18 +294,23 @@ impl Run {
             table::figures(&self.results),
             table::secure(&self.results),
             table::fairness(&self.results),
-            table::targets(&verdicts, self.options.quick)
+            table::targets(&results_of_targets, self.options.quick)
         );
         // A closed pipe is no error.
         _ = io::stdout().write_all(text.as_bytes());
         let files = [
             (
                 outputs.json,
-                output::json(&self.about, &self.results, &verdicts),
+                output::json(&self.about, &self.results, &results_of_targets),
             ),
             (
                 outputs.page,
-                page::page(&self.about, &self.results, &verdicts, self.options.quick),
+                page::page(
+                    &self.about,
+                    &self.results,
+                    &results_of_targets,
+                    self.options.quick,
+                ),
             ),
         ];
         for (file, text) in files {
@@ -341,7 +346,7 @@ impl Task {
         match self {
             Self::Load(place, setting) => format!("{} at {setting}", SYSTEMS[place].name),
             Self::Turns => "the turn-taking client".to_owned(),
-            Self::Fairness => "who says little beside flooders".to_owned(),
+            Self::Fairness => "a light client beside heavy ones".to_owned(),
             Self::Secure(_) => "handshakes".to_owned(),
         }
     }

@@ -8,7 +8,7 @@ use crate::fairness::Waited;
 use crate::measure::Machine;
 use crate::results::{Cell, Results};
 use crate::secure::Secure;
-use crate::targets::Verdict;
+use crate::targets::TargetResult;
 
 /// Metadata: date, machine, rounds, servers.
 #[derive(Debug, Serialize)]
@@ -75,7 +75,11 @@ impl fmt::Display for About {
 }
 
 /// All results as one JSON object; docs/performance.md describes it.
-pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> String {
+pub(crate) fn json(
+    about: &About,
+    results: &Results,
+    results_of_targets: &[TargetResult],
+) -> String {
     #[derive(Serialize)]
     struct Page<'a> {
         format: &'static str,
@@ -86,7 +90,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         turns: &'a [(f64, f64)],
         secure: &'a [Secure],
         fairness: &'a [Waited],
-        targets: &'a [Verdict],
+        targets: &'a [TargetResult],
     }
     #[derive(Serialize)]
     struct Measured {
@@ -105,7 +109,7 @@ pub(crate) fn json(about: &About, results: &Results, verdicts: &[Verdict]) -> St
         turns: &results.turns,
         secure: &results.secure,
         fairness: &results.fairness,
-        targets: verdicts,
+        targets: results_of_targets,
     };
     // Every value can be written as JSON: this never fails.
     serde_json::to_string_pretty(&page).unwrap_or_default() + "\n"

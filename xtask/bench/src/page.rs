@@ -7,7 +7,7 @@ use common::html::escaped;
 use crate::output::About;
 use crate::results::{Cell, Results};
 use crate::table;
-use crate::targets::{Limit, Verdict};
+use crate::targets::{Limit, TargetResult};
 
 const STYLE: &str = "
 :root { color-scheme: light dark }
@@ -30,7 +30,12 @@ const LEGEND: &str = "<p class=\"legend\"><span class=\"bar own\"></span> this s
     <span class=\"bar\"></span> peers &nbsp; » the bar is cut: its figure lies beyond the scale</p>\n";
 
 /// The whole page.
-pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict], quick: bool) -> String {
+pub(crate) fn page(
+    about: &About,
+    results: &Results,
+    results_of_targets: &[TargetResult],
+    quick: bool,
+) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -45,7 +50,7 @@ pub(crate) fn page(about: &About, results: &Results, verdicts: &[Verdict], quick
     if quick {
         _ = writeln!(html, "<p>{}</p>", table::NOT_JUDGED);
     } else {
-        targets(&mut html, verdicts);
+        targets(&mut html, results_of_targets);
     }
     html.push_str(LEGEND);
     for setting in results.settings() {
@@ -113,22 +118,22 @@ fn bars(html: &mut String, title: &str, cells: &[Cell], baseline: &Cell, part: f
     html.push_str("</div>\n");
 }
 
-fn targets(html: &mut String, verdicts: &[Verdict]) {
+fn targets(html: &mut String, results_of_targets: &[TargetResult]) {
     html.push_str("<table>\n<tr><th>target<th>at<th>limit<th>reached<th>\n");
-    for verdict in verdicts {
-        let limit = match verdict.limit {
+    for result in results_of_targets {
+        let limit = match result.limit {
             Limit::AtMost(limit) => format!("≤ {limit}"),
             Limit::AtLeast(limit) => format!("≥ {limit}"),
         };
-        let reached = verdict
+        let reached = result
             .reached
             .map_or("–".to_owned(), |reached| format!("{reached:.2}"));
-        let (class, word) = match verdict.met {
+        let (class, word) = match result.met {
             Some(true) => ("ok", "ok"),
             Some(false) => ("missed", "missed"),
             None => ("", "not measured"),
         };
-        let (what, at) = (verdict.what, verdict.at);
+        let (what, at) = (result.what, result.at);
         _ = writeln!(
             html,
             "<tr><td>{what}<td>{at}<td>{limit}<td>{reached}<td class=\"{class}\">{word}"

@@ -10,7 +10,7 @@ use crate::output::Server;
 use crate::results::{Cell, Results, percentile};
 use crate::setting::Setting;
 use crate::system::STREAMING;
-use crate::targets::{Limit, Verdict};
+use crate::targets::{Limit, TargetResult};
 
 /// One table for each setting.
 pub(crate) fn figures(results: &Results) -> String {
@@ -150,7 +150,7 @@ pub(crate) fn promises(servers: &[Server]) -> String {
 pub(crate) const NOT_JUDGED: &str = "targets are not judged: -quick is too short for that, the noise is larger than what they ask for";
 
 /// The measured targets: limit, figure and whether the target is met.
-pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
+pub(crate) fn targets(results_of_targets: &[TargetResult], quick: bool) -> String {
     if quick {
         return format!("{NOT_JUDGED}\n");
     }
@@ -159,20 +159,22 @@ pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
             .map(str::to_owned)
             .to_vec(),
     ];
-    let measured = verdicts.iter().filter(|verdict| verdict.met.is_some());
-    for verdict in measured {
-        let (sign, limit) = match verdict.limit {
+    let measured = results_of_targets
+        .iter()
+        .filter(|result| result.met.is_some());
+    for result in measured {
+        let (sign, limit) = match result.limit {
             Limit::AtMost(limit) => ("≤", limit),
             Limit::AtLeast(limit) => ("≥", limit),
         };
         rows.push(vec![
-            verdict.what.to_owned(),
-            verdict.at.to_owned(),
+            result.what.to_owned(),
+            result.at.to_owned(),
             format!("{sign} {limit}"),
-            verdict
+            result
                 .reached
                 .map_or(String::new(), |reached| format!("{reached:.2}")),
-            if verdict.met == Some(true) {
+            if result.met == Some(true) {
                 "ok"
             } else {
                 "MISSED"
@@ -180,7 +182,7 @@ pub(crate) fn targets(verdicts: &[Verdict], quick: bool) -> String {
             .to_owned(),
         ]);
     }
-    let others = verdicts.len() + 1 - rows.len();
+    let others = results_of_targets.len() + 1 - rows.len();
     match (rows.len(), others) {
         (1, _) => "  (no target was measured)\n".to_owned(),
         (_, 0) => columns(&rows),

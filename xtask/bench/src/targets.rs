@@ -8,7 +8,7 @@ use crate::system::{BATCHES, STREAMING};
 
 /// A target and the figure that was reached, if it was measured.
 #[derive(Debug, Serialize)]
-pub(crate) struct Verdict {
+pub(crate) struct TargetResult {
     pub(crate) what: &'static str,
     pub(crate) at: &'static str,
     #[serde(flatten)]
@@ -280,10 +280,10 @@ const TARGETS: &[(&str, &str, Ratio, Limit)] = &[
 ];
 
 /// Every target with the figure that was reached. A `quick` run is too short to judge: `met` is none.
-pub(crate) fn judge(results: &Results, quick: bool) -> Vec<Verdict> {
-    let verdict = |(what, at, ratio, limit): &(&'static str, &'static str, Ratio, Limit)| {
+pub(crate) fn judge(results: &Results, quick: bool) -> Vec<TargetResult> {
+    let result = |(what, at, ratio, limit): &(&'static str, &'static str, Ratio, Limit)| {
         let reached = reached(results, at, ratio);
-        Verdict {
+        TargetResult {
             what,
             at,
             limit: *limit,
@@ -293,7 +293,7 @@ pub(crate) fn judge(results: &Results, quick: bool) -> Vec<Verdict> {
                 .map(|reached| limit.allows(reached)),
         }
     };
-    TARGETS.iter().map(verdict).collect()
+    TARGETS.iter().map(result).collect()
 }
 
 fn reached(results: &Results, at: &str, ratio: &Ratio) -> Option<f64> {

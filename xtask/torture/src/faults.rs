@@ -34,8 +34,8 @@ fn pause_below(random: &mut Rng, millis: u64) {
 }
 
 fn check(accounts: &[Account], path: &Path) -> Result<FaultReport, String> {
-    let verdict = verify(accounts, running::open(path)?).map_err(text)?;
-    Ok(FaultReport::of(&verdict))
+    let verification = verify(accounts, running::open(path)?).map_err(text)?;
+    Ok(FaultReport::of(&verification))
 }
 
 /// Kills the server at a random moment, starts it on the same log, and repeats.
@@ -145,11 +145,13 @@ fn fill_and_free(
     wait_until("service again", || load.acknowledged() > before)?;
     let accounts = load.finish().map_err(text)?;
     let bytes = running::read(&mut file)?;
-    let verdict = verify(&accounts, bytes.as_slice()).map_err(text)?;
-    let mut report = FaultReport::of(&verdict);
-    let whole = verdict.torn == 0 && bytes.ends_with(b"\n");
+    let verification = verify(&accounts, bytes.as_slice()).map_err(text)?;
+    let mut report = FaultReport::of(&verification);
+    let whole = verification.torn == 0 && bytes.ends_with(b"\n");
     report.expect(whole, || "a torn record is left".to_owned());
-    report.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
+    report.expect(verification.unanswered == 0, || {
+        format!("cut off: {verification:?}")
+    });
     let (status, _) = server.stop()?;
     report.expect(status.success(), || format!("{status}"));
     let lines = server.said.len();
@@ -213,11 +215,11 @@ pub(crate) fn rotation(random: &mut Rng) -> Result<FaultReport, String> {
     for name in old {
         all.append(&mut fs::read(name).map_err(text)?);
     }
-    let verdict = verify(&accounts, all.as_slice()).map_err(text)?;
-    let mut report = FaultReport::of(&verdict);
+    let verification = verify(&accounts, all.as_slice()).map_err(text)?;
+    let mut report = FaultReport::of(&verification);
     report.times = ROTATIONS;
-    report.expect(verdict.unanswered + verdict.torn == 0, || {
-        format!("{verdict:?}")
+    report.expect(verification.unanswered + verification.torn == 0, || {
+        format!("{verification:?}")
     });
     Ok(report)
 }
@@ -234,9 +236,11 @@ pub(crate) fn pause(_: &mut Rng) -> Result<FaultReport, String> {
     server.signal(Signal::CONT)?;
     wait_until("service again", || load.acknowledged() > before + 10_000)?;
     let accounts = load.finish().map_err(text)?;
-    let verdict = verify(&accounts, running::open(&log(folder.path()))?).map_err(text)?;
-    let mut report = FaultReport::of(&verdict);
-    report.expect(verdict.unanswered == 0, || format!("cut off: {verdict:?}"));
+    let verification = verify(&accounts, running::open(&log(folder.path()))?).map_err(text)?;
+    let mut report = FaultReport::of(&verification);
+    report.expect(verification.unanswered == 0, || {
+        format!("cut off: {verification:?}")
+    });
     Ok(report)
 }
 

@@ -250,10 +250,10 @@ fn main() -> ExitCode {
 
 fn report(rows: &[Row]) -> ExitCode {
     let header = ["fault", "times", "sent", "acknowledged", "lost"];
-    let mut table = line(header, "verdict");
+    let mut table = line(header, "verification");
     for (fault, row) in FAULTS.iter().zip(rows).filter(|(_, row)| !row.left_out) {
         let total = &row.total;
-        let verdict = match (total.broken.len(), row.times) {
+        let verification = match (total.broken.len(), row.times) {
             (0, 0) if !total.skipped => "no time left",
             (0, 0) => "-",
             (0, _) => "kept",
@@ -262,8 +262,8 @@ fn report(rows: &[Row]) -> ExitCode {
         let cells = [row.times.into(), total.sent, total.acknowledged, total.lost];
         let [times, sent, acknowledged, lost] = cells.map(count);
         let cells = [fault.name, &times, &sent, &acknowledged, &lost];
-        let verdict = format!("{verdict:<8} {}", total.note);
-        table += &line(cells, verdict.trim_end());
+        let verification = format!("{verification:<8} {}", total.note);
+        table += &line(cells, verification.trim_end());
         for broken in &total.broken {
             table += "    ";
             table += broken;
@@ -318,8 +318,8 @@ impl Conclusion {
     }
 }
 
-fn line([fault, times, sent, acknowledged, lost]: [&str; 5], verdict: &str) -> String {
-    format!("{fault:<28} {times:>6} {sent:>11} {acknowledged:>13} {lost:>5}  {verdict}\n")
+fn line([fault, times, sent, acknowledged, lost]: [&str; 5], verification: &str) -> String {
+    format!("{fault:<28} {times:>6} {sent:>11} {acknowledged:>13} {lost:>5}  {verification}\n")
 }
 
 /// Shows the current fault on a terminal; prints nothing elsewhere.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::numbered::Verdict;
+use crate::numbered::Verification;
 
 /// The result of a fault.
 #[derive(Default)]
@@ -20,14 +20,14 @@ pub(crate) struct FaultReport {
 }
 
 impl FaultReport {
-    pub(crate) fn of(verdict: &Verdict) -> Self {
+    pub(crate) fn of(verification: &Verification) -> Self {
         let mut report = Self {
-            sent: verdict.sent,
-            acknowledged: verdict.acknowledged,
-            lost: verdict.lost,
+            sent: verification.sent,
+            acknowledged: verification.acknowledged,
+            lost: verification.lost,
             ..Self::default()
         };
-        report.expect(verdict.is_good(), || format!("{verdict:?}"));
+        report.expect(verification.is_good(), || format!("{verification:?}"));
         report
     }
 

@@ -237,8 +237,8 @@ fn settings(options: &Options, address: SocketAddr) -> Settings {
 /// Prints the report.
 fn show(options: &Options, report: &Report) -> Result<(), String> {
     let mut verdicts = String::new();
-    for verdict in &report.thresholds {
-        verdicts.push_str(&text::verdict(verdict));
+    for threshold_result in &report.thresholds {
+        verdicts.push_str(&text::threshold_result(threshold_result));
     }
     if options.json {
         _ = io::stderr().write_all(verdicts.as_bytes());

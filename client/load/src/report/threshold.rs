@@ -1,7 +1,7 @@
 //! Conditions of `-fail-if`: a limit for a figure, e.g. `p99>5ms`.
 
 use crate::drive::figures::Latency;
-use crate::report::{Report, Verdict};
+use crate::report::{Report, ThresholdResult};
 use common::units::parse_latency;
 
 /// A metric, a comparison and a value. The run fails if the condition holds.
@@ -115,7 +115,7 @@ impl Threshold {
 
     /// Applies the condition to a run. A figure that does not exist, such as the latency of no
     /// message, fails: nothing was measured.
-    pub(crate) fn judge(&self, report: &Report) -> Verdict {
+    pub(crate) fn judge(&self, report: &Report) -> ThresholdResult {
         let latency = |latency: Option<&Latency>, pick: fn(&Latency) -> u64| {
             latency.map(|latency| pick(latency) as f64)
         };
@@ -127,7 +127,7 @@ impl Threshold {
                 latency(open_loop.and_then(|open| open.lag_ns.as_ref()), pick)
             }
         };
-        Verdict {
+        ThresholdResult {
             expression: self.text.clone(),
             value,
             failed: value.is_none_or(|value| self.operator.holds(value, self.value)),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::drive::figures::Latency;
 use crate::report::threshold::is_time;
-use crate::report::{Counted, EndedBy, Loop, Report, Verdict};
+use crate::report::{Counted, EndedBy, Loop, Report, ThresholdResult};
 use crate::verify::Verification;
 use common::units::{byte_rate, count, latency, plural, rate, seconds};
 
@@ -243,15 +243,22 @@ fn load_generator(text: &mut String, report: &Report) {
 }
 
 /// The result of one `-fail-if`.
-pub(crate) fn verdict(verdict: &Verdict) -> String {
-    let word = if verdict.failed { "FAILED" } else { "passed" };
-    let value = match verdict.value {
+pub(crate) fn threshold_result(threshold_result: &ThresholdResult) -> String {
+    let word = if threshold_result.failed {
+        "FAILED"
+    } else {
+        "passed"
+    };
+    let value = match threshold_result.value {
         None => "there is no such figure".to_owned(),
-        Some(ns) if is_time(&verdict.expression) => latency(ns),
+        Some(ns) if is_time(&threshold_result.expression) => latency(ns),
         Some(value) if value.fract() == 0.0 => count(value as u64),
         Some(value) => rate(value),
     };
-    format!("  {word}: fail if {}: it is {value}\n", verdict.expression)
+    format!(
+        "  {word}: fail if {}: it is {value}\n",
+        threshold_result.expression
+    )
 }
 
 /// The files of a log, in short form.

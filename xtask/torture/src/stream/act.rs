@@ -10,7 +10,7 @@ use fastrand::Rng;
 use super::faults::Fault;
 use super::fixture::Fixture;
 use super::{Setting, Tools};
-use crate::numbered::Verdict;
+use crate::numbered::Verification;
 use crate::say;
 
 /// A setting, and its results so far.
@@ -18,7 +18,7 @@ pub(crate) struct Act {
     setting: &'static Setting,
     rows: Vec<Row>,
     /// The sums over all runs.
-    sums: Verdict,
+    sums: Verification,
     /// Broken promises.
     broken: Vec<String>,
 }
@@ -40,7 +40,7 @@ impl Act {
         Self {
             setting,
             rows: setting.faults.iter().filter(is_wanted).map(row).collect(),
-            sums: Verdict::default(),
+            sums: Verification::default(),
             broken: Vec::new(),
         }
     }
@@ -85,7 +85,7 @@ impl Act {
     }
 
     /// The sums over all runs.
-    pub(crate) fn sums(&self) -> &Verdict {
+    pub(crate) fn sums(&self) -> &Verification {
         &self.sums
     }
 
@@ -138,12 +138,12 @@ impl Act {
 
     fn close(&mut self, fixture: Fixture) {
         match fixture.account(&mut self.broken) {
-            Ok(verdict) => {
-                self.sums.sent += verdict.sent;
-                self.sums.acknowledged += verdict.acknowledged;
-                self.sums.errors += verdict.errors;
-                self.sums.unanswered += verdict.unanswered;
-                self.sums.lost += verdict.lost;
+            Ok(verification) => {
+                self.sums.sent += verification.sent;
+                self.sums.acknowledged += verification.acknowledged;
+                self.sums.errors += verification.errors;
+                self.sums.unanswered += verification.unanswered;
+                self.sums.lost += verification.lost;
             }
             Err(why) => self.broken.push(why),
         }
@@ -164,7 +164,7 @@ impl Act {
             let times = count(silences.len() as u64);
             text += &line(&format!("  {}", fault.name), &times, [&median, &longest]);
         }
-        let Verdict {
+        let Verification {
             sent,
             acknowledged,
             errors,
@@ -172,13 +172,13 @@ impl Act {
             lost,
             ..
         } = &self.sums;
-        let verdict = if self.is_broken() { "BROKEN" } else { "kept" };
+        let verification = if self.is_broken() { "BROKEN" } else { "kept" };
         let [sent, acknowledged, errors, unanswered, lost] =
             [sent, acknowledged, errors, unanswered, lost].map(|it| count(*it));
         // Writing to a String cannot fail.
         _ = writeln!(
             text,
-            "  {sent} sent, {acknowledged} acknowledged, {errors} refused, {unanswered} unanswered; {lost} lost: {verdict}"
+            "  {sent} sent, {acknowledged} acknowledged, {errors} refused, {unanswered} unanswered; {lost} lost: {verification}"
         );
         for broken in &self.broken {
             _ = writeln!(text, "    {broken}");

@@ -11,7 +11,7 @@ use super::faults::Fault;
 use super::servers::LogServer;
 use super::{SHORT, STREAM, Setting, Tools, evidence};
 use crate::balancer::Balancer;
-use crate::numbered::{Verdict, verify};
+use crate::numbered::{Verification, verify};
 
 /// All processes of a setting, under load.
 pub(crate) struct Fixture {
@@ -112,15 +112,16 @@ impl Fixture {
 
     /// Stops all processes, and compares the clients' replies with the stream. Appends a failed check to
     /// `wrong`, and keeps the evidence.
-    pub(crate) fn account(mut self, wrong: &mut Vec<String>) -> Result<Verdict, String> {
+    pub(crate) fn account(mut self, wrong: &mut Vec<String>) -> Result<Verification, String> {
         let mended = self.mend();
         let accounts = self.clients.finish()?;
         let mut messages = self.past;
         messages.append(&mut self.cluster.stream(STREAM).messages()?);
         let log: Vec<_> = messages.iter().map(|it| it.payload.as_slice()).collect();
-        let verdict = verify(&accounts, log.concat().as_slice()).map_err(|it| it.to_string())?;
-        if !verdict.is_good() || verdict.torn > 0 {
-            wrong.push(format!("{verdict:?}"));
+        let verification =
+            verify(&accounts, log.concat().as_slice()).map_err(|it| it.to_string())?;
+        if !verification.is_good() || verification.torn > 0 {
+            wrong.push(format!("{verification:?}"));
         }
         let mut said = Vec::new();
         for server in self.servers {
@@ -134,7 +135,7 @@ impl Fixture {
             let logs: Vec<_> = self.cluster.nodes.iter().map(Node::log).collect();
             wrong.push(evidence::keep(&messages, &said, &logs)?);
         }
-        Ok(verdict)
+        Ok(verification)
     }
 }
 

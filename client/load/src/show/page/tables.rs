@@ -103,13 +103,17 @@ fn verdicts(html: &mut String, runs: &[Report]) {
     }
     html.push_str("<h2>Thresholds</h2>\n<ul>\n");
     for run in runs {
-        for verdict in &run.thresholds {
+        for threshold_result in &run.thresholds {
             let run = match runs {
                 [_] => String::new(),
                 _ => format!("{}: ", run.name()),
             };
-            let text = format!("{run}{}", text::verdict(verdict).trim());
-            let class = if verdict.failed { "failed" } else { "passed" };
+            let text = format!("{run}{}", text::threshold_result(threshold_result).trim());
+            let class = if threshold_result.failed {
+                "failed"
+            } else {
+                "passed"
+            };
             _ = writeln!(html, "<li class=\"{class}\">{}</li>", escaped(&text));
         }
     }

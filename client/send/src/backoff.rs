@@ -10,7 +10,7 @@ const MAX: Duration = Duration::from_secs(10);
 
 /// An outage: the state of the backoff since the first failure.
 #[derive(Debug)]
-pub(crate) struct Outage {
+pub(crate) struct Backoff {
     pub(crate) since: Instant,
     attempts: u32,
     /// The time of the next attempt.
@@ -19,7 +19,7 @@ pub(crate) struct Outage {
     pub(crate) told: bool,
 }
 
-impl Outage {
+impl Backoff {
     pub(crate) fn begin(now: Instant) -> Self {
         Self {
             since: now,
@@ -51,16 +51,16 @@ mod tests {
     #[test]
     fn pauses_grow_from_a_tenth_of_a_second_to_ten() {
         let now = Instant::now();
-        let mut outage = Outage::begin(now);
+        let mut backoff = Backoff::begin(now);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            outage.postpone(now, 1.0);
-            pauses.push((outage.next - now).as_millis());
+            backoff.postpone(now, 1.0);
+            pauses.push((backoff.next - now).as_millis());
         }
         assert_eq!(pauses[..8], [100, 200, 400, 800, 1600, 3200, 6400, 10_000]);
         assert_eq!(pauses[11], 10_000);
-        outage.postpone(now, 0.0);
-        assert_eq!(outage.next - now, Duration::from_secs(5));
-        assert!(outage.is_over(now, Some(Duration::ZERO)) && !outage.is_over(now, None));
+        backoff.postpone(now, 0.0);
+        assert_eq!(backoff.next - now, Duration::from_secs(5));
+        assert!(backoff.is_over(now, Some(Duration::ZERO)) && !backoff.is_over(now, None));
     }
 }

@@ -10,7 +10,7 @@ const MAX: Duration = Duration::from_secs(2);
 
 /// An outage: a problem since the last delivery.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(super) struct Backoff {
     since: Instant,
     failures: u32,
     /// When to retry: after the first failure at once.
@@ -21,7 +21,7 @@ pub(super) struct Outage {
     pub(super) is_told: bool,
 }
 
-impl Outage {
+impl Backoff {
     pub(super) fn begin(now: Instant) -> Self {
         Self {
             since: now,
@@ -61,29 +61,29 @@ mod tests {
     #[test]
     fn the_first_attempt_is_made_at_once() {
         let now = Instant::now();
-        let mut outage = Outage::begin(now);
+        let mut backoff = Backoff::begin(now);
         let mut pauses = Vec::new();
         let mut told = Vec::new();
         for _ in 0..9 {
-            outage.postpone(now, 1.0, "x");
-            pauses.push((outage.next - now).as_millis());
-            told.push(outage.is_to_be_told());
+            backoff.postpone(now, 1.0, "x");
+            pauses.push((backoff.next - now).as_millis());
+            told.push(backoff.is_to_be_told());
         }
         assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1600, 2000, 2000]);
         assert_eq!(told[..4], [false, true, false, false]);
         for _ in 0..100 {
-            outage.postpone(now, 0.0, "x");
+            backoff.postpone(now, 0.0, "x");
         }
-        assert_eq!(outage.next - now, Duration::from_secs(1));
+        assert_eq!(backoff.next - now, Duration::from_secs(1));
     }
 
     #[test]
     fn patience_ends_or_does_not() {
         let now = Instant::now();
-        let outage = Outage::begin(now);
+        let backoff = Backoff::begin(now);
         let later = now + Duration::from_secs(60);
-        assert!(outage.is_over(later, Some(Duration::from_secs(60))));
-        assert!(!outage.is_over(later, Some(Duration::from_secs(61))));
-        assert!(!outage.is_over(later, None));
+        assert!(backoff.is_over(later, Some(Duration::from_secs(60))));
+        assert!(!backoff.is_over(later, Some(Duration::from_secs(61))));
+        assert!(!backoff.is_over(later, None));
     }
 }
