@@ -7,6 +7,8 @@ mod files;
 mod limits;
 mod output;
 mod session;
+#[cfg(test)]
+pub(crate) mod test_peers;
 
 use std::io;
 use std::sync::Arc;

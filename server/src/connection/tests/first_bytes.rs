@@ -2,17 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, LazyLock};
 
 use common::protocol::Framing;
 use common::record::Format;
 use proptest::prelude::*;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tempfile::TempDir;
-use test_ca::TestCa;
+use rustls::ClientConnection;
 
 use super::{KEY, SERIAL, TIME};
 use crate::admission::Admission;
@@ -20,31 +14,7 @@ use crate::batch::Batch;
 use crate::connection::{Connection, Ready, Socket, Workspace};
 use crate::framing::Rules;
 use crate::options::Config;
-use crate::tls::Acceptor;
-
-struct Certificates {
-    folder: TempDir,
-    client: Arc<ClientConfig>,
-}
-
-static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = TestCa::new("first bytes").unwrap();
-    let server = authority.issue(&["localhost"]).unwrap();
-    server.write(folder.path(), "server").unwrap();
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(authority.certificate().as_bytes());
-    roots.add(root.unwrap()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Certificates {
-        folder,
-        client: Arc::new(client),
-    }
-});
+use crate::tls::{Acceptor, test_peers};
 
 /// A socket whose reads return one chunk each.
 #[derive(Default)]
@@ -111,12 +81,11 @@ struct World {
 
 impl World {
     fn new(setting: Setting) -> Self {
-        let folder = CERTIFICATES.folder.path();
-        let mut config = Config::default();
-        if setting.tls {
-            config.tls_cert = Some(folder.join("server.pem"));
-            config.tls_key = Some(folder.join("server.key"));
-        }
+        let mut config = if setting.tls {
+            test_peers::server()
+        } else {
+            Config::default()
+        };
         if setting.proxied {
             config.proxy_from = "127.0.0.1".parse().unwrap();
         }
@@ -128,10 +97,7 @@ impl World {
         let peer = ([127, 0, 0, 1], 5).into();
         let channel = admission.first_channel([127, 0, 0, 1].into(), 0);
         let socket = Pieces::default();
-        let client = setting.tls.then(|| {
-            let name = ServerName::try_from("localhost").unwrap();
-            ClientConnection::new(Arc::clone(&CERTIFICATES.client), name).unwrap()
-        });
+        let client = setting.tls.then(test_peers::client);
         Self {
             connection: Connection::new(socket, channel, peer, SERIAL, 0),
             client,

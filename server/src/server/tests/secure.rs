@@ -2,53 +2,15 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::{Arc, LazyLock};
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tempfile::TempDir;
-use test_ca::TestCa;
+use rustls::ClientConnection;
 
 use super::test_client::{Heard, Layer};
-use crate::options::Config;
-use crate::tls::Acceptor;
-
-/// Certificates that all schedules share.
-struct Certificates {
-    folder: TempDir,
-    client: Arc<ClientConfig>,
-}
-
-static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = TestCa::new("schedules").unwrap();
-    let server = authority.issue(&["localhost"]).unwrap();
-    server.write(folder.path(), "server").unwrap();
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(authority.certificate().as_bytes());
-    roots.add(root.unwrap()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Certificates {
-        folder,
-        client: Arc::new(client),
-    }
-});
+use crate::tls::{Acceptor, test_peers};
 
 /// The acceptor of a server that these clients trust.
 pub(super) fn acceptor() -> Option<Acceptor> {
-    let folder = CERTIFICATES.folder.path();
-    let config = Config {
-        tls_cert: Some(folder.join("server.pem")),
-        tls_key: Some(folder.join("server.key")),
-        ..Config::default()
-    };
-    Acceptor::open(&config).unwrap()
+    Acceptor::open(&test_peers::server()).unwrap()
 }
 
 /// A record that cannot be decrypted.
@@ -70,10 +32,8 @@ pub(super) struct Secure {
 
 impl Secure {
     pub(super) fn new() -> Self {
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(Arc::clone(&CERTIFICATES.client), name);
         Self {
-            tls: tls.unwrap(),
+            tls: test_peers::client(),
             wire: Vec::new(),
             has_ended: false,
             is_spoilt: false,
