@@ -187,7 +187,10 @@ fn a_quiet_client_is_answered_beside_a_flooding_one() {
         assert_eq!(quiet.ask(&format!("quiet {n}")), "ok");
     }
     // Only one side: replies that came after the end of both would turn it into a reset.
-    flooder.stream().shutdown(std::net::Shutdown::Write).unwrap();
+    flooder
+        .stream()
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
     flood.join().unwrap();
     drain.join().unwrap().unwrap();
 }
