@@ -39,7 +39,7 @@ fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
     );
     assert!(
         verification.unanswered == 0,
-        "nobody is cut off: {verification:?}"
+        "no client is cut off: {verification:?}"
     );
     let whole = |line: &[u8]| {
         line.is_empty() || line.starts_with(b"INFO\t| ") || line.starts_with(b"WARNING\t| ")
