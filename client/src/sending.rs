@@ -20,7 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::output::report;
-use send::state::{FilePosition, Progress as Kept, StateFile};
+use follow::FilePosition;
+use send::state::{Progress as Kept, StateFile};
 use send::{Event, Sender};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;

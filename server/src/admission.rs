@@ -9,9 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::channel::{Channel, Expected};
-use crate::diagnostics::RateLimit;
 use crate::options::Config;
 use crate::tls::Acceptor;
+use common::rate_limit::RateLimit;
 use networks::Networks;
 
 /// The timeout of the PROXY header and the TLS handshake together, in milliseconds.

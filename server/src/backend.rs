@@ -2,7 +2,6 @@
 //! may take more than one turn to commit.
 
 pub mod file;
-#[cfg_attr(not(feature = "stream"), path = "backend/stream_none.rs")]
 pub mod stream;
 
 use std::io;

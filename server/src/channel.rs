@@ -4,8 +4,8 @@
 use std::io;
 
 use crate::admission::proxy;
-use crate::connection::Socket;
 use crate::tls::Session;
+use net::Socket;
 
 /// The most bytes of a PROXY header that are held. No other first bytes can be longer.
 pub const MAX_FIRST: usize = proxy::MAX_V2;

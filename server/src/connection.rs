@@ -12,8 +12,9 @@ mod records;
 mod tests;
 mod workspace;
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
+
 use std::ops::ControlFlow;
 
 use common::protocol::Reply;
@@ -21,6 +22,7 @@ use common::record::Format;
 use compact_str::{CompactString, ToCompactString as _};
 use mio::event::Event;
 use mio::net::TcpStream;
+use net::Socket;
 
 use crate::batch::{Batch, ClientId};
 use crate::channel::{Channel, Next};
@@ -38,18 +40,6 @@ pub use workspace::{Workspace, replies_left};
 /// It determines how soon each busy client is served again, and so the longest wait of a light client that
 /// has just been served.
 pub const READ_BUDGET: usize = 64 << 10;
-
-/// What a connection requires of its socket.
-pub trait Socket: Read + Write {
-    /// Shuts down the sending side.
-    fn end(&mut self) -> io::Result<()>;
-}
-
-impl Socket for TcpStream {
-    fn end(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
 
 /// One client. The struct is small, because there may be many idle clients.
 #[derive(Debug)]

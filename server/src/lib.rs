@@ -12,7 +12,7 @@
 //! - [`backend`]: the log as the loop uses it: a [file](backend::file), whose [`journal`] commits all or
 //!   nothing, or a replicated [stream](backend::stream).
 //! - [`terminal`] shows records, and [`diagnostics`] shows warnings and errors. Neither delays a reply.
-//! - [`net`] and [`listeners`]: sockets and new connections. [`sock_diag`]: the kernel's view of a
+//! - [`net`]: sockets and new connections. [`sock_diag`]: the kernel's view of a
 //!   connection.
 //! - [`options`]: the configuration. [`figures`]: the totals since the start.
 
@@ -27,10 +27,7 @@ pub mod distribution;
 pub mod figures;
 pub mod framing;
 pub mod journal;
-pub mod listeners;
-#[cfg_attr(not(feature = "metrics"), path = "metrics_none.rs")]
 pub mod metrics;
-pub mod net;
 pub mod options;
 pub mod replies;
 pub mod server;

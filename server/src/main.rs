@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use http::HttpServer;
 use mio::net::TcpListener;
 use signal_hook::consts::SIGTTOU;
 
@@ -20,8 +21,6 @@ use server::diagnostics::Stderr;
 use server::figures::Figures;
 use server::journal::rotation::Rotation;
 use server::journal::{Journal, Left, Opened, Opening};
-use server::metrics::{self, Metrics};
-use server::net;
 use server::options::{COMMAND, Config, ReplyMode};
 use server::server::{HANDLED_SIGNALS, REFUSALS, Server};
 use server::systemd::{self, Supervisor};
@@ -85,13 +84,13 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     let inherited = systemd::Sockets::from_env()?;
     let leaves_backlog = !inherited.clients.is_empty();
     let sockets = open_sockets(&config, inherited.clients)?;
-    let metrics = open_metrics(&config, inherited.metrics)?;
-    let for_metrics = metrics.as_ref().map_or(0, |_| metrics::DESCRIPTORS);
-    limit_clients(&mut config, descriptors, sockets.len(), for_metrics)?;
+    let http = open_metrics(&config, inherited.metrics)?;
+    let for_http = http.as_ref().map_or(0, |_| http::DESCRIPTORS);
+    limit_clients(&mut config, descriptors, sockets.len(), for_http)?;
     let start = Start {
         admission: Admission::new(&config, tls),
         sockets,
-        metrics,
+        http,
         supervisor,
         leaves_backlog,
         stderr,
@@ -154,7 +153,7 @@ fn report_damage(rotation: &mut Rotation, logged: u64) {
 struct Start<'a> {
     admission: Admission,
     sockets: Vec<TcpListener>,
-    metrics: Option<Metrics>,
+    http: Option<HttpServer>,
     supervisor: Supervisor,
     leaves_backlog: bool,
     stderr: &'a Stderr,
@@ -175,7 +174,7 @@ impl Start<'_> {
             Terminal::open(io::stdout())
         };
         let cannot_start = |error: io::Error| format!("cannot start: {error}");
-        let metrics_at = self.metrics.iter().flat_map(Metrics::addresses);
+        let metrics_at = self.http.iter().flat_map(HttpServer::addresses);
         let metrics_at: Vec<_> = metrics_at
             .collect::<io::Result<_>>()
             .map_err(cannot_start)?;
@@ -183,7 +182,7 @@ impl Start<'_> {
             config,
             self.admission,
             self.sockets,
-            self.metrics,
+            self.http,
             log,
             terminal,
             stderr.clone(),
@@ -233,7 +232,7 @@ fn adopt(
 fn open_metrics(
     config: &Config,
     inherited: Vec<std::net::TcpListener>,
-) -> Result<Option<Metrics>, String> {
+) -> Result<Option<HttpServer>, String> {
     let sockets = match &config.metrics {
         _ if !inherited.is_empty() => adopt(inherited, None)?,
         None => return Ok(None),
@@ -244,11 +243,7 @@ fn open_metrics(
             })?
         }
     };
-    let metrics = Metrics::new(sockets);
-    if metrics.is_none() {
-        return Err("-metrics: this server was built without metrics".to_owned());
-    }
-    Ok(metrics)
+    Ok(HttpServer::new(sockets))
 }
 
 /// Warns if clients on other hosts can connect without encryption and without `-allow`.
@@ -287,11 +282,11 @@ fn limit_clients(
     config: &mut Config,
     descriptors: usize,
     listeners: usize,
-    for_metrics: usize,
+    for_http: usize,
 ) -> Result<(), String> {
     // The listening sockets and inherited descriptors are open already.
     let reserved =
-        process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS + for_metrics;
+        process::open_descriptors().max(listeners) + RESERVED_DESCRIPTORS + REFUSALS + for_http;
     let possible = descriptors.saturating_sub(reserved);
     if possible == 0 {
         return Err(format!(

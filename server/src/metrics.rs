@@ -1,174 +1,278 @@
-//! Metrics and health of the server over HTTP.
+//! Metrics and health, as responses over HTTP. Metrics are in the text format of Prometheus, with its
+//! conventions for names and units.
 
-mod exposition;
-pub mod http;
+use std::fmt;
 
-use std::io;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
-use slab::Slab;
-
-use crate::listeners::{Listeners, PAUSE};
-use crate::snapshot::Snapshot;
-use http::{Exchange, Page, Response};
-
-/// The maximum number of connections. A further one replaces one that is idle.
-const MAX_EXCHANGES: usize = 16;
-
-/// The maximum number of listening addresses. Further addresses of a name are ignored.
-const MAX_LISTENERS: usize = 8;
-
-/// How many connections are accepted in one turn.
-const ACCEPT_BUDGET: usize = MAX_EXCHANGES;
-
-/// The number of poll tokens that it needs.
-pub const TOKENS: usize = MAX_LISTENERS + MAX_EXCHANGES;
-
-/// The number of descriptors that it needs in addition to its listening sockets. A new connection is accepted
-/// before the one that it replaces is closed.
-pub const DESCRIPTORS: usize = MAX_EXCHANGES + 1;
-
-/// The longest time to the next [`deadline`](Metrics::deadline).
-pub const MAX_WAIT: Duration = if http::PATIENCE.as_nanos() > PAUSE.as_nanos() {
-    http::PATIENCE
-} else {
-    PAUSE
+use http::{Page, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, prometheus_text,
 };
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
 
-/// The listening sockets, and the connections to them.
-#[derive(Debug)]
-pub struct Metrics {
-    listeners: Listeners,
-    exchanges: Slab<Exchange<TcpStream>>,
-    /// The token of the first socket. Listeners come first, and tokens count downwards.
-    first: Token,
+use crate::distribution::Distribution;
+use crate::snapshot::Snapshot;
+
+/// The response to a request. `health` returns why messages are not stored, if they are not.
+pub fn respond(
+    page: Page,
+    health: impl Fn() -> Option<String>,
+    snapshot: impl Fn() -> Snapshot,
+) -> Response {
+    match page {
+        Page::Metrics => Response {
+            status: "200 OK",
+            content_type: prometheus_text::CONTENT_TYPE,
+            body: exposition(snapshot()),
+        },
+        Page::Health => match health() {
+            None => Response::line("200 OK", "ok"),
+            Some(why) => Response::line("503 Service Unavailable", &why),
+        },
+    }
 }
 
-impl Metrics {
-    /// Serves on these sockets. `None` if there are none.
-    pub fn new(mut listeners: Vec<TcpListener>) -> Option<Self> {
-        listeners.truncate(MAX_LISTENERS);
-        (!listeners.is_empty()).then(|| Self {
-            listeners: Listeners::new(listeners, "connections to -metrics"),
-            exchanges: Slab::with_capacity(MAX_EXCHANGES),
-            first: Token(0),
-        })
+/// All figures as text.
+fn exposition(snapshot: Snapshot) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    _ = prometheus_text::encode(&mut text, &registry);
+    text
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Exposition(encoder);
+        self.encode_messages(&mut out)?;
+        self.encode_clients(&mut out)?;
+        self.encode_log(&mut out)?;
+        self.encode_stream(&mut out)?;
+        self.encode_process(&mut out)
+    }
+}
+
+impl Snapshot {
+    fn encode_messages(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        out.counter(
+            "linelog_messages",
+            "Messages that are in the log",
+            figures.kept,
+        )?;
+        out.counter(
+            "linelog_acknowledged",
+            "Messages whose ok was sent",
+            figures.acknowledged,
+        )?;
+        let help = "Messages and clients that were answered with an error, by its code";
+        out.counters("linelog_errors", help, "code", &self.errors)?;
+        let help = "Records that a slow terminal was not shown";
+        out.counter(
+            "linelog_terminal_skipped_records",
+            help,
+            self.terminal_skipped,
+        )
     }
 
-    /// The addresses that it listens on.
-    pub fn addresses(&self) -> impl Iterator<Item = io::Result<SocketAddr>> {
-        self.listeners.addresses()
+    fn encode_clients(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let admission = &self.admission;
+        out.gauge(
+            "linelog_connected_clients",
+            "Clients that are connected",
+            self.connected as f64,
+        )?;
+        out.gauge(
+            "linelog_max_clients",
+            "Clients that may be connected",
+            self.max_clients as f64,
+        )?;
+        out.counter(
+            "linelog_clients",
+            "Clients that were served: they got as far as a message",
+            self.figures.clients,
+        )?;
+        let reasons = [
+            ("limit", self.figures.refused),
+            ("not-allowed", admission.not_allowed),
+            ("proxy-malformed", admission.proxy_malformed),
+            ("proxy-untrusted", admission.proxy_untrusted),
+            ("http", admission.http),
+            ("tls-mismatch", admission.tls_mismatched),
+            ("handshake", admission.handshakes_failed),
+        ];
+        out.counters(
+            "linelog_refused_clients",
+            "Clients that were not served",
+            "reason",
+            &reasons,
+        )?;
+        let outcomes = [
+            ("done", admission.handshakes),
+            ("failed", admission.handshakes_failed),
+        ];
+        out.counters(
+            "linelog_tls_handshakes",
+            "TLS handshakes",
+            "outcome",
+            &outcomes,
+        )
     }
 
-    /// Registers all sockets with [`TOKENS`] tokens, from `first` downwards.
-    pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
-        self.first = first;
-        self.listeners
-            .register(registry, |index| Token(first.0 - index))
-    }
-
-    /// Handles an event for the token `index` below the first.
-    pub fn on_event(&mut self, index: usize) {
-        match index.checked_sub(MAX_LISTENERS) {
-            None => self.listeners.on_event(index),
-            Some(key) => {
-                if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.on_event();
-                }
-            }
+    fn encode_log(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let help = "Bytes of records that were written to the log";
+        out.counter("linelog_written_bytes", help, self.figures.bytes)?;
+        let help = "How long it takes to write a batch, and to sync it with -sync";
+        out.histogram(
+            "linelog_commit_duration",
+            help,
+            &Unit::Seconds,
+            &self.commit_seconds,
+        )?;
+        let help = "How much a batch has that is written at once";
+        out.histogram("linelog_batch_size", help, &Unit::Bytes, &self.batch_bytes)?;
+        if let Some(seconds) = self.last_commit {
+            let help = "When the log was last written, in Unix time";
+            out.gauge("linelog_last_commit_timestamp_seconds", help, seconds)?;
         }
+        let help = "Whether the log takes messages: what /health says";
+        out.gauge(
+            "linelog_healthy",
+            help,
+            f64::from(u8::from(self.unhealthy.is_none())),
+        )?;
+        if let Some(bytes) = self.log.length {
+            out.gauge(
+                "linelog_log_size_bytes",
+                "The length of the log",
+                bytes as f64,
+            )?;
+        }
+        if let Some(bytes) = self.log.free {
+            let help = "What is free on the log's disk for those who are not root";
+            out.gauge("linelog_log_free_bytes", help, bytes as f64)?;
+        }
+        let help = "How often the log was opened anew by its name, as after SIGHUP";
+        out.counter("linelog_reopenings", help, self.log.reopened)?;
+        out.counter(
+            "linelog_rotations",
+            "Rotations of the log by the server itself",
+            self.figures.rotations,
+        )
     }
 
-    /// Whether there is work that needs no further event.
-    pub fn has_work(&self) -> bool {
-        self.listeners.is_ready() && self.has_place()
-            || self.exchanges.iter().any(|(_, it)| it.has_work())
+    fn encode_stream(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let Some(stream) = &self.log.stream else {
+            return Ok(());
+        };
+        out.gauge(
+            "linelog_stream_connected",
+            "Whether there is a connection to a NATS server",
+            f64::from(u8::from(stream.connected)),
+        )?;
+        let help = "Connections to NATS servers that could be used";
+        out.counter("linelog_stream_connections", help, stream.connections)?;
+        let help = "Attempts to have a batch stored; more than batches where some were repeated";
+        out.counter("linelog_stream_attempts", help, stream.attempts)?;
+        let help =
+            "Messages of which nobody knows whether they are stored: their clients were closed";
+        out.counter("linelog_unknown_messages", help, stream.unknown)
     }
 
-    /// When a connection reaches its timeout, or accepting is to be retried.
-    pub fn deadline(&self) -> Option<Instant> {
-        let accept_at = self.listeners.paused_until().filter(|_| self.has_place());
-        let deadlines = self.exchanges.iter().map(|(_, it)| it.deadline);
-        deadlines.chain(accept_at).min()
+    fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        out.counter("linelog_turns", "Turns of the loop", self.figures.turns)?;
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("commit", env!("LINE_LOG_COMMIT")),
+        ];
+        let mut info = out.0.encode_descriptor(
+            "linelog_build_info",
+            "The program that is running",
+            None,
+            MetricType::Gauge,
+        )?;
+        info.encode_family(&labels)?.encode_gauge(&1_i64)?;
+        out.gauge(
+            "process_start_time_seconds",
+            "When it began, in Unix time",
+            self.started,
+        )?;
+        let help = "CPU time of the program, and of the kernel on its behalf";
+        out.counter("process_cpu_seconds", help, self.process.cpu_seconds)?;
+        if let Some(bytes) = self.process.resident_bytes {
+            out.gauge(
+                "process_resident_memory_bytes",
+                "Memory it has",
+                bytes as f64,
+            )?;
+        }
+        let open = self.process.open_descriptors as f64;
+        out.gauge("process_open_fds", "Descriptors it has open", open)?;
+        let most = self.process.max_descriptors as f64;
+        out.gauge("process_max_fds", "Descriptors it may have open", most)
+    }
+}
+
+/// Writes metrics one after another.
+struct Exposition<'a>(DescriptorEncoder<'a>);
+
+impl Exposition<'_> {
+    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, metric.metric_type());
+        metric.encode(encoder?)
     }
 
-    /// Advances all connections. `health` returns why messages are not stored, if they are not. `look`
-    /// returns all figures.
-    pub fn serve(
+    fn counter<N>(&mut self, name: &str, help: &str, value: N) -> fmt::Result
+    where
+        ConstCounter<N>: EncodeMetric,
+    {
+        self.metric(name, help, &ConstCounter::new(value))
+    }
+
+    /// One counter for each value of a label.
+    fn counters(
         &mut self,
-        registry: &Registry,
-        now: Instant,
-        health: impl Fn() -> Option<String>,
-        look: impl Fn() -> Snapshot,
-    ) {
-        self.close(now);
-        self.accept(registry, now);
-        for (_, exchange) in &mut self.exchanges {
-            exchange.advance(|page| match page {
-                Page::Metrics => Response {
-                    status: "200 OK",
-                    content_type: exposition::CONTENT_TYPE,
-                    body: exposition::text(look()),
-                },
-                Page::Health => match health() {
-                    None => Response::line("200 OK", "ok"),
-                    Some(why) => Response::line("503 Service Unavailable", &why),
-                },
-            });
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, u64)],
+    ) -> fmt::Result {
+        let family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter);
+        let mut family: MetricEncoder<'_> = family?;
+        for (value, count) in values {
+            let labels = [(label, *value)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }
-        self.close(now);
+        Ok(())
     }
 
-    /// Closes connections that are finished or have reached their timeout.
-    fn close(&mut self, now: Instant) {
-        let before = self.exchanges.len();
-        self.exchanges.retain(|_, exchange| !exchange.is_over(now));
-        if self.exchanges.len() < before {
-            self.listeners.resume();
-        }
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.metric(name, help, &ConstGauge::new(value))
     }
 
-    fn accept(&mut self, registry: &Registry, now: Instant) {
-        for _ in 0..ACCEPT_BUDGET {
-            if !self.has_place() {
-                return;
-            }
-            let Some((mut socket, _)) = self.listeners.accept(now) else {
-                return;
-            };
-            self.make_place();
-            let place = self.exchanges.vacant_entry();
-            let token = Token(self.first.0 - MAX_LISTENERS - place.key());
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if registry.register(&mut socket, token, interest).is_ok() {
-                place.insert(Exchange::new(socket, now));
-            }
-        }
-    }
-
-    /// Whether one more connection can be accepted, perhaps in place of another.
-    fn has_place(&self) -> bool {
-        self.exchanges.len() < MAX_EXCHANGES || self.dispensable().is_some()
-    }
-
-    /// Closes a connection if the maximum is reached.
-    fn make_place(&mut self) {
-        if self.exchanges.len() == MAX_EXCHANGES
-            && let Some(key) = self.dispensable()
-        {
-            self.exchanges.remove(key);
-        }
-        debug_assert!(self.exchanges.len() < MAX_EXCHANGES);
-    }
-
-    /// The connection to close first: of those that wait for their peers, the oldest of those that have sent
-    /// least.
-    fn dispensable(&self) -> Option<usize> {
-        let waiting = self.exchanges.iter().filter(|(_, it)| !it.has_work());
-        let (key, _) = waiting.min_by_key(|(_, it)| (it.progress(), it.deadline))?;
-        Some(key)
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: &Unit,
+        values: &Distribution,
+    ) -> fmt::Result {
+        // The bucket `+Inf` follows from the count.
+        let buckets: Vec<_> = values
+            .buckets()
+            .filter(|(bound, _)| bound.is_finite())
+            .collect();
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, Some(unit), MetricType::Histogram);
+        encoder?.encode_histogram::<NoLabelSet>(values.sum(), values.count(), &buckets, None)
     }
 }

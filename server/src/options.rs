@@ -12,7 +12,6 @@ use crate::admission::networks::Networks;
 use crate::backend::file::Limits;
 use crate::backend::stream::settings as stream;
 use crate::journal::Opening;
-use crate::net;
 
 /// The command `server` and its options.
 pub const COMMAND: Command<Config> = Command {
@@ -412,13 +411,11 @@ impl Default for Config {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(feature = "stream")]
     use common::args::Parsed;
 
     use super::*;
 
     /// Parses options without checking them against each other.
-    #[cfg(feature = "stream")]
     fn config(args: &[String]) -> Config {
         let unchecked = Command {
             check: |_| Ok(()),
@@ -430,7 +427,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "stream")]
     #[test]
     fn every_spelling_of_every_option() {
         type Set = fn(&mut Config);

@@ -21,8 +21,11 @@ use std::time::{Duration, Instant};
 
 use common::process::open_descriptors;
 use common::protocol::Reply;
+use common::rate_limit::RateLimit;
+use http::HttpServer;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use net::{Listeners, PAUSE};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::admission::Admission;
@@ -30,11 +33,9 @@ use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::clock::Clock;
 use crate::connection::{Ready, Workspace};
-use crate::diagnostics::{RateLimit, Stderr};
+use crate::diagnostics::Stderr;
 use crate::figures::Figures;
 use crate::framing::Rules;
-use crate::listeners::{Listeners, PAUSE};
-use crate::metrics::{self, Metrics};
 use crate::options::{Config, ReplyMode};
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
@@ -53,8 +54,8 @@ const SIGNALS: Token = Token(usize::MAX);
 const STDOUT: Token = Token(usize::MAX - 1);
 const STDERR: Token = Token(usize::MAX - 2);
 const BACK_END: Token = Token(usize::MAX - 3);
-const FIRST_OF_METRICS: Token = Token(usize::MAX - 4);
-const FIRST_LISTENER: Token = Token(FIRST_OF_METRICS.0 - metrics::TOKENS);
+const FIRST_OF_HTTP: Token = Token(usize::MAX - 4);
+const FIRST_LISTENER: Token = Token(FIRST_OF_HTTP.0 - http::TOKENS);
 /// No host name has more addresses than this. A listener beyond it would get no token.
 const MAX_LISTENERS: usize = 1 << 16;
 
@@ -94,7 +95,7 @@ pub struct Server<B: BackEnd = LogFile> {
     events: Events,
     signals: Option<Signals>,
     listeners: Listeners,
-    metrics: Option<Metrics>,
+    http: Option<HttpServer>,
     clients: Clients,
     commits: Commits<B>,
     work: Workspace,
@@ -123,7 +124,7 @@ impl<B: BackEnd> Server<B> {
         config: &Config,
         admission: Admission,
         sockets: Vec<TcpListener>,
-        mut metrics: Option<Metrics>,
+        mut http: Option<HttpServer>,
         mut back_end: B,
         terminal: Terminal,
         stderr: Stderr,
@@ -132,8 +133,8 @@ impl<B: BackEnd> Server<B> {
         let registry = poll.registry();
         let mut listeners = Listeners::new(sockets, "clients");
         listeners.register(registry, |index| Token(FIRST_LISTENER.0 - index))?;
-        if let Some(metrics) = &mut metrics {
-            metrics.register(registry, FIRST_OF_METRICS)?;
+        if let Some(http) = &mut http {
+            http.register(registry, FIRST_OF_HTTP)?;
         }
         back_end.register(registry, BACK_END)?;
         terminal.register(registry, STDOUT)?;
@@ -155,7 +156,7 @@ impl<B: BackEnd> Server<B> {
             events: Events::with_capacity(EVENTS),
             signals: None,
             listeners,
-            metrics,
+            http,
             clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
             work,
@@ -247,8 +248,8 @@ impl<B: BackEnd> Server<B> {
                 STDERR => self.stderr.with_terminal(Terminal::writable),
                 BACK_END => self.commits.back_end.on_event(),
                 Token(token) if token > FIRST_LISTENER.0 => {
-                    if let Some(metrics) = &mut self.metrics {
-                        metrics.on_event(FIRST_OF_METRICS.0 - token);
+                    if let Some(http) = &mut self.http {
+                        http.on_event(FIRST_OF_HTTP.0 - token);
                     }
                 }
                 Token(token) if token > FIRST_LISTENER.0 - MAX_LISTENERS => {
@@ -287,7 +288,7 @@ impl<B: BackEnd> Server<B> {
     /// The time from `self.now` to the next deadline.
     fn until_deadline(&self) -> Option<Duration> {
         let listeners = self.listeners.paused_until();
-        let metrics = self.metrics.as_ref();
+        let http = self.http.as_ref();
         // Each with the longest time that it can be ahead, where there is one.
         let deadlines = [
             (self.commits.deadline(), commits::MAX_WAIT),
@@ -300,7 +301,7 @@ impl<B: BackEnd> Server<B> {
             (self.back_end_tasks_due(), Duration::MAX),
             (listeners.filter(|_| self.clients.have_place()), PAUSE),
             (self.clients.next_deadline(), clients::MAX_WAIT),
-            (metrics.and_then(Metrics::deadline), metrics::MAX_WAIT),
+            (http.and_then(HttpServer::deadline), http::MAX_WAIT),
             (
                 self.supervisor.deadline(self.status()),
                 self.supervisor.max_wait(),
@@ -326,7 +327,7 @@ impl<B: BackEnd> Server<B> {
             || self.clients.are_leaving()
             || self.can_accept()
             || self.timeouts.has_work()
-            || self.metrics.as_ref().is_some_and(Metrics::has_work)
+            || self.http.as_ref().is_some_and(HttpServer::has_work)
             || self.stop.as_ref().is_some_and(Stop::has_work)
     }
 

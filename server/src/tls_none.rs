@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 
 use crate::channel::Taken;
-use crate::connection::Socket;
+use net::Socket;
 
 /// No session uses memory.
 pub const MAX_HELD_BYTES: usize = 0;

@@ -1,5 +1,4 @@
 //! Metrics and health over HTTP; their clients do not disturb the others.
-#![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,5 +1,4 @@
 //! The log as a stream of one node: its messages, rejections, and replies to clients.
-#![cfg(feature = "stream")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

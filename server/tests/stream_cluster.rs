@@ -1,5 +1,4 @@
 //! The log as a stream of three nodes: after any fault of the nodes, each line answered `ok` is in it once.
-#![cfg(feature = "stream")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

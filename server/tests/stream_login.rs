@@ -1,5 +1,5 @@
 //! Authentication between the server and NATS, in both directions.
-#![cfg(all(feature = "stream", feature = "tls"))]
+#![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

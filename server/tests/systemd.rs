@@ -250,7 +250,6 @@ fn a_restart_refuses_nobody() {
     assert!(lost.is_empty(), "{lost:?}");
 }
 
-#[cfg(feature = "metrics")]
 #[test]
 fn a_socket_may_be_for_metrics() {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -294,7 +293,6 @@ fn sockets_have_names() {
 }
 
 /// Metrics have their own descriptors, whether the server or the supervisor has opened the socket.
-#[cfg(feature = "metrics")]
 #[test]
 fn a_socket_for_metrics_takes_no_place_of_clients() {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::rotated_files::by_log;
+use follow::{Follow, Watch};
 use mio::{Events, Poll, Token};
-use send::follow::{Follow, Watch};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 

@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use common::args::{ArgValue, Command, Opt, UsageError};
-use stream::{Nodes, SharedOptions};
+use nats::options::{Options as Nodes, SharedOptions};
+use nats::stream_options::{self, StreamOptions};
 
 use crate::output::{Form, Show};
 
@@ -138,7 +139,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["stream"],
             value: "NAME",
             help: "read this NATS stream instead of files (default: files)",
-            take: |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
+            take: |o, v| stream_options::name(v).map(|it| o.stream.name = Some(it)),
         },
         SharedOptions::NATS,
         SharedOptions::CREDENTIALS,
@@ -187,7 +188,7 @@ pub(crate) struct Options {
     pub(crate) hold: usize,
     pub(crate) strict: bool,
     pub(crate) files: Vec<PathBuf>,
-    pub(crate) stream: stream::Options,
+    pub(crate) stream: StreamOptions,
     now: time::OffsetDateTime,
 }
 
@@ -206,7 +207,7 @@ impl Default for Options {
             hold: 65_536,
             strict: false,
             files: Vec::new(),
-            stream: stream::Options::default(),
+            stream: StreamOptions::default(),
             now: time::OffsetDateTime::now_utc(),
         }
     }
@@ -214,7 +215,7 @@ impl Default for Options {
 
 impl AsMut<Nodes> for Options {
     fn as_mut(&mut self) -> &mut Nodes {
-        &mut self.stream.servers
+        &mut self.stream.nodes
     }
 }
 

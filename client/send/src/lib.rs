@@ -30,11 +30,9 @@
 //! - `queue`: the unacknowledged lines, in order; no I/O
 //! - `replies`: parser of the server's replies; no I/O
 //! - `backoff`: backoff between attempts to connect
-//! - [`follow`]: the lines of a growing file that may be renamed or truncated
 //! - [`state`]: crash-safe state file with the position of the last acknowledged line
 
 mod backoff;
-pub mod follow;
 mod queue;
 mod replies;
 mod sender;

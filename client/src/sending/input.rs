@@ -6,11 +6,10 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::PathBuf;
 
+use follow::{FilePosition, Follow, Line, Watch};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use send::follow::{Follow, Line, Watch};
-use send::state::FilePosition;
 
 use super::options::Options;
 

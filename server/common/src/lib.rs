@@ -5,6 +5,7 @@
 //! - [`summary`]: the client's last line, which the launcher parses
 //! - [`rotated_files`]: the names of rotated files
 //! - [`process`]: child processes of the launcher, signals and descriptors
+//! - [`rate_limit`]: the rate of diagnostics that others can cause
 //! - [`args`]: the syntax of options
 //! - [`connect`]: from a host name to a connection, in bounded time
 //! - [`html`]: escaping of text in HTML
@@ -20,6 +21,7 @@ pub mod output;
 pub mod pem;
 pub mod process;
 pub mod protocol;
+pub mod rate_limit;
 pub mod record;
 pub mod rotated_files;
 pub mod summary;

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use super::{BackEnd, CommitOutcome, Finished, LogSpace};
 use crate::batch::Batch;
-use crate::diagnostics::RateLimit;
 use crate::journal::rotation::Rotation;
 use crate::journal::{CommitError, Journal, Storage};
 use common::protocol::Reply;
+use common::rate_limit::RateLimit;
 use common::units::plural;
 pub use rotating::Limits;
 use rotating::{Rotating, RotationResult};

@@ -6,11 +6,12 @@ use std::io;
 use common::protocol::Reply;
 use compact_str::ToCompactString as _;
 
-use super::{Connection, Ready, Socket, Workspace};
+use super::{Connection, Ready, Workspace};
 use crate::admission::first::{First, recognise};
 use crate::admission::proxy::{self, Client, Header};
 use crate::channel::{Channel, Expected};
-use crate::net::canonical;
+use net::Socket;
+use net::canonical;
 
 /// The answer to a TLS client on a server without TLS: a fatal alert, `handshake_failure` (RFC 8446,
 /// section 6).

@@ -1,6 +1,7 @@
 //! Tests of connections over sockets with planned reads and writes.
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
 
 use common::protocol::Framing;
 

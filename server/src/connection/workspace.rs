@@ -11,8 +11,8 @@ use common::units::plural;
 use crate::admission::{Admission, first};
 use crate::batch::{Batch, ClientId};
 use crate::channel::MAX_FIRST;
-use crate::diagnostics::RateLimit;
 use crate::framing::Rules;
+use common::rate_limit::RateLimit;
 
 /// Buffers, settings and counters that a connection borrows for reading and writing.
 #[derive(Debug)]

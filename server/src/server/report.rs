@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Server;
 use crate::backend::{BackEnd, LogSpace};
 use crate::figures::Figures;
+use crate::metrics;
 use crate::snapshot::{Process, Snapshot};
 use crate::systemd::Status;
 
@@ -18,10 +19,11 @@ const FULL_BYTES: u64 = 4096;
 impl<B: BackEnd> Server<B> {
     /// Serves the requests for metrics and health.
     pub(super) fn serve_metrics(&mut self) {
-        if let Some(mut metrics) = self.metrics.take() {
+        if let Some(mut http) = self.http.take() {
             let health = || self.unhealthy(&self.commits.back_end.space());
-            metrics.serve(self.poll.registry(), self.now, health, || self.snapshot());
-            self.metrics = Some(metrics);
+            let respond = |page| metrics::respond(page, health, || self.snapshot());
+            http.serve(self.poll.registry(), self.now, respond);
+            self.http = Some(http);
         }
     }
 

@@ -98,7 +98,7 @@ impl<B: BackEnd> Server<B> {
             self.listeners.close();
         }
         self.listeners.resume();
-        self.listeners.note_all();
+        self.listeners.mark_all_ready();
     }
 
     /// Advances to the next step of the stop if it is due, and applies the current step to more clients.

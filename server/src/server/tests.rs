@@ -28,7 +28,6 @@ use super::commits::LONE_RECORDS_WAIT;
 use super::*;
 use crate::channel::Expected;
 use crate::connection::{Life, Queue, QueueState};
-use crate::net;
 use crate::replies::Replies;
 use crate::tls::MAX_HELD_BYTES;
 use log::{Control, Decision, Delayed, Disk};

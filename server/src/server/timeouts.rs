@@ -9,9 +9,9 @@ use super::clients::{Clients, Sweep};
 use crate::admission::{Admission, OPENING_MS};
 use crate::channel::Expected;
 use crate::connection::{Connection, Ready, replies_left};
-use crate::diagnostics::RateLimit;
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
+use common::rate_limit::RateLimit;
 
 /// A client whose first line has not ended after this time is reported, in milliseconds.
 const LINE_END_HINT_MS: u32 = 5000;

@@ -15,9 +15,9 @@ use rustls::{ClientConfig, ClientConnection};
 use tempfile::TempDir;
 
 use super::{Acceptor, Session};
-use crate::connection::Socket;
 use crate::options::Config;
 use certificates::Chain;
+use net::Socket;
 
 /// The size of the event loop's buffers.
 const BUFFER: usize = 64 << 10;

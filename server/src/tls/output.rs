@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 
-use crate::connection::Socket;
+use net::Socket;
 
 /// The ciphertext of at most one record of replies, and the records of TLS itself.
 ///

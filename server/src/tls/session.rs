@@ -16,7 +16,7 @@ use rustls::unbuffered::{
 use super::clients;
 use super::output::Output;
 use crate::channel::{Next, Taken};
-use crate::connection::Socket;
+use net::Socket;
 
 /// The maximum size of incomplete input: more than one record (RFC 8446, section 5.2), and enough for a
 /// client's certificates.

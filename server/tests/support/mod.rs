@@ -8,11 +8,10 @@
 
 pub mod balancer;
 pub mod numbered;
-#[cfg(all(feature = "stream", feature = "tls"))]
+#[cfg(feature = "tls")]
 pub mod operator;
 #[cfg(feature = "tls")]
 pub mod secure;
-#[cfg(feature = "stream")]
 pub mod stream;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_PORT, Framing, OK};
-use stream::Nodes;
+use nats::options::{Options as Nodes, SharedOptions as NatsOptions};
+use nats::stream_options::{self, StreamOptions};
 use tls::SharedOptions;
 
 use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
@@ -181,13 +182,13 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "NAME",
             "verify against the messages that enter this NATS stream during the run, instead of \
              a LOG (default: none)",
-            |o, v| stream::name(v).map(|it| o.stream.name = Some(it)),
+            |o, v| stream_options::name(v).map(|it| o.stream.name = Some(it)),
         ),
-        stream::SharedOptions::NATS,
-        stream::SharedOptions::CREDENTIALS,
-        stream::SharedOptions::CA,
-        stream::SharedOptions::CERT,
-        stream::SharedOptions::KEY,
+        NatsOptions::NATS,
+        NatsOptions::CREDENTIALS,
+        NatsOptions::CA,
+        NatsOptions::CERT,
+        NatsOptions::KEY,
         Opt::new(
             &["save"],
             "FILE",
@@ -294,7 +295,7 @@ pub(crate) struct Options {
     pub(crate) hello_lines: Option<u32>,
     pub(crate) stop_on_error: bool,
     pub(crate) verify: Vec<PathBuf>,
-    pub(crate) stream: stream::Options,
+    pub(crate) stream: StreamOptions,
     pub(crate) save: Option<PathBuf>,
     pub(crate) fail_if: Vec<Threshold>,
     pub(crate) report: Option<PathBuf>,
@@ -319,7 +320,7 @@ impl AsMut<tls::Options> for Options {
 
 impl AsMut<Nodes> for Options {
     fn as_mut(&mut self) -> &mut Nodes {
-        &mut self.stream.servers
+        &mut self.stream.nodes
     }
 }
 
@@ -347,7 +348,7 @@ impl Default for Options {
             hello_lines: None,
             stop_on_error: false,
             verify: Vec::new(),
-            stream: stream::Options::default(),
+            stream: StreamOptions::default(),
             save: None,
             fail_if: Vec::new(),
             report: None,

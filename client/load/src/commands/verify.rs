@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use common::args::{Command, Opt, UsageError};
-use stream::{Nodes, SharedOptions, Start};
+use nats::options::{Options as Nodes, SharedOptions};
+use nats::pull::Start;
+use nats::stream_options::{self, StreamOptions};
 
 use super::exit::{EXIT_VERIFICATION, fail, print};
 use crate::show::text;
@@ -36,7 +38,7 @@ pub(crate) const COMMAND: Command<Verify> = Command {
             names: &["stream"],
             value: "NAME",
             help: "the server's log is this NATS stream (default: LOG)",
-            take: |asked, arg| stream::name(arg).map(|it| asked.stream.name = Some(it)),
+            take: |asked, arg| stream_options::name(arg).map(|it| asked.stream.name = Some(it)),
         },
         SharedOptions::NATS,
         SharedOptions::CREDENTIALS,
@@ -99,13 +101,13 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 pub(crate) struct Verify {
     run_file: PathBuf,
     logs: Vec<PathBuf>,
-    stream: stream::Options,
+    stream: StreamOptions,
     json: bool,
 }
 
 impl AsMut<Nodes> for Verify {
     fn as_mut(&mut self) -> &mut Nodes {
-        &mut self.stream.servers
+        &mut self.stream.nodes
     }
 }
 

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::rotated_files::{self, RotatedFiles};
-use stream::Start;
+use nats::pull::Start;
+use nats::stream_options::StreamOptions;
 
 use crate::verify::streamed::StreamLog;
 
@@ -59,7 +60,7 @@ impl RunLog {
     /// # Errors
     ///
     /// The log does not exist.
-    pub(crate) fn note(files: &[PathBuf], stream: &stream::Options) -> Result<Self, String> {
+    pub(crate) fn note(files: &[PathBuf], stream: &StreamOptions) -> Result<Self, String> {
         match StreamLog::open(stream, "client load", Start::Last(0))? {
             Some(stream) => Ok(Self::Stream(Box::new(stream))),
             None => RunFiles::note(files).map(Self::Files),

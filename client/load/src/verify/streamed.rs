@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use common::output::report;
-use stream::{Options, Pull, Start};
+use nats::pull::{Pull, Start};
+use nats::stream_options::StreamOptions;
 
 /// How long an outage may last: longer than a cluster takes to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ pub(crate) struct StreamLog {
 impl StreamLog {
     /// Opens the stream of `-stream` at `start`, if that was given.
     pub(crate) fn open(
-        options: &Options,
+        options: &StreamOptions,
         command: &'static str,
         start: Start,
     ) -> Result<Option<Self>, String> {

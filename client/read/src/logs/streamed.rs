@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use memchr::{memchr_iter, memrchr};
-use stream::{Pull, Start};
+use nats::pull::{Pull, Start};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

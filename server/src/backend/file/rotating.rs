@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use common::units::plural;
 use time::OffsetDateTime;
 
-use crate::diagnostics::RateLimit;
 use crate::journal::rotation::{Rotated, Rotation, RotationError};
 use crate::journal::{Journal, Storage};
+use common::rate_limit::RateLimit;
 
 /// The pause after a failed attempt.
 const RETRY: Duration = Duration::from_secs(1);

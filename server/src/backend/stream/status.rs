@@ -6,7 +6,7 @@ use common::units::plural;
 use nats::address::Address;
 use nats::jetstream::ApiError;
 
-use crate::diagnostics::RateLimit;
+use common::rate_limit::RateLimit;
 
 /// After this long without an acknowledgement or a connection, the server is unhealthy.
 const UNWELL_AFTER: Duration = Duration::from_secs(10);

@@ -15,9 +15,9 @@ use test_ca::{Identity, TestCa};
 
 use super::Session;
 use crate::channel::Next;
-use crate::connection::Socket;
 use crate::options::Config;
 use crate::tls::Acceptor;
+use net::Socket;
 
 const BUFFER: usize = 64 << 10;
 

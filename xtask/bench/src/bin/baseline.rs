@@ -37,7 +37,7 @@ struct Connection {
 fn serve() -> io::Result<()> {
     common::process::raise_descriptor_limit();
     // The server's own listener, so that accepted sockets have the same options.
-    let mut listeners = server::net::listen("127.0.0.1", 0, server::net::Options::default())?;
+    let mut listeners = net::listen("127.0.0.1", 0, net::Options::default())?;
     let listener = &mut listeners[0];
     let mut poll = Poll::new()?;
     poll.registry()

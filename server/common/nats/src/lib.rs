@@ -4,9 +4,10 @@
 //! - [`handshake`]: from a new connection to a usable one; [`info`]: the INFO of a node
 //! - [`jetstream`]: requests about a stream, and their answers; [`consumer`]: the same for consumers
 //! - [`address`], [`credentials`], [`options`]: the nodes, and the client's identity
-//! - [`client`]: a blocking client; [`pull`]: a stream read through it
+//! - [`client`]: a blocking client; [`pull`]: a stream read through it; [`stream_options`]: the stream that
+//!   is read
 //!
-//! All modules but these two do no I/O: the server's event loop passes them its bytes. The protocol is
+//! All modules but these do no I/O: the server's event loop passes them its bytes. The protocol is
 //! <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
 pub mod address;
@@ -21,3 +22,4 @@ pub mod jetstream;
 pub mod options;
 pub mod protocol;
 pub mod pull;
+pub mod stream_options;

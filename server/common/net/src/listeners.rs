@@ -8,8 +8,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
-use crate::diagnostics::RateLimit;
-use crate::net::canonical;
+use common::rate_limit::RateLimit;
+
+use crate::listen::canonical;
 
 /// How long to wait for descriptors or memory, unless a connection is closed earlier.
 pub const PAUSE: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ pub struct Listeners {
     first: usize,
     /// After descriptors or memory ran out: no attempt before this time.
     paused_until: Option<Instant>,
-    complaint: RateLimit,
+    warnings: RateLimit,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ struct Listener {
 }
 
 impl Listeners {
-    /// Sockets made by [`net::listen`](crate::net::listen).
+    /// Sockets made by [`listen`](crate::listen()).
     pub fn new(sockets: Vec<TcpListener>, clients: &'static str) -> Self {
         let sockets = sockets.into_iter().map(|socket| Listener {
             socket,
@@ -47,7 +48,7 @@ impl Listeners {
             clients,
             first: 0,
             paused_until: None,
-            complaint: RateLimit::default(),
+            warnings: RateLimit::default(),
         }
     }
 
@@ -88,7 +89,7 @@ impl Listeners {
     }
 
     /// Makes every socket be tried, with or without an event.
-    pub fn note_all(&mut self) {
+    pub fn mark_all_ready(&mut self) {
         for listener in &mut self.sockets {
             listener.ready = true;
         }
@@ -127,7 +128,7 @@ impl Listeners {
                 Ok(None) => {}
                 Err(error) => {
                     self.paused_until = Some(now + PAUSE);
-                    if let Some(ending) = self.complaint.allow(now) {
+                    if let Some(ending) = self.warnings.allow(now) {
                         let clients = self.clients;
                         log::warn!("cannot accept {clients}, they wait: {error}{ending}");
                     }
@@ -195,18 +196,18 @@ mod tests {
     use std::net::TcpStream as Client;
 
     use super::*;
-    use crate::net;
+    use crate::listen::{Options, listen};
 
     /// Clients at one address do not delay those at another.
     #[test]
     fn addresses_are_served_in_turns() {
-        let listen = || net::listen("127.0.0.1", 0, net::Options::default()).unwrap();
+        let listen = || listen("127.0.0.1", 0, Options::default()).unwrap();
         let mut listeners =
             Listeners::new(listen().into_iter().chain(listen()).collect(), "clients");
         let addresses: Vec<_> = listeners.addresses().map(Result::unwrap).collect();
         let connect = |address| (0..3).map(move |_| Client::connect(address).unwrap());
         let clients: Vec<Client> = addresses.iter().flat_map(connect).collect();
-        listeners.note_all();
+        listeners.mark_all_ready();
         let accept = || Some(listeners.accept(Instant::now())?.0.local_addr().unwrap());
         let order: Vec<_> = std::iter::from_fn(accept).collect();
         assert_eq!(order, addresses.repeat(3));

@@ -1,32 +1,37 @@
-//! Command-line options of a stream.
+//! Command-line options of a log that is a stream: its name, and the nodes that have it.
+//!
+//! Servers that log to a stream publish batches to it. A message holds records, one a line. The log is the
+//! concatenation of all messages.
 
 use std::time::Duration;
 
-use common::args::UsageError;
+use common::args::{ArgValue, UsageError};
 
-use crate::{Nodes, Pull, Start};
+use crate::options::Options as Nodes;
+use crate::protocol::is_word;
+use crate::pull::{Pull, Start};
 
 /// The values of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct StreamOptions {
     /// `-stream`: the name of the stream.
     pub name: Option<String>,
     /// `-nats` and the other options of the NATS nodes.
-    pub servers: Nodes,
+    pub nodes: Nodes,
 }
 
-impl Options {
+impl StreamOptions {
     /// Checks how options combine.
     ///
     /// # Errors
     ///
     /// An option needs another that is missing.
     pub fn check(&self) -> Result<(), UsageError> {
-        if self.name.is_none() && self.servers.are_given() {
+        if self.name.is_none() && self.nodes.are_given() {
             let why = "-nats and its kind are about a stream: -stream names it";
             return Err(UsageError::new(why));
         }
-        self.servers.check()
+        self.nodes.check()
     }
 
     /// Opens the stream, if one was given. `who` is the name of this program in the connection
@@ -44,8 +49,21 @@ impl Options {
         let Some(name) = &self.name else {
             return Ok(None);
         };
-        Pull::open(self.servers.clone(), who, name, start, patience).map(Some)
+        Pull::open(self.nodes.clone(), who, name, start, patience).map(Some)
     }
+}
+
+/// Parses the value of `-stream`.
+///
+/// # Errors
+///
+/// The value is not a valid stream name.
+pub fn name(arg: &ArgValue) -> Result<String, UsageError> {
+    let name = arg.text()?;
+    if is_word(&name) {
+        return Ok(name);
+    }
+    Err(arg.unexpected("the name of a stream (letters, digits, - and _)"))
 }
 
 #[cfg(test)]
@@ -53,16 +71,16 @@ mod tests {
     use common::args::{Command, Opt, Parsed};
 
     use super::*;
-    use crate::SharedOptions;
+    use crate::options::SharedOptions;
 
-    const COMMAND: Command<Options> = Command {
+    const COMMAND: Command<StreamOptions> = Command {
         name: "demo",
         usage: "[options]",
         about: "Shows how a stream is typed.",
         commands: &[],
         options: &[
             Opt::new(&["stream"], "NAME", "the stream", |o, v| {
-                crate::name(v).map(|it| o.name = Some(it))
+                name(v).map(|it| o.name = Some(it))
             }),
             SharedOptions::NATS,
             SharedOptions::CREDENTIALS,
@@ -76,14 +94,14 @@ mod tests {
         notes: "",
     };
 
-    impl AsMut<Nodes> for Options {
+    impl AsMut<Nodes> for StreamOptions {
         fn as_mut(&mut self) -> &mut Nodes {
-            &mut self.servers
+            &mut self.nodes
         }
     }
 
-    fn typed(args: &str) -> Result<Options, String> {
-        match COMMAND.parse(Options::default(), args.split_whitespace()) {
+    fn typed(args: &str) -> Result<StreamOptions, String> {
+        match COMMAND.parse(StreamOptions::default(), args.split_whitespace()) {
             Ok(Parsed::Run(options)) => Ok(options),
             Ok(Parsed::Print(text)) => panic!("{text}"),
             Err(error) => Err(error.to_string()),
@@ -92,17 +110,16 @@ mod tests {
 
     #[test]
     fn no_stream_is_no_log() {
-        assert_eq!(typed(""), Ok(Options::default()));
-        let opened = Options::default().open("demo", Start::First, None);
+        assert_eq!(typed(""), Ok(StreamOptions::default()));
+        let opened = StreamOptions::default().open("demo", Start::First, None);
         assert!(opened.is_ok_and(|pull| pull.is_none()));
     }
 
-    #[cfg(feature = "nats")]
     #[test]
     fn a_stream_and_where_it_is() {
         let options = typed("-stream LOG-1 -nats nats://a,b -nats-creds c").unwrap();
         assert_eq!(options.name.as_deref(), Some("LOG-1"));
-        assert!(options.servers.are_given());
+        assert!(options.nodes.are_given());
         for (args, expected) in [
             ("-stream a.b", "-stream: expected the name of a stream"),
             ("-nats a", "-nats and its kind are about a stream"),
@@ -110,17 +127,6 @@ mod tests {
         ] {
             let error = typed(args).unwrap_err();
             assert!(error.starts_with(expected), "{args}: {error}");
-        }
-    }
-
-    #[cfg(not(feature = "nats"))]
-    #[test]
-    fn what_was_left_out_is_said() {
-        for row in COMMAND.options {
-            let option = format!("-{}", row.names[0]);
-            let error = typed(&format!("{option} x")).unwrap_err();
-            let expected = format!("{option}: this program was built without streams");
-            assert_eq!(error, expected);
         }
     }
 }

@@ -1,11 +1,10 @@
-//! A minimal HTTP server for scrapers: one request per connection, one response, then a close.
+//! One request and its response on a connection, which is then closed.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use common::record::one_line;
-
-use crate::connection::Socket;
+use net::Socket;
 
 /// The maximum size of a request in bytes.
 pub const MAX_REQUEST: usize = 4 << 10;
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_understood_or_told_why_not() {
+    fn requests_are_understood_or_refused_with_a_reason() {
         for (request, expected) in [
             ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200 Metrics"),
             ("GET /metrics?a=b HTTP/1.0\r\n\r\n", "200 Metrics"),
@@ -336,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_without_an_end_has_his_share_of_a_turn() {
+    fn an_endless_sender_does_not_block_the_turn() {
         let now = Instant::now();
         let request = b"GET /health HTTP/1.1\r\n\r\n";
         let mut exchange = Exchange::new(Flood { request, reads: 0 }, now);
@@ -349,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_may_come_in_pieces() {
+    fn a_request_may_come_in_parts() {
         let request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
         for cut in 0..request.len() {
             assert_eq!(status(&request[..cut]), None, "{cut}");
