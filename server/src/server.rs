@@ -1,6 +1,6 @@
 //! The event loop: one thread, one [`mio::Poll`], every client in a [`slab::Slab`].
 //!
-//! [`Server::turn`] lists the phases of a turn. ARCHITECTURE.md draws them and states the invariants.
+//! [`Server::turn`] lists the phases of a turn. ARCHITECTURE.md draws them; docs/invariants.md has the rules.
 
 mod clients;
 mod commits;

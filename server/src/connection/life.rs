@@ -1,4 +1,4 @@
-//! The states of a connection. ARCHITECTURE.md draws the transitions.
+//! The states of a connection. docs/invariants.md draws the transitions.
 
 /// The state of a connection. It alone determines what may be read, sent and staged; the readiness of the
 /// socket is kept in [`Ready`](super::Ready).

@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: manuals and completions, an archive of static programs, and a Debian package.
 //! `cargo xtask dist docs FOLDER` makes only manuals and completions, `cargo xtask dist options` renews
-//! `docs/options.md`.
+//! `docs/options*.md`.
 //!
 //! - `pages`: the tables of options, under the names of the installed programs
 //! - `manual`, `completion`, `options`: the tables as manuals, for shells, and as one document
@@ -49,9 +49,11 @@ fn docs(folder: &Path) -> Result<(), String> {
 
 /// Writes the reference of options into the project.
 fn write_options() -> Result<(), String> {
-    let path = root().join(options::PATH);
-    let text = options::render(&pages::all());
-    std::fs::write(&path, text).map_err(|error| about(&path, &error))
+    for (path, text) in options::render(&pages::all()) {
+        let path = root().join(path);
+        std::fs::write(&path, text).map_err(|error| about(&path, &error))?;
+    }
+    Ok(())
 }
 
 /// Makes all packages in an empty folder.

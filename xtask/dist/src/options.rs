@@ -1,33 +1,83 @@
-//! The reference of all options, `docs/options.md`, generated from the tables of options.
+//! The reference of all options, `docs/options*.md`, generated from the tables of options.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use common::args::{Page, Row};
 
-/// The path of the reference, relative to the root.
-pub(crate) const PATH: &str = "docs/options.md";
+/// A document of the reference, in the folder `docs`.
+struct Document {
+    file: &'static str,
+    title: &'static str,
+    /// What precedes the sections, in Markdown.
+    about: &'static str,
+    /// The names of the pages, each a section.
+    pages: &'static [&'static str],
+}
 
-const TITLE: &str = "\
-# Options
+const DOCUMENTS: [Document; 3] = [
+    Document {
+        file: "options.md",
+        title: "Options of server and launcher",
+        about: "\
+Every option of `server` and `launcher`, with its default, and the options that several programs share.
+[options-client.md](options-client.md) has those of `client`, `client send` and `client read`,
+[options-load.md](options-load.md) those of `client load`, `verify` and `report`.
 
-<!-- Generated: edit the tables of options, then run `cargo xtask dist options`. -->
+An option takes one dash or two, and its value after a space or `=`. Times are `500ms`, `5s`, `1.5m`, `24h`; a bare
+number is seconds. Sizes are `4096`, `64K`, `1M`; a bare number is bytes. IPv6 addresses may have brackets. Installed
+programs are called `line-log-server`, `line-log-client` and `line-log-launcher`.
+",
+        pages: &["server", "launcher"],
+    },
+    Document {
+        file: "options-client.md",
+        title: "Options of client, client send and client read",
+        about: "\
+Every option, with its default. [options.md](options.md) says how options are written.
+",
+        pages: &["client", "client send", "client read"],
+    },
+    Document {
+        file: "options-load.md",
+        title: "Options of client load, verify and report",
+        about: "\
+Every option, with its default. [options.md](options.md) says how options are written.
+",
+        pages: &["client load", "client verify", "client report"],
+    },
+];
 
-Every option of every program, with its default. An option takes one dash or two, and its value after a space or `=`.
-Times are `500ms`, `5s`, `1.5m`, `24h`; a bare number is seconds. Sizes are `4096`, `64K`, `1M`; a bare number is bytes.
-IPv6 addresses may have brackets. Installed programs are called `line-log-server`, `line-log-client` and
-`line-log-launcher`.
-";
+const GENERATED: &str =
+    "<!-- Generated: edit the tables of options, then run `cargo xtask dist options`. -->";
 
 /// The names of the pages that have the same option.
 type Owners = Vec<&'static str>;
 
-/// The reference in Markdown. An option that is the same on several pages appears once.
-pub(crate) fn render(pages: &[Page]) -> String {
-    let mut text = TITLE.to_owned();
+/// All documents: paths relative to the root, and texts in Markdown.
+pub(crate) fn render(pages: &[Page]) -> Vec<(String, String)> {
+    let documents = DOCUMENTS.iter();
+    let rendered = documents.map(|document| (path(document.file), text(document, pages)));
+    rendered.collect()
+}
+
+fn path(file: &str) -> String {
+    format!("docs/{file}")
+}
+
+fn text(document: &Document, pages: &[Page]) -> String {
+    let mut text = format!("# {}\n\n{GENERATED}\n\n{}", document.title, document.about);
     let mut shared: BTreeMap<Owners, Vec<&Row>> = BTreeMap::new();
-    for page in pages {
-        section(&mut text, page, pages, &mut shared);
+    let own = |page: &&Page| document.pages.contains(&page.name);
+    for page in pages.iter().filter(own) {
+        section(&mut text, page, pages);
+        for row in &page.options {
+            let owners = owners(row, pages);
+            // The page that has the option first also has it in its document.
+            if owners.len() > 1 && owners[0] == page.name {
+                shared.entry(owners).or_default().push(row);
+            }
+        }
     }
     for (owners, rows) in &shared {
         _ = writeln!(text, "\n## {}\n", heading(owners, pages));
@@ -38,13 +88,8 @@ pub(crate) fn render(pages: &[Page]) -> String {
     text
 }
 
-/// The section of a page; options that other pages have as well go to `shared`.
-fn section<'a>(
-    text: &mut String,
-    page: &'a Page,
-    pages: &[Page],
-    shared: &mut BTreeMap<Owners, Vec<&'a Row>>,
-) {
+/// The section of a page, with links to the options that other pages have as well.
+fn section(text: &mut String, page: &Page, pages: &[Page]) {
     _ = writeln!(
         text,
         "\n## {}\n\n`{} {}`\n\n{}\n",
@@ -58,22 +103,29 @@ fn section<'a>(
         let owners = owners(row, pages);
         if owners.len() == 1 {
             text.push_str(&item(row));
-            continue;
-        }
-        if owners[0] == page.name {
-            shared.entry(owners.clone()).or_default().push(row);
-        }
-        if !elsewhere.contains(&owners) {
+        } else if !elsewhere.contains(&owners) {
             elsewhere.push(owners);
         }
     }
     for owners in elsewhere {
         let heading = heading(&owners, pages);
-        _ = writeln!(text, "- [{heading}](#{})", anchor(&heading));
+        let file = if file_of(owners[0]) == file_of(page.name) {
+            ""
+        } else {
+            file_of(owners[0])
+        };
+        _ = writeln!(text, "- [{heading}]({file}#{})", anchor(&heading));
     }
     if !page.notes.is_empty() {
         _ = writeln!(text, "\n{}", escaped(page.notes).replace('\n', "\n\n"));
     }
+}
+
+/// The document that has the section of a page.
+fn file_of(page: &str) -> &'static str {
+    let mut documents = DOCUMENTS.iter();
+    let document = documents.find(|document| document.pages.contains(&page));
+    document.map_or("", |document| document.file)
 }
 
 /// The pages that have an option with the same names, value and help.
@@ -123,25 +175,26 @@ mod tests {
 
     #[test]
     fn the_reference_is_what_the_tables_say() {
-        let path = crate::root().join(PATH);
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        let rendered = render(&crate::pages::all());
-        let lines = written.lines().zip(rendered.lines());
-        let line = lines.take_while(|(old, new)| old == new).count() + 1;
-        assert!(
-            written == rendered,
-            "{PATH} is out of date from line {line} on; renew it: cargo xtask dist options"
-        );
+        for (path, rendered) in render(&crate::pages::all()) {
+            let written = std::fs::read_to_string(crate::root().join(&path)).unwrap_or_default();
+            let lines = written.lines().zip(rendered.lines());
+            let line = lines.take_while(|(old, new)| old == new).count() + 1;
+            assert!(
+                written == rendered,
+                "{path} is out of date from line {line} on; renew it: cargo xtask dist options"
+            );
+        }
     }
 
     #[test]
     fn every_option_of_every_page_is_there() {
         let pages = crate::pages::all();
-        let text = render(&pages);
+        let texts: String = render(&pages).into_iter().map(|(_, text)| text).collect();
         for page in &pages {
-            assert!(text.contains(&format!("\n## {}\n", page.name)));
+            let section = format!("\n## {}\n", page.name);
+            assert_eq!(texts.matches(&section).count(), 1, "{}", page.name);
             for row in &page.options {
-                assert!(text.contains(&item(row)), "{} {:?}", page.name, row.names);
+                assert!(texts.contains(&item(row)), "{} {:?}", page.name, row.names);
             }
         }
     }
