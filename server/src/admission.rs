@@ -2,17 +2,16 @@
 //! TLS handshake.
 
 pub mod first;
-pub mod networks;
 pub mod proxy;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::channel::{Channel, Expected};
+use common::rate_limit::RateLimit;
+
+use crate::networks::Networks;
 use crate::options::Config;
 use crate::tls::Acceptor;
-use common::rate_limit::RateLimit;
-use networks::Networks;
 
 /// The timeout of the PROXY header and the TLS handshake together, in milliseconds.
 pub const OPENING_MS: u32 = 10_000;
@@ -34,6 +33,17 @@ pub struct Admission {
     strangers: RateLimit,
     over_limit: RateLimit,
     failures: RateLimit,
+}
+
+/// What a client must begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Messages.
+    Messages,
+    /// A TLS handshake.
+    Tls,
+    /// A PROXY header, and after it what else is required.
+    Proxy,
 }
 
 /// Clients whose first message arrived, and those turned away, by reason.
@@ -88,19 +98,19 @@ impl Admission {
         self.proxies.contain(ip)
     }
 
-    /// The channel of a new connection from this address.
-    pub fn first_channel(&self, ip: IpAddr, now_ms: u32) -> Channel {
+    /// What a new connection from this address must begin with.
+    pub fn expects_first(&self, ip: IpAddr) -> Expected {
         if self.is_proxy(ip) {
-            return Channel::opening(Expected::Proxy, now_ms);
+            return Expected::Proxy;
         }
-        self.channel(now_ms)
+        self.expects_of_client()
     }
 
-    /// The channel of a new connection, or of one whose PROXY header has arrived.
-    pub fn channel(&self, now_ms: u32) -> Channel {
+    /// What a client must begin with, after the PROXY header if there is one.
+    pub fn expects_of_client(&self) -> Expected {
         match &self.tls {
-            Some(_) => Channel::opening(Expected::Tls, now_ms),
-            None => Channel::default(),
+            Some(_) => Expected::Tls,
+            None => Expected::Messages,
         }
     }
 

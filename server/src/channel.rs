@@ -3,9 +3,11 @@
 
 use std::io;
 
-use crate::admission::proxy;
-use crate::tls::Session;
 use net::Socket;
+
+use crate::admission::{Expected, proxy};
+use crate::taken::{Next, Taken};
+use crate::tls::Session;
 
 /// The most bytes of a PROXY header that are held. No other first bytes can be longer.
 pub const MAX_FIRST: usize = proxy::MAX_V2;
@@ -45,66 +47,12 @@ struct Opening {
     is_timed: bool,
 }
 
-/// What a client must begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// Messages.
-    Messages,
-    /// A TLS handshake.
-    Tls,
-    /// A PROXY header, and after it what else is required.
-    Proxy,
-}
-
-/// The result of a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Bytes of messages.
-    pub bytes: usize,
-    /// Bytes received over the wire for these.
-    pub wire_bytes: usize,
-    /// What another read would bring.
-    pub next: Next,
-}
-
-/// What another read would bring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Perhaps more.
-    More,
-    /// Nothing: the socket was empty at that moment.
-    Drained,
-    /// Nothing: the input has ended.
-    End,
-}
-
-impl Taken {
-    /// The end of the input.
-    pub const END: Self = Self {
-        bytes: 0,
-        wire_bytes: 0,
-        next: Next::End,
-    };
-
-    /// The result of a plain read of at most `asked` bytes.
-    fn plain(bytes: usize, asked: usize) -> Self {
-        let next = match bytes {
-            0 => Next::End,
-            bytes if bytes < asked => Next::Drained,
-            _ => Next::More,
-        };
-        let wire_bytes = bytes;
-        Self {
-            bytes,
-            wire_bytes,
-            next,
-        }
-    }
-}
-
 impl Channel {
     /// A channel that must begin with `expects`. Its timeout counts from `since_ms`.
-    pub fn opening(expects: Expected, since_ms: u32) -> Self {
+    pub fn new(expects: Expected, since_ms: u32) -> Self {
+        if expects == Expected::Messages {
+            return Self(None);
+        }
         Self(Some(Box::new(Layer {
             transport: Transport::Tcp,
             opening: Some(Opening::new(expects, since_ms)),

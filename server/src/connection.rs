@@ -14,7 +14,6 @@ mod workspace;
 
 use std::io;
 use std::net::SocketAddr;
-
 use std::ops::ControlFlow;
 
 use common::protocol::Reply;
@@ -25,9 +24,10 @@ use mio::net::TcpStream;
 use net::Socket;
 
 use crate::batch::{Batch, ClientId};
-use crate::channel::{Channel, Next};
+use crate::channel::Channel;
 use crate::framing::{Frame, Framer};
 use crate::replies::Replies;
+use crate::taken::Next;
 pub use life::{LastLine, Life};
 pub use ready::{Queue, QueueState, QueueStates, Ready};
 use records::{begin_record, sent_record};

@@ -28,12 +28,14 @@ pub mod figures;
 pub mod framing;
 pub mod journal;
 pub mod metrics;
+pub mod networks;
 pub mod options;
 pub mod replies;
 pub mod server;
 pub mod snapshot;
 pub mod sock_diag;
 pub mod systemd;
+pub mod taken;
 pub mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "tls_none.rs")]
 pub mod tls;

@@ -8,10 +8,10 @@ use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 
 use common::record::Format;
 
-use crate::admission::networks::Networks;
 use crate::backend::file::Limits;
 use crate::backend::stream::settings as stream;
 use crate::journal::Opening;
+use crate::networks::Networks;
 
 /// The command `server` and its options.
 pub const COMMAND: Command<Config> = Command {

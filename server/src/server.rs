@@ -31,6 +31,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::admission::Admission;
 use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, CommitOutcome, Finished};
+use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::connection::{Ready, Workspace};
 use crate::diagnostics::Stderr;
@@ -504,7 +505,8 @@ impl<B: BackEnd> Server<B> {
         if !admission.is_proxy(peer.ip()) && !admission.admits(peer, self.now) {
             return;
         }
-        let channel = admission.first_channel(peer.ip(), self.clients.now_ms());
+        let expects = admission.expects_first(peer.ip());
+        let channel = Channel::new(expects, self.clients.now_ms());
         let token = Token(self.clients.next_key());
         // Registered once for reading and writing. From then on, the connection keeps its readiness.
         let registry = self.poll.registry();

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::io;
 
-use crate::channel::Taken;
 use net::Socket;
+
+use crate::taken::Taken;
 
 /// No session uses memory.
 pub const MAX_HELD_BYTES: usize = 0;

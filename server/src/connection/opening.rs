@@ -5,13 +5,13 @@ use std::io;
 
 use common::protocol::Reply;
 use compact_str::ToCompactString as _;
+use net::{Socket, canonical};
 
 use super::{Connection, Ready, Workspace};
+use crate::admission::Expected;
 use crate::admission::first::{First, recognise};
 use crate::admission::proxy::{self, Client, Header};
-use crate::channel::{Channel, Expected};
-use net::Socket;
-use net::canonical;
+use crate::channel::Channel;
 
 /// The answer to a TLS client on a server without TLS: a fatal alert, `handshake_failure` (RFC 8446,
 /// section 6).
@@ -67,7 +67,8 @@ impl<S: Socket> Connection<S> {
             return None;
         }
         work.input.copy_within(header..len, 0);
-        self.channel = work.admission.channel(self.opening_since(work));
+        let expects = work.admission.expects_of_client();
+        self.channel = Channel::new(expects, self.opening_since(work));
         (len > header).then_some(len - header)
     }
 

@@ -26,7 +26,7 @@ use proptest::test_runner::{Config as Fuzz, RngSeed, TestCaseResult, TestRunner}
 
 use super::commits::LONE_RECORDS_WAIT;
 use super::*;
-use crate::channel::Expected;
+use crate::admission::Expected;
 use crate::connection::{Life, Queue, QueueState};
 use crate::replies::Replies;
 use crate::tls::MAX_HELD_BYTES;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use common::protocol::Framing;
 
 use super::clients::{Clients, Sweep};
-use crate::admission::{Admission, OPENING_MS};
-use crate::channel::Expected;
+use crate::admission::{Admission, Expected, OPENING_MS};
 use crate::connection::{Connection, Ready, replies_left};
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};

@@ -9,6 +9,7 @@ mod hellos;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use net::Socket;
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -17,7 +18,6 @@ use tempfile::TempDir;
 use super::{Acceptor, Session};
 use crate::options::Config;
 use certificates::Chain;
-use net::Socket;
 
 /// The size of the event loop's buffers.
 const BUFFER: usize = 64 << 10;

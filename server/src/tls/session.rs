@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 
+use net::Socket;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus,
@@ -15,8 +16,7 @@ use rustls::unbuffered::{
 
 use super::clients;
 use super::output::Output;
-use crate::channel::{Next, Taken};
-use net::Socket;
+use crate::taken::{Next, Taken};
 
 /// The maximum size of incomplete input: more than one record (RFC 8446, section 5.2), and enough for a
 /// client's certificates.
@@ -85,7 +85,7 @@ impl Session {
             return Err(io::Error::new(io::ErrorKind::InvalidData, failure));
         }
         if self.input_ended {
-            return Ok(Taken::END);
+            return Ok(Taken::plain(0, 0));
         }
         let (mut filled, mut next) = (self.held.len(), Next::More);
         let mut wire_bytes = filled;

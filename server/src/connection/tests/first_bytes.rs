@@ -5,13 +5,15 @@ use std::io::{self, Read, Write};
 
 use common::protocol::Framing;
 use common::record::Format;
+use net::Socket;
 use proptest::prelude::*;
 use rustls::ClientConnection;
 
 use super::{KEY, SERIAL, TIME};
 use crate::admission::Admission;
 use crate::batch::Batch;
-use crate::connection::{Connection, Ready, Socket, Workspace};
+use crate::channel::Channel;
+use crate::connection::{Connection, Ready, Workspace};
 use crate::framing::Rules;
 use crate::options::Config;
 use crate::tls::{Acceptor, test_peers};
@@ -95,7 +97,8 @@ impl World {
             max_message: setting.max_message,
         };
         let peer = ([127, 0, 0, 1], 5).into();
-        let channel = admission.first_channel([127, 0, 0, 1].into(), 0);
+        let expects = admission.expects_first([127, 0, 0, 1].into());
+        let channel = Channel::new(expects, 0);
         let socket = Pieces::default();
         let client = setting.tls.then(test_peers::client);
         Self {

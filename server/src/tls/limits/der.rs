@@ -21,7 +21,7 @@ pub(super) struct Size {
 
 /// A subject alternative name that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::tls) enum Name {
+pub(crate) enum Name {
     /// In lower case. It may begin with `*.`.
     Dns(Vec<u8>),
     /// Four or sixteen bytes.
@@ -47,7 +47,7 @@ pub(super) fn size(certificate: &[u8]) -> Option<Size> {
 }
 
 /// The DNS names and IP addresses of a certificate, or `None` if it is malformed.
-pub(in crate::tls) fn names(certificate: &[u8]) -> Option<Vec<Name>> {
+pub(crate) fn names(certificate: &[u8]) -> Option<Vec<Name>> {
     let mut names = Vec::new();
     each_extension(certificate, |kind, value| {
         if kind == SUBJECT_ALT_NAME {

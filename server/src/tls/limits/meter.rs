@@ -33,7 +33,7 @@ pub(super) fn within<T>(budget_us: u32, verify: impl FnOnce() -> T) -> Option<T>
 }
 
 /// The provider with algorithms that work only [`within`] a budget.
-pub(in crate::tls) fn metered(provider: &CryptoProvider) -> CryptoProvider {
+pub(crate) fn metered(provider: &CryptoProvider) -> CryptoProvider {
     CryptoProvider {
         signature_verification_algorithms: *ALGORITHMS,
         ..provider.clone()

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock};
 
+use net::Socket;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use rustls::crypto::ring;
@@ -14,10 +15,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use test_ca::{Identity, TestCa};
 
 use super::Session;
-use crate::channel::Next;
 use crate::options::Config;
+use crate::taken::Next;
 use crate::tls::Acceptor;
-use net::Socket;
 
 const BUFFER: usize = 64 << 10;
 
