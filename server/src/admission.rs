@@ -4,10 +4,7 @@
 pub mod first;
 pub mod proxy;
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
-
-use common::rate_limit::RateLimit;
+use std::net::IpAddr;
 
 use crate::networks::Networks;
 use crate::options::Config;
@@ -19,7 +16,7 @@ pub const OPENING_MS: u32 = 10_000;
 /// How long ambiguous first bytes are held before they are taken as messages, in milliseconds.
 pub const UNCLEAR_MS: u32 = 1000;
 
-/// The rules of admission, and counters of their results.
+/// The rules of admission.
 #[derive(Debug)]
 pub struct Admission {
     /// Connections from other networks are closed at once. `None` allows all.
@@ -28,11 +25,6 @@ pub struct Admission {
     proxies: Networks,
     /// Set if the server requires TLS.
     pub tls: Option<Acceptor>,
-    /// The results of admission.
-    pub counts: Counts,
-    strangers: RateLimit,
-    over_limit: RateLimit,
-    failures: RateLimit,
 }
 
 /// What a client must begin with.
@@ -46,39 +38,6 @@ pub enum Expected {
     Proxy,
 }
 
-/// Clients whose first message arrived, and those turned away, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Clients whose first bytes were taken as messages.
-    pub served: u64,
-    /// Not within `-allow`.
-    pub not_allowed: u64,
-    /// A PROXY header that is required but missing, malformed or late.
-    pub proxy_malformed: u64,
-    /// A PROXY header from an address that is not trusted with one.
-    pub proxy_untrusted: u64,
-    /// HTTP requests.
-    pub http: u64,
-    /// No TLS where it is required, or TLS where it is not supported.
-    pub tls_mismatched: u64,
-    /// TLS handshakes that succeeded.
-    pub handshakes: u64,
-    /// TLS handshakes that failed or timed out.
-    pub handshakes_failed: u64,
-}
-
-impl Counts {
-    /// All clients that were not admitted.
-    pub fn turned_away(&self) -> u64 {
-        self.not_allowed
-            + self.proxy_malformed
-            + self.proxy_untrusted
-            + self.http
-            + self.tls_mismatched
-            + self.handshakes_failed
-    }
-}
-
 impl Admission {
     /// The rules of the command line. `tls` has its certificates loaded.
     pub fn new(config: &Config, tls: Option<Acceptor>) -> Self {
@@ -86,10 +45,6 @@ impl Admission {
             allow: config.allow.clone(),
             proxies: config.proxy_from.clone(),
             tls,
-            counts: Counts::default(),
-            strangers: RateLimit::default(),
-            over_limit: RateLimit::default(),
-            failures: RateLimit::default(),
         }
     }
 
@@ -130,32 +85,8 @@ impl Admission {
         }
     }
 
-    /// Whether a client at this address is admitted. One that is not is counted and reported.
-    pub fn admits(&mut self, client: SocketAddr, now: Instant) -> bool {
-        let admitted = self
-            .allow
-            .as_ref()
-            .is_none_or(|allow| allow.contain(client.ip()));
-        if !admitted {
-            self.counts.not_allowed += 1;
-            if let Some(ending) = self.strangers.allow(now) {
-                log::warn!("{client}: closed, its address is not in -allow{ending}");
-            }
-        }
-        admitted
-    }
-
-    /// Reports a client that is refused because `most` are connected.
-    pub fn report_limit(&mut self, client: SocketAddr, most: usize, now: Instant) {
-        if let Some(ending) = self.over_limit.allow(now) {
-            log::warn!("{client}: refused, {most} are connected (-max-clients){ending}");
-        }
-    }
-
-    /// Reports why a client was turned away, at most once a second.
-    pub fn report(&mut self, peer: &str, why: impl std::fmt::Display) {
-        if let Some(ending) = self.failures.allow(Instant::now()) {
-            log::warn!("{peer}: {why}{ending}");
-        }
+    /// Whether clients at this address are admitted.
+    pub fn allows(&self, ip: IpAddr) -> bool {
+        self.allow.as_ref().is_none_or(|allow| allow.contain(ip))
     }
 }

@@ -90,7 +90,7 @@ impl Channel {
         self.session().is_some()
     }
 
-    /// Reads into `input`, whose size [`Workspace`](crate::connection::Workspace) chooses. A plain read
+    /// Reads into `input`, whose size [`Buffers`](crate::connection::Buffers) chooses. A plain read
     /// takes at most `read_bytes`. `scratch` is a buffer for ciphertext.
     ///
     /// # Errors

@@ -14,7 +14,8 @@
 //! - [`terminal`] shows records, and [`diagnostics`] shows warnings and errors. Neither delays a reply.
 //! - [`net`]: sockets and new connections. [`sock_diag`]: the kernel's view of a
 //!   connection.
-//! - [`options`]: the configuration. [`figures`]: the totals since the start.
+//! - [`options`]: the configuration. [`stats`]: counters; [`figures`] and [`snapshot`] are made from them.
+//! - [`warnings`]: what clients do wrong, within a rate limit.
 
 pub mod admission;
 pub mod backend;
@@ -34,8 +35,10 @@ pub mod replies;
 pub mod server;
 pub mod snapshot;
 pub mod sock_diag;
+pub mod stats;
 pub mod systemd;
 pub mod taken;
 pub mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "tls_none.rs")]
 pub mod tls;
+pub mod warnings;

@@ -58,19 +58,19 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn encode_messages(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        let figures = &self.figures;
+        let stats = &self.figures.stats;
         out.counter(
             "linelog_messages",
             "Messages that are in the log",
-            figures.kept,
+            stats.committed,
         )?;
         out.counter(
             "linelog_acknowledged",
             "Messages whose ok was sent",
-            figures.acknowledged,
+            stats.acknowledged,
         )?;
         let help = "Messages and clients that were answered with an error, by its code";
-        out.counters("linelog_errors", help, "code", &self.errors)?;
+        out.counters("linelog_errors", help, "code", &stats.errors.by_code)?;
         let help = "Records that a slow terminal was not shown";
         out.counter(
             "linelog_terminal_skipped_records",
@@ -80,7 +80,7 @@ impl Snapshot {
     }
 
     fn encode_clients(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        let admission = &self.admission;
+        let clients = &self.figures.stats.clients;
         out.gauge(
             "linelog_connected_clients",
             "Clients that are connected",
@@ -94,16 +94,16 @@ impl Snapshot {
         out.counter(
             "linelog_clients",
             "Clients that were served: they got as far as a message",
-            self.figures.clients,
+            clients.served,
         )?;
         let reasons = [
-            ("limit", self.figures.refused),
-            ("not-allowed", admission.not_allowed),
-            ("proxy-malformed", admission.proxy_malformed),
-            ("proxy-untrusted", admission.proxy_untrusted),
-            ("http", admission.http),
-            ("tls-mismatch", admission.tls_mismatched),
-            ("handshake", admission.handshakes_failed),
+            ("limit", clients.over_limit),
+            ("not-allowed", clients.not_allowed),
+            ("proxy-malformed", clients.proxy_malformed),
+            ("proxy-untrusted", clients.proxy_untrusted),
+            ("http", clients.http),
+            ("tls-mismatch", clients.tls_mismatched),
+            ("handshake", clients.handshakes_failed),
         ];
         out.counters(
             "linelog_refused_clients",
@@ -112,8 +112,8 @@ impl Snapshot {
             &reasons,
         )?;
         let outcomes = [
-            ("done", admission.handshakes),
-            ("failed", admission.handshakes_failed),
+            ("done", clients.handshakes),
+            ("failed", clients.handshakes_failed),
         ];
         out.counters(
             "linelog_tls_handshakes",
@@ -124,17 +124,23 @@ impl Snapshot {
     }
 
     fn encode_log(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let commits = &self.figures.stats.commits;
         let help = "Bytes of records that were written to the log";
-        out.counter("linelog_written_bytes", help, self.figures.bytes)?;
+        out.counter("linelog_written_bytes", help, commits.bytes)?;
         let help = "How long it takes to write a batch, and to sync it with -sync";
         out.histogram(
             "linelog_commit_duration",
             help,
             &Unit::Seconds,
-            &self.commit_seconds,
+            &commits.seconds,
         )?;
         let help = "How much a batch has that is written at once";
-        out.histogram("linelog_batch_size", help, &Unit::Bytes, &self.batch_bytes)?;
+        out.histogram(
+            "linelog_batch_size",
+            help,
+            &Unit::Bytes,
+            &commits.batch_bytes,
+        )?;
         if let Some(seconds) = self.last_commit {
             let help = "When the log was last written, in Unix time";
             out.gauge("linelog_last_commit_timestamp_seconds", help, seconds)?;
@@ -184,7 +190,11 @@ impl Snapshot {
     }
 
     fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        out.counter("linelog_turns", "Turns of the loop", self.figures.turns)?;
+        out.counter(
+            "linelog_turns",
+            "Turns of the loop",
+            self.figures.stats.turns,
+        )?;
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("commit", env!("LINE_LOG_COMMIT")),

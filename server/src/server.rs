@@ -33,13 +33,14 @@ use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::channel::Channel;
 use crate::clock::Clock;
-use crate::connection::{Ready, Workspace};
+use crate::connection::{Buffers, Context, Policy, Ready};
 use crate::diagnostics::Stderr;
 use crate::figures::Figures;
-use crate::framing::Rules;
-use crate::options::{Config, ReplyMode};
+use crate::options::Config;
+use crate::stats::Stats;
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
+use crate::warnings::{Warnings, warn};
 use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
@@ -99,7 +100,10 @@ pub struct Server<B: BackEnd = LogFile> {
     http: Option<HttpServer>,
     clients: Clients,
     commits: Commits<B>,
-    work: Workspace,
+    policy: Policy,
+    buffers: Buffers,
+    stats: Stats,
+    warnings: Warnings,
     reopen_asked: bool,
     stop: Option<Stop>,
     supervisor: Supervisor,
@@ -112,11 +116,10 @@ pub struct Server<B: BackEnd = LogFile> {
     stderr: Stderr,
     clock: Clock,
     now: Instant,
-    figures: Figures,
     next_periodic_tasks: Instant,
     timeouts: Timeouts,
     /// Limits the warnings about clients that cannot be registered with the poll.
-    complaint: RateLimit,
+    unregistered: RateLimit,
 }
 
 impl<B: BackEnd> Server<B> {
@@ -140,18 +143,8 @@ impl<B: BackEnd> Server<B> {
         back_end.register(registry, BACK_END)?;
         terminal.register(registry, STDOUT)?;
         stderr.with_terminal(|terminal, _| terminal.register(registry, STDERR))?;
-        let rules = Rules {
-            framing: config.framing,
-            max_message: config.max_message,
-        };
         let now = Instant::now();
-        let mut work = Workspace::new(
-            rules,
-            config.format,
-            config.reply_mode == ReplyMode::All,
-            admission,
-        );
-        work.records_replies = B::RECORDS_REPLIES;
+        let policy = Policy::new(config, admission, B::RECORDS_REPLIES);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -160,7 +153,10 @@ impl<B: BackEnd> Server<B> {
             http,
             clients: Clients::new(config, now),
             commits: Commits::new(back_end, now),
-            work,
+            buffers: Buffers::new(&policy),
+            policy,
+            stats: Stats::new(now),
+            warnings: Warnings::default(),
             reopen_asked: false,
             stop: None,
             supervisor: Supervisor::default(),
@@ -170,10 +166,9 @@ impl<B: BackEnd> Server<B> {
             stderr,
             clock: Clock::of(config.format, config.utc),
             now,
-            figures: Figures::new(config.reply_mode == ReplyMode::All, now),
             next_periodic_tasks: now + PERIOD,
             timeouts: Timeouts::new(config, now),
-            complaint: RateLimit::default(),
+            unregistered: RateLimit::default(),
         })
     }
 
@@ -217,12 +212,12 @@ impl<B: BackEnd> Server<B> {
     /// Phase 1: waits for events and records the readiness they report. It reads, writes and removes no
     /// client.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
-        self.figures.turns += 1;
+        self.stats.turns += 1;
         self.poll_events(timeout)?;
         if self.now >= self.next_periodic_tasks {
             self.run_periodic_tasks();
         }
-        self.work.admission.counts.served += self.clients.end_waits();
+        self.stats.clients.served += self.clients.end_waits();
         self.timeouts.advance(&mut self.clients, self.now);
         self.serve_metrics();
         self.supervisor.advance(self.now, self.status());
@@ -274,7 +269,6 @@ impl<B: BackEnd> Server<B> {
     fn read_clock(&mut self) {
         self.now = Instant::now();
         self.clients.set_time(self.now);
-        (self.work.now, self.work.now_ms) = (self.now, self.clients.now_ms());
     }
 
     /// How long to wait for events, counted from `self.now`: zero while there is work, else until the next
@@ -350,13 +344,21 @@ impl<B: BackEnd> Server<B> {
     /// batch; `None` if there is no such client.
     fn read_next<P: Purpose>(&mut self) -> Option<usize> {
         let stopping = self.stop.is_some();
-        let (work, time) = (&mut self.work, self.clock.record_text());
         let batch_bytes = self.commits.back_end.batch_bytes();
-        let batch = &mut self.commits.staged;
+        let mut context = Context {
+            policy: &self.policy,
+            buffers: &mut self.buffers,
+            stats: &mut self.stats,
+            warnings: &mut self.warnings,
+            batch: &mut self.commits.staged,
+            now: self.now,
+            now_ms: self.clients.now_ms(),
+            time: self.clock.record_text(),
+        };
         self.clients.read_next::<P, _>(|key, client| {
-            let spent_bytes = client.read(key, work, time, batch, batch_bytes);
+            let spent_bytes = client.read(key, &mut context, batch_bytes);
             if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
-                work.admission.counts.served += u64::from(client.drained());
+                context.stats.clients.served += u64::from(client.drained());
             }
             spent_bytes
         })
@@ -392,15 +394,15 @@ impl<B: BackEnd> Server<B> {
 
     /// Phase 4: makes the replies of finished batches due, in the order of submission.
     fn complete(&mut self) -> Result<(), Failure> {
-        while let Some(Finished { batch, outcome }) = self.commits.finished(self.now) {
+        while let Some(Finished { batch, outcome }) =
+            self.commits.finished(self.now, &mut self.stats)
+        {
             let refusal = match outcome {
-                CommitOutcome::Committed => {
-                    self.figures.kept += batch.messages();
-                    None
-                }
+                CommitOutcome::Committed => None,
                 CommitOutcome::Rejected(refusal) => {
-                    let suppressed = batch.messages() * u64::from(!self.work.sends_replies);
-                    self.work.suppressed_errors += suppressed;
+                    if !self.policy.sends_replies {
+                        self.stats.errors.suppressed += batch.messages();
+                    }
                     Some(refusal)
                 }
                 CommitOutcome::Fatal(why) => return Err(Failure::Log(why)),
@@ -433,24 +435,30 @@ impl<B: BackEnd> Server<B> {
         // turn.
         self.read_clock();
         self.commits.expect_lone_records(self.now);
-        let (work, time) = (&mut self.work, self.clock.record_text());
         for _ in 0..self.clients.to_write() {
-            if self.commits.is_full() {
+            if self.commits.is_full() || !self.write_next() {
                 break;
             }
-            let batch = &mut self.commits.staged;
-            let sent = self
-                .clients
-                .write_next(|client| client.write(work, time, batch));
-            let Some(sent) = sent else {
-                break;
-            };
-            self.figures.acknowledged += u64::from(sent.oks);
-            self.figures.errors += u64::from(sent.errors);
         }
         let (terminal, time) = (&mut self.terminal, self.clock.text());
         self.commits
             .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
+    }
+
+    /// Writes to the next client that has replies to send. Returns `false` if there is none.
+    fn write_next(&mut self) -> bool {
+        let mut context = Context {
+            policy: &self.policy,
+            buffers: &mut self.buffers,
+            stats: &mut self.stats,
+            warnings: &mut self.warnings,
+            batch: &mut self.commits.staged,
+            now: self.now,
+            now_ms: self.clients.now_ms(),
+            time: self.clock.record_text(),
+        };
+        let written = self.clients.write_next(|client| client.write(&mut context));
+        written.is_some()
     }
 
     /// Still phase 5, after the replies of connected clients: reads handshakes and PROXY headers. These
@@ -469,9 +477,10 @@ impl<B: BackEnd> Server<B> {
 
     /// Phase 6: removes the connections that are finished.
     fn reap(&mut self) {
-        let admission = &mut self.work.admission;
-        self.clients
-            .end_openings(|connection| timeouts::end_opening(connection, admission));
+        let (stats, warnings) = (&mut self.stats.clients, &mut self.warnings);
+        self.clients.end_openings(|connection| {
+            timeouts::end_opening(connection, stats, warnings, self.now);
+        });
         let listeners = &mut self.listeners;
         self.clients.reap(|connection| {
             log::info!("{}: gone", connection.peer);
@@ -501,8 +510,10 @@ impl<B: BackEnd> Server<B> {
     }
 
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr) {
-        let admission = &mut self.work.admission;
-        if !admission.is_proxy(peer.ip()) && !admission.admits(peer, self.now) {
+        let admission = &self.policy.admission;
+        if !admission.is_proxy(peer.ip()) && !admission.allows(peer.ip()) {
+            self.stats.clients.not_allowed += 1;
+            self.warnings.not_allowed(peer, self.now);
             return;
         }
         let expects = admission.expects_first(peer.ip());
@@ -511,19 +522,18 @@ impl<B: BackEnd> Server<B> {
         // Registered once for reading and writing. From then on, the connection keeps its readiness.
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut socket, token, INTEREST) {
-            if let Some(ending) = self.complaint.allow(self.now) {
-                log::warn!("{peer}: closed, cannot register with the poll: {error}{ending}");
-            }
+            let what = format_args!("{peer}: closed, cannot register with the poll: {error}");
+            warn(&mut self.unregistered, self.now, what);
             return;
         }
         log::info!("{peer}: connected");
         let is_served = self
             .clients
             .admit(socket, channel, peer, self.stop.is_some());
-        self.figures.refused += u64::from(!is_served);
         if !is_served {
-            let most = self.clients.most();
-            self.work.admission.report_limit(peer, most, self.now);
+            self.stats.clients.over_limit += 1;
+            self.warnings
+                .over_limit(peer, self.clients.most(), self.now);
         }
     }
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::admission::Counts;
 use crate::backend::LogSpace;
-use crate::distribution::Distribution;
 use crate::figures::Figures;
 
 /// The state of the server at one moment.
@@ -15,18 +13,10 @@ use crate::figures::Figures;
 pub struct Snapshot {
     /// The totals since the start.
     pub figures: Figures,
-    /// Error replies by code.
-    pub errors: Vec<(&'static str, u64)>,
-    /// Results of admission: clients served and turned away.
-    pub admission: Counts,
     /// Clients that are connected.
     pub connected: usize,
     /// The most clients that may be connected.
     pub max_clients: usize,
-    /// Durations of commits.
-    pub commit_seconds: Distribution,
-    /// Sizes of committed batches.
-    pub batch_bytes: Distribution,
     /// When the log was last written, as Unix time.
     pub last_commit: Option<f64>,
     /// The state of the log and its free space.

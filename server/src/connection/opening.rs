@@ -7,11 +7,14 @@ use common::protocol::Reply;
 use compact_str::ToCompactString as _;
 use net::{Socket, canonical};
 
-use super::{Connection, Ready, Workspace};
+use super::context::Context;
+use super::ready::Ready;
+use super::state::Connection;
 use crate::admission::Expected;
 use crate::admission::first::{First, recognise};
 use crate::admission::proxy::{self, Client, Header};
 use crate::channel::Channel;
+use crate::stats::Stats;
 
 /// The answer to a TLS client on a server without TLS: a fatal alert, `handshake_failure` (RFC 8446,
 /// section 6).
@@ -25,17 +28,17 @@ impl<S: Socket> Connection<S> {
             && !self.framer.is_within_message()
     }
 
-    /// Checks the first input, `len` bytes of the workspace. Returns how many bytes of messages the
-    /// workspace holds afterwards, if any.
-    pub(super) fn open(&mut self, work: &mut Workspace, mut len: usize) -> Option<usize> {
+    /// Checks the first input, `len` bytes of the buffer. Returns how many bytes of messages the
+    /// buffer holds afterwards, if any.
+    pub(super) fn open(&mut self, context: &mut Context<'_>, mut len: usize) -> Option<usize> {
         if self.channel.expects() == Some(Expected::Proxy) {
-            len = self.take_header(work, len)?;
+            len = self.take_header(context, len)?;
         }
-        let (bytes, expects) = (&work.input[..len], self.channel.expects());
+        let (bytes, expects) = (&context.buffers.input[..len], self.channel.expects());
         match recognise(bytes, self.channel.is_tls()) {
-            First::Unclear if self.can_wait(work, len) => None,
+            First::Unclear if self.can_wait(context, len) => None,
             First::Tls if expects == Some(Expected::Tls) => {
-                self.begin_tls(work, len);
+                self.begin_tls(context, len);
                 None
             }
             First::Messages | First::Unclear if expects != Some(Expected::Tls) => {
@@ -43,74 +46,73 @@ impl<S: Socket> Connection<S> {
                 Some(len)
             }
             first => {
-                self.turn_away(first, work);
+                self.turn_away(first, context);
                 None
             }
         }
     }
 
     /// Consumes the PROXY header. Returns how many bytes are left after it, if any.
-    fn take_header(&mut self, work: &mut Workspace, len: usize) -> Option<usize> {
-        let (header, client) = match proxy::parse(&work.input[..len]) {
+    fn take_header(&mut self, context: &mut Context<'_>, len: usize) -> Option<usize> {
+        let (header, client) = match proxy::parse(&context.buffers.input[..len]) {
             Header::Whole(header, client) => (header, client),
-            Header::Partial if self.can_wait(work, len) => return None,
+            Header::Partial if self.can_wait(context, len) => return None,
             Header::Partial | Header::Malformed => {
-                work.admission.counts.proxy_malformed += 1;
+                context.stats.clients.proxy_malformed += 1;
                 let why = "closed, it did not begin with a PROXY header, or with a malformed one";
-                work.admission.report(&self.peer, why);
+                context.turn_away(&self.peer, why);
                 self.close();
                 return None;
             }
         };
-        if !self.is_admitted(client, work) {
+        if !self.is_admitted(client, context) {
             self.give_up();
             return None;
         }
-        work.input.copy_within(header..len, 0);
-        let expects = work.admission.expects_of_client();
-        self.channel = Channel::new(expects, self.opening_since(work));
+        context.buffers.input.copy_within(header..len, 0);
+        let expects = context.policy.admission.expects_of_client();
+        self.channel = Channel::new(expects, self.opening_since(context));
         (len > header).then_some(len - header)
     }
 
     /// Holds the first bytes until more arrive. Returns `false` if no more can.
-    fn can_wait(&mut self, work: &Workspace, len: usize) -> bool {
-        self.channel.hold(&work.input[..len], work.now_ms)
+    fn can_wait(&mut self, context: &Context<'_>, len: usize) -> bool {
+        self.channel
+            .hold(&context.buffers.input[..len], context.now_ms)
     }
 
     /// Takes over the address in the PROXY header. Returns whether a client from there is admitted.
-    fn is_admitted(&mut self, client: Client, work: &mut Workspace) -> bool {
-        match client {
+    fn is_admitted(&mut self, client: Client, context: &mut Context<'_>) -> bool {
+        let client = match client {
             Client::At(address) => {
                 let address = canonical(address);
                 self.peer = address.to_compact_string();
-                work.admission.admits(address, work.now)
+                Ok(address)
             }
             // The proxy's own address counts.
-            Client::Unknown => {
-                let proxy = self.peer.parse();
-                proxy.is_ok_and(|proxy| work.admission.admits(proxy, work.now))
-            }
-        }
+            Client::Unknown => self.peer.parse(),
+        };
+        client.is_ok_and(|client| context.admits(client))
     }
 
-    fn begin_tls(&mut self, work: &mut Workspace, len: usize) {
-        let Some(tls) = &work.admission.tls else {
+    fn begin_tls(&mut self, context: &mut Context<'_>, len: usize) {
+        let Some(tls) = &context.policy.admission.tls else {
             return;
         };
-        let since_ms = self.opening_since(work);
-        match tls.accept(work.input[..len].to_vec(), since_ms) {
+        let since_ms = self.opening_since(context);
+        match tls.accept(context.buffers.input[..len].to_vec(), since_ms) {
             Ok(session) => self.channel = Channel::tls(session),
             Err(error) => {
-                work.admission.counts.handshakes_failed += 1;
-                work.admission.report(&self.peer, error);
+                context.stats.clients.handshakes_failed += 1;
+                context.turn_away(&self.peer, error);
                 self.give_up();
             }
         }
     }
 
     /// Closes a connection whose first bytes are not what is required.
-    fn turn_away(&mut self, first: First, work: &mut Workspace) {
-        let counts = &mut work.admission.counts;
+    fn turn_away(&mut self, first: First, context: &mut Context<'_>) {
+        let counts = &mut context.stats.clients;
         let (count, reply, why) = match first {
             First::Http => (&mut counts.http, Reply::Http, "it sent a request of HTTP"),
             First::Proxy => (
@@ -129,11 +131,10 @@ impl<S: Socket> Connection<S> {
             }
         };
         *count += 1;
-        work.admission
-            .report(&self.peer, format_args!("closed, {why}"));
+        context.turn_away(&self.peer, format_args!("closed, {why}"));
         if first != First::Tls {
             self.channel.finish_opening();
-            if work.sends_replies {
+            if context.policy.sends_replies {
                 self.owe_unasked(reply);
             }
         }
@@ -142,16 +143,15 @@ impl<S: Socket> Connection<S> {
 
     /// Closes a connection after a TLS error, or because its certificate is missing or not accepted. TLS
     /// has already sent the alert.
-    pub(super) fn break_off(&mut self, error: &io::Error, work: &mut Workspace) {
-        work.admission
-            .report(&self.peer, format_args!("closed, {error}"));
+    pub(super) fn break_off(&mut self, error: &io::Error, context: &mut Context<'_>) {
+        context.turn_away(&self.peer, format_args!("closed, {error}"));
         self.ready -= Ready::READABLE;
         self.close();
     }
 
     /// Counts a handshake that succeeded or failed in the last read.
-    pub(super) fn count_handshake(&self, work: &mut Workspace) {
-        let counts = &mut work.admission.counts;
+    pub(super) fn count_handshake(&self, stats: &mut Stats) {
+        let counts = &mut stats.clients;
         if self.channel.is_tls() && !self.channel.is_handshaking() {
             counts.handshakes += 1;
             if let Some(name) = self.channel.client_name() {
@@ -172,8 +172,8 @@ impl<S: Socket> Connection<S> {
 
     /// When the opening began, in the loop's milliseconds. PROXY header and handshake share one deadline,
     /// so the second does not restart it.
-    fn opening_since(&self, work: &Workspace) -> u32 {
-        self.channel.awaits().map_or(work.now_ms, |(_, ms)| ms)
+    fn opening_since(&self, context: &Context<'_>) -> u32 {
+        self.channel.awaits().map_or(context.now_ms, |(_, ms)| ms)
     }
 
     /// What is pending before messages, and since when in the loop's milliseconds.

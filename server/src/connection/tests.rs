@@ -1,14 +1,21 @@
 //! Tests of connections over sockets with planned reads and writes.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::time::Instant;
 
-use common::protocol::Framing;
+use common::protocol::Reply;
+use net::Socket;
 
+use super::reading::READ_BUDGET;
 use super::*;
 use crate::admission::Admission;
-use crate::framing::Rules;
+use crate::batch::Batch;
+use crate::channel::Channel;
 use crate::options::Config;
+use crate::replies::Replies;
+use crate::stats::Stats;
+use crate::warnings::Warnings;
 
 const KEY: u32 = 7;
 const SERIAL: u32 = 70;
@@ -55,11 +62,63 @@ impl Socket for Planned {
     }
 }
 
+/// What connections borrow from the loop.
+struct Lender {
+    policy: Policy,
+    buffers: Buffers,
+    stats: Stats,
+    warnings: Warnings,
+    batch: Batch,
+    now: Instant,
+}
+
+impl Lender {
+    fn new(policy: Policy) -> Self {
+        let now = Instant::now();
+        Self {
+            buffers: Buffers::new(&policy),
+            policy,
+            stats: Stats::new(now),
+            warnings: Warnings::default(),
+            batch: Batch::default(),
+            now,
+        }
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            policy: &self.policy,
+            buffers: &mut self.buffers,
+            stats: &mut self.stats,
+            warnings: &mut self.warnings,
+            batch: &mut self.batch,
+            now: self.now,
+            now_ms: 0,
+            time: TIME,
+        }
+    }
+}
+
+/// How many replies a write has sent completely.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sent {
+    oks: u64,
+    errors: u64,
+}
+
+/// The default policy, with this limit of messages.
+fn policy(max_message: usize) -> Policy {
+    let config = Config {
+        max_message,
+        ..Config::default()
+    };
+    Policy::new(&config, Admission::new(&config, None), true)
+}
+
 /// A connection and what it borrows from the loop.
 struct Bench {
     connection: Connection<Planned>,
-    work: Workspace,
-    batch: Batch,
+    lender: Lender,
 }
 
 impl Bench {
@@ -71,11 +130,6 @@ impl Bench {
         max_message: usize,
         reads: impl IntoIterator<Item = io::Result<&'static [u8]>>,
     ) -> Self {
-        let rules = Rules {
-            framing: Framing::Line,
-            max_message,
-        };
-        let admission = Admission::new(&Config::default(), None);
         let mut socket = Planned::default();
         socket.reads.extend(reads);
         let peer = ([127, 0, 0, 1], 5).into();
@@ -83,8 +137,7 @@ impl Bench {
         connection.ready |= Ready::READABLE;
         Self {
             connection,
-            work: Workspace::new(rules, Format::Original, true, admission),
-            batch: Batch::default(),
+            lender: Lender::new(policy(max_message)),
         }
     }
 
@@ -93,24 +146,39 @@ impl Bench {
     }
 
     fn read_into(&mut self, batch_bytes: usize) -> usize {
-        let (work, batch) = (&mut self.work, &mut self.batch);
-        self.connection.read(KEY, work, TIME, batch, batch_bytes)
+        let context = &mut self.lender.context();
+        self.connection.read(KEY, context, batch_bytes)
     }
 
     /// Makes the staged replies due, as a commit does. Returns the text of the records.
     fn commit(&mut self) -> Vec<String> {
-        for run in self.batch.replies() {
+        for run in self.lender.batch.replies() {
             assert_eq!((run.client.key, run.client.serial), (KEY, SERIAL));
             self.connection.complete(run.reply, run.count);
         }
-        let records = String::from_utf8(self.batch.records().to_vec()).unwrap();
-        self.batch.clear();
+        let records = String::from_utf8(self.lender.batch.records().to_vec()).unwrap();
+        self.lender.batch.clear();
         let text = |line: &str| line.split_once("127.0.0.1:5 ").unwrap().1.to_owned();
         records.lines().map(text).collect()
     }
 
     fn write(&mut self) -> Sent {
-        self.connection.write(&mut self.work, TIME, &mut self.batch)
+        let before = self.sent();
+        self.connection.write(&mut self.lender.context());
+        let after = self.sent();
+        Sent {
+            oks: after.oks - before.oks,
+            errors: after.errors - before.errors,
+        }
+    }
+
+    /// All that was sent so far.
+    fn sent(&self) -> Sent {
+        let stats = &self.lender.stats;
+        Sent {
+            oks: stats.acknowledged,
+            errors: stats.errors.total(),
+        }
     }
 
     fn has(&self, ready: Ready) -> bool {
@@ -308,14 +376,14 @@ fn an_unknown_fate_is_passed_over_in_silence_and_ends_the_connection() {
 fn a_failed_commit_is_answered_with_its_error() {
     let mut bench = Bench::new([Ok(&b"a\n123456789\nb\n"[..])]);
     bench.read();
-    for run in bench.batch.replies() {
+    for run in bench.lender.batch.replies() {
         let reply = match run.reply {
             Reply::Ok => Reply::Log(28),
             reply => reply,
         };
         bench.connection.complete(reply, run.count);
     }
-    bench.batch.clear();
+    bench.lender.batch.clear();
     assert_eq!(bench.write(), Sent { oks: 0, errors: 3 });
     let sent = String::from_utf8(bench.connection.socket.sent.clone()).unwrap();
     let codes: Vec<_> = sent
@@ -354,7 +422,7 @@ fn closing_waits_for_the_replies_then_forgets_what_comes() {
     bench.connection.linger(1);
     assert!(bench.connection.socket.ended && !bench.connection.is_done());
     bench.read();
-    assert!(bench.batch.is_empty() && bench.connection.is_done());
+    assert!(bench.lender.batch.is_empty() && bench.connection.is_done());
 }
 
 #[test]
@@ -369,7 +437,7 @@ fn one_client_gets_a_share_of_a_turn_and_no_more() {
             // One record or one read may exceed it.
             assert!(spent < READ_BUDGET + (64 << 10) + 100, "{spent}");
             assert!(spent >= READ_BUDGET || !bench.connection.wants_read());
-            let grown = bench.batch.size();
+            let grown = bench.lender.batch.size();
             assert!(grown < READ_BUDGET + 100, "{grown}");
             bench.commit();
         }
@@ -382,7 +450,7 @@ fn nobody_reads_into_a_full_batch() {
     let lines: &'static [u8] = b"1\n2\n3\n4\n";
     let mut bench = Bench::new([Ok(lines)]);
     bench.read_into(1);
-    assert_eq!(bench.batch.messages(), 1);
+    assert_eq!(bench.lender.batch.messages(), 1);
     assert!(bench.connection.has_unread() && bench.connection.wants_read());
     assert_eq!(bench.commit(), ["recieved: 1"]);
     bench.read_into(usize::MAX);
@@ -414,13 +482,9 @@ fn input_that_nobody_looked_at_is_bounded_by_the_longest_message() {
         (10 << 10, (10 << 10) + 1),
         (1 << 20, (1 << 20) + 1),
     ] {
-        let rules = Rules {
-            framing: Framing::Line,
-            max_message,
-        };
-        let admission = Admission::new(&Config::default(), None);
-        let work = Workspace::new(rules, Format::Original, true, admission);
-        assert_eq!(work.most_held_bytes(), most);
+        let policy = policy(max_message);
+        let buffers = Buffers::new(&policy);
+        assert_eq!(buffers.most_held_bytes(policy.rules), most);
     }
 }
 

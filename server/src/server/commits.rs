@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::group_commit_delay::{GroupCommitDelay, MAX_DELAY};
 use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::batch::Batch;
-use crate::distribution::Distribution;
+use crate::stats::Stats;
 
 /// How long records of replies (`send:`) may wait to share a write with other records.
 pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
@@ -36,33 +36,7 @@ pub(super) struct Commits<B> {
     lone_since: Instant,
     /// The delay of the next commit, if the back end delays commits.
     delay: GroupCommitDelay,
-    /// Bytes of the records committed since the start.
-    pub(super) kept_bytes: u64,
-    /// The longest commit so far.
-    pub(super) longest: Duration,
-    /// The durations of commits, in seconds.
-    pub(super) seconds: Distribution,
-    /// The sizes of committed batches, in bytes.
-    pub(super) sizes: Distribution,
-    /// When the log was last written.
-    pub(super) last: Option<Instant>,
 }
-
-/// In seconds: from a write into the page cache to a disk that hangs.
-const SECONDS: &[f64] = &[
-    0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0,
-];
-
-/// In bytes: from one record to a full batch.
-const BYTES: &[f64] = &[
-    128.0,
-    1024.0,
-    8192.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    2_097_152.0,
-];
 
 /// A submitted batch, as long as the back end has it.
 #[derive(Debug)]
@@ -81,11 +55,6 @@ impl<B: BackEnd> Commits<B> {
             spare: Batch::default(),
             lone_since: now,
             delay: GroupCommitDelay::new(now),
-            kept_bytes: 0,
-            longest: Duration::ZERO,
-            seconds: Distribution::new(SECONDS),
-            sizes: Distribution::new(BYTES),
-            last: None,
         }
     }
 
@@ -136,7 +105,7 @@ impl<B: BackEnd> Commits<B> {
     }
 
     /// The next batch that the log has finished.
-    pub(super) fn finished(&mut self, now: Instant) -> Option<Finished> {
+    pub(super) fn finished(&mut self, now: Instant, stats: &mut Stats) -> Option<Finished> {
         let mut finished = self.back_end.finished()?;
         let under_way = self.under_way.pop_front();
         debug_assert!(
@@ -145,14 +114,11 @@ impl<B: BackEnd> Commits<B> {
         );
         let begun = under_way.map(|batch| batch.begun);
         let took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        self.longest = self.longest.max(took);
-        self.seconds.observe(took.as_secs_f64());
+        stats.commits.longest = stats.commits.longest.max(took);
+        stats.commits.seconds.observe(took.as_secs_f64());
         match finished.outcome {
             CommitOutcome::Committed => {
-                let bytes = finished.batch.records().len();
-                self.sizes.observe(bytes as f64);
-                self.kept_bytes += bytes as u64;
-                self.last = begun.map(|begun| begun + took);
+                stats.count_commit(&finished.batch, begun.map(|begun| begun + took));
                 let (messages, staged) = (finished.batch.messages(), self.staged.messages());
                 self.delay.begin(messages, took, staged, now);
             }

@@ -17,7 +17,7 @@ impl<B: BackEnd> Server<B> {
         self.terminal.retry(time);
         self.stderr.with_terminal(Terminal::retry);
         self.commits.back_end.run_periodic_tasks(self.now);
-        self.work.unread.report(self.now);
+        self.warnings.unread.report(self.now);
         if self.stop.is_none() {
             self.timeouts.begin(&self.clients, self.now);
         }
@@ -35,6 +35,6 @@ impl<B: BackEnd> Server<B> {
             || self.terminal.needs_retry()
             || self.stderr.needs_retry()
             || self.commits.back_end.needs_periodic_tasks()
-            || self.work.unread.is_untold()
+            || self.warnings.unread.is_pending()
     }
 }

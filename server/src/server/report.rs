@@ -30,13 +30,9 @@ impl<B: BackEnd> Server<B> {
     /// The totals since the start.
     pub(super) fn figures(&self) -> Figures {
         Figures {
-            bytes: self.commits.kept_bytes,
-            longest_commit: self.commits.longest,
-            errors: self.figures.errors + self.work.suppressed_errors,
-            clients: self.work.admission.counts.served,
-            turned_away: self.work.admission.counts.turned_away(),
+            stats: self.stats.clone(),
+            sends_replies: self.policy.sends_replies,
             rotations: self.commits.back_end.rotations(),
-            ..self.figures.clone()
         }
     }
 
@@ -44,7 +40,7 @@ impl<B: BackEnd> Server<B> {
     pub(super) fn status(&self) -> Status {
         Status {
             clients: self.clients.served(),
-            messages: self.figures.kept,
+            messages: self.stats.committed,
         }
     }
 
@@ -52,15 +48,11 @@ impl<B: BackEnd> Server<B> {
         let log = self.commits.back_end.space();
         Snapshot {
             figures: self.figures(),
-            errors: self.work.errors.to_vec(),
-            admission: self.work.admission.counts,
             connected: self.clients.served(),
             max_clients: self.clients.most(),
-            commit_seconds: self.commits.seconds.clone(),
-            batch_bytes: self.commits.sizes.clone(),
-            last_commit: self.commits.last.map(unix_time),
+            last_commit: self.stats.commits.last.map(unix_time),
             terminal_skipped: self.terminal.skipped_ever(),
-            started: unix_time(self.figures.started),
+            started: unix_time(self.stats.started),
             unhealthy: self.unhealthy(&log),
             log,
             process: Process::now(self.idle_descriptors + self.clients.len()),

@@ -37,7 +37,7 @@ impl<B: BackEnd> Server<B> {
                 SIGHUP => {
                     self.supervisor.tell_reloading(self.now);
                     self.reopen_asked = true;
-                    self.work.admission.reload();
+                    self.policy.admission.reload();
                 }
                 SIGUSR1 => self.stderr.say(&self.figures().line(self.clients.served())),
                 _ => {}

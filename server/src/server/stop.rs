@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::clients::Sweep;
 use super::{Failure, Server};
 use crate::backend::BackEnd;
-use crate::connection::replies_left;
+use crate::warnings::replies_left;
 use common::units::plural;
 
 /// After this time no more connections are accepted, and input that is still unread is answered

@@ -657,7 +657,11 @@ impl World {
         for (key, client) in self.server.clients.iter() {
             let (held, _) = client.footprint();
             let of_channel = MAX_HELD_BYTES * usize::from(self.tls);
-            let most = self.server.work.most_held_bytes() + of_channel;
+            let most = self
+                .server
+                .buffers
+                .most_held_bytes(self.server.policy.rules)
+                + of_channel;
             prop_assert!(held <= most, "{key} holds {held} bytes");
             prop_assert!(client.owed() <= Replies::MAX, "{key}: {client:?}");
         }

@@ -4,13 +4,15 @@
 use std::time::{Duration, Instant};
 
 use common::protocol::Framing;
+use common::rate_limit::RateLimit;
 
 use super::clients::{Clients, Sweep};
-use crate::admission::{Admission, Expected, OPENING_MS};
-use crate::connection::{Connection, Ready, replies_left};
+use crate::admission::{Expected, OPENING_MS};
+use crate::connection::{Connection, Ready};
 use crate::options::Config;
 use crate::sock_diag::{SockDiag, Tcp};
-use common::rate_limit::RateLimit;
+use crate::stats::ClientStats;
+use crate::warnings::{Warnings, replies_left, warn};
 
 /// A client whose first line has not ended after this time is reported, in milliseconds.
 const LINE_END_HINT_MS: u32 = 5000;
@@ -152,12 +154,10 @@ impl Timeouts {
         {
             // Once for each client: it counts as having sent a message.
             connection.ready |= Ready::HAS_SPOKEN;
-            if let Some(ending) = self.hints.allow(self.now) {
-                let peer = &connection.peer;
-                log::warn!(
-                    "no line end yet from {peer}; the original's client needs -framing none{ending}"
-                );
-            }
+            let peer = &connection.peer;
+            let hint = "the original's client needs -framing none";
+            let what = format_args!("no line end yet from {peer}; {hint}");
+            warn(&mut self.hints, self.now, what);
         }
     }
 
@@ -229,37 +229,31 @@ impl Timeouts {
     }
 
     fn report(&mut self, connection: &Connection, reason: Reason) {
-        let Some(ending) = self.dropped.allow(self.now) else {
-            return;
+        let (what, time) = match reason {
+            Reason::Idle(idle) => ("closed, nothing came or went for", idle),
+            Reason::Silent(silence) => ("dropped, its machine has not answered for", silence),
         };
         let (peer, left) = (&connection.peer, replies_left(connection.owed()));
-        match reason {
-            Reason::Idle(idle) => {
-                let idle = idle.as_secs_f32();
-                log::warn!("{peer}: closed, nothing came or went for {idle} s{left}{ending}");
-            }
-            Reason::Silent(silence) => {
-                let silence = silence.as_secs_f32();
-                log::warn!(
-                    "{peer}: dropped, its machine has not answered for {silence} s{left}{ending}"
-                );
-            }
-        }
+        let seconds = time.as_secs_f32();
+        let what = format_args!("{peer}: {what} {seconds} s{left}");
+        warn(&mut self.dropped, self.now, what);
     }
 }
 
 /// Closes a connection whose handshake or PROXY header did not arrive in time.
-pub(super) fn end_opening(connection: &mut Connection, admission: &mut Admission) {
+pub(super) fn end_opening(
+    connection: &mut Connection,
+    stats: &mut ClientStats,
+    warnings: &mut Warnings,
+    now: Instant,
+) {
     let (count, what) = match connection.awaits() {
-        Some((Expected::Tls, _)) => (&mut admission.counts.handshakes_failed, "TLS handshake"),
-        Some((Expected::Proxy, _)) => (&mut admission.counts.proxy_malformed, "PROXY header"),
+        Some((Expected::Tls, _)) => (&mut stats.handshakes_failed, "TLS handshake"),
+        Some((Expected::Proxy, _)) => (&mut stats.proxy_malformed, "PROXY header"),
         Some((Expected::Messages, _)) | None => return,
     };
     *count += 1;
-    let seconds = OPENING_MS / 1000;
-    admission.report(
-        &connection.peer,
-        format_args!("closed, no {what} within {seconds} s"),
-    );
+    let why = format_args!("closed, no {what} within {} s", OPENING_MS / 1000);
+    warnings.turned_away(&connection.peer, why, now);
     connection.close();
 }

@@ -4,17 +4,14 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
 use common::protocol::Framing;
-use common::record::Format;
 use net::Socket;
 use proptest::prelude::*;
 use rustls::ClientConnection;
 
-use super::{KEY, SERIAL, TIME};
+use super::{KEY, Lender, SERIAL};
 use crate::admission::Admission;
-use crate::batch::Batch;
 use crate::channel::Channel;
-use crate::connection::{Connection, Ready, Workspace};
-use crate::framing::Rules;
+use crate::connection::{Connection, Policy, Ready};
 use crate::options::Config;
 use crate::tls::{Acceptor, test_peers};
 
@@ -77,8 +74,7 @@ type Outcome = (Vec<String>, String);
 struct World {
     connection: Connection<Pieces>,
     client: Option<ClientConnection>,
-    work: Workspace,
-    batch: Batch,
+    lender: Lender,
 }
 
 impl World {
@@ -91,11 +87,9 @@ impl World {
         if setting.proxied {
             config.proxy_from = "127.0.0.1".parse().unwrap();
         }
+        config.framing = setting.framing;
+        config.max_message = setting.max_message;
         let admission = Admission::new(&config, Acceptor::open(&config).unwrap());
-        let rules = Rules {
-            framing: setting.framing,
-            max_message: setting.max_message,
-        };
         let peer = ([127, 0, 0, 1], 5).into();
         let expects = admission.expects_first([127, 0, 0, 1].into());
         let channel = Channel::new(expects, 0);
@@ -104,8 +98,7 @@ impl World {
         Self {
             connection: Connection::new(socket, channel, peer, SERIAL, 0),
             client,
-            work: Workspace::new(rules, Format::Original, true, admission),
-            batch: Batch::default(),
+            lender: Lender::new(Policy::new(&config, admission, true)),
         }
     }
 
@@ -118,8 +111,8 @@ impl World {
     fn read(&mut self) {
         self.connection.ready |= Ready::READABLE;
         while self.connection.wants_read() {
-            let (work, batch) = (&mut self.work, &mut self.batch);
-            self.connection.read(KEY, work, TIME, batch, usize::MAX);
+            let context = &mut self.lender.context();
+            self.connection.read(KEY, context, usize::MAX);
         }
     }
 
@@ -179,14 +172,14 @@ impl World {
     }
 
     fn outcome(mut self) -> Outcome {
-        let records = String::from_utf8(self.batch.records().to_vec()).unwrap();
+        let records = String::from_utf8(self.lender.batch.records().to_vec()).unwrap();
         let messages = records.lines().map(|line| {
             let (_, message) = line.split_once(" recieved: ").unwrap();
             message.to_owned()
         });
         let messages = messages.collect();
         if self.connection.wants_write() {
-            self.connection.write(&mut self.work, TIME, &mut self.batch);
+            self.connection.write(&mut self.lender.context());
         }
         let mut said = self.connection.socket.to_client;
         if let Some(client) = &mut self.client {

@@ -144,7 +144,7 @@ fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
     world.clients[1].socket = None;
     world.rest();
     assert_eq!(world.server.clients.len(), 1);
-    assert_eq!(world.server.figures().clients, 1);
+    assert_eq!(world.server.stats.clients.served, 1);
     world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);

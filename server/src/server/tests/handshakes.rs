@@ -119,7 +119,7 @@ fn a_connection_has_ten_seconds_to_open() {
         while !world.server.clients.is_empty() {
             wait(&mut world, 2000);
         }
-        let failed = world.server.work.admission.counts.turned_away();
+        let failed = world.server.stats.clients.turned_away();
         world.connect();
         while world.server.clients.is_empty() {
             world.turn().unwrap();
@@ -133,7 +133,7 @@ fn a_connection_has_ten_seconds_to_open() {
         // The time of the previous check counts, so it is still within its time.
         assert!(wait(&mut world, 600));
         assert!(!wait(&mut world, 1000), "{bytes:?}");
-        assert_eq!(world.server.work.admission.counts.turned_away(), failed + 1);
+        assert_eq!(world.server.stats.clients.turned_away(), failed + 1);
     }
 }
 
@@ -195,7 +195,7 @@ fn handshakes_that_end_in_their_first_read_are_counted() {
         for _ in 0..3 {
             world.turn().unwrap();
         }
-        let counts = world.server.work.admission.counts;
+        let counts = world.server.stats.clients;
         assert_eq!(
             (counts.handshakes, counts.handshakes_failed),
             (0, 1),

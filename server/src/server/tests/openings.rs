@@ -27,7 +27,7 @@ fn first_bytes_that_stay_unclear_are_a_message_after_one_second() {
             .is_some_and(|timeout| timeout <= second)
     );
     let mut turns = 0;
-    while world.server.figures.acknowledged == 0 {
+    while world.server.stats.acknowledged == 0 {
         turn(&mut world);
         turns += 1;
         assert!(begun.elapsed() < PATIENCE, "it is forgotten");
