@@ -29,8 +29,8 @@ enum Transport {
     #[default]
     Tcp,
     Tls(Box<Session>),
-    /// Bytes that are sent as they are before the connection is closed.
-    Farewell(&'static [u8]),
+    /// A TLS alert to a client of a server without TLS, as far as it is not sent.
+    Alert(&'static [u8]),
 }
 
 /// What must arrive, or be identified, before the input is searched for messages.
@@ -59,9 +59,9 @@ impl Channel {
         })))
     }
 
-    /// A channel that sends these bytes and nothing more.
-    pub fn farewell(bytes: &'static [u8]) -> Self {
-        Self::over(Transport::Farewell(bytes))
+    /// A channel that sends this TLS alert and nothing more.
+    pub fn alert(record: &'static [u8]) -> Self {
+        Self::over(Transport::Alert(record))
     }
 
     /// A TLS channel.
@@ -74,10 +74,25 @@ impl Channel {
         Self(Some(Box::new(Layer { transport, opening })))
     }
 
+    fn transport(&self) -> Option<&Transport> {
+        Some(&self.0.as_deref()?.transport)
+    }
+
+    fn transport_mut(&mut self) -> Option<&mut Transport> {
+        Some(&mut self.0.as_deref_mut()?.transport)
+    }
+
     fn session(&self) -> Option<&Session> {
-        match &self.0.as_deref()?.transport {
+        match self.transport()? {
             Transport::Tls(session) => Some(session),
-            Transport::Tcp | Transport::Farewell(_) => None,
+            Transport::Tcp | Transport::Alert(_) => None,
+        }
+    }
+
+    fn session_mut(&mut self) -> Option<&mut Session> {
+        match self.transport_mut()? {
+            Transport::Tls(session) => Some(session),
+            Transport::Tcp | Transport::Alert(_) => None,
         }
     }
 
@@ -129,10 +144,10 @@ impl Channel {
         bytes: &[u8],
         scratch: &mut [u8],
     ) -> io::Result<usize> {
-        match self.0.as_deref_mut().map(|layer| &mut layer.transport) {
+        match self.transport_mut() {
             None | Some(Transport::Tcp) => socket.write(bytes),
             Some(Transport::Tls(session)) => session.write(socket, bytes, scratch),
-            Some(Transport::Farewell(left)) => {
+            Some(Transport::Alert(left)) => {
                 let n = socket.write(left)?;
                 *left = &left[n..];
                 Ok(0)
@@ -142,10 +157,10 @@ impl Channel {
 
     /// The channel has output of its own to send.
     pub fn has_output(&self) -> bool {
-        match self.0.as_deref().map(|layer| &layer.transport) {
+        match self.transport() {
             None | Some(Transport::Tcp) => false,
             Some(Transport::Tls(session)) => session.has_output(),
-            Some(Transport::Farewell(left)) => !left.is_empty(),
+            Some(Transport::Alert(left)) => !left.is_empty(),
         }
     }
 
@@ -155,7 +170,7 @@ impl Channel {
     }
 
     /// A `close_notify` must be sent before the connection is closed.
-    pub fn owes_farewell(&self) -> bool {
+    pub fn owes_close_notify(&self) -> bool {
         self.session().is_some_and(Session::owes_close_notify)
     }
 
@@ -164,7 +179,7 @@ impl Channel {
     /// # Errors
     /// `WouldBlock`: the kernel takes nothing; call again once the socket is writable.
     pub fn end(&mut self, socket: &mut impl Socket) -> io::Result<()> {
-        if let Some(Transport::Tls(session)) = self.0.as_deref_mut().map(|it| &mut it.transport) {
+        if let Some(session) = self.session_mut() {
             session.send_close_notify(socket)?;
         }
         self.0 = None;
@@ -173,7 +188,7 @@ impl Channel {
 
     /// Replies in transit no longer count as sent.
     pub fn forget_replies(&mut self) {
-        if let Some(Transport::Tls(session)) = self.0.as_deref_mut().map(|it| &mut it.transport) {
+        if let Some(session) = self.session_mut() {
             session.forget_replies();
         }
     }
@@ -185,10 +200,10 @@ impl Channel {
 
     /// Drops all pending output.
     pub fn clear_output(&mut self) {
-        match self.0.as_deref_mut().map(|layer| &mut layer.transport) {
+        match self.transport_mut() {
             None | Some(Transport::Tcp) => {}
             Some(Transport::Tls(session)) => session.clear_output(),
-            Some(Transport::Farewell(left)) => *left = &[],
+            Some(Transport::Alert(left)) => *left = &[],
         }
     }
 
@@ -243,7 +258,7 @@ impl Channel {
 
     /// When ambiguous first bytes began to be held, once for each time that they begin; in the loop's
     /// milliseconds.
-    pub fn begins_to_wait(&mut self) -> Option<u32> {
+    pub fn take_hold_start(&mut self) -> Option<u32> {
         let opening = self.0.as_deref_mut()?.opening.as_mut()?;
         let begins = opening.expects == Expected::Messages && !opening.is_timed;
         begins.then(|| {
@@ -253,7 +268,7 @@ impl Channel {
     }
 
     /// Restarts that time.
-    pub fn wait_anew(&mut self, now_ms: u32) {
+    pub fn restart_hold(&mut self, now_ms: u32) {
         let layer = self.0.as_deref_mut();
         if let Some(opening) = layer.and_then(|layer| layer.opening.as_mut()) {
             opening.since_ms = now_ms;

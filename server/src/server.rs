@@ -217,7 +217,7 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_periodic_tasks {
             self.run_periodic_tasks();
         }
-        self.stats.clients.served += self.clients.end_waits();
+        self.stats.clients.served += self.clients.end_holds();
         self.timeouts.advance(&mut self.clients, self.now);
         self.serve_metrics();
         self.supervisor.advance(self.now, self.status());

@@ -6,9 +6,11 @@ mod costs;
 mod files;
 mod limits;
 mod output;
+mod rejection;
 mod session;
 #[cfg(test)]
 pub(crate) mod test_peers;
+mod verifier;
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use crate::options::ReplyMode;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
-pub use files::{Files, warnings};
+use files::Files;
 pub use session::{MAX_HELD_BYTES, Session};
 
 /// Creates sessions with the configuration that was last read from the files.
@@ -57,7 +59,7 @@ impl Acceptor {
 
     /// Warnings about files that are usable.
     pub fn warnings(&self) -> Vec<String> {
-        warnings(&self.files)
+        self.files.warnings()
     }
 
     /// A session whose input begins with these bytes. `now_ms` is in the loop's milliseconds.

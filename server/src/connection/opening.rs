@@ -121,7 +121,7 @@ impl<S: Socket> Connection<S> {
                 "it sent a PROXY header, and is not in -proxy-from",
             ),
             First::Tls => {
-                self.channel = Channel::farewell(NO_TLS_ALERT);
+                self.channel = Channel::alert(NO_TLS_ALERT);
                 let why = "it speaks TLS, and this server does not (-tls-cert)";
                 (&mut counts.tls_mismatched, Reply::TlsRequired, why)
             }
@@ -183,18 +183,18 @@ impl<S: Socket> Connection<S> {
 
     /// When ambiguous first bytes began to be held, once for each time that they begin; in the loop's
     /// milliseconds.
-    pub fn begins_to_wait(&mut self) -> Option<u32> {
-        self.channel.begins_to_wait()
+    pub fn take_hold_start(&mut self) -> Option<u32> {
+        self.channel.take_hold_start()
     }
 
     /// Ambiguous first bytes were held long enough, so they are messages. If there is more input by now,
     /// that is read first. Returns whether they were taken as messages.
-    pub fn end_wait(&mut self, now_ms: u32) -> bool {
+    pub fn end_hold(&mut self, now_ms: u32) -> bool {
         if !self.is_unclear() || !self.life.takes_messages() {
             return false;
         }
         if self.ready.contains(Ready::READABLE) {
-            self.channel.wait_anew(now_ms);
+            self.channel.restart_hold(now_ms);
             return false;
         }
         self.take_for_messages();

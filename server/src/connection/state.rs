@@ -109,7 +109,7 @@ impl<S: Socket> Connection<S> {
         self.is_settled()
             && match self.life {
                 Life::Closing => true,
-                Life::ReadClosed => self.channel.owes_farewell(),
+                Life::ReadClosed => self.channel.owes_close_notify(),
                 // Anything that arrives from now on is refused, so leaving it unread loses no message.
                 Life::Refusing => !self.ready.contains(Ready::READABLE) && !self.has_unread(),
                 _ => false,
@@ -120,7 +120,9 @@ impl<S: Socket> Connection<S> {
     pub fn is_done(&self) -> bool {
         debug_assert!(self.life != Life::Closed || !self.has_output());
         self.life == Life::Closed
-            || self.life == Life::ReadClosed && self.is_settled() && !self.channel.owes_farewell()
+            || self.life == Life::ReadClosed
+                && self.is_settled()
+                && !self.channel.owes_close_notify()
     }
 
     /// The number of replies that are staged or due.

@@ -48,7 +48,7 @@ impl Queues {
     /// have changed.
     pub(super) fn schedule(&mut self, key: u32, connection: &mut Connection) {
         self.end(key, connection);
-        self.wait(key, connection);
+        self.hold(key, connection);
         self.enter_to_read(key, connection);
         self.to_write.enter(key, connection);
     }
@@ -67,7 +67,7 @@ impl Queues {
     pub(super) fn was_read(&mut self, key: u32, connection: &mut Connection) {
         self.touch(connection);
         self.end(key, connection);
-        self.wait(key, connection);
+        self.hold(key, connection);
         // A lingering connection is read, too.
         self.enter_to_read(key, connection);
         // There may be something to send at once: a refusal, or the rest of a handshake.
@@ -91,8 +91,8 @@ impl Queues {
     }
 
     /// Sets the deadline of first bytes that have just become ambiguous.
-    fn wait(&mut self, key: u32, connection: &mut Connection) {
-        if let Some(since_ms) = connection.begins_to_wait() {
+    fn hold(&mut self, key: u32, connection: &mut Connection) {
+        if let Some(since_ms) = connection.take_hold_start() {
             let serial = connection.serial;
             debug_assert!(is_in_order(&self.unclear, since_ms));
             self.unclear.push_back((since_ms, ClientId { key, serial }));

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use common::pem::{certificates, day, private_key};
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, RootCertStore, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::clients::ByName;
-use super::limits::{Limited, metered};
+use super::limits::metered;
+use super::verifier::Verifier;
 
 /// A certificate that expires within this time causes a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -31,17 +31,17 @@ const MAX_QUICK_KEY_BYTES: usize = 450;
 
 /// The paths of certificates and keys, all in PEM.
 #[derive(Clone, Debug)]
-pub struct Files {
+pub(super) struct Files {
     /// The server's certificate, and the intermediate ones up to its CA.
-    pub cert: PathBuf,
+    pub(super) cert: PathBuf,
     /// The key of the certificate.
-    pub key: PathBuf,
+    pub(super) key: PathBuf,
     /// The CAs of client certificates. If set, clients must have a certificate.
-    pub client_ca: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
     /// A client's certificate must have one of these names. Empty: any name.
-    pub allow_names: Vec<String>,
+    pub(super) allow_names: Vec<String>,
     /// Whether clients get tickets to resume a session.
-    pub tickets: bool,
+    pub(super) tickets: bool,
 }
 
 impl Files {
@@ -91,15 +91,36 @@ impl Files {
             verifier = verifier.clear_root_hint_subjects();
         }
         let verifier = verifier.build().map_err(|error| failed(&error))?;
-        if self.allow_names.is_empty() {
-            return Ok(Arc::new(Limited::new(verifier)));
-        }
         let names = self.allow_names.iter().map(|name| {
             ServerName::try_from(name.clone()).map_err(|_| format!("-allow-names: no name: {name}"))
         });
         let names = names.collect::<Result<_, _>>()?;
-        let verifier = Arc::new(ByName::new(verifier, names));
-        Ok(Arc::new(Limited::new(verifier)))
+        Ok(Arc::new(Verifier::new(verifier, names)))
+    }
+
+    /// Warnings about usable files: a certificate that has expired or will soon, or whose key is slow, and a
+    /// key that others can read.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let (cert, key) = (self.cert.display(), self.key.display());
+        if let Ok(chain) = certificates(&self.cert)
+            && let Ok(certificate) = EndEntityCert::try_from(&chain[0])
+        {
+            if let Some(validity) = validity_warning(&certificate) {
+                warnings.push(format!("{cert}: the certificate {validity}"));
+            }
+            if certificate.subject_public_key_info().len() > MAX_QUICK_KEY_BYTES {
+                warnings.push(format!(
+                    "{cert}: with an RSA key of more than 3072 bits every handshake delays all clients \
+                     by several milliseconds: use an ECDSA key (P-256)"
+                ));
+            }
+        }
+        let mode = fs::metadata(&self.key).map_or(0, |metadata| metadata.permissions().mode());
+        if mode & 0o007 != 0 {
+            warnings.push(format!("{key}: others can read the key: chmod o-rwx {key}"));
+        }
+        warnings
     }
 }
 
@@ -116,62 +137,28 @@ fn with_resumption(mut config: ServerConfig, tickets: bool) -> Result<Arc<Server
     Ok(Arc::new(config))
 }
 
-/// Warnings about usable files: a certificate that has expired or will soon, a key that others can read.
-pub fn warnings(files: &Files) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let (cert, key) = (files.cert.display(), files.key.display());
-    if let Ok(chain) = certificates(&files.cert) {
-        let now = UnixTime::now();
-        let soon = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + SOON);
-        match (validity(&chain[0], now), validity(&chain[0], soon)) {
-            (Some(Validity::Expired(after)), _) => {
-                warnings.push(format!("{cert}: the certificate has expired, on {after}"));
-            }
-            (Some(Validity::NotBefore(before)), _) => {
-                warnings.push(format!(
-                    "{cert}: the certificate is not valid before {before}"
-                ));
-            }
-            (None, Some(Validity::Expired(after))) => {
-                warnings.push(format!("{cert}: the certificate expires soon, on {after}"));
-            }
-            _ => {}
+/// What is wrong with the dates of a certificate, now or soon.
+fn validity_warning(certificate: &EndEntityCert<'_>) -> Option<String> {
+    let now = UnixTime::now();
+    let soon = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + SOON);
+    match (date_error(certificate, now), date_error(certificate, soon)) {
+        (Some(webpki::Error::CertExpired { not_after, .. }), _) => {
+            Some(format!("has expired, on {}", day(not_after)))
         }
-    }
-    if let Ok(chain) = certificates(&files.cert)
-        && let Ok(certificate) = EndEntityCert::try_from(&chain[0])
-        && certificate.subject_public_key_info().len() > MAX_QUICK_KEY_BYTES
-    {
-        warnings.push(format!(
-            "{cert}: with an RSA key of more than 3072 bits every handshake delays all clients by \
-             several milliseconds: use an ECDSA key (P-256)"
-        ));
-    }
-    let mode = fs::metadata(&files.key).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o007 != 0 {
-        warnings.push(format!("{key}: others can read the key: chmod o-rwx {key}"));
-    }
-    warnings
-}
-
-enum Validity {
-    Expired(String),
-    NotBefore(String),
-}
-
-/// Why a certificate is not valid at `time`. The library checks the dates before the CA, so it is called
-/// without one.
-fn validity(certificate: &CertificateDer<'_>, time: UnixTime) -> Option<Validity> {
-    let certificate = EndEntityCert::try_from(certificate).ok()?;
-    let usage = KeyUsage::server_auth();
-    let error = certificate
-        .verify_for_usage(&[], &[], &[], time, usage, None, None)
-        .err()?;
-    match error {
-        webpki::Error::CertExpired { not_after, .. } => Some(Validity::Expired(day(not_after))),
-        webpki::Error::CertNotValidYet { not_before, .. } => {
-            Some(Validity::NotBefore(day(not_before)))
+        (Some(webpki::Error::CertNotValidYet { not_before, .. }), _) => {
+            Some(format!("is not valid before {}", day(not_before)))
+        }
+        (_, Some(webpki::Error::CertExpired { not_after, .. })) => {
+            Some(format!("expires soon, on {}", day(not_after)))
         }
         _ => None,
     }
+}
+
+/// Why a certificate is not valid at `time`. The library checks the dates before the CA, so it is called
+/// without one, and finds other errors after those of the dates.
+fn date_error(certificate: &EndEntityCert<'_>, time: UnixTime) -> Option<webpki::Error> {
+    let usage = KeyUsage::server_auth();
+    let verified = certificate.verify_for_usage(&[], &[], &[], time, usage, None, None);
+    verified.err()
 }

@@ -152,9 +152,9 @@ impl Session {
             }
             at += discard;
             // Messages may follow in the same flight, and then an error that ends the session.
-            self.note_handshake();
+            self.on_handshake();
         }
-        self.note_handshake();
+        self.on_handshake();
         if self.input_ended && self.is_handshaking() && self.failure.is_none() {
             self.failure = Some("it broke the handshake off".into());
         }
@@ -171,7 +171,7 @@ impl Session {
     }
 
     /// Sets the client's name as soon as the handshake is complete.
-    fn note_handshake(&mut self) {
+    fn on_handshake(&mut self) {
         if self.handshake_since.is_some() && !self.tls.is_handshaking() {
             self.handshake_since = None;
             self.client_name = clients::name(self.tls.peer_certificates());

@@ -17,13 +17,13 @@ use crate::tls::{Acceptor, test_peers};
 
 /// A socket whose reads return one chunk each.
 #[derive(Default)]
-struct Pieces {
+struct ChunkedSocket {
     to_server: VecDeque<Vec<u8>>,
     has_ended: bool,
     to_client: Vec<u8>,
 }
 
-impl Read for Pieces {
+impl Read for ChunkedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.to_server.pop_front() {
             None if self.has_ended => Ok(0),
@@ -40,7 +40,7 @@ impl Read for Pieces {
     }
 }
 
-impl Write for Pieces {
+impl Write for ChunkedSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.to_client.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -51,7 +51,7 @@ impl Write for Pieces {
     }
 }
 
-impl Socket for Pieces {
+impl Socket for ChunkedSocket {
     fn end(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -72,7 +72,7 @@ type Outcome = (Vec<String>, String);
 
 /// A connection, its client, and what it borrows from the loop.
 struct World {
-    connection: Connection<Pieces>,
+    connection: Connection<ChunkedSocket>,
     client: Option<ClientConnection>,
     lender: Lender,
 }
@@ -93,7 +93,7 @@ impl World {
         let peer = ([127, 0, 0, 1], 5).into();
         let expects = admission.expects_first([127, 0, 0, 1].into());
         let channel = Channel::new(expects, 0);
-        let socket = Pieces::default();
+        let socket = ChunkedSocket::default();
         let client = setting.tls.then(test_peers::client);
         Self {
             connection: Connection::new(socket, channel, peer, SERIAL, 0),
@@ -158,7 +158,7 @@ impl World {
     /// Nothing more arrives: the input ends, or the timeout passes.
     fn end(&mut self, is_end: bool) {
         if !is_end {
-            self.connection.end_wait(1000);
+            self.connection.end_hold(1000);
             self.read();
             return;
         }
@@ -342,13 +342,13 @@ fn headers_and_first_bytes_may_be_longer_than_a_message() {
 fn what_has_come_by_the_end_of_the_wait_is_looked_at_first() {
     let mut world = World::new(PLAIN);
     world.bring(b"PO".to_vec());
-    assert_eq!(world.connection.begins_to_wait(), Some(0));
-    assert_eq!(world.connection.begins_to_wait(), None, "it is told once");
+    assert_eq!(world.connection.take_hold_start(), Some(0));
+    assert_eq!(world.connection.take_hold_start(), None, "once only");
     let rest = b"ST / HTTP/1.1\r\n".to_vec();
     world.connection.socket.to_server.push_back(rest);
     world.connection.ready |= Ready::READABLE;
-    world.connection.end_wait(1000);
-    assert_eq!(world.connection.begins_to_wait(), Some(1000));
+    world.connection.end_hold(1000);
+    assert_eq!(world.connection.take_hold_start(), Some(1000));
     world.read();
     assert_eq!(world.outcome(), (Vec::new(), "error http".to_owned()));
 }

@@ -1,17 +1,20 @@
 //! Tests of the limits: a chain over a limit does not reach the verifier, a chain within all limits does.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustls::RootCertStore;
-use rustls::pki_types::ServerName;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use test_ca::rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType};
 
 use super::*;
-use crate::tls::clients::ByName;
 use crate::tls::costs::certificates::{self, Chain, Key};
 use crate::tls::costs::{After, Run, Server};
+use crate::tls::verifier::Verifier;
 
 /// A verifier that accepts everything and counts its calls.
 #[derive(Debug, Default)]
@@ -60,7 +63,7 @@ impl ClientCertVerifier for Counting {
 /// Why a chain does not reach the verifier. `None` if it does.
 fn refused(chain: &Chain) -> Option<String> {
     let counting = Arc::new(Counting::default());
-    let limited = Limited::new(counting.clone());
+    let limited = Verifier::new(counting.clone(), Vec::new());
     let (end_entity, intermediates) = chain.certificates.split_first().unwrap();
     let result = limited.verify_client_cert(end_entity, intermediates, UnixTime::now());
     assert_eq!(
@@ -126,7 +129,7 @@ fn signatures_have_a_budget() {
         }
         let provider = Arc::new(metered(&rustls::crypto::ring::default_provider()));
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let limited = Limited::new(verifier.build().unwrap());
+        let limited = Verifier::new(verifier.build().unwrap(), Vec::new());
         let (end_entity, intermediates) = chain.certificates.split_first().unwrap();
         let result = limited.verify_client_cert(end_entity, intermediates, UnixTime::now());
         result
@@ -262,7 +265,7 @@ fn names_are_allowed_as_the_library_compares_them() {
         for allowed in allowed {
             let name = ServerName::try_from(allowed).unwrap();
             let expected = cert.verify_is_valid_for_subject_name(&name).is_ok();
-            let verifier = ByName::new(Arc::new(Counting::default()), vec![name]);
+            let verifier = Verifier::new(Arc::new(Counting::default()), vec![name]);
             let result = verifier.verify_client_cert(end_entity, &[], UnixTime::now());
             assert_eq!(result.is_ok(), expected, "{allowed} by {names:?}");
             admitted += usize::from(expected);
