@@ -39,6 +39,6 @@ pub mod stats;
 pub mod systemd;
 pub mod taken;
 pub mod terminal;
-#[cfg_attr(not(feature = "tls"), path = "tls_none.rs")]
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
 pub mod tls;
 pub mod warnings;

@@ -1,4 +1,5 @@
-//! Placeholders for builds without TLS: types without values.
+//! What stands for TLS in builds without it: types without values.
+#![allow(missing_docs, reason = "as in tls.rs and tls/session.rs")]
 
 use std::convert::Infallible;
 use std::io;
@@ -7,18 +8,14 @@ use net::Socket;
 
 use crate::taken::Taken;
 
-/// No session uses memory.
 pub const MAX_HELD_BYTES: usize = 0;
 
-/// A type without values: there are no sessions.
 #[derive(Debug)]
 pub struct Acceptor(Infallible);
 
-/// A type without values.
 #[derive(Debug)]
 pub struct Session(Infallible);
 
-#[allow(missing_docs, reason = "as in tls.rs")]
 impl Acceptor {
     pub fn open(config: &crate::options::Config) -> Result<Option<Self>, String> {
         match config.tls_cert {
@@ -40,7 +37,6 @@ impl Acceptor {
     }
 }
 
-#[allow(missing_docs, reason = "as in tls/session.rs")]
 impl Session {
     pub fn read(
         &mut self,
