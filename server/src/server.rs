@@ -33,7 +33,7 @@ use crate::backend::file::LogFile;
 use crate::backend::{BackEnd, CommitOutcome, Finished};
 use crate::channel::Channel;
 use crate::clock::Clock;
-use crate::connection::{Buffers, Context, Policy, Ready};
+use crate::connection::{Buffers, Context, Policy, Queue, Ready};
 use crate::diagnostics::Stderr;
 use crate::figures::Figures;
 use crate::options::Config;
@@ -46,7 +46,6 @@ pub use clients::REFUSALS;
 use commits::Commits;
 pub use failure::Failure;
 use periodic_tasks::PERIOD;
-use queues::{Handshakes, Purpose, Reading};
 pub use signals::HANDLED_SIGNALS;
 use stop::Stop;
 use timeouts::Timeouts;
@@ -86,7 +85,7 @@ const HANDSHAKE_TIME: Duration = Duration::from_millis(2);
 /// How often a turn polls again before it commits to a slow log. The number is bounded because some input
 /// never fills a batch: without a bound, a message over the limit would delay all other clients until its
 /// end.
-const MORE_LOOKS: usize = 8;
+const MORE_POLLS: usize = 8;
 
 /// The most clients accepted in one turn.
 const ACCEPT_BUDGET: usize = 256;
@@ -333,18 +332,31 @@ impl<B: BackEnd> Server<B> {
             if spent_bytes >= TURN_BUDGET || self.commits.is_full() {
                 return;
             }
-            let Some(spent) = self.read_next::<Reading>() else {
+            let Some(spent) = self.read_next(Queue::Read) else {
                 return;
             };
             spent_bytes += spent;
         }
     }
 
-    /// Reads the next client in the queue of `P`. Returns the bytes of its input plus the growth of the
-    /// batch; `None` if there is no such client.
-    fn read_next<P: Purpose>(&mut self) -> Option<usize> {
+    /// Reads the next client in this queue. Returns the bytes of its input plus the growth of the batch;
+    /// `None` if there is no such client.
+    fn read_next(&mut self, queue: Queue) -> Option<usize> {
         let stopping = self.stop.is_some();
         let batch_bytes = self.commits.back_end.batch_bytes();
+        self.with_context(|clients, context| {
+            clients.read_next(queue, |key, client| {
+                let spent_bytes = client.read(key, context, batch_bytes);
+                if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
+                    context.stats.clients.served += u64::from(client.drained());
+                }
+                spent_bytes
+            })
+        })
+    }
+
+    /// Calls `f` with the clients and what they borrow.
+    fn with_context<T>(&mut self, f: impl FnOnce(&mut Clients, &mut Context<'_>) -> T) -> T {
         let mut context = Context {
             policy: &self.policy,
             buffers: &mut self.buffers,
@@ -355,13 +367,7 @@ impl<B: BackEnd> Server<B> {
             now_ms: self.clients.now_ms(),
             time: self.clock.record_text(),
         };
-        self.clients.read_next::<P, _>(|key, client| {
-            let spent_bytes = client.read(key, &mut context, batch_bytes);
-            if stopping && !client.ready.contains(Ready::READABLE) && !client.has_unread() {
-                context.stats.clients.served += u64::from(client.drained());
-            }
-            spent_bytes
-        })
+        f(&mut self.clients, &mut context)
     }
 
     /// Still phase 2: if a commit takes far longer than a poll, polls and reads again, so that messages
@@ -370,7 +376,7 @@ impl<B: BackEnd> Server<B> {
         if !self.commits.back_end.is_worth_sharing() {
             return Ok(());
         }
-        for _ in 0..MORE_LOOKS {
+        for _ in 0..MORE_POLLS {
             let brings_more = !self.events.is_empty() || self.clients.to_read() > 0;
             if self.commits.staged.messages() == 0 || self.commits.is_full() || !brings_more {
                 break;
@@ -436,29 +442,19 @@ impl<B: BackEnd> Server<B> {
         self.read_clock();
         self.commits.expect_lone_records(self.now);
         for _ in 0..self.clients.to_write() {
-            if self.commits.is_full() || !self.write_next() {
+            if self.commits.is_full() {
+                break;
+            }
+            let written = self.with_context(|clients, context| {
+                clients.write_next(|client| client.write(context))
+            });
+            if written.is_none() {
                 break;
             }
         }
         let (terminal, time) = (&mut self.terminal, self.clock.text());
         self.commits
             .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
-    }
-
-    /// Writes to the next client that has replies to send. Returns `false` if there is none.
-    fn write_next(&mut self) -> bool {
-        let mut context = Context {
-            policy: &self.policy,
-            buffers: &mut self.buffers,
-            stats: &mut self.stats,
-            warnings: &mut self.warnings,
-            batch: &mut self.commits.staged,
-            now: self.now,
-            now_ms: self.clients.now_ms(),
-            time: self.clock.record_text(),
-        };
-        let written = self.clients.write_next(|client| client.write(&mut context));
-        written.is_some()
     }
 
     /// Still phase 5, after the replies of connected clients: reads handshakes and PROXY headers. These
@@ -469,7 +465,7 @@ impl<B: BackEnd> Server<B> {
             if self.commits.is_full() || began.elapsed() >= HANDSHAKE_TIME {
                 return;
             }
-            if self.read_next::<Handshakes>().is_none() {
+            if self.read_next(Queue::Handshake).is_none() {
                 return;
             }
         }

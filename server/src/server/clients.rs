@@ -7,13 +7,11 @@ use common::protocol::Reply;
 use mio::net::TcpStream;
 use slab::Slab;
 
-use super::queues::{Purpose, Queues};
+use super::queues::Queues;
 use crate::admission::{OPENING_MS, UNCLEAR_MS};
 use crate::batch::{ClientId, Run};
 use crate::channel::Channel;
-#[cfg(test)]
-use crate::connection::Queue;
-use crate::connection::{Connection, Ready};
+use crate::connection::{Connection, Queue, Ready};
 use crate::options::{Config, ReplyMode};
 
 /// The most clients over the limit that are refused at the same time. Further ones wait in the backlog.
@@ -200,14 +198,15 @@ impl Clients {
         self.queues.to_write.len()
     }
 
-    /// Calls `read` with the next client to be read for the purpose `P`; `None` if there is none.
-    pub(super) fn read_next<P: Purpose, T>(
+    /// Calls `read` with the next client to be read in this queue; `None` if there is none.
+    pub(super) fn read_next<T>(
         &mut self,
+        queue: Queue,
         read: impl FnOnce(u32, &mut Connection) -> T,
     ) -> Option<T> {
-        let (key, connection) = P::queue(&mut self.queues).next(&mut self.slab)?;
+        let (key, connection) = self.queues.of(queue).next(&mut self.slab)?;
         let result = read(key, connection);
-        P::queue(&mut self.queues).put_back(key, connection);
+        self.queues.of(queue).put_back(key, connection);
         self.queues.was_read(key, connection);
         Some(result)
     }
@@ -365,11 +364,11 @@ impl Clients {
         sweep: &mut Sweep,
         mut visit: impl FnMut(u32, &mut Connection) -> bool,
     ) {
-        let (mut looks, mut changes) = (0, 0);
-        while !sweep.is_over() && looks < SWEEP_BUDGET && changes < CLOSE_BUDGET {
+        let (mut visits, mut changes) = (0, 0);
+        while !sweep.is_over() && visits < SWEEP_BUDGET && changes < CLOSE_BUDGET {
             let key = sweep.next;
             sweep.next += 1;
-            looks += 1;
+            visits += 1;
             if let Some(connection) = self.slab.get_mut(key as usize)
                 && visit(key, connection)
             {

@@ -4,7 +4,6 @@
 //! belongs to another client by now, has no effect.
 
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 
 use slab::Slab;
 
@@ -13,10 +12,10 @@ use crate::connection::{Connection, Life, Queue, QueueState, Ready};
 
 #[derive(Debug)]
 pub(super) struct Queues {
-    pub(super) to_read: FairQueue<Reading>,
+    pub(super) to_read: FairQueue,
     /// A queue with a budget of its own, since reads of handshakes cost far more than others.
-    pub(super) handshakes: FairQueue<Handshakes>,
-    pub(super) to_write: FairQueue<Writing>,
+    pub(super) handshakes: FairQueue,
+    pub(super) to_write: FairQueue,
     pub(super) to_reap: VecDeque<u32>,
     /// Connections whose sending side is shut down, and when that happened, the earliest first.
     pub(super) lingering: VecDeque<(u32, ClientId)>,
@@ -33,14 +32,23 @@ pub(super) struct Queues {
 impl Queues {
     pub(super) fn new() -> Self {
         Self {
-            to_read: FairQueue::default(),
-            handshakes: FairQueue::default(),
-            to_write: FairQueue::default(),
+            to_read: FairQueue::new(Queue::Read),
+            handshakes: FairQueue::new(Queue::Handshake),
+            to_write: FairQueue::new(Queue::Write),
             to_reap: VecDeque::new(),
             lingering: VecDeque::new(),
             unclear: VecDeque::new(),
             openings: VecDeque::new(),
             now_ms: 0,
+        }
+    }
+
+    /// The queue for this work.
+    pub(super) fn of(&mut self, queue: Queue) -> &mut FairQueue {
+        match queue {
+            Queue::Read => &mut self.to_read,
+            Queue::Handshake => &mut self.handshakes,
+            Queue::Write => &mut self.to_write,
         }
     }
 
@@ -122,58 +130,12 @@ fn is_in_order(queue: &VecDeque<(u32, ClientId)>, since_ms: u32) -> bool {
     since_ms.wrapping_sub(last).cast_signed() >= 0
 }
 
-/// The kind of work that a [`FairQueue`] is for.
-pub(super) trait Purpose: Sized {
-    /// The queue in whose name a connection keeps its [`QueueState`].
-    const QUEUE: Queue;
-    /// Whether there is such work for a connection.
-    fn wants(connection: &Connection) -> bool;
-    /// The queue of this purpose.
-    fn queue(queues: &mut Queues) -> &mut FairQueue<Self>;
-}
-
-#[derive(Debug)]
-pub(super) struct Reading;
-
-impl Purpose for Reading {
-    const QUEUE: Queue = Queue::Read;
-
-    fn wants(connection: &Connection) -> bool {
-        connection.wants_read() && !connection.is_opening()
-    }
-
-    fn queue(queues: &mut Queues) -> &mut FairQueue<Self> {
-        &mut queues.to_read
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Handshakes;
-
-impl Purpose for Handshakes {
-    const QUEUE: Queue = Queue::Handshake;
-
-    fn wants(connection: &Connection) -> bool {
-        connection.wants_read() && connection.is_opening()
-    }
-
-    fn queue(queues: &mut Queues) -> &mut FairQueue<Self> {
-        &mut queues.handshakes
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Writing;
-
-impl Purpose for Writing {
-    const QUEUE: Queue = Queue::Write;
-
-    fn wants(connection: &Connection) -> bool {
-        connection.wants_write()
-    }
-
-    fn queue(queues: &mut Queues) -> &mut FairQueue<Self> {
-        &mut queues.to_write
+/// Whether a connection has the work that this queue is for.
+fn wants(queue: Queue, connection: &Connection) -> bool {
+    match queue {
+        Queue::Read => connection.wants_read() && !connection.is_opening(),
+        Queue::Handshake => connection.wants_read() && connection.is_opening(),
+        Queue::Write => connection.wants_write(),
     }
 }
 
@@ -184,23 +146,22 @@ impl Purpose for Writing {
 /// like all others. A client served while others wait goes through the old list even if it has nothing left
 /// to do. So a client that becomes ready again and again cannot always pass.
 #[derive(Debug)]
-pub(super) struct FairQueue<P> {
+pub(super) struct FairQueue {
+    /// A connection keeps its state in this queue under this name.
+    queue: Queue,
     new: VecDeque<u32>,
     old: VecDeque<u32>,
-    purpose: PhantomData<P>,
 }
 
-impl<P> Default for FairQueue<P> {
-    fn default() -> Self {
+impl FairQueue {
+    fn new(queue: Queue) -> Self {
         Self {
+            queue,
             new: VecDeque::new(),
             old: VecDeque::new(),
-            purpose: PhantomData,
         }
     }
-}
 
-impl<P: Purpose> FairQueue<P> {
     pub(super) fn is_empty(&self) -> bool {
         self.new.is_empty() && self.old.is_empty()
     }
@@ -213,8 +174,10 @@ impl<P: Purpose> FairQueue<P> {
 
     /// Adds a connection that has work and is not in the queue yet.
     fn enter(&mut self, key: u32, connection: &mut Connection) {
-        if connection.queue_states.get(P::QUEUE) == QueueState::Out && P::wants(connection) {
-            connection.queue_states.set(P::QUEUE, QueueState::New);
+        if connection.queue_states.get(self.queue) == QueueState::Out
+            && wants(self.queue, connection)
+        {
+            connection.queue_states.set(self.queue, QueueState::New);
             self.new.push_back(key);
         }
     }
@@ -233,33 +196,33 @@ impl<P: Purpose> FairQueue<P> {
             let Some(connection) = connections.get_mut(key as usize) else {
                 continue;
             };
-            if connection.queue_states.get(P::QUEUE) != from {
+            if connection.queue_states.get(self.queue) != from {
                 continue;
             }
-            if P::wants(connection) {
+            if wants(self.queue, connection) {
                 return Some((key, &mut connections[key as usize]));
             }
-            connection.queue_states.set(P::QUEUE, QueueState::Out);
+            connection.queue_states.set(self.queue, QueueState::Out);
         }
     }
 
     /// Puts back a connection that had its share.
     pub(super) fn put_back(&mut self, key: u32, connection: &mut Connection) {
-        let place = connection.queue_states.get(P::QUEUE);
+        let place = connection.queue_states.get(self.queue);
         debug_assert!(place != QueueState::Out, "it was taken out of a list");
         let others_wait = place == QueueState::New && !self.old.is_empty();
-        if others_wait || P::wants(connection) {
-            connection.queue_states.set(P::QUEUE, QueueState::Old);
+        if others_wait || wants(self.queue, connection) {
+            connection.queue_states.set(self.queue, QueueState::Old);
             self.old.push_back(key);
         } else {
-            connection.queue_states.set(P::QUEUE, QueueState::Out);
+            connection.queue_states.set(self.queue, QueueState::Out);
         }
     }
 
     /// Whether a connection is in the list that its state names.
     #[cfg(test)]
     pub(super) fn holds(&self, key: u32, connection: &Connection) -> bool {
-        match connection.queue_states.get(P::QUEUE) {
+        match connection.queue_states.get(self.queue) {
             QueueState::Out => false,
             QueueState::New => self.new.contains(&key),
             QueueState::Old => self.old.contains(&key),
