@@ -59,43 +59,25 @@ impl Collector for Snapshot {
 impl Snapshot {
     fn encode_messages(&self, out: &mut Exposition<'_>) -> fmt::Result {
         let stats = &self.figures.stats;
-        out.counter(
-            "linelog_messages",
-            "Messages that are in the log",
-            stats.committed,
-        )?;
-        out.counter(
-            "linelog_acknowledged",
-            "Messages whose ok was sent",
-            stats.acknowledged,
-        )?;
+        let help = "Messages that are in the log";
+        out.counter("linelog_messages", help, stats.committed)?;
+        let help = "Messages whose ok was sent";
+        out.counter("linelog_acknowledged", help, stats.acknowledged)?;
         let help = "Messages and clients that were answered with an error, by its code";
         out.counters("linelog_errors", help, "code", &stats.errors.by_code)?;
-        let help = "Records that a slow terminal was not shown";
-        out.counter(
-            "linelog_terminal_skipped_records",
-            help,
-            self.terminal_skipped,
-        )
+        let help = "Records that were not shown because the terminal was slow";
+        let skipped = self.terminal_skipped;
+        out.counter("linelog_terminal_skipped_records", help, skipped)
     }
 
     fn encode_clients(&self, out: &mut Exposition<'_>) -> fmt::Result {
         let clients = &self.figures.stats.clients;
-        out.gauge(
-            "linelog_connected_clients",
-            "Clients that are connected",
-            self.connected as f64,
-        )?;
-        out.gauge(
-            "linelog_max_clients",
-            "Clients that may be connected",
-            self.max_clients as f64,
-        )?;
-        out.counter(
-            "linelog_clients",
-            "Clients that were served: they got as far as a message",
-            clients.served,
-        )?;
+        let help = "Clients that are connected";
+        out.gauge("linelog_connected_clients", help, self.connected as f64)?;
+        let help = "Clients that may be connected";
+        out.gauge("linelog_max_clients", help, self.max_clients as f64)?;
+        let help = "Clients that were served: they got as far as a message";
+        out.counter("linelog_clients", help, clients.served)?;
         let reasons = [
             ("limit", clients.over_limit),
             ("not-allowed", clients.not_allowed),
@@ -105,22 +87,14 @@ impl Snapshot {
             ("tls-mismatch", clients.tls_mismatched),
             ("handshake", clients.handshakes_failed),
         ];
-        out.counters(
-            "linelog_refused_clients",
-            "Clients that were not served",
-            "reason",
-            &reasons,
-        )?;
+        let help = "Clients that were not served";
+        out.counters("linelog_refused_clients", help, "reason", &reasons)?;
         let outcomes = [
             ("done", clients.handshakes),
             ("failed", clients.handshakes_failed),
         ];
-        out.counters(
-            "linelog_tls_handshakes",
-            "TLS handshakes",
-            "outcome",
-            &outcomes,
-        )
+        let help = "TLS handshakes";
+        out.counters("linelog_tls_handshakes", help, "outcome", &outcomes)
     }
 
     fn encode_log(&self, out: &mut Exposition<'_>) -> fmt::Result {
@@ -128,73 +102,50 @@ impl Snapshot {
         let help = "Bytes of records that were written to the log";
         out.counter("linelog_written_bytes", help, commits.bytes)?;
         let help = "How long it takes to write a batch, and to sync it with -sync";
-        out.histogram(
-            "linelog_commit_duration",
-            help,
-            &Unit::Seconds,
-            &commits.seconds,
-        )?;
-        let help = "How much a batch has that is written at once";
-        out.histogram(
-            "linelog_batch_size",
-            help,
-            &Unit::Bytes,
-            &commits.batch_bytes,
-        )?;
+        let (unit, durations) = (&Unit::Seconds, &commits.seconds);
+        out.histogram("linelog_commit_duration", help, unit, durations)?;
+        let help = "The sizes of committed batches";
+        let (unit, sizes) = (&Unit::Bytes, &commits.batch_bytes);
+        out.histogram("linelog_batch_size", help, unit, sizes)?;
         if let Some(seconds) = self.last_commit {
             let help = "When the log was last written, in Unix time";
             out.gauge("linelog_last_commit_timestamp_seconds", help, seconds)?;
         }
         let help = "Whether the log takes messages: what /health says";
-        out.gauge(
-            "linelog_healthy",
-            help,
-            f64::from(u8::from(self.unhealthy.is_none())),
-        )?;
+        let is_healthy = u8::from(self.unhealthy.is_none());
+        out.gauge("linelog_healthy", help, is_healthy.into())?;
         if let Some(bytes) = self.log.length {
-            out.gauge(
-                "linelog_log_size_bytes",
-                "The length of the log",
-                bytes as f64,
-            )?;
+            let help = "The length of the log";
+            out.gauge("linelog_log_size_bytes", help, bytes as f64)?;
         }
         if let Some(bytes) = self.log.free {
-            let help = "What is free on the log's disk for those who are not root";
+            let help = "Free bytes on the log's disk for users other than root";
             out.gauge("linelog_log_free_bytes", help, bytes as f64)?;
         }
-        let help = "How often the log was opened anew by its name, as after SIGHUP";
+        let help = "How often the log was reopened by its name, as after SIGHUP";
         out.counter("linelog_reopenings", help, self.log.reopened)?;
-        out.counter(
-            "linelog_rotations",
-            "Rotations of the log by the server itself",
-            self.figures.rotations,
-        )
+        let help = "Rotations of the log by the server itself";
+        out.counter("linelog_rotations", help, self.figures.rotations)
     }
 
     fn encode_stream(&self, out: &mut Exposition<'_>) -> fmt::Result {
         let Some(stream) = &self.log.stream else {
             return Ok(());
         };
-        out.gauge(
-            "linelog_stream_connected",
-            "Whether there is a connection to a NATS server",
-            f64::from(u8::from(stream.connected)),
-        )?;
-        let help = "Connections to NATS servers that could be used";
+        let help = "Whether there is a connection to a NATS node";
+        let is_connected = u8::from(stream.connected);
+        out.gauge("linelog_stream_connected", help, is_connected.into())?;
+        let help = "Connections to NATS nodes that became usable";
         out.counter("linelog_stream_connections", help, stream.connections)?;
-        let help = "Attempts to have a batch stored; more than batches where some were repeated";
+        let help = "Attempts to store a batch; more than there are batches if some were retried";
         out.counter("linelog_stream_attempts", help, stream.attempts)?;
-        let help =
-            "Messages of which nobody knows whether they are stored: their clients were closed";
+        let help = "Messages that may or may not be stored; their clients were closed";
         out.counter("linelog_unknown_messages", help, stream.unknown)
     }
 
     fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        out.counter(
-            "linelog_turns",
-            "Turns of the loop",
-            self.figures.stats.turns,
-        )?;
+        let turns = self.figures.stats.turns;
+        out.counter("linelog_turns", "Turns of the loop", turns)?;
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("commit", env!("LINE_LOG_COMMIT")),
@@ -206,19 +157,13 @@ impl Snapshot {
             MetricType::Gauge,
         )?;
         info.encode_family(&labels)?.encode_gauge(&1_i64)?;
-        out.gauge(
-            "process_start_time_seconds",
-            "When it began, in Unix time",
-            self.started,
-        )?;
+        let help = "When it began, in Unix time";
+        out.gauge("process_start_time_seconds", help, self.started)?;
         let help = "CPU time of the program, and of the kernel on its behalf";
         out.counter("process_cpu_seconds", help, self.process.cpu_seconds)?;
         if let Some(bytes) = self.process.resident_bytes {
-            out.gauge(
-                "process_resident_memory_bytes",
-                "Memory it has",
-                bytes as f64,
-            )?;
+            let bytes = bytes as f64;
+            out.gauge("process_resident_memory_bytes", "Memory it has", bytes)?;
         }
         let open = self.process.open_descriptors as f64;
         out.gauge("process_open_fds", "Descriptors it has open", open)?;
