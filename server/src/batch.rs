@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_after_with_the_same_key_is_somebody_else() {
+    fn a_reused_key_with_another_serial_is_another_client() {
         let mut batch = Batch::default();
         batch.owe(client(1, 1), Reply::Ok);
         assert!(batch.owe(client(1, 2), Reply::Ok));

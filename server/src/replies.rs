@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_alternates_costs_little() {
+    fn alternating_replies_cost_little() {
         let mut replies = Replies::default();
         while replies.run_count() < Replies::MAX_RUNS {
             let reply = [Reply::Ok, Reply::TooLong(8)][replies.run_count() % 2];
@@ -297,7 +297,7 @@ mod tests {
             }
             prop_assert_eq!(replies.len(), ends.len());
             prop_assert_eq!(replies.run_count(), replies.runs().count());
-            let (mut stream, mut told, mut scratch) = (Vec::new(), Vec::new(), String::new());
+            let (mut stream, mut reported, mut scratch) = (Vec::new(), Vec::new(), String::new());
             for piece in pieces.iter().cycle() {
                 let next = replies.next(framing, &mut scratch);
                 if next.is_empty() {
@@ -306,10 +306,10 @@ mod tests {
                 let taken = next.len().min(*piece);
                 stream.extend_from_slice(&next[..taken]);
                 replies.advance(framing, taken, |reply, count| {
-                    told.extend((0..count).map(|_| reply));
+                    reported.extend((0..count).map(|_| reply));
                 });
                 let due = ends.iter().take_while(|(_, end)| *end <= stream.len());
-                prop_assert!(told.iter().eq(due.map(|(reply, _)| reply)));
+                prop_assert!(reported.iter().eq(due.map(|(reply, _)| reply)));
             }
             prop_assert!(replies.is_empty());
             prop_assert_eq!(String::from_utf8(stream).unwrap(), expected);

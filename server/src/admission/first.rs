@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_none_the_less_one_for_its_length() {
+    fn a_long_request_is_a_request() {
         let mut long = b"POST /".to_vec();
         long.resize(MAX_UNCLEAR - 1, b'x');
         assert_eq!(recognise(&long, false), First::Unclear);
@@ -201,7 +201,7 @@ mod tests {
     proptest! {
         /// However the bytes are split, the result is the same.
         #[test]
-        fn more_bytes_never_change_a_verdict(
+        fn more_bytes_never_change_a_result(
             at in 0..EXAMPLES.len(), is_over_tls: bool,
             filler in prop_oneof![4 => Just(0), 1 => 0..1100_usize],
             tail in prop_oneof![

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_rules_is_malformed() {
+    fn headers_that_break_the_rules_are_malformed() {
         let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 100]].concat();
         for bytes in [
             &b"hello\n"[..],
@@ -196,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_bytes_are_never_more_than_they_are(
+        fn a_header_is_never_longer_than_its_bytes(
             at in 0..13_usize, flips in prop::collection::vec((0..60_usize, any::<u8>()), 0..4),
             tail in prop::collection::vec(any::<u8>(), 0..600),
         ) {

@@ -1,4 +1,4 @@
-//! What a connection borrows from the loop while it is read or written.
+//! The context of a connection: what the loop lends it for one read or write.
 
 use std::fmt::Display;
 use std::io;

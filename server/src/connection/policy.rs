@@ -1,4 +1,4 @@
-//! The policy for all connections: who is admitted, how input is framed, and what is answered and recorded.
+//! The policy for all connections: which clients are admitted, how input is framed, and what is answered and recorded.
 
 use common::record::Format;
 

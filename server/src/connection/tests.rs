@@ -286,10 +286,10 @@ fn a_client_that_takes_no_replies_is_still_read_to_its_end() {
     assert!(bench.connection.is_done());
 }
 
-/// The kernel reports a reset once. If a write received it, the next read returns what looks like the end
+/// The kernel reports a reset once. If a write received it, the next read returns an end
 /// of the input.
 #[test]
-fn a_reset_that_a_write_was_told_of_drops_the_unfinished_message() {
+fn a_reset_that_a_write_received_drops_the_unfinished_message() {
     for (fate, expected) in [
         (io::ErrorKind::ConnectionReset, &["recieved: b"][..]),
         (io::ErrorKind::TimedOut, &["recieved: b"]),
@@ -329,7 +329,7 @@ fn a_client_that_is_owed_too_much_waits_and_goes_on_when_it_has_taken_some() {
 
 /// Until the commit is finished, staged replies count like due ones.
 #[test]
-fn a_slow_commit_lets_nobody_be_owed_without_end() {
+fn replies_owed_are_bounded_during_a_slow_commit() {
     let line: &'static [u8] = &[b'\n'; 4096];
     let mut bench = Bench::with_limit(4096, (0..100).map(|_| Ok(line)));
     bench.connection.expect_end();
@@ -354,7 +354,7 @@ fn good_and_bad_messages_in_turns_are_owed_in_few_runs() {
 }
 
 #[test]
-fn an_unknown_fate_is_passed_over_in_silence_and_ends_the_connection() {
+fn an_unknown_outcome_closes_the_connection_without_a_reply() {
     let mut bench = Bench::new([Ok(&b"known\n"[..]), Ok(b"unknown\n")]);
     bench.read();
     bench.commit();
@@ -446,7 +446,7 @@ fn one_client_gets_a_share_of_a_turn_and_no_more() {
 }
 
 #[test]
-fn nobody_reads_into_a_full_batch() {
+fn a_full_batch_ends_the_reading() {
     let lines: &'static [u8] = b"1\n2\n3\n4\n";
     let mut bench = Bench::new([Ok(lines)]);
     bench.read_into(1);
@@ -476,7 +476,7 @@ fn the_last_line_counts() {
 }
 
 #[test]
-fn input_that_nobody_looked_at_is_bounded_by_the_longest_message() {
+fn unsearched_input_is_bounded_by_the_longest_message() {
     for (max_message, most) in [
         (1, 4 << 10),
         (10 << 10, (10 << 10) + 1),
@@ -489,7 +489,7 @@ fn input_that_nobody_looked_at_is_bounded_by_the_longest_message() {
 }
 
 #[test]
-fn whole_messages_that_nobody_looked_at_are_refused_one_by_one() {
+fn unsearched_messages_are_refused_one_by_one() {
     let lines: &'static [u8] = b"1\n2\n3\n4";
     let mut bench = Bench::new([Ok(lines), Ok(b"")]);
     bench.read_into(1);

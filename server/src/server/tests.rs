@@ -105,7 +105,7 @@ impl Setting {
 }
 
 fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
-    let who = 0..16_usize;
+    let client = 0..16_usize;
     let some = prop_oneof![8 => 0..40_usize, 2 => 0..3_000_usize, 1 => 0..40_000_usize];
     let few = prop_oneof![8 => 0..4_usize, 1 => 0..500_usize];
     let decision = prop_oneof![
@@ -120,16 +120,16 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
     ];
     let step = prop_oneof![
         2 => Just(Step::Connect),
-        6 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Say(k, n)),
-        2 => (who.clone(), few).prop_map(|(k, n)| Step::SayTooMuch(k, n)),
-        8 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Send(k, 7 * n)),
-        6 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Read(k, 2 * n)),
-        1 => who.clone().prop_map(Step::HalfClose),
-        1 => who.clone().prop_map(Step::Leave),
-        2 => who.clone().prop_map(Step::Reset),
-        1 => (who.clone(), some.clone()).prop_map(|(k, n)| Step::Spoil(k, n)),
+        6 => (client.clone(), some.clone()).prop_map(|(k, n)| Step::Say(k, n)),
+        2 => (client.clone(), few).prop_map(|(k, n)| Step::SayTooMuch(k, n)),
+        8 => (client.clone(), some.clone()).prop_map(|(k, n)| Step::Send(k, 7 * n)),
+        6 => (client.clone(), some.clone()).prop_map(|(k, n)| Step::Read(k, 2 * n)),
+        1 => client.clone().prop_map(Step::HalfClose),
+        1 => client.clone().prop_map(Step::Leave),
+        2 => client.clone().prop_map(Step::Reset),
+        1 => (client.clone(), some.clone()).prop_map(|(k, n)| Step::Spoil(k, n)),
         1 => (0..OPENINGS.len(), 1..80_usize).prop_map(|(k, n)| Step::Intrude(k, n)),
-        3 => (who, act).prop_map(|(k, act)| Step::Act(k, act)),
+        3 => (client, act).prop_map(|(k, act)| Step::Act(k, act)),
         2 => (some, any::<bool>()).prop_map(|(n, cuts)| Step::Fill(n, cuts)),
         2 => Just(Step::Free),
         4 => decision.prop_map(Step::Finish),
@@ -219,7 +219,7 @@ fn an_idle_client_is_found_while_every_turn_takes_long() {
 /// Replies sent after a slow commit are newer than the turn: a client must not count as idle before it
 /// could respond to them.
 #[test]
-fn a_commit_that_takes_longer_than_the_idle_timeout_makes_nobody_idle() {
+fn a_commit_longer_than_the_idle_timeout_makes_no_client_idle() {
     let idle_timeout = Duration::from_secs(1);
     let mut world = World::new(Setting {
         idle_timeout: Some(idle_timeout),
@@ -246,7 +246,7 @@ fn a_commit_that_takes_longer_than_the_idle_timeout_makes_nobody_idle() {
 
 /// A deadline is met even if the turn before it was as long as the wait: the loop sleeps only for the rest.
 #[test]
-fn what_a_turn_has_taken_is_not_slept_again() {
+fn the_time_of_a_turn_is_subtracted_from_the_wait() {
     let mut world = World::new(Setting::IN_PLACE);
     world.connect();
     for _ in 0..3 {

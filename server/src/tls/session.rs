@@ -224,7 +224,7 @@ impl Session {
         loop {
             // `held` is the input that the library has already begun to process.
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.held);
-            debug_assert_eq!(discard, 0, "nothing has come since it was last looked at");
+            debug_assert_eq!(discard, 0, "no input has arrived since the last call");
             match state {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, self.output.ciphertext()),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),

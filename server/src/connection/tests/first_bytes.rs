@@ -339,7 +339,7 @@ fn headers_and_first_bytes_may_be_longer_than_a_message() {
 
 /// After a pause of the process, input that arrived meanwhile may be unread.
 #[test]
-fn what_has_come_by_the_end_of_the_wait_is_looked_at_first() {
+fn input_that_arrived_by_the_end_of_the_hold_is_read_first() {
     let mut world = World::new(PLAIN);
     world.bring(b"PO".to_vec());
     assert_eq!(world.connection.take_hold_start(), Some(0));

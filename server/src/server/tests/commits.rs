@@ -46,7 +46,7 @@ impl World {
 }
 
 #[test]
-fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered() {
+fn during_a_commit_clients_connect_and_are_read_and_none_is_answered() {
     let mut world = World::with_one_under_way();
     world.connect();
     world.send(1, "1 0 .\n");
@@ -73,7 +73,7 @@ fn while_a_commit_is_under_way_others_come_and_are_read_and_nobody_is_answered()
 
 /// The poll reports it once, even while the next batch is being staged.
 #[test]
-fn what_is_decided_while_others_are_looked_for_is_answered_in_the_same_turn() {
+fn a_commit_decided_while_gathering_is_answered_in_the_same_turn() {
     let mut world = World::with_one_under_way();
     world.connect();
     world.rest();
@@ -88,7 +88,7 @@ fn what_is_decided_while_others_are_looked_for_is_answered_in_the_same_turn() {
 }
 
 #[test]
-fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
+fn an_answered_client_shares_the_next_commit_with_one_that_sent_meanwhile() {
     let mut world = World::with_one_under_way();
     world.connect();
     world.send(1, "1 0 .\n");
@@ -100,9 +100,9 @@ fn who_was_just_answered_shares_the_next_commit_with_who_came_meanwhile() {
     world.server.reply();
     let commits = &world.server.commits;
     assert!(!commits.can_submit(before, false));
-    assert!(commits.can_submit(before, true), "a stop waits for nobody");
+    assert!(commits.can_submit(before, true), "a stop does not wait");
     let later = Instant::now() + group_commit_delay::MAX_DELAY;
-    assert!(commits.can_submit(later, false), "nobody comes");
+    assert!(commits.can_submit(later, false), "no other client sends");
     world.send(0, "0 1 .\n");
     world.server.wait(Some(Duration::ZERO)).unwrap();
     world.server.read();
@@ -129,7 +129,7 @@ fn a_long_turn_does_not_make_the_wait_for_others_longer() {
 }
 
 #[test]
-fn while_a_commit_is_under_way_who_is_too_many_is_refused_and_gone_again() {
+fn during_a_commit_a_client_over_the_limit_is_refused_and_removed() {
     let mut world = World::new(Setting {
         max_clients: Some(1),
         ..ONE_UNDER_WAY
@@ -175,7 +175,7 @@ fn with_one_batch_under_way_and_one_full_nothing_is_read_and_the_loop_sleeps() {
 }
 
 #[test]
-fn a_client_that_leaves_is_forgotten_at_once_and_who_comes_after_gets_none_of_its_replies() {
+fn a_client_that_disconnects_is_removed_at_once_and_its_successor_gets_no_reply_of_it() {
     let mut world = World::with_one_under_way();
     world.clients[0].reset();
     world.rest();
@@ -199,7 +199,7 @@ fn a_client_that_leaves_is_forgotten_at_once_and_who_comes_after_gets_none_of_it
 }
 
 #[test]
-fn what_nobody_knows_of_is_not_answered_but_what_was_decided_before_is() {
+fn messages_of_unknown_outcome_are_not_answered_but_earlier_ones_are() {
     let mut world = World::with_one_under_way();
     world.send(0, "0 1 .\n");
     world.connect();

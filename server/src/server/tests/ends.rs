@@ -78,7 +78,7 @@ impl World {
 }
 
 #[test]
-fn a_client_whose_machine_has_gone_is_dropped_in_every_state() {
+fn a_dead_peer_is_dropped_in_every_state() {
     for life in all_states() {
         let mut world = World::with_one_in(life, true);
         world.server.timeouts.pretend(GONE);

@@ -24,7 +24,7 @@ pub(super) struct Delayed {
     /// An event has arrived.
     noted: bool,
     /// Decisions of the schedule that the back end has received.
-    told: VecDeque<Decision>,
+    decisions: VecDeque<Decision>,
     pub(super) control: Rc<RefCell<Control>>,
 }
 
@@ -75,7 +75,7 @@ impl Delayed {
             batch_bytes,
             held: VecDeque::new(),
             noted: false,
-            told: VecDeque::new(),
+            decisions: VecDeque::new(),
             control: Rc::new(RefCell::new(control)),
         }
     }
@@ -105,7 +105,7 @@ impl BackEnd for Delayed {
 
     fn advance(&mut self, _: Instant) {
         if std::mem::take(&mut self.noted) {
-            self.told
+            self.decisions
                 .extend(self.control.borrow_mut().decisions.drain(..));
         }
     }
@@ -129,12 +129,12 @@ impl BackEnd for Delayed {
         control.under_way += 1;
         if control.room == 0 {
             control.finishing += 1;
-            self.told.push_back(Decision::Decided);
+            self.decisions.push_back(Decision::Decided);
         }
     }
 
     fn finished(&mut self) -> Option<Finished> {
-        let decision = self.told.pop_front()?;
+        let decision = self.decisions.pop_front()?;
         let mut control = self.control.borrow_mut();
         control.under_way -= 1;
         control.finishing -= 1;
