@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use common::process::open_descriptors;
 use common::protocol::Reply;
-use common::rate_limit::RateLimit;
 use http::HttpServer;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -40,7 +39,7 @@ use crate::options::Config;
 use crate::stats::Stats;
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
-use crate::warnings::{Warnings, warn};
+use crate::warnings::Warnings;
 use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
@@ -117,8 +116,6 @@ pub struct Server<B: BackEnd = LogFile> {
     now: Instant,
     next_periodic_tasks: Instant,
     timeouts: Timeouts,
-    /// Limits the warnings about clients that cannot be registered with the poll.
-    unregistered: RateLimit,
 }
 
 impl<B: BackEnd> Server<B> {
@@ -167,7 +164,6 @@ impl<B: BackEnd> Server<B> {
             now,
             next_periodic_tasks: now + PERIOD,
             timeouts: Timeouts::new(config, now),
-            unregistered: RateLimit::default(),
         })
     }
 
@@ -216,7 +212,7 @@ impl<B: BackEnd> Server<B> {
         if self.now >= self.next_periodic_tasks {
             self.run_periodic_tasks();
         }
-        self.stats.clients.served += self.clients.end_holds();
+        self.stats.clients.served += self.clients.classify_unclear();
         self.timeouts.advance(&mut self.clients, self.now);
         self.serve_metrics();
         self.supervisor.advance(self.now, self.status());
@@ -518,9 +514,7 @@ impl<B: BackEnd> Server<B> {
         // Registered once for reading and writing. From then on, the connection keeps its readiness.
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut socket, token, INTEREST) {
-            let what = format_args!("{peer}: closed, cannot register with the poll: {error}");
-            warn(&mut self.unregistered, self.now, what);
-            return;
+            return self.warnings.not_registered(peer, &error, self.now);
         }
         log::info!("{peer}: connected");
         let is_served = self

@@ -13,6 +13,7 @@ use common::units::plural;
 pub struct Warnings {
     not_allowed: RateLimit,
     over_limit: RateLimit,
+    not_registered: RateLimit,
     turned_away: RateLimit,
     /// Dead peers, and messages that are not kept.
     served: RateLimit,
@@ -31,6 +32,12 @@ impl Warnings {
     pub fn over_limit(&mut self, client: SocketAddr, most: usize, now: Instant) {
         let why = format_args!("{client}: refused, {most} are connected (-max-clients)");
         warn(&mut self.over_limit, now, why);
+    }
+
+    /// A client was closed because the poll does not watch it.
+    pub fn not_registered(&mut self, client: SocketAddr, error: &io::Error, now: Instant) {
+        let why = format_args!("{client}: closed, cannot register with the poll: {error}");
+        warn(&mut self.not_registered, now, why);
     }
 
     /// A client was turned away before its first message.

@@ -306,7 +306,7 @@ impl Clients {
 
     /// Accepts ambiguous first bytes as messages once they were held long enough, within a budget. Returns
     /// how many clients were served for the first time by that.
-    pub(super) fn end_holds(&mut self) -> u64 {
+    pub(super) fn classify_unclear(&mut self) -> u64 {
         let mut served = 0;
         let now_ms = self.queues.now_ms;
         for _ in 0..CLOSE_BUDGET {
