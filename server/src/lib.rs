@@ -14,8 +14,9 @@
 //! - [`terminal`] shows records, and [`diagnostics`] shows warnings and errors. Neither delays a reply.
 //! - [`net`]: sockets and new connections. [`sock_diag`]: the kernel's view of a
 //!   connection.
-//! - [`options`]: the configuration. [`stats`]: counters; [`figures`] and [`snapshot`] are made from them.
-//! - [`warnings`]: what clients do wrong, within a rate limit.
+//! - [`options`]: the configuration. [`start`]: the start.
+//! - [`stats`]: counters; [`figures`] and [`snapshot`] are made from them. [`warnings`]: what clients do
+//!   wrong, within a rate limit.
 
 pub mod admission;
 pub mod backend;
@@ -35,6 +36,7 @@ pub mod replies;
 pub mod server;
 pub mod snapshot;
 pub mod sock_diag;
+pub mod start;
 pub mod stats;
 pub mod systemd;
 pub mod taken;

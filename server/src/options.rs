@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use common::args::{Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
-
 use common::record::Format;
 
-use crate::backend::file::Limits;
 use crate::backend::stream::settings as stream;
 use crate::journal::Opening;
+use crate::journal::rotation::policy::Policy;
 use crate::networks::Networks;
 
 /// The command `server` and its options.
@@ -300,8 +299,8 @@ pub struct Config {
     pub format: Format,
     /// Sync to disk before each `ok`.
     pub sync: bool,
-    /// When the log is rotated.
-    pub rotation: Limits,
+    /// When the log is rotated, and how many rotated files are kept.
+    pub rotation: Policy,
     /// The stream that is the log, if any.
     pub stream: stream::Options,
     /// Do not print records to standard output.
@@ -389,7 +388,7 @@ impl Default for Config {
             opening: Opening::Overwrite,
             format: Format::Original,
             sync: false,
-            rotation: Limits::default(),
+            rotation: Policy::default(),
             stream: stream::Options::default(),
             quiet: false,
             framing: Framing::Line,

@@ -1,8 +1,6 @@
 //! The log as a file, written in place: a batch is finished as soon as it is submitted. Failures and
 //! recoveries are reported.
 
-mod rotating;
-
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -15,8 +13,6 @@ use crate::journal::{CommitError, Journal, Storage};
 use common::protocol::Reply;
 use common::rate_limit::RateLimit;
 use common::units::plural;
-pub use rotating::Limits;
-use rotating::{Rotating, RotationResult};
 
 /// The journal as a back end of the event loop.
 #[derive(Debug)]
@@ -28,14 +24,14 @@ pub struct LogFile<F: Storage = File> {
     failing: bool,
     /// When and why messages could not be written. `None` after a successful commit of messages.
     failure: Option<(Instant, String)>,
-    complaint: RateLimit,
+    errors: RateLimit,
     /// The path leads to another file, or to none. Reported once.
     displaced: bool,
     /// The path could not be reopened. Retried once a second.
     reopen_failed: bool,
     /// How often the path was reopened since the start.
     reopened: u64,
-    rotating: Option<Rotating>,
+    rotation: Option<Rotation>,
     /// The error of a sync that failed outside a commit. The next commit returns it.
     unsure: Option<io::Error>,
 }
@@ -49,20 +45,19 @@ impl<F: Storage> LogFile<F> {
             finished: None,
             failing: false,
             failure: None,
-            complaint: RateLimit::default(),
+            errors: RateLimit::default(),
             displaced: false,
             reopen_failed: false,
             reopened: 0,
-            rotating: None,
+            rotation: None,
             unsure: None,
         }
     }
 
-    /// Rotates the log whenever it reaches one of the `limits`.
-    pub fn rotate_at(&mut self, limits: Limits, rotation: Rotation, now: Instant) {
-        let mut rotating = Rotating::new(rotation, limits);
-        rotating.refresh(&self.journal, now);
-        self.rotating = Some(rotating);
+    /// Rotates the log from now on.
+    pub fn rotate_by(&mut self, mut rotation: Rotation, now: Instant) {
+        rotation.begin(&self.journal, now);
+        self.rotation = Some(rotation);
     }
 
     /// Writes the records of `batch`, and reports failures and recoveries.
@@ -100,7 +95,7 @@ impl<F: Storage> LogFile<F> {
 
     fn report_failure(&mut self, error: &io::Error, batch: &Batch, outcome: &str, now: Instant) {
         self.failure = Some((now, error.to_string()));
-        if let Some(ending) = self.complaint.allow(now) {
+        if let Some(ending) = self.errors.allow(now) {
             self.failing = true;
             let (path, messages) = (self.path.display(), plural(batch.messages(), "message"));
             log::error!("cannot write {path}: {error}; {messages} {outcome}{ending}");
@@ -118,32 +113,22 @@ impl<F: Storage> LogFile<F> {
 
     /// Rotates the log if it is due, now that it ends with a whole batch. Returns only errors of a sync.
     fn rotate_if_due(&mut self, now: Instant) -> io::Result<()> {
-        let is_due = |rotating: &Rotating| rotating.is_due(now);
-        if !self.rotating.as_ref().is_some_and(is_due) {
-            return Ok(());
-        }
+        let is_due = |rotation: &Rotation| rotation.is_due(now);
         // While it is displaced, the periodic tasks check the path.
-        if self.displaced {
+        if self.displaced || !self.rotation.as_ref().is_some_and(is_due) {
             return Ok(());
         }
         // Another program may have replaced the file at this path.
         self.check_path(now);
-        let Some(rotating) = self.rotating.as_mut().filter(|_| !self.displaced) else {
+        let Some(rotation) = self.rotation.as_mut().filter(|_| !self.displaced) else {
             return Ok(());
         };
         // Another program may have truncated it.
-        rotating.poll(&self.journal, 0, now);
-        if !is_due(rotating) {
-            return Ok(());
+        rotation.poll(&self.journal, 0, now);
+        if is_due(rotation) && !rotation.rotate(&mut self.journal, now)? {
+            (self.displaced, self.reopen_failed) = (true, true);
         }
-        match rotating.rotate(&mut self.journal, &self.path, now) {
-            RotationResult::Continues => Ok(()),
-            RotationResult::Unopened => {
-                (self.displaced, self.reopen_failed) = (true, true);
-                Ok(())
-            }
-            RotationResult::Fatal(error) => Err(error),
-        }
+        Ok(())
     }
 
     /// Reports once when the path no longer leads to the open file, and once when it does again.
@@ -153,12 +138,10 @@ impl<F: Storage> LogFile<F> {
             (false, false) => {
                 self.displaced = true;
                 self.journal.give_back_reserve();
-                let meanwhile = match self.rotating {
-                    Some(_) => {
-                        "; it is not rotated meanwhile. Move it back, or send SIGHUP to begin a new one"
-                    }
-                    None => "",
-                };
+                let meanwhile = self.rotation.as_ref().map_or(
+                    "",
+                    |_| "; it is not rotated meanwhile. Move it back, or send SIGHUP to begin a new one",
+                );
                 log::warn!(
                     "{path} was moved or deleted; records still go to the open file, until \
                      SIGHUP reopens the log{meanwhile}"
@@ -168,14 +151,10 @@ impl<F: Storage> LogFile<F> {
             (true, true) if !self.reopen_failed => {
                 self.displaced = false;
                 self.journal.reserve_again();
-                let rotates = match &mut self.rotating {
-                    Some(rotating) => {
-                        rotating.forget();
-                        rotating.refresh(&self.journal, now);
-                        ", and rotated again"
-                    }
-                    None => "",
-                };
+                let rotates = self.rotation.as_mut().map_or("", |rotation| {
+                    rotation.reopened(&self.journal, now);
+                    ", and rotated again"
+                });
                 log::warn!("{path} is back: records go on into it{rotates}");
             }
             _ => {}
@@ -191,8 +170,8 @@ impl<F: Storage> BackEnd for LogFile<F> {
     fn submit(&mut self, batch: Batch, now: Instant) {
         debug_assert!(self.has_room());
         let mut outcome = self.commit(&batch, now);
-        if let (CommitOutcome::Committed, Some(rotating)) = (&outcome, &mut self.rotating) {
-            rotating.poll(&self.journal, batch.records().len() as u64, now);
+        if let (CommitOutcome::Committed, Some(rotation)) = (&outcome, &mut self.rotation) {
+            rotation.poll(&self.journal, batch.records().len() as u64, now);
             if let Err(error) = self.rotate_if_due(now) {
                 outcome = self.unsure_of(&error);
             }
@@ -212,9 +191,8 @@ impl<F: Storage> BackEnd for LogFile<F> {
                 self.displaced = false;
                 self.reopen_failed = false;
                 self.reopened += 1;
-                if let Some(rotating) = &mut self.rotating {
-                    rotating.forget();
-                    rotating.refresh(&self.journal, now);
+                if let Some(rotation) = &mut self.rotation {
+                    rotation.reopened(&self.journal, now);
                 }
                 if !damage.is_none() {
                     log::warn!("{path}: {damage}");
@@ -250,19 +228,19 @@ impl<F: Storage> BackEnd for LogFile<F> {
         if let Err(error) = self.rotate_if_due(now) {
             self.unsure = Some(error);
         }
-        if let Some(rotating) = self.rotating.as_mut().filter(|it| it.has_old()) {
-            rotating.delete_old(&self.path, now);
+        if let Some(rotation) = self.rotation.as_mut().filter(|it| it.has_old()) {
+            rotation.delete_old(now);
         }
     }
 
     fn needs_periodic_tasks(&self) -> bool {
-        let waits = |rotating: &Rotating| self.displaced || rotating.has_old();
-        self.reopen_failed || self.rotating.as_ref().is_some_and(waits)
+        let waits = |rotation: &Rotation| self.displaced || rotation.has_old();
+        self.reopen_failed || self.rotation.as_ref().is_some_and(waits)
     }
 
     fn periodic_tasks_due(&self) -> Option<Instant> {
-        let rotating = self.rotating.as_ref().filter(|_| !self.displaced);
-        rotating.and_then(Rotating::due)
+        let rotation = self.rotation.as_ref().filter(|_| !self.displaced);
+        rotation.and_then(Rotation::due)
     }
 
     fn space(&self) -> LogSpace {
@@ -276,6 +254,6 @@ impl<F: Storage> BackEnd for LogFile<F> {
     }
 
     fn rotations(&self) -> u64 {
-        self.rotating.as_ref().map_or(0, |rotating| rotating.count)
+        self.rotation.as_ref().map_or(0, |rotation| rotation.count)
     }
 }

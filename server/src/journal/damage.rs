@@ -7,10 +7,10 @@ use std::fmt;
 use std::io;
 
 use common::record;
+use common::units::{count, plural};
 use memchr::{memchr, memchr_iter};
 
-use super::Storage;
-use common::units::{count, plural};
+use super::storage::Storage;
 
 /// How many bytes at the end of a log are checked. Older records were on the disk before the power failed.
 pub(super) const LOOK_BACK_BYTES: u64 = 64 << 20;
