@@ -1,5 +1,7 @@
 //! Command-line options of the server.
 
+pub mod stream;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,10 +9,12 @@ use common::args::{Command, MAX_TIME, Opt, UsageError};
 use common::protocol::{DEFAULT_LOG, DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use common::record::Format;
 
-use crate::backend::stream::settings as stream;
 use crate::journal::Opening;
 use crate::journal::rotation::policy::Policy;
 use crate::networks::Networks;
+
+type Stream = stream::SharedOptions<Config>;
+type Nats = nats::options::SharedOptions<Config>;
 
 /// The command `server` and its options.
 pub const COMMAND: Command<Config> = Command {
@@ -104,15 +108,15 @@ pub const COMMAND: Command<Config> = Command {
                     .map(|it| o.rotation.keep = Some(it))
             },
         },
-        stream::STREAM,
-        stream::Nats::NATS,
-        stream::Nats::CREDENTIALS,
-        stream::Nats::CA,
-        stream::Nats::CERT,
-        stream::Nats::KEY,
-        stream::SUBJECT,
-        stream::ID,
-        stream::ACK_WAIT,
+        Stream::STREAM,
+        Nats::NATS,
+        Nats::CREDENTIALS,
+        Nats::CA,
+        Nats::CERT,
+        Nats::KEY,
+        Stream::SUBJECT,
+        Stream::ID,
+        Stream::ACK_WAIT,
         Opt {
             names: &["quiet"],
             value: "",
@@ -372,6 +376,18 @@ impl Config {
             return self.stream.check(self.about_a_file());
         };
         Err(UsageError::new(what))
+    }
+}
+
+impl AsMut<stream::Options> for Config {
+    fn as_mut(&mut self) -> &mut stream::Options {
+        &mut self.stream
+    }
+}
+
+impl AsMut<nats::options::Options> for Config {
+    fn as_mut(&mut self) -> &mut nats::options::Options {
+        &mut self.stream.nats
     }
 }
 

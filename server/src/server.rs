@@ -9,7 +9,7 @@ mod group_commit_delay;
 mod periodic_tasks;
 mod queues;
 mod report;
-mod signals;
+pub mod signals;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -44,9 +44,7 @@ use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
 pub use failure::Failure;
-use periodic_tasks::PERIOD;
-pub use signals::HANDLED_SIGNALS;
-use stop::Stop;
+use stop::steps::{self, Stop};
 use timeouts::Timeouts;
 
 /// Tokens below these are keys of the slab.
@@ -85,6 +83,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_millis(2);
 /// never fills a batch: without a bound, a message over the limit would delay all other clients until its
 /// end.
 const MORE_POLLS: usize = 8;
+
+/// The time between two runs of the periodic tasks.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// The most clients accepted in one turn.
 const ACCEPT_BUDGET: usize = 256;
@@ -171,7 +172,7 @@ impl<B: BackEnd> Server<B> {
     /// listening sockets are the supervisor's, so connections made during a stop are left for the next
     /// server.
     pub fn serve_under(&mut self, mut supervisor: Supervisor, leaves_backlog: bool) {
-        supervisor.tell_ready(self.now);
+        supervisor.notify_ready(self.now);
         self.supervisor = supervisor;
         self.leaves_backlog = leaves_backlog;
     }
@@ -254,7 +255,7 @@ impl<B: BackEnd> Server<B> {
         // The poll is edge-triggered: an event is reported once, so the log handles it now.
         self.commits.back_end.advance(self.now);
         if signalled {
-            self.obey_signals()?;
+            self.take_signals()?;
         }
         Ok(())
     }
@@ -296,7 +297,10 @@ impl<B: BackEnd> Server<B> {
                 self.supervisor.deadline(self.status()),
                 self.supervisor.max_wait(),
             ),
-            (self.stop.as_ref().and_then(Stop::next_step), stop::MAX_WAIT),
+            (
+                self.stop.as_ref().and_then(Stop::next_step),
+                steps::MAX_WAIT,
+            ),
         ];
         let waits = deadlines.into_iter().filter_map(|(deadline, most)| {
             let wait = deadline?.saturating_duration_since(self.now);
@@ -390,7 +394,7 @@ impl<B: BackEnd> Server<B> {
         }
         if std::mem::take(&mut self.reopen_asked) {
             self.commits.back_end.reopen(self.now);
-            self.supervisor.tell_ready(self.now);
+            self.supervisor.notify_ready(self.now);
         }
     }
 

@@ -19,10 +19,12 @@ use signal_hook::consts::SIGTTOU;
 use crate::admission::Admission;
 use crate::backend::BackEnd;
 use crate::backend::stream::StreamLog;
+use crate::backend::stream::settings::Settings;
 use crate::diagnostics::Stderr;
 use crate::figures::Figures;
 use crate::options::{COMMAND, Config, ReplyMode};
-use crate::server::{HANDLED_SIGNALS, Server};
+use crate::server::Server;
+use crate::server::signals::HANDLED_SIGNALS;
 use crate::systemd::Supervisor;
 use crate::terminal::Terminal;
 use crate::tls::Acceptor;
@@ -82,7 +84,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
         supervisor,
         stderr,
     };
-    match config.stream.settings() {
+    match Settings::of(&config.stream) {
         None => {
             let log = log_file::open(&config, stderr)?;
             start.serve(&config, log, &config.log().display())

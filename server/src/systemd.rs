@@ -35,12 +35,13 @@ pub struct Supervisor {
     /// Not connected, so that a supervisor restarted at this address is notified, too.
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// The newest state that could not be sent yet, and when it is retried.
-    untold: Option<(String, Instant)>,
+    unsent: Option<(String, Instant)>,
     /// The interval of watchdog notifications: half of the watchdog's timeout.
     feeding: Option<Duration>,
     feed_at: Option<Instant>,
-    told: Status,
-    tell_at: Option<Instant>,
+    /// The last status that was sent.
+    status: Status,
+    status_at: Option<Instant>,
 }
 
 impl Supervisor {
@@ -69,44 +70,44 @@ impl Supervisor {
         let now = Instant::now();
         Ok(Self {
             socket: Some(socket),
-            untold: None,
+            unsent: None,
             feeding: timeout.map(|usec| Duration::from_micros(usec) / 2),
             feed_at: timeout.map(|_| now),
-            told: Status::default(),
-            tell_at: Some(now),
+            status: Status::default(),
+            status_at: Some(now),
         })
     }
 
     /// Clients can connect, or the log is reopened.
-    pub fn tell_ready(&mut self, now: Instant) {
-        self.tell("READY=1".to_owned(), now);
+    pub fn notify_ready(&mut self, now: Instant) {
+        self.notify("READY=1".to_owned(), now);
     }
 
-    /// The log is being reopened; [`tell_ready`](Self::tell_ready) reports the end.
-    pub fn tell_reloading(&mut self, now: Instant) {
+    /// The log is being reopened; [`notify_ready`](Self::notify_ready) reports the end.
+    pub fn notify_reloading(&mut self, now: Instant) {
         let since_boot = clock_gettime(ClockId::Monotonic);
         let since_boot = Duration::try_from(since_boot).unwrap_or_default();
         let usec = since_boot.as_micros();
-        self.tell(format!("RELOADING=1\nMONOTONIC_USEC={usec}"), now);
+        self.notify(format!("RELOADING=1\nMONOTONIC_USEC={usec}"), now);
     }
 
     /// The server is stopping.
-    pub fn tell_stopping(&mut self, now: Instant) {
-        self.tell("STOPPING=1".to_owned(), now);
+    pub fn notify_stopping(&mut self, now: Instant) {
+        self.notify("STOPPING=1".to_owned(), now);
     }
 
     /// Sends a state that a supervisor waits for. It is retried until it is sent or a newer state replaces
     /// it.
-    fn tell(&mut self, step: String, now: Instant) {
-        let is_told = self.send(&step);
-        self.untold = (!is_told).then(|| (step, now + RETRY_INTERVAL));
+    fn notify(&mut self, step: String, now: Instant) {
+        let is_sent = self.send(&step);
+        self.unsent = (!is_sent).then(|| (step, now + RETRY_INTERVAL));
     }
 
     /// Sends the watchdog notification, the status and failed notifications when they are due. It must be
     /// called in every turn of the loop: a loop that hangs sends no watchdog notification.
     pub fn advance(&mut self, now: Instant, status: Status) {
-        if let Some((step, _)) = self.untold.take_if(|(_, at)| now >= *at) {
-            self.tell(step, now);
+        if let Some((step, _)) = self.unsent.take_if(|(_, at)| now >= *at) {
+            self.notify(step, now);
         }
         if let (Some(feeding), Some(at)) = (self.feeding, self.feed_at)
             && now >= at
@@ -119,14 +120,14 @@ impl Supervisor {
             };
             self.feed_at = Some(now + pause);
         }
-        if self.tell_at.is_some_and(|at| now >= at) && self.told != status {
+        if self.status_at.is_some_and(|at| now >= at) && self.status != status {
             let Status { clients, messages } = status;
             let clients = common::units::plural(clients as u64, "client");
             let messages = common::units::plural(messages, "message");
             if self.send(&format!("STATUS={clients}, {messages} in the log")) {
-                self.told = status;
+                self.status = status;
             }
-            self.tell_at = Some(now + STATUS_INTERVAL);
+            self.status_at = Some(now + STATUS_INTERVAL);
         }
     }
 
@@ -138,9 +139,9 @@ impl Supervisor {
 
     /// When [`advance`](Self::advance) is due next, given this state.
     pub fn deadline(&self, status: Status) -> Option<Instant> {
-        let tell_at = self.tell_at.filter(|_| self.told != status);
-        let retry_at = self.untold.as_ref().map(|(_, at)| *at);
-        [self.feed_at, tell_at, retry_at]
+        let status_at = self.status_at.filter(|_| self.status != status);
+        let retry_at = self.unsent.as_ref().map(|(_, at)| *at);
+        [self.feed_at, status_at, retry_at]
             .into_iter()
             .flatten()
             .min()

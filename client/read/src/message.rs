@@ -1,7 +1,7 @@
 //! Parser of records in both formats.
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::record;
+use data_encoding::BASE64;
 use serde::Deserialize;
 
 /// A message in a log.
@@ -74,7 +74,7 @@ impl Message {
         let json: Json<'_> = serde_json::from_slice(line).map_err(|_| Foreign)?;
         let text = match (json.message, json.bytes, json.error) {
             (Some(text), None, None) => text.into_bytes(),
-            (None, Some(bytes), None) => BASE64_STANDARD.decode(bytes).map_err(|_| Foreign)?,
+            (None, Some(bytes), None) => BASE64.decode(bytes.as_bytes()).map_err(|_| Foreign)?,
             (None, None, Some(_)) => return Ok(None),
             _ => return Err(Foreign),
         };

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use data_encoding::BASE64;
 use serde::Serialize;
 
 use crate::message::Message;
@@ -87,9 +87,7 @@ impl<W: Write> Output<W> {
             id: message.tag.as_ref().map(|(name, _)| name.as_str()),
             seq: message.tag.as_ref().map(|(_, number)| *number),
             message: text,
-            bytes: text
-                .is_none()
-                .then(|| BASE64_STANDARD.encode(&message.text)),
+            bytes: text.is_none().then(|| BASE64.encode(&message.text)),
         };
         serde_json::to_writer(&mut self.out, &json)?;
         self.out.write_all(b"\n")

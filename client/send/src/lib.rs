@@ -29,10 +29,8 @@
 //! - [`Sender`]: the connection, and the lines in flight
 //! - `queue`: the unacknowledged lines, in order; no I/O
 //! - `replies`: parser of the server's replies; no I/O
-//! - `backoff`: backoff between attempts to connect
 //! - [`state`]: crash-safe state file with the position of the last acknowledged line
 
-mod backoff;
 mod queue;
 mod replies;
 mod sender;

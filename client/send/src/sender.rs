@@ -5,13 +5,13 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::backoff::Backoff;
 use common::connect::resolve;
 use common::protocol::Framing;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use tls::{Connector, Stream};
 
-use crate::backoff::Backoff;
 use crate::queue::Queue;
 use crate::replies::{Replies, Said};
 
@@ -23,6 +23,10 @@ const OUTPUT: usize = 64 << 10;
 
 /// Timeout of a name lookup.
 const RESOLVING: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest pause between two rounds through all addresses.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Configuration of a [`Sender`].
 #[derive(Clone, Debug)]
@@ -89,6 +93,8 @@ pub struct Sender {
     /// The addresses to try, the next one first, each with the index of its host in `hosts`.
     addresses: VecDeque<(SocketAddr, usize)>,
     backoff: Option<Backoff>,
+    /// Whether the present problem was reported.
+    is_loss_reported: bool,
     gave_up: bool,
     happened: VecDeque<Event>,
     /// How many times a line was sent again.
@@ -128,6 +134,7 @@ impl Sender {
             link: None,
             addresses: VecDeque::new(),
             backoff: None,
+            is_loss_reported: false,
             gave_up: false,
             happened: VecDeque::new(),
             sent_again: 0,
@@ -210,7 +217,7 @@ impl Sender {
         let silent = self.link.as_ref().filter(|link| self.is_owed(link));
         let silent = silent.map(|link| link.heard_at + self.config.timeout);
         let retry = self.backoff.as_ref().filter(|_| self.wants_link());
-        let retry = retry.map(|backoff| backoff.next);
+        let retry = retry.map(Backoff::next);
         silent.into_iter().chain(retry).min()
     }
 
@@ -229,7 +236,7 @@ impl Sender {
             || self
                 .backoff
                 .as_ref()
-                .is_some_and(|backoff| now < backoff.next)
+                .is_some_and(|backoff| now < backoff.next())
         {
             return;
         }
@@ -367,7 +374,8 @@ impl Sender {
             return;
         };
         link.heard_at = now;
-        let (queue, happened, backoff) = (&mut self.queue, &mut self.happened, &mut self.backoff);
+        let (queue, happened) = (&mut self.queue, &mut self.happened);
+        let (backoff, is_loss_reported) = (&mut self.backoff, &mut self.is_loss_reported);
         let (address, mut ends, mut not_now) = (link.address, None, None);
         let is_paused = link.is_paused;
         link.replies
@@ -378,9 +386,10 @@ impl Sender {
                         // An `ok` for a line sent before the failed line does not end the outage.
                         let is_good = !is_paused && not_now.is_none();
                         if is_good
-                            && let Some(backoff) = backoff.take().filter(|backoff| backoff.told)
+                            && let Some(backoff) = backoff.take()
+                            && std::mem::take(is_loss_reported)
                         {
-                            happened.push_back(Event::Back(address, now - backoff.since));
+                            happened.push_back(Event::Back(address, now - backoff.since()));
                         }
                         happened.push_back(Event::Kept(Ticket(number)));
                     }
@@ -451,13 +460,12 @@ impl Sender {
 
     /// Reports an outage once, and gives up when `retry` is over.
     fn report(&mut self, why: &str, now: Instant) {
-        let backoff = self.backoff.get_or_insert_with(|| Backoff::begin(now));
-        if !backoff.told {
-            backoff.told = true;
+        let backoff = self.backoff.get_or_insert_with(|| begin_backoff(now));
+        if !std::mem::replace(&mut self.is_loss_reported, true) {
             self.happened.push_back(Event::Lost(why.to_owned()));
         }
         let tried_all = self.addresses.is_empty();
-        if tried_all && backoff.is_over(now, self.config.retry) && !self.gave_up {
+        if tried_all && backoff.has_lasted(now, self.config.retry) && !self.gave_up {
             self.gave_up = true;
             self.happened.push_back(Event::GaveUp(why.to_owned()));
         }
@@ -466,9 +474,13 @@ impl Sender {
     fn postpone(&mut self, now: Instant) {
         // The remaining addresses are tried without a backoff.
         let at_once = !self.addresses.is_empty();
-        let backoff = self.backoff.get_or_insert_with(|| Backoff::begin(now));
+        let backoff = self.backoff.get_or_insert_with(|| begin_backoff(now));
         if !at_once {
             backoff.postpone(now, fastrand::f64());
         }
     }
+}
+
+fn begin_backoff(now: Instant) -> Backoff {
+    Backoff::begin(SHORTEST_PAUSE, LONGEST_PAUSE, now)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,20 +44,35 @@ fn connect_within(address: &SocketAddr, time: Duration) -> io::Result<TcpStream>
     }
 }
 
-/// The addresses of `host`, at least one. The system's resolver has no timeout, so it runs in a thread, which
-/// is abandoned after `timeout`.
-pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of a host, at least one.
+pub type Addresses = io::Result<Vec<SocketAddr>>;
+
+/// The addresses of `host`, within `timeout`.
+pub fn resolve(host: &str, port: u16, timeout: Duration) -> Addresses {
+    let addresses = begin_resolving(host, port, || ())?;
+    let addresses = addresses.recv_timeout(timeout);
+    addresses.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Looks up the addresses of `host` in a thread, since the system's resolver neither has a timeout nor a
+/// non-blocking interface. Calls `wake` when they can be received. A caller that does not wait drops the
+/// receiver.
+pub fn begin_resolving(
+    host: &str,
+    port: u16,
+    wake: impl FnOnce() + Send + 'static,
+) -> io::Result<Receiver<Addresses>> {
     let (sender, receiver) = mpsc::channel();
     let target = (host.to_owned(), port);
     thread::Builder::new().spawn(move || {
-        // After the timeout there is no receiver.
-        _ = sender.send(target.to_socket_addrs().map(Vec::from_iter));
+        let addresses = target.to_socket_addrs().map(Vec::from_iter);
+        let addresses = match addresses {
+            Ok(none) if none.is_empty() => Err(io::Error::other("it has none")),
+            addresses => addresses,
+        };
+        if sender.send(addresses).is_ok() {
+            wake();
+        }
     })?;
-    let addresses = receiver
-        .recv_timeout(timeout)
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-    if addresses.is_empty() {
-        return Err(io::Error::other("it has none"));
-    }
-    Ok(addresses)
+    Ok(receiver)
 }

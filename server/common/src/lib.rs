@@ -7,6 +7,7 @@
 //! - [`process`]: child processes of the launcher, signals and descriptors
 //! - [`rate_limit`]: the rate of diagnostics that others can cause
 //! - [`args`]: the syntax of options
+//! - [`backoff`]: pauses between attempts
 //! - [`connect`]: from a host name to a connection, in bounded time
 //! - [`html`]: escaping of text in HTML
 //! - [`output`]: files that are written after the work, and standard streams
@@ -14,6 +15,7 @@
 //! - [`units`]: numbers in readable form
 
 pub mod args;
+pub mod backoff;
 pub mod connect;
 pub mod html;
 pub mod output;

@@ -48,7 +48,7 @@ pub struct StreamLog {
     replicas: usize,
     link: Link,
     publisher: Publisher,
-    /// The prefix of reply subjects: `INBOX.NUMBER.ATTEMPT` and `INBOX.look.QUESTION`.
+    /// The prefix of reply subjects: `INBOX.NUMBER.ATTEMPT` and `INBOX.query.QUERY`.
     inbox: String,
     batch_bytes: usize,
     /// The maximum size of one record, in bytes.
@@ -101,7 +101,7 @@ impl StreamLog {
         now: Instant,
     ) -> Result<Self, String> {
         let batch_bytes = batch_bytes(found.max_payload, format, max_message)?;
-        let nodes = settings.nats.servers()?;
+        let nodes = settings.nats.nodes()?;
         let link = Link::new(settings.nats.clone(), nodes, settings.client_name(), now);
         let (stream, subject) = (&settings.stream, settings.subject());
         let mut publisher =
@@ -124,28 +124,28 @@ impl StreamLog {
         })
     }
 
-    /// Handles the events of the connection until there are none.
-    fn take_notices(&mut self, now: Instant) {
+    /// Handles the events of the link until there are none.
+    fn take_link_events(&mut self, now: Instant) {
         loop {
             let payload = self.batch.as_ref().map_or(&[][..], Batch::records);
-            let Some(notice) = self.link.advance(now, payload) else {
+            let Some(event) = self.link.advance(now, payload) else {
                 return;
             };
-            self.take_notice(notice, now);
+            self.on_link_event(event, now);
         }
     }
 
-    fn take_notice(&mut self, notice: LinkEvent, now: Instant) {
-        match notice {
+    fn on_link_event(&mut self, event: LinkEvent, now: Instant) {
+        match event {
             LinkEvent::Up(info) => self.begin_using(&info, now),
             LinkEvent::Lost(why) => {
                 self.figures.connected = false;
                 self.status.lost(&why, now);
-                self.happen(Event::Disconnected, now);
+                self.publisher_event(Event::Disconnected, now);
             }
-            LinkEvent::Failed(why) => self.status.still(&why, now),
-            LinkEvent::Sent => self.happen(Event::Progress, now),
-            LinkEvent::Inbound => self.hear(now),
+            LinkEvent::Failed(why) => self.status.persists(&why, now),
+            LinkEvent::Sent => self.publisher_event(Event::Progress, now),
+            LinkEvent::Received => self.receive(now),
         }
     }
 
@@ -157,27 +157,27 @@ impl StreamLog {
             protocol::subscribe(out, &format!("{}.>", self.inbox), ANSWERS);
             protocol::subscribe(out, &self.settings.presence(), PRESENCE);
         }
-        if let Some(server) = self.link.server() {
-            self.status.connected(server, now);
+        if let Some(node) = self.link.node() {
+            self.status.connected(node, now);
         }
-        self.happen(Event::Connected, now);
+        self.publisher_event(Event::Connected, now);
     }
 
     /// Handles the operations that were received, one by one.
-    fn hear(&mut self, now: Instant) {
+    fn receive(&mut self, now: Instant) {
         while let Some(op) = self.link.next_op() {
-            let heard = match op {
+            let inbound = match op {
                 Ok(op) => Inbound::of(&op, &self.inbox),
                 Err(malformed) => {
                     self.leave(&malformed, now);
                     return;
                 }
             };
-            match heard {
-                Inbound::Event(event) => self.happen(event, now),
+            match inbound {
+                Inbound::Event(event) => self.publisher_event(event, now),
                 Inbound::Ping => _ = self.link.small().map(protocol::pong),
-                Inbound::Complaint(why) => self.status.complain(&why, now),
-                Inbound::Asked(reply) => self.answer_for_our_name(&reply),
+                Inbound::Error(why) => self.status.node_error(&why, now),
+                Inbound::DuplicateCheck(reply) => self.answer_duplicate_check(&reply),
                 Inbound::Info(json) => self.take_info(&json, now),
                 Inbound::Nothing => {}
             }
@@ -199,12 +199,12 @@ impl StreamLog {
     }
 
     fn leave(&mut self, why: &str, now: Instant) {
-        let notice = self.link.leave(now, why);
-        self.take_notice(notice, now);
+        let event = self.link.leave(now, why);
+        self.on_link_event(event, now);
     }
 
     /// Answers another server with this `-id` that checks for a duplicate.
-    fn answer_for_our_name(&mut self, reply: &str) {
+    fn answer_duplicate_check(&mut self, reply: &str) {
         let (process, host) = (std::process::id(), rustix::system::uname());
         let who = format!("process {process} on {}", host.nodename().to_string_lossy());
         if let Some(out) = self.link.small() {
@@ -212,27 +212,27 @@ impl StreamLog {
         }
     }
 
-    fn happen(&mut self, event: Event, now: Instant) {
-        if let Some(what) = self.publisher.on(event, now) {
-            self.obey(what, now);
+    fn publisher_event(&mut self, event: Event, now: Instant) {
+        if let Some(action) = self.publisher.on(event, now) {
+            self.perform(action, now);
         }
         if self.publisher.was_disturbed() {
             self.status.disturbed(self.publisher.subject(), now);
         }
-        if let Some(complaint) = self.publisher.complaint() {
-            self.status.still(complaint, now);
+        if let Some(error) = self.publisher.last_error() {
+            self.status.persists(error, now);
         }
     }
 
-    fn obey(&mut self, what: Action, now: Instant) {
-        match what {
+    fn perform(&mut self, action: Action, now: Instant) {
+        match action {
             Action::Publish => self.publish(now),
-            Action::Look => {
-                let reply = format!("{}.look.{}", self.inbox, self.publisher.question());
-                let question = last_message_of(self.publisher.subject());
+            Action::Query => {
+                let reply = format!("{}.query.{}", self.inbox, self.publisher.query());
+                let query = last_message_of(self.publisher.subject());
                 let subject = message_subject(&self.settings.stream);
                 if let Some(out) = self.link.small() {
-                    protocol::publish(out, &subject, Some(&reply), b"", &question);
+                    protocol::publish(out, &subject, Some(&reply), b"", &query);
                 }
             }
             Action::Ping => _ = self.link.small().map(protocol::ping),
@@ -256,7 +256,7 @@ impl StreamLog {
                 attempt,
                 answer,
             };
-            return self.happen(refused, now);
+            return self.publisher_event(refused, now);
         }
         let block = self.headers_of(batch);
         debug_assert!(block.len() < AROUND_BYTES);
@@ -287,8 +287,8 @@ impl StreamLog {
     }
 
     fn finish(&mut self, outcome: BatchOutcome, now: Instant) {
-        if let Some(notice) = self.link.take_back(now) {
-            self.take_notice(notice, now);
+        if let Some(event) = self.link.take_back(now) {
+            self.on_link_event(event, now);
         }
         let Some(batch) = self.batch.take() else {
             debug_assert!(false, "no batch is under way: {outcome:?}");
@@ -296,11 +296,11 @@ impl StreamLog {
         };
         let messages = batch.messages();
         let outcome = match outcome {
-            BatchOutcome::Kept => {
+            BatchOutcome::Stored => {
                 self.status.acknowledged(now);
                 CommitOutcome::Committed
             }
-            BatchOutcome::Refused(error) => {
+            BatchOutcome::Rejected(error) => {
                 let subject = self.publisher.subject();
                 self.status.refused(&error, subject, messages, now);
                 CommitOutcome::Rejected(Reply::Stream(error.number()))
@@ -339,14 +339,14 @@ impl BackEnd for StreamLog {
     }
 
     fn advance(&mut self, now: Instant) {
-        self.take_notices(now);
+        self.take_link_events(now);
         if self
             .publisher
             .deadline()
             .is_some_and(|deadline| now >= deadline)
         {
-            self.happen(Event::Tick, now);
-            self.take_notices(now);
+            self.publisher_event(Event::Tick, now);
+            self.take_link_events(now);
         }
     }
 
@@ -372,8 +372,8 @@ impl BackEnd for StreamLog {
         }
         self.status.waits(now);
         self.batch = Some(batch);
-        self.happen(Event::Submitted, now);
-        self.take_notices(now);
+        self.publisher_event(Event::Submitted, now);
+        self.take_link_events(now);
     }
 
     fn finished(&mut self) -> Option<Finished> {
@@ -432,13 +432,13 @@ mod tests {
     const CLIENT: ClientId = ClientId { key: 1, serial: 1 };
 
     #[test]
-    fn errors_alone_stand_behind_what_was_answered_before() {
+    fn a_batch_of_errors_is_finished_behind_the_batches_before_it() {
         let (mut stream, now) = (stream(), Instant::now());
         let mut lines = Batch::default();
         lines.receive(CLIENT, b"> ", b"a line");
         stream.submit(lines, now);
         assert!(!stream.has_room());
-        stream.obey(Action::Finish(BatchOutcome::Kept), now);
+        stream.perform(Action::Finish(BatchOutcome::Stored), now);
         assert!(stream.has_room());
         let mut errors = Batch::default();
         errors.owe(CLIENT, Reply::TooLong(8));

@@ -134,10 +134,7 @@ impl Rotation {
 
     fn report(&self, rotated: &Rotated) {
         let log = self.renamer.folder.log.display();
-        let (rotated_file, bytes) = (
-            rotated.rotated_file.display(),
-            plural(rotated.length, "byte"),
-        );
+        let (rotated_file, bytes) = (rotated.file.display(), plural(rotated.length, "byte"));
         let level = if self.schedule.has_failed() {
             log::Level::Warn
         } else {

@@ -45,7 +45,7 @@ pub(super) struct Clients {
     /// The number of connections that only wait for their refusal to be sent.
     refused: usize,
     /// While openings are to be checked: the time at which they are judged, in the loop's milliseconds.
-    judge_openings_at_ms: Option<u32>,
+    end_openings_at_ms: Option<u32>,
     /// When openings were last checked, in the loop's milliseconds.
     checked_openings_at_ms: u32,
     next_serial: u32,
@@ -72,7 +72,7 @@ impl Clients {
             // Before a TLS handshake, no reply can be sent.
             sends_replies: config.reply_mode == ReplyMode::All && config.tls_cert.is_none(),
             refused: 0,
-            judge_openings_at_ms: None,
+            end_openings_at_ms: None,
             checked_openings_at_ms: 0,
             next_serial: 0,
             end_of_keys: 0,
@@ -179,7 +179,7 @@ impl Clients {
 
     /// Connections are to be removed.
     pub(super) fn are_leaving(&self) -> bool {
-        !self.queues.to_reap.is_empty() || self.judge_openings_at_ms.is_some()
+        !self.queues.to_reap.is_empty() || self.end_openings_at_ms.is_some()
     }
 
     /// The length of the read queue: this many calls of [`read_next`](Clients::read_next) serve every
@@ -264,13 +264,13 @@ impl Clients {
     /// read. So after a pause of the process or a slow turn, a client has another second.
     pub(super) fn check_openings(&mut self) {
         let before_ms = std::mem::replace(&mut self.checked_openings_at_ms, self.queues.now_ms);
-        self.judge_openings_at_ms = Some(before_ms);
+        self.end_openings_at_ms = Some(before_ms);
     }
 
     /// Calls `end` with the connections whose handshake or PROXY header did not arrive in time, within a
     /// budget. Connections with unread input stay for the next check, since the server has not read it yet.
     pub(super) fn end_openings(&mut self, mut end: impl FnMut(&mut Connection)) {
-        let Some(now_ms) = self.judge_openings_at_ms else {
+        let Some(now_ms) = self.end_openings_at_ms else {
             return;
         };
         let (mut ended, mut unread) = (0, Vec::new());
@@ -297,7 +297,7 @@ impl Clients {
             });
         }
         if ended < CLOSE_BUDGET {
-            self.judge_openings_at_ms = None;
+            self.end_openings_at_ms = None;
         }
         for opening in unread.into_iter().rev() {
             self.queues.openings.push_front(opening);

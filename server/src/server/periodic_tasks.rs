@@ -1,13 +1,10 @@
 //! Periodic tasks: once a second, checks of state that no event reports.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Server;
+use super::{PERIOD, Server};
 use crate::backend::BackEnd;
 use crate::terminal::Terminal;
-
-/// The time between two runs of the periodic tasks.
-pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 impl<B: BackEnd> Server<B> {
     /// Runs the checks that no event triggers, about once a second while any of them is needed.

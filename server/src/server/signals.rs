@@ -24,7 +24,7 @@ impl<B: BackEnd> Server<B> {
     }
 
     /// Handles the pending signals.
-    pub(super) fn obey_signals(&mut self) -> Result<(), Failure> {
+    pub(super) fn take_signals(&mut self) -> Result<(), Failure> {
         let Some(signals) = &mut self.signals else {
             return Ok(());
         };
@@ -35,7 +35,7 @@ impl<B: BackEnd> Server<B> {
                 }
                 SIGINT | SIGTERM => self.begin_stop(),
                 SIGHUP => {
-                    self.supervisor.tell_reloading(self.now);
+                    self.supervisor.notify_reloading(self.now);
                     self.reopen_asked = true;
                     self.policy.admission.reload();
                 }

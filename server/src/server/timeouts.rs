@@ -184,7 +184,7 @@ impl Timeouts {
             }
             match self.ask(connection) {
                 Some(tcp) if tcp.unacknowledged_bytes > 0 => {
-                    return self.judge(tcp, connection).map(Reason::Silent);
+                    return self.silence_of(tcp, connection).map(Reason::Silent);
                 }
                 Some(tcp) => {
                     // All data has arrived. The last activity was its last acknowledgement.
@@ -221,7 +221,7 @@ impl Timeouts {
     }
 
     /// Whether the peer is dead: two checks in a row have to say it. Returns the timeout that has passed.
-    fn judge(&self, tcp: Tcp, connection: &mut Connection) -> Option<Duration> {
+    fn silence_of(&self, tcp: Tcp, connection: &mut Connection) -> Option<Duration> {
         let silence = self.silence.filter(|silence| tcp.seems_gone(*silence));
         let suspected = connection.ready.contains(Ready::SUSPECT);
         connection.ready.set(Ready::SUSPECT, silence.is_some());

@@ -9,7 +9,7 @@ use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{connect, recv, send, socket_with};
 
-use super::Tcp;
+use super::tcp::Tcp;
 
 /// A socket for queries to the kernel.
 #[derive(Debug)]

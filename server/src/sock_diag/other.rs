@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::Tcp;
+use super::tcp::Tcp;
 
 /// A query socket, which cannot be opened here.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use percent_encoding::percent_decode_str;
+use data_encoding::HEXLOWER_PERMISSIVE;
 
 /// The default port of a node.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -105,7 +105,7 @@ impl FromStr for Address {
                 let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
                 Cow::from(format!("{scheme}://…@{place}"))
             });
-            format!("expected servers such as nats://host:{DEFAULT_PORT}, got '{shown}'{why}")
+            format!("expected nodes such as nats://host:{DEFAULT_PORT}, got '{shown}'{why}")
         };
         let (scheme, rest) = text.split_once("://").unwrap_or(("nats", text));
         let tls = match scheme {
@@ -135,15 +135,30 @@ impl FromStr for Address {
 
 impl Login {
     fn parse(text: &str) -> Option<Self> {
-        let decoded = |text: &str| {
-            let text = percent_decode_str(text).decode_utf8().ok()?;
-            Some(text.into_owned())
-        };
         Some(match text.split_once(':') {
-            Some((user, password)) => Self::User(decoded(user)?, decoded(password)?),
-            None => Self::Token(decoded(text)?),
+            Some((user, password)) => {
+                Self::User(percent_decoded(user)?, percent_decoded(password)?)
+            }
+            None => Self::Token(percent_decoded(text)?),
         })
     }
+}
+
+/// Decodes each `%XX`. A `%` without two hexadecimal digits stays. `None` if the result is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).filter(|_| *first == b'%');
+        if let Some(byte) = digits.and_then(|digits| HEXLOWER_PERMISSIVE.decode(digits).ok()) {
+            bytes.extend(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), &'static str> {
@@ -170,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_what_is_shown_of_them() {
+    fn addresses_are_shown_without_their_login() {
         let user =
             |name: &str, password: &str| Some(Login::User(name.to_owned(), password.to_owned()));
         for (text, shown, login) in [
@@ -196,7 +211,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_said_without_its_password() {
+    fn logins_are_percent_decoded() {
+        for (text, expected) in [
+            ("", Some("")),
+            ("a b", Some("a b")),
+            ("%41%3a%3A", Some("A::")),
+            ("%C3%a9", Some("\u{e9}")),
+            ("100%", Some("100%")),
+            ("%4", Some("%4")),
+            ("%+4%zz", Some("%+4%zz")),
+            ("%25%34%31", Some("%41")),
+            ("%ff", None),
+        ] {
+            assert_eq!(percent_decoded(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_password() {
         for bad in [
             "",
             "http://a",
@@ -210,7 +242,7 @@ mod tests {
         ] {
             let error = bad.parse::<Address>().unwrap_err();
             assert!(
-                error.starts_with("expected servers such as nats://host:4222, got '"),
+                error.starts_with("expected nodes such as nats://host:4222, got '"),
                 "{error}"
             );
             assert!(!error.contains("x:y"), "{error}");
@@ -218,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sibling_is_spoken_to_in_the_same_way() {
+    fn a_sibling_has_the_same_login_and_tls_name() {
         let address: Address = "tls://u:p@a:1".parse().unwrap();
         let sibling = address.sibling("10.0.0.2:4223").unwrap();
         assert_eq!(sibling.to_string(), "tls://10.0.0.2:4223");

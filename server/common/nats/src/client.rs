@@ -55,7 +55,7 @@ pub struct Client {
     subscriptions: u64,
     requests: u64,
     /// The last error that the node has sent.
-    complaint: Option<String>,
+    last_error: Option<String>,
 }
 
 /// The subscription ID of replies.
@@ -68,7 +68,7 @@ impl Client {
     /// One line that says what is wrong with each node.
     pub fn connect(options: &Options, name: &str) -> Result<Self, String> {
         let mut failures = BTreeMap::<String, Vec<String>>::new();
-        for address in options.servers()? {
+        for address in options.nodes()? {
             match Self::connect_to(&address, options, name) {
                 Ok(client) => return Ok(client),
                 Err(why) => failures.entry(why).or_default().push(address.to_string()),
@@ -95,7 +95,7 @@ impl Client {
             inbox: format!("_INBOX.{:016x}", fastrand::u64(..)),
             subscriptions: ANSWERS,
             requests: 0,
-            complaint: None,
+            last_error: None,
         };
         client.shake_hands(options, name)?;
         protocol::subscribe(&mut client.out, &format!("{}.*", client.inbox), ANSWERS);
@@ -203,7 +203,7 @@ impl Client {
                     if let Some(why) = self.denial() {
                         return Err(io::Error::new(ErrorKind::PermissionDenied, why));
                     }
-                    let why = self.complaint.take();
+                    let why = self.last_error.take();
                     let why = why.unwrap_or_else(|| format!("no answer to {subject}"));
                     return Err(io::Error::new(ErrorKind::TimedOut, why));
                 }
@@ -243,7 +243,7 @@ impl Client {
                         }));
                     }
                     Op::Ping => protocol::pong(&mut self.out),
-                    Op::Err(why) => self.complaint = Some(format!("the NATS server says: {why}")),
+                    Op::Err(why) => self.last_error = Some(format!("the NATS server says: {why}")),
                     Op::Info(json) => self.info = Info::parse(json).map_err(io::Error::other)?,
                     Op::Pong | Op::Ok => {}
                 }
@@ -258,8 +258,8 @@ impl Client {
 
     /// A permissions violation that the node has reported. A request that is not permitted gets no reply.
     pub fn denial(&mut self) -> Option<String> {
-        let is_denial = |complaint: &mut String| complaint.contains("Permissions Violation");
-        self.complaint.take_if(is_denial)
+        let is_denial = |error: &mut String| error.contains("Permissions Violation");
+        self.last_error.take_if(is_denial)
     }
 
     /// Sends the published messages.
@@ -279,7 +279,7 @@ impl Client {
         match self.stream.read(self.decoder.space()) {
             Ok(0) => Err(io::Error::new(
                 ErrorKind::UnexpectedEof,
-                self.complaint
+                self.last_error
                     .take()
                     .unwrap_or_else(|| "the NATS server ended the connection".to_owned()),
             )),

@@ -37,8 +37,8 @@ pub enum State {
     /// The node has sent nothing yet.
     #[default]
     Silent,
-    /// TLS must begin.
-    Told(Info),
+    /// The node has sent INFO, and TLS must begin.
+    Greeted(Info),
     /// The client has sent CONNECT.
     Introduced(Info),
     /// The handshake has ended.
@@ -99,7 +99,7 @@ impl<'a> Handshake<'a> {
                     return Err("it is too old: it knows no headers".to_owned());
                 }
                 if self.address.tls || info.tls_required {
-                    *self.state = State::Told(info);
+                    *self.state = State::Greeted(info);
                     return Ok(Progress::StartTls);
                 }
                 self.introduce(info, false, out)?;
@@ -110,7 +110,7 @@ impl<'a> Handshake<'a> {
                 *self.state = State::Over;
                 Ok(Progress::Done(info))
             }
-            // The INFO after CONNECT tells more than the first one.
+            // The INFO after CONNECT has more fields than the first one.
             (Op::Info(json), State::Introduced(info)) => {
                 *info = Info::parse(json)?;
                 Ok(Progress::Waits)
@@ -128,7 +128,7 @@ impl<'a> Handshake<'a> {
     /// Continues after TLS has begun.
     pub fn secured(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
         match std::mem::take(self.state) {
-            State::Told(info) => self.introduce(info, true, out),
+            State::Greeted(info) => self.introduce(info, true, out),
             state => {
                 debug_assert!(false, "TLS began uncalled for: {state:?}");
                 Err("TLS began uncalled for".to_owned())
@@ -187,7 +187,7 @@ fn refusal(why: &str) -> String {
 mod tests {
     use super::*;
 
-    fn introduced(url: &str, info: &str) -> (Progress, String) {
+    fn connect(url: &str, info: &str) -> (Progress, String) {
         let address = url.parse().unwrap();
         let (mut state, mut out) = (State::default(), Vec::new());
         let mut handshake = Handshake::of(&address, None, "me", &mut state);
@@ -195,7 +195,7 @@ mod tests {
             .take(&Op::Info(info.as_bytes()), &mut out)
             .unwrap();
         if matches!(progress, Progress::StartTls) {
-            assert!(out.is_empty(), "nothing is said in the clear");
+            assert!(out.is_empty(), "nothing is sent unencrypted");
             handshake.secured(&mut out).unwrap();
         } else {
             progress = handshake.take(&Op::Pong, &mut out).unwrap();
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn we_say_who_we_are() {
+    fn connect_has_the_login() {
         let info = r#"{"headers":true,"max_payload":7}"#;
         for (url, expected) in [
             ("nats://h", r#""no_responders":true}"#),
             ("nats://u:p@h", r#""user":"u","pass":"p"}"#),
             ("nats://t@h", r#""auth_token":"t"}"#),
         ] {
-            let (progress, sent) = introduced(url, info);
+            let (progress, sent) = connect(url, info);
             assert!(matches!(
                 progress,
                 Progress::Done(Info { max_payload: 7, .. })
@@ -227,14 +227,14 @@ mod tests {
             ("tls://u:p@h", r#"{"headers":true}"#),
             ("nats://u:p@h", r#"{"headers":true,"tls_required":true}"#),
         ] {
-            let (progress, sent) = introduced(url, info);
+            let (progress, sent) = connect(url, info);
             assert!(matches!(progress, Progress::StartTls));
             assert!(sent.contains(r#""tls_required":true"#), "{sent}");
         }
     }
 
     #[test]
-    fn who_is_no_server_that_wants_us_is_refused() {
+    fn a_node_that_rejects_the_client_or_is_no_nats_server_is_an_error() {
         let address = "nats://h".parse().unwrap();
         for (op, expected) in [
             (Op::Info(b"{}"), "it is too old: it knows no headers"),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_cannot_be_read_is_no_reason_to_go_without() {
+    fn credentials_that_cannot_be_read_are_an_error() {
         let address = "nats://h".parse().unwrap();
         let (mut state, mut out) = (State::default(), Vec::new());
         let path = Some(Path::new("/nowhere/user.creds"));

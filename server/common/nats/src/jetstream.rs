@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_of_no_leader_is_not_to_be_believed() {
+    fn a_node_without_a_leader_is_detected() {
         for (cluster, expected) in [
             ("", true),
             (r#","cluster":{"leader":"n1"}"#, true),

@@ -1,7 +1,7 @@
 //! A NATS and `JetStream` client for the server and the clients, without an async runtime.
 //!
 //! - [`protocol`]: encoding and decoding of operations; [`headers`]: the headers of a message
-//! - [`handshake`]: from a new connection to a usable one; [`info`]: the INFO of a node
+//! - [`handshake`]: from a new connection to a usable one; [`info`]: the INFO of a node; [`version`]
 //! - [`jetstream`]: requests about a stream, and their answers; [`consumer`]: the same for consumers
 //! - [`address`], [`credentials`], [`options`]: the nodes, and the client's identity
 //! - [`client`]: a blocking client; [`pull`]: a stream read through it; [`stream_options`]: the stream that
@@ -23,3 +23,4 @@ pub mod options;
 pub mod protocol;
 pub mod pull;
 pub mod stream_options;
+pub mod version;

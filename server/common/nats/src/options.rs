@@ -28,7 +28,7 @@ impl Options {
     ///
     /// # Errors
     /// The environment variable has an invalid address.
-    pub fn servers(&self) -> Result<Vec<Address>, String> {
+    pub fn nodes(&self) -> Result<Vec<Address>, String> {
         if !self.urls.is_empty() {
             return Ok(self.urls.clone());
         }
@@ -121,9 +121,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_servers() {
-        let servers = parse("nats://a:1, tls://b").unwrap();
-        let shown: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    fn a_list_of_nodes() {
+        let nodes = parse("nats://a:1, tls://b").unwrap();
+        let shown: Vec<_> = nodes.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["nats://a:1", "tls://b:4222"]);
         assert!(parse("a,,b").is_err());
     }

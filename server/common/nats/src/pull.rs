@@ -5,9 +5,7 @@
 //!
 //! - `feed`: the messages of one consumer
 //! - `position`: the position in the stream, and whether it is still the same stream
-//! - `backoff`: the backoff of retries, and when to give up
 
-mod backoff;
 mod feed;
 mod position;
 
@@ -16,6 +14,7 @@ use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use common::backoff::Backoff;
 use serde::de::DeserializeOwned;
 
 use crate::address::Address;
@@ -24,8 +23,8 @@ use crate::consumer::{self, Begin, ConsumerInfo};
 use crate::jetstream::{self, Answer, ApiError, StreamInfo};
 use crate::options::Options;
 
-use self::backoff::Backoff;
-use self::feed::{Feed, News};
+use self::feed::{Feed, FeedEvent};
+pub use self::position::Start;
 use self::position::{StreamPosition, Wrong};
 
 /// How long a node waits for messages, and the interval of its heartbeats.
@@ -41,19 +40,12 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// After this long without a request, the node deletes the consumer.
 const UNUSED: Duration = Duration::from_secs(30);
 
+/// The first retry is made at once. These are the shortest and the longest pause before further ones.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// How long a stream may have no leader when reading begins. An election takes less.
 const OPENING: Duration = Duration::from_secs(12);
-
-/// The message that is read first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// The first message of the stream.
-    First,
-    /// The last N messages, perhaps with some before them. 0: only new messages.
-    Last(u64),
-    /// The first message that was stored at this time (RFC 3339) or later.
-    Time(String),
-}
 
 /// A message of the stream.
 #[derive(Debug)]
@@ -87,6 +79,10 @@ pub struct Pull {
     /// How long the node has sent nothing although it should.
     silence: Duration,
     backoff: Option<Backoff>,
+    /// The last error, while there is a backoff.
+    last_error: String,
+    /// Whether the present problem was reported.
+    is_reported: bool,
     notices: Vec<String>,
 }
 
@@ -112,7 +108,7 @@ impl Pull {
         start: Start,
         patience: Option<Duration>,
     ) -> Result<Self, String> {
-        let urls = options.servers()?;
+        let urls = options.nodes()?;
         let mut pull = Self {
             options: Options { urls, ..options },
             name: name.to_owned(),
@@ -126,6 +122,8 @@ impl Pull {
             pending: 0,
             silence: Duration::ZERO,
             backoff: None,
+            last_error: String::new(),
+            is_reported: false,
             notices: Vec::new(),
         };
         // An error in the options is reported at once.
@@ -168,7 +166,7 @@ impl Pull {
                     if self.silence >= SILENCE {
                         // A permission error is permanent.
                         client.denial().map_or(Ok(()), Err)?;
-                        self.lose("nobody sends what was asked for");
+                        self.lose("no message or heartbeat arrives");
                     } else if Instant::now() >= deadline {
                         return Ok(None);
                     }
@@ -204,18 +202,18 @@ impl Pull {
     fn take(&mut self, received: Received) -> Option<Delivered> {
         let (feed, position) = (self.feed.as_mut()?, self.position.as_mut()?);
         let (sequence, time) = match feed.take(&received) {
-            News::Nothing => return None,
-            News::Broken(why) => {
+            FeedEvent::Nothing => return None,
+            FeedEvent::Broken(why) => {
                 self.lose(&why);
                 return None;
             }
-            News::Idle(last) => {
+            FeedEvent::Idle(last) => {
                 let removed = position.arrive_at(last.saturating_add(1));
                 self.pending = 0;
                 self.is_well(removed);
                 return None;
             }
-            News::Message(it) => {
+            FeedEvent::Message(it) => {
                 self.pending = it.pending;
                 (it.stream_sequence, it.time)
             }
@@ -234,19 +232,19 @@ impl Pull {
         })
     }
 
-    /// Ends an outage: messages arrive, or would arrive.
+    /// Ends a problem: messages arrive, or would arrive.
     fn is_well(&mut self, removed: Option<RangeInclusive<u64>>) {
-        self.tell_removed(removed);
-        let client = self.client.as_ref();
-        if self.backoff.take().is_some_and(|backoff| backoff.is_told)
-            && let Some(client) = client
+        self.report_removed(removed);
+        self.backoff = None;
+        if std::mem::take(&mut self.is_reported)
+            && let Some(client) = &self.client
         {
-            let notice = format!("reading on from {}", client.address());
-            self.notices.push(notice);
+            let address = client.address();
+            self.notices.push(format!("reading on from {address}"));
         }
     }
 
-    fn tell_removed(&mut self, removed: Option<RangeInclusive<u64>>) {
+    fn report_removed(&mut self, removed: Option<RangeInclusive<u64>>) {
         let Some(removed) = removed else { return };
         let (first, last) = removed.into_inner();
         let which = match last - first {
@@ -261,8 +259,11 @@ impl Pull {
         self.feed = None;
         self.silence = Duration::ZERO;
         let now = Instant::now();
-        let backoff = self.backoff.get_or_insert_with(|| Backoff::begin(now));
-        backoff.postpone(now, fastrand::f64(), why);
+        match &mut self.backoff {
+            None => self.backoff = Some(Backoff::begin(SHORTEST_PAUSE, LONGEST_PAUSE, now)),
+            Some(backoff) => backoff.postpone(now, fastrand::f64()),
+        }
+        why.clone_into(&mut self.last_error);
     }
 
     /// Drops the connection.
@@ -274,17 +275,19 @@ impl Pull {
     /// Tries to create a consumer after the last returned message, when the backoff is over, and waits until
     /// `deadline` at most.
     fn begin_again(&mut self, deadline: Instant) -> Result<(), String> {
-        if let Some(backoff) = &mut self.backoff {
-            if backoff.is_over(Instant::now(), self.patience) {
-                return Err(format!("stream {}: {}", self.stream, backoff.why));
+        if let Some(backoff) = &self.backoff {
+            let (stream, why) = (&self.stream, &self.last_error);
+            if backoff.has_lasted(Instant::now(), self.patience) {
+                return Err(format!("stream {stream}: {why}"));
             }
-            if backoff.is_to_be_told() {
-                let notice = format!("stream {}: {}; trying again", self.stream, backoff.why);
-                self.notices.push(notice);
+            // A problem that the first retry ends is not reported.
+            if backoff.is_postponed() && !std::mem::replace(&mut self.is_reported, true) {
+                let report = format!("stream {stream}: {why}; trying again");
+                self.notices.push(report);
             }
-            let until = backoff.next.min(deadline);
+            let until = backoff.next().min(deadline);
             thread::sleep(until.saturating_duration_since(Instant::now()));
-            if backoff.next > deadline {
+            if backoff.next() > deadline {
                 return Ok(());
             }
         }
@@ -302,7 +305,7 @@ impl Pull {
         if self.client.is_none() {
             self.connect().map_err(Trouble::Passing)?;
         }
-        let info = self.look()?;
+        let info = self.query_stream()?;
         let name = format!("read-{:016x}", fastrand::u64(..));
         let begin = match (&self.start, &self.position) {
             (_, Some(position)) => Begin::Sequence(position.next()),
@@ -325,7 +328,7 @@ impl Pull {
     }
 
     /// Queries the stream: whether it exists, and is the one that was read before.
-    fn look(&mut self) -> Result<StreamInfo, Trouble> {
+    fn query_stream(&mut self) -> Result<StreamInfo, Trouble> {
         let info: StreamInfo = self.call(&jetstream::info_subject(&self.stream), b"")?;
         if !info.has_leader() {
             return Err(Trouble::Passing("it has no leader".to_owned()));
@@ -349,14 +352,14 @@ impl Pull {
                 // A new leader may not know all messages yet.
                 let now = Instant::now();
                 let backoff = self.backoff.as_ref();
-                if backoff.is_some_and(|backoff| backoff.is_over(now, Some(OPENING))) {
+                if backoff.is_some_and(|backoff| backoff.has_lasted(now, Some(OPENING))) {
                     return Err(Trouble::Lasting(why));
                 }
                 return Err(Trouble::Passing(why));
             }
         }
         let removed = position.arrive_at(info.state.first_seq.max(1));
-        self.tell_removed(removed);
+        self.report_removed(removed);
         Ok(info)
     }
 

@@ -10,7 +10,7 @@
 
 use std::io::Write as _;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use data_encoding::BASE64;
 
 use super::{is_plain, is_unsafe};
 
@@ -37,7 +37,9 @@ pub fn message(out: &mut Vec<u8>, message: &[u8]) {
         escape(out, text);
     } else {
         out.extend_from_slice(br#""bytes":""#);
-        out.extend_from_slice(BASE64_STANDARD.encode(message).as_bytes());
+        let start = out.len();
+        out.resize(start + BASE64.encode_len(message.len()), 0);
+        BASE64.encode_mut(message, &mut out[start..]);
     }
     out.extend_from_slice(b"\"}\n");
 }
@@ -128,7 +130,7 @@ mod tests {
             let json: Value = serde_json::from_str(&record).unwrap();
             let back = match (&json["message"], &json["bytes"]) {
                 (Value::String(text), Value::Null) => text.clone().into_bytes(),
-                (Value::Null, Value::String(text)) => BASE64_STANDARD.decode(text).unwrap(),
+                (Value::Null, Value::String(text)) => BASE64.decode(text.as_bytes()).unwrap(),
                 other => panic!("{other:?}"),
             };
             prop_assert_eq!(back, bytes);

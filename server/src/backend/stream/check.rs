@@ -42,28 +42,28 @@ pub struct Found {
 pub fn check(settings: &Settings) -> Result<Found, String> {
     let mut client = Client::connect(&settings.nats, &settings.client_name())?;
     let info = client.info().clone();
-    let server = client.address().to_string();
+    let node = client.address().to_string();
     if !info.is_at_least(&OLDEST) {
         let version = &info.version;
         return Err(format!(
-            "{server} is nats-server {version}, whose check of sequences is not sound: {OLDEST} is \
+            "{node} is nats-server {version}, whose check of sequences is not sound: {OLDEST} is \
              the first that will do"
         ));
     }
     if !info.jetstream {
         return Err(format!(
-            "{server} keeps no streams: 'jetstream {{}}' in its configuration switches them on"
+            "{node} keeps no streams: 'jetstream {{}}' in its configuration switches them on"
         ));
     }
-    let mut asking = Asking {
+    let mut requests = Requests {
         client: &mut client,
         settings,
         deadline: Instant::now() + PATIENCE,
     };
-    let stream = asking.stream()?;
-    judge(&stream.config, settings)?;
-    let last = asking.last_message()?;
-    asking.check_duplicate_id()?;
+    let stream = requests.stream()?;
+    check_config(&stream.config, settings)?;
+    let last = requests.last_message()?;
+    requests.check_duplicate_id()?;
     let known = last.as_ref().and_then(|(_, id)| *id);
     Ok(Found {
         warnings: warnings(&stream.config, settings),
@@ -79,14 +79,14 @@ fn limit(max_payload: usize, max_msg_size: i64) -> usize {
     of_stream.map_or(max_payload, |size| size.min(max_payload))
 }
 
-struct Asking<'a> {
+struct Requests<'a> {
     client: &'a mut Client,
     settings: &'a Settings,
     /// The deadline of all requests together.
     deadline: Instant,
 }
 
-impl Asking<'_> {
+impl Requests<'_> {
     fn stream(&mut self) -> Result<StreamInfo, String> {
         let name = &self.settings.stream;
         match self.ask(&info_subject(name), b"")? {
@@ -154,9 +154,9 @@ impl Asking<'_> {
         match answer {
             Ok(answer) if answer.headers().status().is_none() => {
                 let id = &self.settings.id;
-                let who = String::from_utf8_lossy(&answer.payload).into_owned();
+                let other = String::from_utf8_lossy(&answer.payload).into_owned();
                 Err(format!(
-                    "another server has the id {id} ({who}): give each its own with -id"
+                    "another server has the id {id} ({other}): give each its own with -id"
                 ))
             }
             Ok(_) => Ok(()),
@@ -170,7 +170,7 @@ impl Asking<'_> {
 }
 
 /// Rejects a stream that cannot store what it acknowledges.
-fn judge(config: &StreamConfig, settings: &Settings) -> Result<(), String> {
+fn check_config(config: &StreamConfig, settings: &Settings) -> Result<(), String> {
     let (name, subject) = (&config.name, settings.subject());
     let why = if config.no_ack {
         "acknowledges nothing (no_ack)".to_owned()
@@ -301,8 +301,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_cannot_keep_what_it_acknowledges_is_refused() {
-        assert_eq!(judge(&good(), &settings()), Ok(()));
+    fn a_stream_that_cannot_store_what_it_acknowledges_is_an_error() {
+        assert_eq!(check_config(&good(), &settings()), Ok(()));
         let table: [(Change, &str); 7] = [
             (|it| it.no_ack = true, "acknowledges nothing (no_ack); "),
             (
@@ -333,7 +333,7 @@ mod tests {
         for (change, expected) in table {
             let mut config = good();
             change(&mut config);
-            let why = judge(&config, &settings()).unwrap_err();
+            let why = check_config(&config, &settings()).unwrap_err();
             assert!(
                 why.starts_with(&format!("the stream LOG {expected}")),
                 "{why}"
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_should_be_known_is_said() {
+    fn risky_settings_are_warned_of() {
         assert!(warnings(&good(), &settings()).is_empty());
         let table: [(Change, &str); 8] = [
             (

@@ -18,9 +18,9 @@ pub enum Inbound {
     /// The node expects a PONG.
     Ping,
     /// An error from the node.
-    Complaint(String),
+    Error(String),
     /// A check for a duplicate `-id`, with its reply subject.
-    Asked(String),
+    DuplicateCheck(String),
     /// The node's settings have changed, in JSON.
     Info(Vec<u8>),
     /// An operation that is ignored.
@@ -31,10 +31,10 @@ impl Inbound {
     /// Classifies an operation. `inbox` is the prefix of reply subjects.
     pub fn of(op: &Op<'_>, inbox: &str) -> Self {
         match op {
-            Op::Message(message) => heard_of(message, inbox),
+            Op::Message(message) => classify(message, inbox),
             Op::Ping => Self::Ping,
             Op::Pong => Self::Event(Event::Pong),
-            Op::Err(why) => Self::Complaint((*why).to_owned()),
+            Op::Err(why) => Self::Error((*why).to_owned()),
             Op::Info(json) => Self::Info(json.to_vec()),
             Op::Ok => Self::Nothing,
         }
@@ -42,11 +42,11 @@ impl Inbound {
 }
 
 /// Classifies a message by its subscription. Reply subjects are `INBOX.NUMBER.ATTEMPT` and
-/// `INBOX.look.QUESTION`.
-fn heard_of(message: &Message<'_>, inbox: &str) -> Inbound {
+/// `INBOX.query.QUERY`.
+fn classify(message: &Message<'_>, inbox: &str) -> Inbound {
     if message.subscription == PRESENCE {
         let reply = message.reply.map(str::to_owned);
-        return reply.map_or(Inbound::Nothing, Inbound::Asked);
+        return reply.map_or(Inbound::Nothing, Inbound::DuplicateCheck);
     }
     let to = message
         .subject
@@ -56,8 +56,8 @@ fn heard_of(message: &Message<'_>, inbox: &str) -> Inbound {
         return Inbound::Nothing;
     };
     let event = match (what.parse(), number.parse()) {
-        (Err(_), Ok(question)) if what == "look" => Event::Seen {
-            question,
+        (Err(_), Ok(query)) if what == "query" => Event::Queried {
+            query,
             answer: Answer::read(message),
         },
         (Ok(batch), Ok(attempt)) => Event::Answered {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_heard_is_told_from_what_it_answers() {
+    fn replies_are_recognised_by_their_subject() {
         let message = |subject, subscription, reply| Message {
             subject,
             subscription,
@@ -85,24 +85,24 @@ mod tests {
             headers: headers::Headers(b""),
             payload: br#"{"stream":"LOG","seq":7}"#,
         };
-        let heard = |subject, subscription| {
-            heard_of(&message(subject, subscription, Some("r")), "_INBOX.x")
+        let inbound = |subject, subscription| {
+            classify(&message(subject, subscription, Some("r")), "_INBOX.x")
         };
         let Inbound::Event(Event::Answered {
             number: 3,
             attempt: 2,
             answer: Answer::Yes(ack),
-        }) = heard("_INBOX.x.3.2", ANSWERS)
+        }) = inbound("_INBOX.x.3.2", ANSWERS)
         else {
             panic!("not an answer")
         };
         assert_eq!(ack.seq, 7);
         assert!(matches!(
-            heard("_INBOX.x.look.9", ANSWERS),
-            Inbound::Event(Event::Seen { question: 9, .. })
+            inbound("_INBOX.x.query.9", ANSWERS),
+            Inbound::Event(Event::Queried { query: 9, .. })
         ));
         assert!(
-            matches!(heard("_INBOX.line-log.LOG.me", PRESENCE), Inbound::Asked(reply) if reply == "r")
+            matches!(inbound("_INBOX.line-log.LOG.me", PRESENCE), Inbound::DuplicateCheck(reply) if reply == "r")
         );
         for other in [
             "_INBOX.y.3.2",
@@ -111,7 +111,10 @@ mod tests {
             "_INBOX.x.-1.2",
             "x",
         ] {
-            assert!(matches!(heard(other, ANSWERS), Inbound::Nothing), "{other}");
+            assert!(
+                matches!(inbound(other, ANSWERS), Inbound::Nothing),
+                "{other}"
+            );
         }
     }
 }

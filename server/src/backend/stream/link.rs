@@ -1,57 +1,35 @@
-//! The connection to a usable node of the cluster, in the event loop's own poll. It resolves, connects,
-//! secures, authenticates, and moves to another node when it is lost.
+//! The connection to a usable node of the cluster, in the event loop's own poll. It chooses a node, resolves
+//! its name, connects, and moves to another node when the connection is lost.
+
+mod connection;
+mod event;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token, Waker};
+use common::connect::{Addresses, begin_resolving};
+use mio::{Registry, Token, Waker};
 use nats::address::Address;
-use nats::handshake::{Handshake, Progress, State};
 use nats::info::Info;
 use nats::options::Options;
-use nats::protocol::{self, Decoder, Op};
-use semver::Version;
-use tls::Stream;
+use nats::protocol::Op;
+use nats::version::Version;
 
 use super::nodes::Nodes;
-use super::outgoing::Outgoing;
-
-/// The timeout of each step towards a connection: resolving, connecting, handshake.
-const STEP_WITHIN: Duration = Duration::from_secs(2);
-
-/// A node that was silent for this long gets a PING.
-const PING_AFTER: Duration = Duration::from_secs(20);
-
-/// The timeout of the PONG.
-const PONG_WITHIN: Duration = Duration::from_secs(5);
+use connection::{Connection, STEP_WITHIN};
+pub use event::LinkEvent;
 
 /// The oldest supported version. Before 2.10.25, expected sequences are not reliable.
 pub const OLDEST: Version = Version::new(2, 10, 25);
-
-/// An event of the connection.
-#[derive(Debug)]
-pub enum LinkEvent {
-    /// The connection is usable.
-    Up(Box<Info>),
-    /// A usable connection was lost, and why.
-    Lost(String),
-    /// No node is usable yet, or again. The text says why the last one that was tried is not.
-    Failed(String),
-    /// Data was received. [`Link::next_op`] returns it.
-    Inbound,
-    /// Bytes were sent.
-    Sent,
-}
 
 /// The connection, or the attempt to make one.
 #[derive(Debug)]
 pub struct Link {
     options: Options,
+    /// The client name in a node's connection list.
     name: String,
     nodes: Nodes,
     poll: Option<(Registry, Token)>,
@@ -64,39 +42,15 @@ pub struct Link {
 #[derive(Debug)]
 enum LinkState {
     /// A backoff: nothing is attempted before `until`.
-    Resting { until: Instant },
-    /// A thread waits for the address: the system's resolver has no non-blocking interface.
+    Paused { until: Instant },
+    /// A thread looks up the addresses.
     Resolving {
-        server: Address,
-        answer: Receiver<io::Result<Vec<SocketAddr>>>,
+        node: Address,
+        answer: Receiver<Addresses>,
         since: Instant,
     },
-    /// There is a socket.
-    Open(Box<Connection>),
-}
-
-#[derive(Debug)]
-struct Connection {
-    server: Address,
-    /// Further addresses of the node, to be tried if this one fails.
-    others: Vec<SocketAddr>,
-    stream: Stream<TcpStream>,
-    decoder: Decoder,
-    out: Outgoing,
-    stage: Stage,
-    /// When this stage began. In a usable connection: when data was last received.
-    since: Instant,
-    asked: bool,
-    readable: bool,
-    writable: bool,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Connecting,
-    Greeting(State),
-    Securing(State),
-    Usable,
+    /// There is a socket. The other addresses of the node are tried if this one fails.
+    Open(Box<Connection>, Vec<SocketAddr>),
 }
 
 impl Link {
@@ -109,7 +63,7 @@ impl Link {
             nodes: Nodes::new(nodes),
             poll: None,
             waker: None,
-            state: LinkState::Resting { until: now },
+            state: LinkState::Paused { until: now },
         }
     }
 
@@ -122,18 +76,15 @@ impl Link {
 
     /// Handles an event for the token.
     pub fn on_event(&mut self) {
-        if let LinkState::Open(connection) = &mut self.state {
-            // The event need not say which: the socket returns `WouldBlock` if it is not ready.
-            (connection.readable, connection.writable) = (true, true);
+        if let LinkState::Open(connection, _) = &mut self.state {
+            connection.on_event();
         }
     }
 
     /// The node that is in use.
-    pub fn server(&self) -> Option<&Address> {
+    pub fn node(&self) -> Option<&Address> {
         match &self.state {
-            LinkState::Open(connection) if !connection.stage.is_on_the_way() => {
-                Some(&connection.server)
-            }
+            LinkState::Open(connection, _) if connection.is_usable() => Some(&connection.node),
             _ => None,
         }
     }
@@ -141,32 +92,31 @@ impl Link {
     /// When [`advance`](Self::advance) is due even without an event.
     pub fn deadline(&self) -> Option<Instant> {
         Some(match &self.state {
-            LinkState::Resting { until } => *until,
+            LinkState::Paused { until } => *until,
             LinkState::Resolving { since, .. } => *since + STEP_WITHIN,
-            LinkState::Open(connection) => connection.deadline(),
+            LinkState::Open(connection, _) => connection.deadline(),
         })
     }
 
     /// Advances as far as possible and returns the next event. Call it until it returns `None`. `payload` is
     /// what was passed to [`publish`](Self::publish), while it is being sent.
     pub fn advance(&mut self, now: Instant, payload: &[u8]) -> Option<LinkEvent> {
-        let went = match &mut self.state {
-            LinkState::Resting { until } if now < *until => return None,
-            LinkState::Resting { .. } => self.begin(now).map(|()| None),
+        let advanced = match &mut self.state {
+            LinkState::Paused { until } if now < *until => return None,
+            LinkState::Paused { .. } => self.begin(now).map(|()| None),
             LinkState::Resolving { .. } => self.take_addresses(now).map(|()| None),
-            LinkState::Open(connection) if connection.stage.is_on_the_way() => self.approach(now),
-            LinkState::Open(connection) => connection.work(now, payload),
+            LinkState::Open(connection, _) if connection.is_usable() => {
+                connection.advance(now, payload)
+            }
+            LinkState::Open(..) => self.establish(now),
         };
-        went.unwrap_or_else(|why| Some(self.fall(now, &why)))
+        advanced.unwrap_or_else(|why| Some(self.leave(now, &why)))
     }
 
     /// The next received operation.
     pub fn next_op(&mut self) -> Option<Result<Op<'_>, String>> {
         match &mut self.state {
-            LinkState::Open(connection) => match connection.decoder.next_op() {
-                Ok(op) => op.map(Ok),
-                Err(malformed) => Some(Err(malformed.to_string())),
-            },
+            LinkState::Open(connection, _) => connection.next_op().transpose(),
             _ => None,
         }
     }
@@ -178,7 +128,7 @@ impl Link {
 
     fn usable(&mut self) -> Option<&mut Connection> {
         match &mut self.state {
-            LinkState::Open(connection) if !connection.stage.is_on_the_way() => Some(connection),
+            LinkState::Open(connection, _) if connection.is_usable() => Some(connection),
             _ => None,
         }
     }
@@ -196,16 +146,11 @@ impl Link {
     /// so the connection is closed.
     pub fn take_back(&mut self, now: Instant) -> Option<LinkEvent> {
         match &self.state {
-            LinkState::Open(connection) if connection.out.holds_payload() => {
+            LinkState::Open(connection, _) if connection.out.holds_payload() => {
                 Some(self.leave(now, "what was half sent is not awaited any more"))
             }
             _ => None,
         }
-    }
-
-    /// Leaves the node for another one.
-    pub fn leave(&mut self, now: Instant, why: &str) -> LinkEvent {
-        self.fall(now, why)
     }
 
     /// Adds the other nodes that the node reports.
@@ -213,27 +158,36 @@ impl Link {
         self.nodes.learn(&info.connect_urls);
     }
 
-    fn begin(&mut self, now: Instant) -> Result<(), String> {
-        let server = self.nodes.choose();
-        if let Ok(ip) = server.host.parse::<IpAddr>() {
-            let place = SocketAddr::new(ip, server.port);
-            return self.open(server, vec![place], now);
-        }
-        let (sender, answer) = mpsc::channel();
-        let target = (server.host.clone(), server.port);
-        let waker = self.waker.clone();
-        let spawned = thread::Builder::new().spawn(move || {
-            let found = target.to_socket_addrs().map(Vec::from_iter);
-            // The receiver may have given up after a timeout.
-            if sender.send(found).is_ok()
-                && let Some(waker) = waker
-            {
-                _ = waker.wake();
+    /// Closes the connection and leaves the node for another one.
+    pub fn leave(&mut self, now: Instant, why: &str) -> LinkEvent {
+        let paused = LinkState::Paused { until: now };
+        let why = match std::mem::replace(&mut self.state, paused) {
+            LinkState::Open(connection, _) => {
+                let why = format!("{}: {why}", connection.node);
+                if connection.is_usable() {
+                    return LinkEvent::Lost(why);
+                }
+                why
             }
-        });
-        spawned.map_err(|error| error.to_string())?;
+            LinkState::Resolving { .. } | LinkState::Paused { .. } => why.to_owned(),
+        };
+        let until = self.nodes.next_attempt(now);
+        self.state = LinkState::Paused { until };
+        LinkEvent::Failed(why)
+    }
+
+    fn begin(&mut self, now: Instant) -> Result<(), String> {
+        let node = self.nodes.choose();
+        if let Ok(ip) = node.host.parse::<IpAddr>() {
+            let address = SocketAddr::new(ip, node.port);
+            return self.open(node, vec![address], now);
+        }
+        let waker = self.waker.clone();
+        let wake = move || _ = waker.map(|waker| waker.wake());
+        let answer = begin_resolving(&node.host, node.port, wake);
+        let answer = answer.map_err(|error| error.to_string())?;
         self.state = LinkState::Resolving {
-            server,
+            node,
             answer,
             since: now,
         };
@@ -242,19 +196,18 @@ impl Link {
 
     fn take_addresses(&mut self, now: Instant) -> Result<(), String> {
         let LinkState::Resolving {
-            server,
+            node,
             answer,
             since,
         } = &self.state
         else {
             return Ok(());
         };
-        let unknown = |why: &str| Err(format!("{server}: cannot find its address: {why}"));
+        let unknown = |why: &str| Err(format!("{node}: cannot find its address: {why}"));
         match answer.try_recv() {
-            Ok(Ok(places)) if places.is_empty() => unknown("it has none"),
-            Ok(Ok(mut places)) => {
-                places.reverse();
-                self.open(server.clone(), places, now)
+            Ok(Ok(mut addresses)) => {
+                addresses.reverse();
+                self.open(node.clone(), addresses, now)
             }
             Ok(Err(error)) => unknown(&error.to_string()),
             Err(TryRecvError::Empty) if now < *since + STEP_WITHIN => Ok(()),
@@ -265,254 +218,39 @@ impl Link {
     /// Connects to the last of these addresses.
     fn open(
         &mut self,
-        server: Address,
-        mut places: Vec<SocketAddr>,
+        node: Address,
+        mut addresses: Vec<SocketAddr>,
         now: Instant,
     ) -> Result<(), String> {
-        let failed = |error: io::Error| format!("{server}: {error}");
-        let Some((place, (registry, token))) = places.pop().zip(self.poll.as_ref()) else {
-            return Err(format!("{server}: it cannot be reached"));
+        let Some((address, (registry, token))) = addresses.pop().zip(self.poll.as_ref()) else {
+            return Err(format!("{node}: it cannot be reached"));
         };
-        let mut socket = TcpStream::connect(place).map_err(failed)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        registry
-            .register(&mut socket, *token, interest)
-            .map_err(failed)?;
-        self.state = LinkState::Open(Box::new(Connection {
-            server,
-            others: places,
-            stream: Stream::new(socket, None),
-            decoder: Decoder::default(),
-            out: Outgoing::default(),
-            stage: Stage::Connecting,
-            since: now,
-            asked: false,
-            readable: false,
-            writable: false,
-        }));
+        let connection = Connection::open(node, address, (registry, *token), now)?;
+        self.state = LinkState::Open(Box::new(connection), addresses);
         Ok(())
     }
 
     /// Advances from a socket to a usable connection.
-    fn approach(&mut self, now: Instant) -> Result<Option<LinkEvent>, String> {
-        let LinkState::Open(connection) = &mut self.state else {
+    fn establish(&mut self, now: Instant) -> Result<Option<LinkEvent>, String> {
+        let LinkState::Open(connection, others) = &mut self.state else {
             return Ok(None);
         };
-        let approached = connection.approach(&self.options, &self.name, now);
-        match approached {
+        match connection.establish(&self.options, &self.name, now) {
             Ok(None) => Ok(None),
-            Ok(Some(info)) => {
-                if !info.is_at_least(&OLDEST) {
-                    let version = &info.version;
-                    return Err(format!("version {version} is too old, {OLDEST} is needed"));
-                }
+            Ok(Some(info)) if info.is_at_least(&OLDEST) => {
                 self.nodes.succeeded();
                 self.nodes.learn(&info.connect_urls);
                 Ok(Some(LinkEvent::Up(Box::new(info))))
             }
-            Err(why) => match std::mem::take(&mut connection.others) {
-                places if places.is_empty() || !matches!(connection.stage, Stage::Connecting) => {
-                    Err(why)
-                }
-                places => {
-                    let server = connection.server.clone();
-                    self.state = LinkState::Resting { until: now };
-                    self.open(server, places, now).map(|()| None)
-                }
-            },
-        }
-    }
-
-    /// Closes the connection and schedules the next attempt.
-    fn fall(&mut self, now: Instant, why: &str) -> LinkEvent {
-        let way = std::mem::replace(&mut self.state, LinkState::Resting { until: now });
-        let (was_usable, server) = match &way {
-            LinkState::Open(connection) => (
-                matches!(connection.stage, Stage::Usable),
-                Some(&connection.server),
-            ),
-            LinkState::Resolving { .. } | LinkState::Resting { .. } => (false, None),
-        };
-        let why = server.map_or_else(|| why.to_owned(), |server| format!("{server}: {why}"));
-        if was_usable {
-            return LinkEvent::Lost(why);
-        }
-        let until = now + self.nodes.pause_after_failure();
-        self.state = LinkState::Resting { until };
-        LinkEvent::Failed(why)
-    }
-}
-
-impl Stage {
-    fn is_on_the_way(&self) -> bool {
-        !matches!(self, Self::Usable)
-    }
-}
-
-impl Connection {
-    fn deadline(&self) -> Instant {
-        let within = match (&self.stage, self.asked) {
-            (Stage::Usable, false) => PING_AFTER,
-            (Stage::Usable, true) => PONG_WITHIN,
-            _ => STEP_WITHIN,
-        };
-        self.since + within
-    }
-
-    fn enter(&mut self, stage: Stage, now: Instant) {
-        (self.stage, self.since) = (stage, now);
-    }
-
-    /// Returns the node's INFO when the connection is usable.
-    fn approach(
-        &mut self,
-        options: &Options,
-        name: &str,
-        now: Instant,
-    ) -> Result<Option<Info>, String> {
-        loop {
-            let done = match &mut self.stage {
-                Stage::Connecting => self.connect(now)?,
-                Stage::Securing(_) => self.secure(options, name, now)?,
-                Stage::Greeting(_) => match self.greet(options, name, now)? {
-                    Greeted::Usable(info) => {
-                        self.enter(Stage::Usable, now);
-                        return Ok(Some(info));
-                    }
-                    Greeted::GoesOn => true,
-                    Greeted::Waits => false,
-                },
-                Stage::Usable => false,
-            };
-            if !done {
-                break;
+            Ok(Some(Info { version, .. })) => {
+                Err(format!("version {version} is too old, {OLDEST} is needed"))
             }
-        }
-        if now >= self.deadline() {
-            return Err("no answer".to_owned());
-        }
-        Ok(None)
-    }
-
-    fn connect(&mut self, now: Instant) -> Result<bool, String> {
-        let socket = &self.stream.socket;
-        let error = socket.take_error().unwrap_or_else(Some);
-        if let Some(error) = error {
-            return Err(error.to_string());
-        }
-        if !self.writable || socket.peer_addr().is_err() {
-            return Ok(false);
-        }
-        socket
-            .set_nodelay(true)
-            .map_err(|error| error.to_string())?;
-        self.enter(Stage::Greeting(State::default()), now);
-        Ok(true)
-    }
-
-    fn secure(&mut self, options: &Options, name: &str, now: Instant) -> Result<bool, String> {
-        if !self.stream.handshake().map_err(|error| error.to_string())? {
-            return Ok(false);
-        }
-        let Stage::Securing(state) = &mut self.stage else {
-            return Ok(false);
-        };
-        let mut state = std::mem::take(state);
-        let credentials = options.credentials.as_deref();
-        Handshake::of(&self.server, credentials, name, &mut state).secured(self.out.small())?;
-        self.enter(Stage::Greeting(state), now);
-        Ok(true)
-    }
-
-    /// Handles what the node has sent, and sends the client's side of the handshake.
-    fn greet(&mut self, options: &Options, name: &str, now: Instant) -> Result<Greeted, String> {
-        self.flush(&[])?;
-        let Stage::Greeting(state) = &mut self.stage else {
-            return Ok(Greeted::Waits);
-        };
-        let credentials = options.credentials.as_deref();
-        let mut handshake = Handshake::of(&self.server, credentials, name, state);
-        while let Some(op) = self.decoder.next_op().map_err(|error| error.to_string())? {
-            match handshake.take(&op, self.out.small())? {
-                Progress::Waits => {}
-                Progress::Done(info) => return Ok(Greeted::Usable(info)),
-                Progress::StartTls => {
-                    if !self.decoder.is_empty() {
-                        return Err("it spoke on where TLS should begin".to_owned());
-                    }
-                    let session = options.connector()?.begin(self.server.tls_name())?;
-                    self.stream.secure(session);
-                    let state = std::mem::take(state);
-                    self.enter(Stage::Securing(state), now);
-                    return Ok(Greeted::GoesOn);
-                }
+            Err(_) if connection.is_connecting() && !others.is_empty() => {
+                let (node, others) = (connection.node.clone(), std::mem::take(others));
+                self.state = LinkState::Paused { until: now };
+                self.open(node, others, now).map(|()| None)
             }
-        }
-        self.flush(&[])?;
-        let goes_on = self.fill()?;
-        Ok(if goes_on {
-            Greeted::GoesOn
-        } else {
-            Greeted::Waits
-        })
-    }
-
-    /// Receives, sends, and keeps a usable connection alive.
-    fn work(&mut self, now: Instant, payload: &[u8]) -> Result<Option<LinkEvent>, String> {
-        if self.fill()? {
-            (self.since, self.asked) = (now, false);
-            return Ok(Some(LinkEvent::Inbound));
-        }
-        if now >= self.deadline() {
-            if self.asked {
-                return Err("it does not answer".to_owned());
-            }
-            protocol::ping(self.out.small());
-            (self.since, self.asked) = (now, true);
-        }
-        let sent = self.flush(payload)?;
-        Ok((sent > 0).then_some(LinkEvent::Sent))
-    }
-
-    /// Receives data. Returns whether another read may return more.
-    fn fill(&mut self) -> Result<bool, String> {
-        if !self.readable {
-            return Ok(false);
-        }
-        match self.stream.fill(self.decoder.space()) {
-            Ok(0) => Err("it ended the connection".to_owned()),
-            Ok(n) => {
-                // There may be more data, or the end: the next read shows it.
-                self.decoder.filled(n);
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                Ok(false)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error.to_string()),
+            Err(why) => Err(why),
         }
     }
-
-    fn flush(&mut self, payload: &[u8]) -> Result<usize, String> {
-        if !self.writable || self.out.is_empty() && !self.stream.has_unsent() {
-            return Ok(0);
-        }
-        let sent = self.out.write(&mut self.stream, payload);
-        let sent = sent.map_err(|error| error.to_string())?;
-        match io::Write::flush(&mut self.stream) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        self.writable = self.out.is_empty() && !self.stream.has_unsent();
-        Ok(sent)
-    }
-}
-
-enum Greeted {
-    Usable(Info),
-    GoesOn,
-    Waits,
 }

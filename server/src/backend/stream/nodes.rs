@@ -1,15 +1,14 @@
 //! The choice of the next node of the cluster to connect to, and the backoff before it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::backoff::Backoff;
 use fastrand::Rng;
 use nats::address::Address;
 
-/// The backoff after all nodes have failed. It doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest backoff.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// The shortest and the longest pause between two rounds through all nodes.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The maximum number of remembered nodes. A node could report any number of them.
 const MAX: usize = 64;
@@ -17,68 +16,77 @@ const MAX: usize = 64;
 /// The nodes of a cluster: the configured ones, and those that these have reported.
 #[derive(Debug)]
 pub struct Nodes {
-    typed: Vec<Address>,
-    told: Vec<Address>,
+    configured: Vec<Address>,
+    reported: Vec<Address>,
     /// The index of the next one, counted through both lists.
     next: usize,
-    /// Consecutive failed attempts.
+    /// Failed attempts in this round.
     failures: usize,
+    /// The backoff since a first round failed.
+    backoff: Option<Backoff>,
     jitter: Rng,
 }
 
 impl Nodes {
     /// Begins with a random node, so that the servers of a line log spread over the cluster.
-    pub fn new(typed: Vec<Address>) -> Self {
+    pub fn new(configured: Vec<Address>) -> Self {
         let mut jitter = Rng::new();
-        let next = jitter.usize(..typed.len().max(1));
+        let next = jitter.usize(..configured.len().max(1));
         Self {
-            typed,
-            told: Vec::new(),
+            configured,
+            reported: Vec::new(),
             next,
             failures: 0,
+            backoff: None,
             jitter,
         }
     }
 
     /// The next node, in turn.
     pub fn choose(&mut self) -> Address {
-        let all = self.typed.len() + self.told.len();
-        let index = self.next % all;
+        let index = self.next % self.count();
         self.next = index + 1;
-        let told = index.checked_sub(self.typed.len());
-        told.map_or_else(|| &self.typed[index], |told| &self.told[told])
-            .clone()
+        let reported = index.checked_sub(self.configured.len());
+        let node = reported.map_or_else(|| &self.configured[index], |at| &self.reported[at]);
+        node.clone()
     }
 
-    /// The backoff after a failed attempt. It is zero until all nodes have failed.
-    pub fn pause_after_failure(&mut self) -> Duration {
+    fn count(&self) -> usize {
+        self.configured.len() + self.reported.len()
+    }
+
+    /// When the next node may be tried after a failed attempt: at once, until all nodes have failed.
+    pub fn next_attempt(&mut self, now: Instant) -> Instant {
         self.failures += 1;
-        let all = self.typed.len() + self.told.len();
-        let rounds = self.failures / all;
-        if rounds == 0 {
-            return Duration::ZERO;
+        if self.failures < self.count() {
+            return now;
         }
-        let pause = FIRST_PAUSE * (1 << rounds.min(10)) / 2;
-        // Jitter: many servers of a line log must not reconnect at the same time.
-        pause.min(MAX_PAUSE).mul_f64(self.jitter.f64() / 2.0 + 0.5)
+        self.failures = 0;
+        let begin = || Backoff::begin(SHORTEST_PAUSE, LONGEST_PAUSE, now);
+        let backoff = self.backoff.get_or_insert_with(begin);
+        backoff.postpone(now, self.jitter.f64());
+        backoff.next()
     }
 
     /// Resets the backoff: a node is usable.
     pub fn succeeded(&mut self) {
         self.failures = 0;
+        self.backoff = None;
     }
 
     /// Adds nodes that a node has reported, as `HOST:PORT`.
-    pub fn learn(&mut self, places: &[String]) {
-        let Some(first) = self.typed.first() else {
+    pub fn learn(&mut self, addresses: &[String]) {
+        let Some(first) = self.configured.first() else {
             return;
         };
-        let siblings = places.iter().filter_map(|place| first.sibling(place));
-        let is_typed = |it: &Address| {
-            let mut typed = self.typed.iter();
-            typed.any(|typed| typed.host == it.host && typed.port == it.port)
+        let siblings = addresses
+            .iter()
+            .filter_map(|address| first.sibling(address));
+        let is_configured = |it: &Address| {
+            let mut configured = self.configured.iter();
+            configured.any(|configured| configured.host == it.host && configured.port == it.port)
         };
-        self.told = siblings.filter(|it| !is_typed(it)).take(MAX).collect();
+        self.reported = siblings.filter(|it| !is_configured(it)).take(MAX).collect();
     }
 }
 
@@ -86,15 +94,15 @@ impl Nodes {
 mod tests {
     use super::*;
 
-    fn nodes(typed: &[&str]) -> Nodes {
-        let typed = typed.iter().map(|url| url.parse().unwrap()).collect();
-        let mut nodes = Nodes::new(typed);
+    fn nodes(configured: &[&str]) -> Nodes {
+        let configured = configured.iter().map(|url| url.parse().unwrap()).collect();
+        let mut nodes = Nodes::new(configured);
         nodes.next = 0;
         nodes
     }
 
     #[test]
-    fn each_is_tried_in_turn_and_then_there_is_a_pause() {
+    fn each_is_tried_in_turn_with_a_pause_after_each_round() {
         let mut nodes = nodes(&["a", "b"]);
         nodes.learn(&["c:1".to_owned(), "a:4222".to_owned(), "?".to_owned()]);
         let mut tried = || nodes.choose().to_string();
@@ -108,24 +116,24 @@ mod tests {
                 "nats://a:4222"
             ]
         );
-        let mut pause = || nodes.pause_after_failure();
-        assert_eq!([pause(), pause()], [Duration::ZERO; 2]);
-        let mut longest = Duration::ZERO;
-        for _ in 0..100 {
-            let pause = pause();
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= MAX_PAUSE);
-            longest = longest.max(pause);
+        let now = Instant::now();
+        for round in 0..10 {
+            for _ in 1..nodes.count() {
+                assert_eq!(nodes.next_attempt(now), now);
+            }
+            let pause = nodes.next_attempt(now) - now;
+            let longest = (SHORTEST_PAUSE * (1 << round)).min(LONGEST_PAUSE);
+            assert!(pause >= longest / 2 && pause <= longest, "{pause:?}");
         }
-        assert!(longest > MAX_PAUSE / 2);
         nodes.succeeded();
-        assert_eq!(nodes.pause_after_failure(), Duration::ZERO);
+        assert_eq!(nodes.next_attempt(now), now);
     }
 
     #[test]
-    fn who_tells_of_many_is_not_believed() {
+    fn the_number_of_reported_nodes_is_bounded() {
         let mut nodes = nodes(&["a"]);
         let many: Vec<_> = (1..10_000).map(|port| format!("b:{port}")).collect();
         nodes.learn(&many);
-        assert_eq!(nodes.told.len(), MAX);
+        assert_eq!(nodes.reported.len(), MAX);
     }
 }

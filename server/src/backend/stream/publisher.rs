@@ -17,12 +17,22 @@
 //!
 //! All of this was found by experiment with nats-server 2.15. Its error numbers are in its `errors.json`.
 
+#[cfg(test)]
+mod cluster;
+mod event;
+mod meaning;
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
+use common::backoff::Backoff;
 use fastrand::Rng;
-use nats::jetstream::{Answer, ApiError, PubAck, StoredMessage, header};
+use nats::jetstream::{Answer, ApiError, PubAck, Stored, StoredMessage, header};
 
 use super::identity::{BatchId, Identity};
+pub use event::{Action, BatchOutcome, Event};
+use meaning::Meaning;
 
 /// How long an attempt or a query may go unanswered before the node gets a PING.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -30,79 +40,16 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long the PONG may take.
 pub const PONG_WITHIN: Duration = Duration::from_secs(1);
 
-/// The first backoff before another attempt, after an inconclusive answer. It doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-
-/// The longest backoff.
-const MAX_PAUSE: Duration = Duration::from_millis(640);
+/// The shortest and the longest pause before another attempt, after an inconclusive answer.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// How long "no responders" from an existing stream is taken for an election. After that, the stream does not
 /// store this subject.
 const BETWEEN_LEADERS: Duration = Duration::from_secs(5);
 
 /// How many queries may find a changed sequence before the next attempts wait for a backoff.
-const EAGER_LOOKS: u32 = 3;
-
-/// An input of the state machine.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A batch was submitted.
-    Submitted,
-    /// A connection is ready.
-    Connected,
-    /// The connection has ended.
-    Disconnected,
-    /// Bytes of the current attempt were sent.
-    Progress,
-    /// An answer to an attempt at a batch, perhaps an earlier batch.
-    Answered {
-        /// The batch's number.
-        number: u64,
-        /// The number of the attempt.
-        attempt: u32,
-        /// The answer.
-        answer: Answer<PubAck>,
-    },
-    /// The last message of the subject, in answer to a query.
-    Seen {
-        /// The number of the query.
-        question: u64,
-        /// The answer.
-        answer: Answer<StoredMessage>,
-    },
-    /// The node has answered a PING.
-    Pong,
-    /// A deadline may have been reached.
-    Tick,
-}
-
-/// What the caller has to do next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Publish the current [attempt](Publisher::attempt) at the batch.
-    Publish,
-    /// Query the last message of the subject, with the number [question](Publisher::question).
-    Look,
-    /// Send the node a PING.
-    Ping,
-    /// Leave the node: it does not answer.
-    Reconnect,
-    /// The batch is finished.
-    Finish(BatchOutcome),
-}
-
-/// The outcome of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub enum BatchOutcome {
-    /// It is stored in the stream.
-    Kept,
-    /// It is not stored and never will be.
-    Refused(ApiError),
-    /// It may or may not be stored.
-    Unknown,
-    /// Another server uses this identity. The batch may or may not be stored, and this server must exit.
-    Fenced(BatchId),
-}
+const EAGER_QUERIES: u32 = 3;
 
 /// The publisher of one subject.
 #[derive(Debug)]
@@ -115,7 +62,7 @@ pub struct Publisher {
     sequence: u64,
     /// The number of the current or last batch, from 1.
     number: u64,
-    questions: u64,
+    last_query: u64,
     node: Node,
     batch: Option<UnderWay>,
     /// Whether a batch of an earlier run was stored after this run began.
@@ -128,17 +75,18 @@ pub struct Publisher {
 /// The batch in flight.
 #[derive(Debug)]
 struct UnderWay {
-    begun: Instant,
     give_up_at: Instant,
     /// The sequence of the last message before the first attempt.
     before: u64,
     step: Step,
     /// For each attempt, whether it was rejected permanently.
     refused: Vec<bool>,
-    pause: Duration,
-    looks: u32,
+    /// The backoff since the batch was submitted.
+    backoff: Backoff,
+    /// How many queries have found that the sequence had changed.
+    queries: u32,
     /// The last answer that was not an acknowledgement.
-    complaint: Option<String>,
+    last_error: Option<String>,
 }
 
 /// The state of the connection to a node.
@@ -160,44 +108,12 @@ enum Step {
     Published { since: Instant },
     /// The answer to a query for the last message. `refusal` is the reason if every attempt was rejected
     /// permanently.
-    Looking {
+    Querying {
         since: Instant,
         refusal: Option<ApiError>,
     },
     /// A PONG.
-    Doubted { since: Instant },
-}
-
-/// What an error proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    /// The last message of the subject is not the expected one.
-    Moved,
-    /// This attempt will never be stored.
-    Refused,
-    /// Nothing.
-    Nothing,
-}
-
-impl Meaning {
-    fn of(error: &ApiError) -> Self {
-        match error.err_code {
-            // 10071: wrong last sequence. 10164: the same while another message is proposed. 10201: a known
-            // message ID.
-            10071 | 10164 | 10201 => Self::Moved,
-            // Too large, another stream's subject, sealed, not allowed by the stream.
-            10054 | 10060 | 10109 | 10174 => Self::Refused,
-            10077 if is_limit(&error.description) => Self::Refused,
-            _ if error.is_no_responders() => Self::Refused,
-            _ => Self::Nothing,
-        }
-    }
-}
-
-/// Whether the stream is full. Up to 2.12, a leader uses the same number, with another description, when its
-/// disk has failed under a message that the other nodes have stored.
-fn is_limit(description: &str) -> bool {
-    description.starts_with("maximum ")
+    Pinged { since: Instant },
 }
 
 impl Publisher {
@@ -210,7 +126,7 @@ impl Publisher {
             ack_wait: Duration::from_secs(30),
             sequence,
             number: 0,
-            questions: 0,
+            last_query: 0,
             node: Node::Disconnected,
             batch: None,
             was_preceded: false,
@@ -236,8 +152,8 @@ impl Publisher {
     }
 
     /// The number of the last query for the last message.
-    pub fn question(&self) -> u64 {
-        self.questions
+    pub fn query(&self) -> u64 {
+        self.last_query
     }
 
     /// The headers of the last attempt that the stream evaluates.
@@ -254,8 +170,8 @@ impl Publisher {
     }
 
     /// The last answer about the current batch that was not an acknowledgement.
-    pub fn complaint(&self) -> Option<&str> {
-        self.batch.as_ref()?.complaint.as_deref()
+    pub fn last_error(&self) -> Option<&str> {
+        self.batch.as_ref()?.last_error.as_deref()
     }
 
     /// Whether a foreign message was found on the subject since the last call.
@@ -268,8 +184,8 @@ impl Publisher {
         let batch = self.batch.as_ref()?;
         let step = match batch.step {
             Step::Paused { until } => (self.node != Node::Disconnected).then_some(until),
-            Step::Published { since } | Step::Looking { since, .. } => Some(since + ANSWER_WITHIN),
-            Step::Doubted { since } => Some(since + PONG_WITHIN),
+            Step::Published { since } | Step::Querying { since, .. } => Some(since + ANSWER_WITHIN),
+            Step::Pinged { since } => Some(since + PONG_WITHIN),
         };
         Some(step.map_or(batch.give_up_at, |step| step.min(batch.give_up_at)))
     }
@@ -299,14 +215,14 @@ impl Publisher {
                 attempt,
                 answer,
             } if number == self.number => self.take_answer(attempt, answer, now),
-            Event::Seen { question, answer } if question == self.questions => {
-                self.take_look(answer, now)
+            Event::Queried { query, answer } if query == self.last_query => {
+                self.take_last_message(answer, now)
             }
-            Event::Answered { .. } | Event::Seen { .. } => None,
+            Event::Answered { .. } | Event::Queried { .. } => None,
             Event::Pong => {
                 self.node = Node::Connected;
                 match self.step()? {
-                    Step::Doubted { .. } => Some(self.publish(now)),
+                    Step::Pinged { .. } => Some(self.publish(now)),
                     _ => None,
                 }
             }
@@ -322,19 +238,18 @@ impl Publisher {
         debug_assert!(self.batch.is_none(), "one batch at a time");
         self.number += 1;
         self.batch = Some(UnderWay {
-            begun: now,
             give_up_at: now + self.ack_wait,
             before: self.sequence,
             step: Step::Paused { until: now },
             refused: Vec::new(),
-            pause: FIRST_PAUSE,
-            looks: 0,
-            complaint: None,
+            backoff: Backoff::begin(SHORTEST_PAUSE, LONGEST_PAUSE, now),
+            queries: 0,
+            last_error: None,
         });
         match self.node {
             Node::Disconnected => None,
             Node::Connected => Some(self.publish(now)),
-            Node::Suspect => self.doubt(now),
+            Node::Suspect => self.ping(now),
         }
     }
 
@@ -348,31 +263,31 @@ impl Publisher {
         Action::Publish
     }
 
-    fn doubt(&mut self, now: Instant) -> Option<Action> {
+    fn ping(&mut self, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
-        batch.complaint = Some("no answer".to_owned());
-        batch.step = Step::Doubted { since: now };
+        batch.last_error = Some("no answer".to_owned());
+        batch.step = Step::Pinged { since: now };
         Some(Action::Ping)
     }
 
-    fn look(&mut self, refusal: Option<ApiError>, now: Instant) -> Action {
-        self.questions += 1;
+    fn ask(&mut self, refusal: Option<ApiError>, now: Instant) -> Action {
+        self.last_query += 1;
         if let Some(batch) = &mut self.batch {
-            batch.step = Step::Looking {
+            batch.step = Step::Querying {
                 since: now,
                 refusal,
             };
         }
-        Action::Look
+        Action::Query
     }
 
     /// Schedules another attempt after an exponential backoff with jitter.
     fn pause(&mut self, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
-        let jitter = self.jitter.f64() / 2.0 + 0.75;
-        let until = now + batch.pause.mul_f64(jitter);
-        batch.pause = (2 * batch.pause).min(MAX_PAUSE);
-        batch.step = Step::Paused { until };
+        batch.backoff.postpone(now, self.jitter.f64());
+        batch.step = Step::Paused {
+            until: batch.backoff.next(),
+        };
         None
     }
 
@@ -390,29 +305,16 @@ impl Publisher {
         let batch = self.batch.as_mut()?;
         let index = (attempt as usize).checked_sub(1)?;
         let is_last = attempt as usize == batch.refused.len();
-        let awaited =
-            is_last && matches!(batch.step, Step::Published { .. } | Step::Doubted { .. });
-        let (meaning, complaint) = match &answer {
-            Answer::Yes(ack) if ack.stream != self.stream => (
-                Meaning::Nothing,
-                format!("the stream {} took it", ack.stream),
-            ),
-            // 2.10 acknowledges with sequence 0 a message that it knows and that is not committed.
-            Answer::Yes(PubAck { seq: 0, .. }) => {
-                (Meaning::Nothing, "it has no place yet".to_owned())
-            }
-            Answer::Yes(ack) => {
+        let awaited = is_last && matches!(batch.step, Step::Published { .. } | Step::Pinged { .. });
+        let (meaning, error) = match &answer {
+            Answer::Yes(ack) if ack.stream == self.stream && ack.seq > 0 => {
                 self.sequence = ack.seq;
-                return Some(self.finish(BatchOutcome::Kept));
+                return Some(self.finish(BatchOutcome::Stored));
             }
-            Answer::No(error) => (Meaning::of(error), error.to_string()),
-            Answer::Nonsense(what) => (
-                Meaning::Nothing,
-                format!("the answer is not understood: {what}"),
-            ),
+            answer => describe(answer),
         };
-        batch.complaint = Some(complaint);
-        if meaning == Meaning::Refused {
+        batch.last_error = Some(error);
+        if meaning == Meaning::Rejected {
             *batch.refused.get_mut(index)? = true;
         }
         if !awaited {
@@ -420,23 +322,23 @@ impl Publisher {
         }
         let all_refused = batch.refused.iter().all(|refused| *refused);
         match (meaning, answer) {
-            (Meaning::Moved, _) => Some(self.look(None, now)),
-            (Meaning::Refused, Answer::No(error)) if all_refused => {
-                Some(self.look(Some(error), now))
+            (Meaning::Moved, _) => Some(self.ask(None, now)),
+            (Meaning::Rejected, Answer::No(error)) if all_refused => {
+                Some(self.ask(Some(error), now))
             }
             _ => self.pause(now),
         }
     }
 
     /// The last message of the subject shows whether the batch is stored.
-    fn take_look(&mut self, answer: Answer<StoredMessage>, now: Instant) -> Option<Action> {
+    fn take_last_message(&mut self, answer: Answer<StoredMessage>, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
-        let Step::Looking { refusal, .. } = &mut batch.step else {
+        let Step::Querying { refusal, .. } = &mut batch.step else {
             return None;
         };
         let refusal = refusal.take();
-        let stored = match answer {
-            Answer::Yes(stored) => stored.message,
+        let error = match answer {
+            Answer::Yes(stored) => return self.compare(&stored.message, refusal, now),
             Answer::No(ApiError {
                 err_code: code @ (ApiError::NO_MESSAGE_FOUND | ApiError::STREAM_NOT_FOUND),
                 ..
@@ -444,36 +346,42 @@ impl Publisher {
                 self.sequence = 0;
                 return self.take_absence(refusal, code == ApiError::NO_MESSAGE_FOUND, now);
             }
-            Answer::No(error) => {
-                batch.complaint = Some(error.to_string());
-                return self.pause(now);
-            }
-            Answer::Nonsense(what) => {
-                batch.complaint = Some(format!("the answer is not understood: {what}"));
-                return self.pause(now);
-            }
+            Answer::No(error) => error.to_string(),
+            Answer::Nonsense(what) => format!("the answer is not understood: {what}"),
         };
-        let id = stored.header(header::MESSAGE_ID);
+        batch.last_error = Some(error);
+        self.pause(now)
+    }
+
+    /// Compares the last message of the subject with the batch.
+    fn compare(
+        &mut self,
+        last: &Stored,
+        refusal: Option<ApiError>,
+        now: Instant,
+    ) -> Option<Action> {
+        let before = self.batch.as_ref()?.before;
+        let id = last.header(header::MESSAGE_ID);
         let id = id.and_then(|id| self.identity.recognise(&id));
         let own = self.identity.batch(self.number);
-        let is_earlier = stored.seq == batch.before || id.is_some_and(|id| id.run == own.run);
+        let is_earlier = last.seq == before || id.is_some_and(|id| id.run == own.run);
         match id {
             Some(id) if id == own => {
-                self.sequence = stored.seq;
-                Some(self.finish(BatchOutcome::Kept))
+                self.sequence = last.seq;
+                Some(self.finish(BatchOutcome::Stored))
             }
-            Some(id) if id > own || self.is_alive(id, stored.seq) => {
+            Some(id) if id > own || self.is_alive(id, last.seq) => {
                 Some(self.finish(BatchOutcome::Fenced(id)))
             }
             // The last message precedes this batch, so no attempt at this batch is stored.
             _ if is_earlier => {
-                self.sequence = stored.seq;
+                self.sequence = last.seq;
                 self.take_absence(refusal, true, now)
             }
             // Messages before a foreign one cannot be seen. The next attempt relies on the duplicate window.
             _ => {
                 self.disturbed |= id.is_none();
-                self.sequence = stored.seq;
+                self.sequence = last.seq;
                 self.pause(now)
             }
         }
@@ -496,13 +404,13 @@ impl Publisher {
         let batch = self.batch.as_mut()?;
         if let Some(error) = refusal {
             let may_pass = is_stream_there && error.is_no_responders();
-            if may_pass && now < batch.begun + BETWEEN_LEADERS {
+            if may_pass && now < batch.backoff.since() + BETWEEN_LEADERS {
                 return self.pause(now);
             }
-            return Some(self.finish(BatchOutcome::Refused(error)));
+            return Some(self.finish(BatchOutcome::Rejected(error)));
         }
-        batch.looks += 1;
-        if batch.looks > EAGER_LOOKS {
+        batch.queries += 1;
+        if batch.queries > EAGER_QUERIES {
             return self.pause(now);
         }
         Some(self.publish(now))
@@ -513,9 +421,9 @@ impl Publisher {
         let batch = self.batch.as_mut()?;
         match batch.step {
             // This is checked before the deadline of the batch, so that the next batch need not wait again.
-            Step::Doubted { since } if now >= since + PONG_WITHIN => {
+            Step::Pinged { since } if now >= since + PONG_WITHIN => {
                 // The state stays the same until the connection has ended.
-                batch.step = Step::Doubted { since: now };
+                batch.step = Step::Pinged { since: now };
                 Some(Action::Reconnect)
             }
             _ if now >= batch.give_up_at => {
@@ -525,17 +433,29 @@ impl Publisher {
                 Some(self.finish(BatchOutcome::Unknown))
             }
             Step::Paused { until } if connected && now >= until => Some(self.publish(now)),
-            Step::Published { since } | Step::Looking { since, .. }
+            Step::Published { since } | Step::Querying { since, .. }
                 if now >= since + ANSWER_WITHIN =>
             {
-                self.doubt(now)
+                self.ping(now)
             }
             _ => None,
         }
     }
 }
 
-#[cfg(test)]
-mod cluster;
-#[cfg(test)]
-mod tests;
+/// What an answer that does not acknowledge this batch proves, and its text.
+fn describe(answer: &Answer<PubAck>) -> (Meaning, String) {
+    match answer {
+        // 2.10 acknowledges with sequence 0 a message that it knows and that is not committed.
+        Answer::Yes(PubAck { seq: 0, .. }) => (Meaning::Nothing, "it has no place yet".to_owned()),
+        Answer::Yes(ack) => {
+            let other = format!("the stream {} took it", ack.stream);
+            (Meaning::Nothing, other)
+        }
+        Answer::No(error) => (Meaning::of(error), error.to_string()),
+        Answer::Nonsense(what) => {
+            let malformed = format!("the answer is not understood: {what}");
+            (Meaning::Nothing, malformed)
+        }
+    }
+}

@@ -35,14 +35,14 @@ pub struct StreamStatus {
     /// The last permission error. It hides all other problems until an acknowledgement.
     denial: Option<String>,
     /// Whether a problem was reported, and not yet its end.
-    said: bool,
+    is_reported: bool,
     /// When and why messages could not be stored. `None` after an acknowledgement.
     failure: Option<(Instant, String)>,
     /// Since when no message could be stored.
     failing_since: Option<Instant>,
     refusals: RateLimit,
     losses: RateLimit,
-    complaints: RateLimit,
+    node_errors: RateLimit,
     disturbances: RateLimit,
 }
 
@@ -56,12 +56,12 @@ impl StreamStatus {
             waits_since: None,
             why: "not connected yet".to_owned(),
             denial: None,
-            said: false,
+            is_reported: false,
             failure: None,
             failing_since: None,
             refusals: RateLimit::default(),
             losses: RateLimit::default(),
-            complaints: RateLimit::new(REMINDER),
+            node_errors: RateLimit::new(REMINDER),
             disturbances: RateLimit::new(REMINDER),
         }
     }
@@ -74,28 +74,28 @@ impl StreamStatus {
     }
 
     /// A problem persists; `why` is its latest cause. A dead node or an election shows only by its duration.
-    pub fn still(&mut self, why: &str, now: Instant) {
+    pub fn persists(&mut self, why: &str, now: Instant) {
         if self.why != why {
             why.clone_into(&mut self.why);
         }
         let stream = &self.stream;
-        if self.said {
+        if self.is_reported {
             return;
         }
         if let Some(loss) = &self.loss {
             if elapsed(self.lost_since, now) >= OTHERS_WITHIN {
                 log::warn!("stream {stream}: lost {loss}; no other node can be used: {why}");
-                (self.said, self.loss) = (true, None);
+                (self.is_reported, self.loss) = (true, None);
             }
-        } else if self.lasts(now) >= WORTH_A_LINE {
-            let (seconds, why) = (self.lasts(now).as_secs_f64(), self.why());
+        } else if self.duration(now) >= WORTH_A_LINE {
+            let (seconds, why) = (self.duration(now).as_secs_f64(), self.why());
             log::warn!("stream {stream}: nothing acknowledged for {seconds:.1} s: {why}");
-            self.said = true;
+            self.is_reported = true;
         }
     }
 
     /// How long the problem has lasted.
-    fn lasts(&self, now: Instant) -> Duration {
+    fn duration(&self, now: Instant) -> Duration {
         let since = [self.waits_since, self.lost_since];
         elapsed(since.into_iter().flatten().min(), now)
     }
@@ -109,19 +109,19 @@ impl StreamStatus {
         self.waits_since.get_or_insert(now);
     }
 
-    /// There is a connection to `server`. If a batch is in flight, only its acknowledgement ends the problem.
-    pub fn connected(&mut self, server: &Address, now: Instant) {
+    /// There is a connection to `node`. If a batch is in flight, only its acknowledgement ends the problem.
+    pub fn connected(&mut self, node: &Address, now: Instant) {
         let lost_since = self.lost_since.take();
         if let Some(loss) = self.loss.take()
             && let Some(ending) = self.losses.allow(now)
         {
             log::warn!(
-                "stream {}: lost {loss}; uses {server} now{ending}",
+                "stream {}: lost {loss}; uses {node} now{ending}",
                 self.stream
             );
         }
         if self.waits_since.is_none() && self.failure.is_none() {
-            self.say_over(lost_since, now, &format!("connected again, to {server}"));
+            self.report_end(lost_since, now, &format!("connected again, to {node}"));
         }
     }
 
@@ -130,11 +130,11 @@ impl StreamStatus {
         let waited_since = self.waits_since.take();
         (self.failure, self.denial) = (None, None);
         let since = self.failing_since.take().or(waited_since);
-        self.say_over(since, now, "messages are kept again");
+        self.report_end(since, now, "messages are kept again");
     }
 
-    fn say_over(&mut self, since: Option<Instant>, now: Instant, what: &str) {
-        if std::mem::take(&mut self.said) {
+    fn report_end(&mut self, since: Option<Instant>, now: Instant, what: &str) {
+        if std::mem::take(&mut self.is_reported) {
             // The next problem is reported at once, with a new count.
             self.refusals = RateLimit::default();
             let (stream, seconds) = (&self.stream, elapsed(since, now).as_secs_f64());
@@ -160,7 +160,7 @@ impl StreamStatus {
             error.to_string()
         };
         if let Some(ending) = self.refusals.allow(now) {
-            self.said = true;
+            self.is_reported = true;
             let messages = plural(messages, "message");
             log::error!("stream {stream} takes nothing: {why}; {messages} not kept{ending}");
         }
@@ -169,7 +169,7 @@ impl StreamStatus {
 
     /// The outcome of a batch is unknown.
     pub fn unknown(&mut self, messages: u64, waited: Duration, now: Instant) {
-        self.said = true;
+        self.is_reported = true;
         let (stream, why, seconds) = (&self.stream, self.why(), waited.as_secs());
         let messages = plural(messages, "message");
         log::error!(
@@ -180,18 +180,18 @@ impl StreamStatus {
     }
 
     /// A node has sent an error. Forbidden requests get no other answer, so this is the only sign of them.
-    pub fn complain(&mut self, why: &str, now: Instant) {
+    pub fn node_error(&mut self, why: &str, now: Instant) {
         if why.contains("Permissions Violation") {
             self.denial = Some(why.to_owned());
         }
-        if let Some(ending) = self.complaints.allow(now) {
-            self.said = true;
+        if let Some(ending) = self.node_errors.allow(now) {
+            self.is_reported = true;
             log::error!(
                 "stream {}: the NATS server says: {why}{ending}",
                 self.stream
             );
         }
-        self.still(why, now);
+        self.persists(why, now);
     }
 
     /// A foreign client publishes to this server's subject.
@@ -208,11 +208,11 @@ impl StreamStatus {
 
     /// When and why messages cannot be stored, as far as known.
     pub fn failure(&self, now: Instant) -> Option<(Instant, String)> {
-        let lasts = self.lasts(now);
-        if lasts < UNWELL_AFTER {
+        let duration = self.duration(now);
+        if duration < UNWELL_AFTER {
             return self.failure.clone();
         }
-        let (seconds, why) = (lasts.as_secs(), self.why());
+        let (seconds, why) = (duration.as_secs(), self.why());
         Some((now, format!("nothing acknowledged for {seconds} s: {why}")))
     }
 }
@@ -230,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_ten_seconds_is_not_well() {
+    fn ten_seconds_without_an_acknowledgement_are_a_failure() {
         let start = Instant::now();
         let mut status = StreamStatus::new("LOG", start);
-        let server = Address::new("a", 1);
-        status.connected(&server, start);
+        let node = Address::new("a", 1);
+        status.connected(&node, start);
         assert_eq!(status.failure(at(start, 100)), None, "nothing waits");
         status.waits(at(start, 100));
         status.waits(at(start, 105));
-        status.still("no leader", at(start, 105));
+        status.persists("no leader", at(start, 105));
         assert_eq!(status.failure(at(start, 109)), None);
         let (when, why) = status.failure(at(start, 110)).unwrap();
         assert_eq!(
@@ -250,22 +250,22 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_connection_for_ten_seconds_is_not_well_either() {
+    fn ten_seconds_without_a_connection_are_a_failure() {
         let start = Instant::now();
         let mut status = StreamStatus::new("LOG", start);
-        let server = Address::new("a", 1);
-        status.connected(&server, start);
+        let node = Address::new("a", 1);
+        status.connected(&node, start);
         status.lost("nats://a:1: reset", at(start, 1));
-        status.still("nats://b:1: refused", at(start, 2));
+        status.persists("nats://b:1: refused", at(start, 2));
         assert_eq!(status.failure(at(start, 10)), None);
         let (_, why) = status.failure(at(start, 11)).unwrap();
         assert_eq!(why, "nothing acknowledged for 10 s: nats://b:1: refused");
-        status.connected(&server, at(start, 12));
+        status.connected(&node, at(start, 12));
         assert_eq!(status.failure(at(start, 12)), None);
     }
 
     #[test]
-    fn what_was_refused_or_given_up_is_a_failure_until_something_is_kept() {
+    fn a_batch_that_is_not_stored_is_a_failure_until_the_next_is() {
         let start = Instant::now();
         let mut status = StreamStatus::new("LOG", start);
         status.connected(&Address::new("a", 1), start);
@@ -281,7 +281,7 @@ mod tests {
             Some((at(start, 1), "full (10077)".to_owned()))
         );
         status.waits(at(start, 2));
-        status.still("silence", at(start, 3));
+        status.persists("silence", at(start, 3));
         status.unknown(2, Duration::from_secs(1), at(start, 3));
         assert_eq!(
             status.failure(at(start, 20)),
@@ -294,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_the_reason_until_it_is() {
+    fn a_permission_error_hides_other_errors_until_an_acknowledgement() {
         let start = Instant::now();
         let mut status = StreamStatus::new("LOG", start);
         status.connected(&Address::new("a", 1), start);
         status.waits(start);
-        status.complain("Permissions Violation for Publish to \"LOG.a\"", start);
-        status.still("no answer", at(start, 2));
+        status.node_error("Permissions Violation for Publish to \"LOG.a\"", start);
+        status.persists("no answer", at(start, 2));
         let (_, why) = status.failure(at(start, 10)).unwrap();
         assert!(
             why.ends_with("10 s: Permissions Violation for Publish to \"LOG.a\""),
@@ -308,7 +308,7 @@ mod tests {
         );
         status.acknowledged(at(start, 11));
         status.waits(at(start, 12));
-        status.still("no answer", at(start, 14));
+        status.persists("no answer", at(start, 14));
         let (_, why) = status.failure(at(start, 22)).unwrap();
         assert!(why.ends_with(": no answer"), "{why}");
     }

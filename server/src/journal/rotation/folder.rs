@@ -54,7 +54,7 @@ impl Folder {
             .map_err(|error| at(folder)(error.into()))?;
         let longest = rotated_files.path(&time_in_name(OffsetDateTime::UNIX_EPOCH), u64::MAX);
         not_found(longest.symlink_metadata())?;
-        let listing = rotated_files.list().map_err(at(folder))?;
+        let listing = list(&rotated_files)?;
         let newest = listing.files[listing.files.len().saturating_sub(MAX_CHECKED)..].iter();
         Ok(Self {
             log: log.to_owned(),
@@ -105,12 +105,11 @@ impl Folder {
     pub(super) fn known(&mut self) -> io::Result<&mut Known> {
         let rotated_files = rotated_files_of(&self.log)?;
         let is_current = |known: &Known| known.rotated_files == rotated_files;
-        let known = match self.known.take().filter(is_current) {
-            Some(known) => known,
-            None => {
-                let listing = rotated_files.list().map_err(at(rotated_files.folder()))?;
-                Known::new(rotated_files, listing, self.keep)
-            }
+        let known = if let Some(known) = self.known.take().filter(is_current) {
+            known
+        } else {
+            let listing = list(&rotated_files)?;
+            Known::new(rotated_files, listing, self.keep)
         };
         Ok(self.known.insert(known))
     }
@@ -164,6 +163,10 @@ pub(super) fn target(path: &Path) -> io::Result<PathBuf> {
         Some(metadata) if metadata.is_symlink() => path.canonicalize(),
         _ => Ok(path.to_owned()),
     }
+}
+
+fn list(rotated_files: &RotatedFiles) -> io::Result<Listing> {
+    rotated_files.list().map_err(at(rotated_files.folder()))
 }
 
 fn rotated_files_of(path: &Path) -> io::Result<RotatedFiles> {

@@ -35,7 +35,7 @@ const BEGINNING_BYTES: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Rotated {
     /// The new name of the old log.
-    pub(super) rotated_file: PathBuf,
+    pub(super) file: PathBuf,
     /// Its length in bytes.
     pub(super) length: u64,
     /// Damage found in the new log. Only a file that existed already has any.
@@ -129,7 +129,7 @@ impl Renamer {
         let rotated_file = self.rename(&path, journal)?;
         match journal.begin_anew(&path) {
             Ok(damage) => Ok(Rotated {
-                rotated_file,
+                file: rotated_file,
                 length,
                 damage,
             }),

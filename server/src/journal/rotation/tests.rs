@@ -49,7 +49,7 @@ impl Log {
     /// Writes a record and rotates. Returns the name of the rotated file.
     fn rotated_file(&mut self, time: &str) -> String {
         self.write(&record(time, "hello"));
-        let rotated_file = self.rotate().unwrap().rotated_file;
+        let rotated_file = self.rotate().unwrap().file;
         rotated_file
             .file_name()
             .unwrap()
@@ -89,13 +89,13 @@ fn a_log_becomes_a_rotated_file_and_a_new_one_is_begun() {
         log.write(&before);
         let rotated = log.rotate().unwrap();
         let rotated_file = "logging-20261125T033512Z-000001.log";
-        assert_eq!(rotated.rotated_file, folder.path().join(rotated_file));
+        assert_eq!(rotated.file, folder.path().join(rotated_file));
         assert_eq!(rotated.length, before.len() as u64);
         assert!(rotated.damage.is_none());
         let after = record("2026-11-25 03:35:14", "after");
         log.write(&after);
         assert_eq!(names(&folder), [rotated_file, "logging.log"]);
-        assert_eq!(fs::read_to_string(&rotated.rotated_file).unwrap(), before);
+        assert_eq!(fs::read_to_string(&rotated.file).unwrap(), before);
         assert_eq!(fs::read_to_string(&log.path).unwrap(), after);
         // The new log is locked, and disk space is reserved for it.
         let other = Journal::<File>::open(&log.path, Opening::Append, false);
@@ -203,7 +203,7 @@ fn the_name_tells_the_time_of_the_first_record_that_there_is() {
     let before = OffsetDateTime::now_utc().unix_timestamp();
     log.write("no record at all\n");
     assert_eq!(log.renamer.first_time(&log.journal).unwrap(), None);
-    let rotated_file = log.rotate().unwrap().rotated_file;
+    let rotated_file = log.rotate().unwrap().file;
     let name = rotated_file.to_str().unwrap();
     let now = OffsetDateTime::from_unix_timestamp(before).unwrap();
     let minute = &time_in_name(now)[..8];

@@ -29,7 +29,7 @@ struct Asked {
 
 /// The meaning of a received message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News<'a> {
+pub(super) enum FeedEvent<'a> {
     /// The next message of the stream.
     Message(Metadata<'a>),
     /// There is no message after this sequence.
@@ -66,25 +66,25 @@ impl Feed {
     }
 
     /// Handles a received message. Late messages, of an old request or another consumer, are ignored.
-    pub(super) fn take<'a>(&mut self, received: &'a Received) -> News<'a> {
+    pub(super) fn take<'a>(&mut self, received: &'a Received) -> FeedEvent<'a> {
         if let Some(metadata) = received.reply.as_deref().and_then(Metadata::parse) {
             return match metadata.consumer == self.consumer {
-                true if self.counts(metadata.consumer_sequence) => News::Message(metadata),
+                true if self.counts(metadata.consumer_sequence) => FeedEvent::Message(metadata),
                 true => lost(),
-                false => News::Nothing,
+                false => FeedEvent::Nothing,
             };
         }
         let Some(asked) = &self.asked else {
-            return News::Nothing;
+            return FeedEvent::Nothing;
         };
         if asked.reply != received.subject {
-            return News::Nothing;
+            return FeedEvent::Nothing;
         }
         match Status::read(received.headers()) {
             Some(Status::Idle {
                 stream_sequence,
                 consumer_sequence,
-            }) if consumer_sequence == self.count => return News::Idle(stream_sequence),
+            }) if consumer_sequence == self.count => return FeedEvent::Idle(stream_sequence),
             Some(Status::Idle { .. }) => return lost(),
             Some(Status::Over) => self.asked = None,
             Some(Status::TooLarge) => {
@@ -92,10 +92,10 @@ impl Feed {
                 self.is_next_large = asked.left == BATCH;
                 self.asked = None;
             }
-            Some(Status::Unusable(why)) => return News::Broken(why),
+            Some(Status::Unusable(why)) => return FeedEvent::Broken(why),
             None => {}
         }
-        News::Nothing
+        FeedEvent::Nothing
     }
 
     /// Counts a message. Returns false if its number is not the expected one.
@@ -115,8 +115,8 @@ impl Feed {
     }
 }
 
-fn lost<'a>() -> News<'a> {
-    News::Broken("messages were lost on the way".to_owned())
+fn lost<'a>() -> FeedEvent<'a> {
+    FeedEvent::Broken("messages were lost on the way".to_owned())
 }
 
 #[cfg(test)]
@@ -153,9 +153,9 @@ mod tests {
         feed
     }
 
-    fn position(news: &News<'_>) -> Option<u64> {
+    fn position(news: &FeedEvent<'_>) -> Option<u64> {
         match news {
-            News::Message(metadata) => Some(metadata.stream_sequence),
+            FeedEvent::Message(metadata) => Some(metadata.stream_sequence),
             _ => None,
         }
     }
@@ -164,7 +164,7 @@ mod tests {
     fn messages_are_counted() {
         let mut feed = asked(2);
         assert_eq!(position(&feed.take(&message("c", 1))), Some(71));
-        assert_eq!(feed.take(&message("before", 2)), News::Nothing);
+        assert_eq!(feed.take(&message("before", 2)), FeedEvent::Nothing);
         assert_eq!(feed.wants(), None, "one is still to come");
         assert_eq!(position(&feed.take(&message("c", 2))), Some(72));
         assert_eq!(feed.wants(), Some((BATCH, MAX_BYTES)));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_of_life_tells_what_was_lost_before_it() {
+    fn a_heartbeat_shows_messages_that_were_lost() {
         let idle = |count| {
             let line = format!(
                 "100 Idle Heartbeat\r\nNats-Last-Consumer: {count}\r\nNats-Last-Stream: 99"
@@ -182,32 +182,36 @@ mod tests {
             status("reply", &line)
         };
         let mut feed = asked(5);
-        assert_eq!(feed.take(&idle(0)), News::Idle(99));
+        assert_eq!(feed.take(&idle(0)), FeedEvent::Idle(99));
         assert_eq!(position(&feed.take(&message("c", 1))), Some(71));
-        assert_eq!(feed.take(&idle(1)), News::Idle(99));
+        assert_eq!(feed.take(&idle(1)), FeedEvent::Idle(99));
         assert_eq!(feed.take(&idle(2)), lost());
         assert_eq!(feed.wants(), None, "it goes on");
     }
 
     #[test]
-    fn what_is_over_is_asked_for_again() {
+    fn a_request_that_has_ended_is_repeated() {
         let over = status("reply", "408 Request Timeout");
         let mut feed = asked(5);
         assert_eq!(
             feed.take(&status("earlier", "408 Request Timeout")),
-            News::Nothing
+            FeedEvent::Nothing
         );
         assert_eq!(feed.wants(), None);
-        assert_eq!(feed.take(&over), News::Nothing);
+        assert_eq!(feed.take(&over), FeedEvent::Nothing);
         assert!(feed.wants().is_some());
         let deleted = status("reply", "409 Consumer Deleted");
-        assert_eq!(feed.take(&deleted), News::Nothing, "nothing was asked for");
-        let gone = News::Broken("Consumer Deleted (409)".to_owned());
+        assert_eq!(
+            feed.take(&deleted),
+            FeedEvent::Nothing,
+            "nothing was asked for"
+        );
+        let gone = FeedEvent::Broken("Consumer Deleted (409)".to_owned());
         assert_eq!(asked(5).take(&deleted), gone);
     }
 
     #[test]
-    fn a_message_of_any_size_is_asked_for_in_the_end() {
+    fn a_message_of_any_size_is_requested_in_the_end() {
         let too_large = status("reply", "409 Message Size Exceeds MaxBytes");
         let mut feed = asked(BATCH);
         assert!(position(&feed.take(&message("c", 1))).is_some());

@@ -2,8 +2,18 @@
 
 use std::ops::RangeInclusive;
 
-use super::Start;
 use crate::jetstream::{StreamInfo, StreamState};
+
+/// The message that is read first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The first message of the stream.
+    First,
+    /// The last N messages, perhaps with some before them. 0: only new messages.
+    Last(u64),
+    /// The first message that was stored at this time (RFC 3339) or later.
+    Time(String),
+}
 
 /// The position in a stream.
 #[derive(Debug)]
@@ -72,7 +82,7 @@ impl StreamPosition {
 
     /// Moves past this sequence: its message was returned.
     pub(super) fn pass(&mut self, sequence: u64) {
-        debug_assert!(sequence >= self.next, "no message is given twice");
+        debug_assert!(sequence >= self.next, "no message is returned twice");
         self.next = sequence.saturating_add(1);
     }
 
@@ -147,7 +157,7 @@ mod tests {
         assert_eq!(position.arrive_at(1), None);
         position.pass(1);
         assert_eq!(position.arrive_at(5), Some(2..=4));
-        assert_eq!(position.arrive_at(5), None, "told already");
+        assert_eq!(position.arrive_at(5), None, "reported already");
         position.pass(5);
         assert!(!position.is_done());
         assert_eq!(position.arrive_at(10), Some(6..=9));
@@ -157,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn another_stream_is_told_from_this() {
+    fn another_stream_is_detected() {
         let mut position = StreamPosition::new(&info("monday", 1, 3, 3), &Start::First);
         position.pass(1);
         position.pass(2);

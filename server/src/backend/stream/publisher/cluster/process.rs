@@ -180,7 +180,7 @@ impl World<'_> {
         let process = &self.processes[i];
         let what = match action {
             Action::Publish => What::Publish(self.attempt(process)),
-            Action::Look => What::Look(process.publisher.question()),
+            Action::Query => What::Look(process.publisher.query()),
             Action::Ping => What::Ping,
             Action::Reconnect => {
                 let connection = process.connection();
@@ -229,8 +229,8 @@ impl World<'_> {
         let waited = self.now.saturating_sub(process.submitted);
         let is_recovered = self.well.is_some_and(|well| self.now > well + RECOVERY);
         let (what, is_true) = match outcome {
-            BatchOutcome::Kept => ("kept", self.stored.contains(&id)),
-            BatchOutcome::Refused(_) => ("refused", !is_in && !is_recovered),
+            BatchOutcome::Stored => ("kept", self.stored.contains(&id)),
+            BatchOutcome::Rejected(_) => ("refused", !is_in && !is_recovered),
             BatchOutcome::Unknown => {
                 let is_due = waited >= self.setting.ack_wait;
                 ("unknown", is_due && !is_recovered)
@@ -245,7 +245,7 @@ impl World<'_> {
             self.lie = Some(format!("{id:?} is not {outcome:?} after {waited:?}"));
         }
         match outcome {
-            BatchOutcome::Refused(_) => _ = self.refused.insert(id),
+            BatchOutcome::Rejected(_) => _ = self.refused.insert(id),
             BatchOutcome::Fenced(_) => {
                 self.processes[i].end();
                 if self.alive() == 0 || self.chance(20) {
@@ -253,7 +253,7 @@ impl World<'_> {
                 }
                 return;
             }
-            BatchOutcome::Kept | BatchOutcome::Unknown => {}
+            BatchOutcome::Stored | BatchOutcome::Unknown => {}
         }
         self.advance(i);
     }

@@ -213,8 +213,8 @@ impl World<'_> {
 
     /// Answers a query.
     fn show(&mut self, request: &Request, answer: Answer<StoredMessage>) {
-        if let What::Look(question) = request.what {
-            self.answer(request, Event::Seen { question, answer });
+        if let What::Look(query) = request.what {
+            self.answer(request, Event::Queried { query, answer });
         }
     }
 
