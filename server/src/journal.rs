@@ -263,16 +263,11 @@ pub struct Opened<F: Storage = File> {
 
 impl<F: Storage> Journal<F> {
     /// Opens the log at `path` and locks it against other servers. Nothing is changed before the lock is
-    /// held.
+    /// held. A file that is created gets the ownership `like`.
     ///
     /// With [`Opening::Overwrite`], a file that is not empty and does not begin like a log is an error and
     /// stays unchanged: emptying it would destroy other data.
-    pub fn open(path: &Path, opening: Opening, sync: bool) -> io::Result<Opened<F>> {
-        Self::open_like(path, opening, sync, None)
-    }
-
-    /// Like [`open`](Self::open). A file that is created gets the ownership `like`.
-    pub fn open_like(
+    pub fn open(
         path: &Path,
         opening: Opening,
         sync: bool,
@@ -321,7 +316,7 @@ impl<F: Storage> Journal<F> {
             return Ok(Damage::default());
         }
         let like = self.file.ownership();
-        let opened = Self::open_like(path, Opening::Append, self.sync, like)?;
+        let opened = Self::open(path, Opening::Append, self.sync, like)?;
         // After the switch, torn records could no longer be cut off the old file.
         self.cut_back()?;
         *self = opened.journal;
@@ -464,14 +459,14 @@ mod tests {
     }
 
     #[test]
-    fn short_and_interrupted_writes_are_gone_on_with() {
+    fn short_and_interrupted_writes_are_continued() {
         let mut journal = journal(false, &[Ok(1), Err(EINTR), Ok(2), Ok(3)]);
         assert_eq!(refused(&mut journal, "a record\n"), None);
         assert_eq!(content(&journal), "a record\n");
     }
 
     #[test]
-    fn what_a_failed_write_left_is_cut_off_and_the_next_batch_is_written() {
+    fn a_failed_write_is_cut_off_and_the_next_batch_is_written() {
         for first in [Ok(0), Ok(3), Ok(8)] {
             let mut journal = journal(false, &[Ok(99), first, Err(ENOSPC)]);
             assert_eq!(refused(&mut journal, "before\n"), None);
@@ -484,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_after_what_cannot_be_cut_off() {
+    fn nothing_is_written_after_a_failed_cut() {
         let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
         journal.file.truncate_fails.set(true);
         tear(&mut journal, "torn\n");
@@ -496,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_emptied_by_somebody_else_is_not_cut_too_far() {
+    fn a_file_emptied_by_another_program_is_not_cut_too_far() {
         let mut journal = journal(false, &[Ok(3), Err(ENOSPC)]);
         journal.file.truncate_fails.set(true);
         tear(&mut journal, "torn\n");
@@ -507,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_does_not_come_back_after_a_power_cut() {
+    fn a_refused_batch_does_not_reappear_after_a_power_cut() {
         let mut journal = journal(true, &[Ok(3), Err(ENOSPC)]);
         assert_eq!(refused(&mut journal, "refused\n"), Some(ENOSPC));
         assert_eq!(
@@ -529,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn syncs_what_has_to_last_and_only_that() {
+    fn only_durable_batches_are_synced() {
         for (sync, durable, expected) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
             let mut journal = journal(sync, &[]);
             journal.commit(b"a record\n", durable).unwrap();
@@ -538,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_sync_leaves_nobody_sure() {
+    fn a_failed_sync_is_fatal() {
         let mut journal = journal(true, &[]);
         journal.file.sync_fails.set(true);
         let result = journal.commit(b"a record\n", true);
@@ -564,7 +559,7 @@ mod tests {
     fn reserved_space_shows_in_no_length_and_is_given_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let opened: Opened = Journal::open(&path, Opening::Overwrite, false).unwrap();
+        let opened: Opened = Journal::open(&path, Opening::Overwrite, false, None).unwrap();
         let mut journal = opened.journal;
         let record = b"0123456789abcde\n".repeat(1 << 12);
         for n in 1..=50 {

@@ -9,6 +9,7 @@ mod group_commit_delay;
 mod periodic_tasks;
 mod queues;
 mod report;
+mod shutdown;
 pub mod signals;
 mod stop;
 #[cfg(test)]
@@ -44,7 +45,7 @@ use clients::Clients;
 pub use clients::REFUSALS;
 use commits::Commits;
 pub use failure::Failure;
-use stop::steps::{self, Stop};
+use stop::Stop;
 use timeouts::Timeouts;
 
 /// Tokens below these are keys of the slab.
@@ -297,10 +298,7 @@ impl<B: BackEnd> Server<B> {
                 self.supervisor.deadline(self.status()),
                 self.supervisor.max_wait(),
             ),
-            (
-                self.stop.as_ref().and_then(Stop::next_step),
-                steps::MAX_WAIT,
-            ),
+            (self.stop.as_ref().and_then(Stop::next_step), stop::MAX_WAIT),
         ];
         let waits = deadlines.into_iter().filter_map(|(deadline, most)| {
             let wait = deadline?.saturating_duration_since(self.now);

@@ -80,6 +80,7 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     config.max_clients = Some(sockets.max_clients(config.max_clients, descriptors)?);
     let start = Start {
         admission: Admission::new(&config, tls),
+        config: &config,
         sockets,
         supervisor,
         stderr,
@@ -87,18 +88,19 @@ fn serve(mut config: Config, stderr: &Stderr) -> Result<Figures, String> {
     match Settings::of(&config.stream) {
         None => {
             let log = log_file::open(&config, stderr)?;
-            start.serve(&config, log, &config.log().display())
+            start.serve(log, &config.log().display())
         }
         Some(settings) => {
             let log = StreamLog::open(settings, config.format, config.max_message)?;
             stderr.say(&log.promise());
-            start.serve(&config, log, &"the stream")
+            start.serve(log, &"the stream")
         }
     }
 }
 
 /// Everything that is opened before the log.
 struct Start<'a> {
+    config: &'a Config,
     admission: Admission,
     sockets: Sockets,
     supervisor: Supervisor,
@@ -107,57 +109,44 @@ struct Start<'a> {
 
 impl Start<'_> {
     /// Serves until a stop is complete. `name` is the name of the log.
-    fn serve<B: BackEnd>(
-        self,
-        config: &Config,
-        log: B,
-        name: &dyn Display,
-    ) -> Result<Figures, String> {
-        let leaves_backlog = self.sockets.are_inherited;
-        let supervisor = self.supervisor;
-        let (stderr, sockets) = (self.stderr, self.sockets);
-        let server = open_server(config, self.admission, sockets, log, stderr);
-        let mut server = server.map_err(|error| format!("cannot start: {error}"))?;
-        server.serve_under(supervisor, leaves_backlog);
+    fn serve<B: BackEnd>(self, log: B, name: &dyn Display) -> Result<Figures, String> {
+        let server = self.open_server(log);
+        let server = server.map_err(|error| format!("cannot start: {error}"))?;
         server.run().map_err(|failure| failure.describe(name))
     }
-}
 
-/// Makes the server, and reports the addresses at which it listens.
-fn open_server<B: BackEnd>(
-    config: &Config,
-    admission: Admission,
-    sockets: Sockets,
-    log: B,
-    stderr: &Stderr,
-) -> io::Result<Server<B>> {
-    let terminal = if config.quiet {
-        Terminal::closed()
-    } else {
-        Terminal::open(io::stdout())
-    };
-    let metrics_at = sockets.http.iter().flat_map(HttpServer::addresses);
-    let metrics_at: Vec<_> = metrics_at.collect::<io::Result<_>>()?;
-    let mut server = Server::new(
-        config,
-        admission,
-        sockets.clients,
-        sockets.http,
-        log,
-        terminal,
-        stderr.clone(),
-    )?;
-    server.handle_signals()?;
-    if config.reply_mode == ReplyMode::None {
-        stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
+    /// Makes the server, and reports the addresses at which it listens.
+    fn open_server<B: BackEnd>(self, log: B) -> io::Result<Server<B>> {
+        let (config, stderr, sockets) = (self.config, self.stderr, self.sockets);
+        let terminal = if config.quiet {
+            Terminal::closed()
+        } else {
+            Terminal::open(io::stdout())
+        };
+        let metrics_at = sockets.http.iter().flat_map(HttpServer::addresses);
+        let metrics_at: Vec<_> = metrics_at.collect::<io::Result<_>>()?;
+        let mut server = Server::new(
+            config,
+            self.admission,
+            sockets.clients,
+            sockets.http,
+            log,
+            terminal,
+            stderr.clone(),
+        )?;
+        server.handle_signals()?;
+        if config.reply_mode == ReplyMode::None {
+            stderr.say("nothing is answered (-replies none): no sender learns what is in the log");
+        }
+        for address in metrics_at {
+            stderr.say(&format!("metrics at http://{address}/metrics"));
+        }
+        let addresses = server.addresses()?;
+        sockets::warn_of_openness(config, &addresses);
+        for address in addresses {
+            stderr.say(&format!("listening on {address}"));
+        }
+        server.serve_under(self.supervisor, sockets.are_inherited);
+        Ok(server)
     }
-    for address in metrics_at {
-        stderr.say(&format!("metrics at http://{address}/metrics"));
-    }
-    let addresses = server.addresses()?;
-    sockets::warn_of_openness(config, &addresses);
-    for address in addresses {
-        stderr.say(&format!("listening on {address}"));
-    }
-    Ok(server)
 }

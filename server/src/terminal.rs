@@ -312,7 +312,7 @@ mod tests {
 
     /// Like a pipe of another user, which cannot be opened again.
     #[test]
-    fn an_output_that_can_only_be_waited_for_delays_nobody() {
+    fn a_blocking_output_delays_nothing() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
         let mut lines = 0;
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_longer_than_it_may_for_an_output_that_takes_nothing() {
+    fn finishing_a_blocked_output_ends_at_the_deadline() {
         let (reader, writer) = io::pipe().unwrap();
         let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
         overfill(&mut terminal);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_noticed_through_the_thread_too() {
+    fn a_closed_pipe_is_noticed_through_the_thread() {
         let (reader, writer) = io::pipe().unwrap();
         let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
         drop(reader);

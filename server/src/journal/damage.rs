@@ -249,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, content).unwrap();
-        let damage = Journal::<std::fs::File>::open(&path, Opening::Append, false)
+        let damage = Journal::<std::fs::File>::open(&path, Opening::Append, false, None)
             .unwrap()
             .damage;
         let mut expected = content.to_vec();
@@ -302,13 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_leaves_is_ended() {
+    fn a_torn_record_is_ended() {
         let content = [RECORD, &RECORD[..RECORD.len() - 4]].concat();
         assert_eq!(found(content.as_bytes()), damage(true, 0, 0));
     }
 
     #[test]
-    fn what_a_power_cut_leaves_is_found_wherever_it_is() {
+    fn damage_of_a_power_cut_is_found_anywhere() {
         let nuls = "\0".repeat(5000);
         let n = RECORD.len();
         let torn = &RECORD[..n - 10];
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_and_long_logs_are_looked_through_in_pieces() {
+    fn long_lines_and_long_logs_are_read_in_chunks() {
         let long = RECORD.replace("hello", &"x".repeat(3 * CHUNK_BYTES));
         let content = [&long, "torn\n", &long].concat();
         assert_eq!(found(content.as_bytes()), damage(false, 1, long.len()));
@@ -350,7 +350,7 @@ mod tests {
 
     /// The result does not depend on where a line is split.
     #[test]
-    fn a_line_may_come_in_any_pieces() {
+    fn a_line_may_be_split_anywhere() {
         let damaged = format!("lf\0\u{85}{}", RECORD.trim_end());
         for text in [RECORD.trim_end(), JSON.trim_end(), &damaged] {
             let found = |pieces: &[&[u8]]| {
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_in_one_line() {
+    fn damage_is_described_in_one_line() {
         for (damage, expected) in [
             (damage(true, 0, 0), "ended a torn record at its end"),
             (
@@ -406,7 +406,7 @@ mod tests {
         let begin = whole.find(": ").unwrap() + 2;
         for len in 0..=whole.len() {
             std::fs::write(&path, before.to_owned() + &whole[..len]).unwrap();
-            Journal::<std::fs::File>::open(&path, Opening::Append, false).unwrap();
+            Journal::<std::fs::File>::open(&path, Opening::Append, false, None).unwrap();
             let log = std::fs::read_to_string(&path).unwrap();
             let log = &log[before.len()..];
             let mended = log.strip_suffix('\n').unwrap_or(log);

@@ -316,7 +316,7 @@ proptest! {
     })]
 
     #[test]
-    fn what_is_refused_is_not_in_the_file_and_what_is_kept_is(
+    fn refused_batches_are_not_in_the_file_and_committed_ones_are(
         sync: bool,
         ends: bool,
         steps in prop::collection::vec(step(false), 1..25),

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use common::args::{MAX_TIME, Opt, UsageError};
-use nats::options;
 use nats::protocol::{is_subject, is_word};
+use nats::{options, stream_options};
 
 /// The options as parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +64,7 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
         "log to this stream of NATS JetStream instead of a file: 'ok' then means that a majority of \
          its replicas has the line; the stream must exist (the server prints the command that \
          creates it)",
-        |o, v| {
-            let name = v.text()?;
-            if !is_word(&name) {
-                return Err(v.unexpected("the name of a stream (letters, digits, - and _)"));
-            }
-            o.as_mut().name = Some(name);
-            Ok(())
-        },
+        |o, v| stream_options::name(v).map(|it| o.as_mut().name = Some(it)),
     );
 
     /// `-subject PREFIX`

@@ -219,7 +219,7 @@ fn an_idle_client_is_found_while_every_turn_takes_long() {
 /// Replies sent after a slow commit are newer than the turn: a client must not count as idle before it
 /// could respond to them.
 #[test]
-fn a_commit_longer_than_the_idle_timeout_makes_no_client_idle() {
+fn a_commit_that_takes_longer_than_the_idle_timeout_ends_no_client() {
     let idle_timeout = Duration::from_secs(1);
     let mut world = World::new(Setting {
         idle_timeout: Some(idle_timeout),
@@ -246,7 +246,7 @@ fn a_commit_longer_than_the_idle_timeout_makes_no_client_idle() {
 
 /// A deadline is met even if the turn before it was as long as the wait: the loop sleeps only for the rest.
 #[test]
-fn the_time_of_a_turn_is_subtracted_from_the_wait() {
+fn the_duration_of_a_turn_shortens_the_next_wait() {
     let mut world = World::new(Setting::IN_PLACE);
     world.connect();
     for _ in 0..3 {

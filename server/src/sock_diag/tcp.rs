@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_silence_of_one_who_was_asked_counts() {
+    fn silence_counts_only_after_an_unanswered_probe() {
         let second = Duration::from_secs(1);
         for (unanswered, heard_s, expected) in
             [(0, 99, false), (1, 3, false), (1, 4, true), (9, 99, true)]

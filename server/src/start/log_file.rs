@@ -21,7 +21,7 @@ pub(super) fn open(config: &Config, stderr: &Stderr) -> Result<LogFile, String> 
         .as_mut()
         .and_then(|rotation| rotation.folder().ownership_of_missing_log());
     let path = log.display();
-    let opened = Journal::open_like(&log, config.opening, config.sync, like);
+    let opened = Journal::open(&log, config.opening, config.sync, like);
     let opened: Opened = opened.map_err(|error| {
         let advice = advice(&error, config.opening);
         format!("cannot open the log {path}: {error}; {advice}")

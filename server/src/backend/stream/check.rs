@@ -231,6 +231,28 @@ fn warnings(config: &StreamConfig, settings: &Settings) -> Vec<String> {
             "the stream {name} is kept by {nodes}: {loss}; 'nats stream edit {name} --replicas 3' helps"
         ));
     }
+    warnings.extend(warnings_of_limits(config));
+    let window = Duration::from_nanos(config.duplicate_window);
+    if window < settings.ack_wait {
+        let (window, wait) = (window.as_secs(), settings.ack_wait.as_secs());
+        warnings.push(format!(
+            "the stream {name} recognises what is sent again for {window} s only, and lines wait for up to {wait} s: \
+             'nats stream edit {name} --dupe-window {wait}s', or a shorter -ack-wait"
+        ));
+    }
+    if config.subjects.iter().any(|pattern| pattern == ">") {
+        warnings.push(format!(
+            "the stream {name} stores all subjects, not only {}.*",
+            settings.prefix()
+        ));
+    }
+    warnings
+}
+
+/// Warnings about limits at which acknowledged lines are dropped or new ones rejected.
+fn warnings_of_limits(config: &StreamConfig) -> Vec<String> {
+    let name = &config.name;
+    let mut warnings = Vec::new();
     let limits = [
         ("max_msgs", config.max_msgs),
         ("max_bytes", config.max_bytes),
@@ -251,20 +273,6 @@ fn warnings(config: &StreamConfig, settings: &Settings) -> Vec<String> {
         warnings.push(format!(
             "the stream {name} would drop old lines for new ones if it were ever given a limit (discard old); \
              'nats stream edit {name} --discard new' has it refuse the new ones instead"
-        ));
-    }
-    let window = Duration::from_nanos(config.duplicate_window);
-    if window < settings.ack_wait {
-        let (window, wait) = (window.as_secs(), settings.ack_wait.as_secs());
-        warnings.push(format!(
-            "the stream {name} recognises what is sent again for {window} s only, and lines wait for up to {wait} s: \
-             'nats stream edit {name} --dupe-window {wait}s', or a shorter -ack-wait"
-        ));
-    }
-    if config.subjects.iter().any(|pattern| pattern == ">") {
-        warnings.push(format!(
-            "the stream {name} stores all subjects, not only {}.*",
-            settings.prefix()
         ));
     }
     warnings

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_and_one_more_message_fit_into_what_servers_take() {
+    fn a_batch_and_one_more_message_fit_into_a_payload() {
         for (max_payload, format, max_message) in [
             (1 << 20, Format::Original, 65_536),
             (1 << 20, Format::Json, 65_536),

@@ -182,7 +182,7 @@ impl<F: Storage> Journal<F> {
     pub(super) fn begin_anew(&mut self, path: &Path) -> Result<Damage, CommitError> {
         // The sync follows below. If it fails, the old log cannot be used either.
         let like = self.file.ownership();
-        let opened = Self::open_like(path, Opening::Append, false, like);
+        let opened = Self::open(path, Opening::Append, false, like);
         let opened = opened.map_err(CommitError::Refused)?;
         let mut new = opened.journal;
         if self.sync {

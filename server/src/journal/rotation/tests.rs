@@ -30,7 +30,7 @@ fn record(time: &str, message: &str) -> String {
 impl Log {
     fn open(path: PathBuf, sync: bool) -> Self {
         let renamer = Renamer::new(&path, true, None).unwrap();
-        let opened: Opened = Journal::open(&path, Opening::Append, sync).unwrap();
+        let opened: Opened = Journal::open(&path, Opening::Append, sync, None).unwrap();
         Self {
             journal: opened.journal,
             renamer,
@@ -98,7 +98,7 @@ fn a_log_becomes_a_rotated_file_and_a_new_one_is_begun() {
         assert_eq!(fs::read_to_string(&rotated.file).unwrap(), before);
         assert_eq!(fs::read_to_string(&log.path).unwrap(), after);
         // The new log is locked, and disk space is reserved for it.
-        let other = Journal::<File>::open(&log.path, Opening::Append, false);
+        let other = Journal::<File>::open(&log.path, Opening::Append, false, None);
         assert_eq!(
             other.unwrap_err().to_string(),
             "another server is writing it"
@@ -123,13 +123,13 @@ fn no_file_is_replaced() {
 
 /// A rename that fails uses up no number and changes nothing. It works when it is possible again.
 #[test]
-fn what_cannot_be_renamed_stays() {
+fn a_log_that_cannot_be_renamed_stays() {
     let folder = tempfile::tempdir().unwrap();
     // Short enough for the log and the number file, too long for a rotated file.
     let path = folder.path().join("x".repeat(240));
     let error = Renamer::new(&path, true, None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidFilename, "{error}");
-    let opened: Opened = Journal::open(&path, Opening::Append, true).unwrap();
+    let opened: Opened = Journal::open(&path, Opening::Append, true, None).unwrap();
     let mut renamer = Renamer::new(&folder.path().join("short"), true, None).unwrap();
     renamer.folder.log = path.clone();
     let journal = opened.journal;
@@ -153,7 +153,7 @@ fn what_cannot_be_renamed_stays() {
 }
 
 #[test]
-fn what_is_empty_or_somebody_elses_is_left_alone() {
+fn an_empty_or_foreign_log_is_not_rotated() {
     let (folder, mut log) = log(false);
     assert!(matches!(log.rotate(), Err(RotationError::Refused(_))));
     log.write(&record("2026-11-25 03:35:12", "mine"));
@@ -166,7 +166,7 @@ fn what_is_empty_or_somebody_elses_is_left_alone() {
 /// The new log cannot be opened in place of the old one. No record is lost, and the old file is still
 /// written.
 #[test]
-fn a_new_log_that_cannot_be_opened_is_said() {
+fn a_new_log_that_cannot_be_opened_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logging.log");
     let mut log = Log::open(path.clone(), false);
@@ -211,7 +211,7 @@ fn the_name_tells_the_time_of_the_first_record_that_there_is() {
 }
 
 #[test]
-fn of_a_link_the_file_is_rotated() {
+fn the_target_of_a_link_is_rotated() {
     let folder = tempfile::tempdir().unwrap();
     let data = tempfile::tempdir().unwrap();
     let link = folder.path().join("logging.log");
@@ -231,7 +231,7 @@ fn of_a_link_the_file_is_rotated() {
 }
 
 #[test]
-fn the_new_log_is_open_to_whom_the_old_one_was() {
+fn the_new_log_has_the_ownership_of_the_old_one() {
     let (_folder, mut log) = log(false);
     fs::set_permissions(&log.path, fs::Permissions::from_mode(0o600)).unwrap();
     // Only root may give a file to any group.

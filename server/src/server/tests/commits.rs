@@ -46,7 +46,7 @@ impl World {
 }
 
 #[test]
-fn during_a_commit_clients_connect_and_are_read_and_none_is_answered() {
+fn clients_are_accepted_and_read_during_a_commit_but_not_answered() {
     let mut world = World::with_one_under_way();
     world.connect();
     world.send(1, "1 0 .\n");
@@ -73,7 +73,7 @@ fn during_a_commit_clients_connect_and_are_read_and_none_is_answered() {
 
 /// The poll reports it once, even while the next batch is being staged.
 #[test]
-fn a_commit_decided_while_gathering_is_answered_in_the_same_turn() {
+fn a_commit_that_finishes_while_gathering_is_answered_in_the_same_turn() {
     let mut world = World::with_one_under_way();
     world.connect();
     world.rest();
@@ -88,7 +88,7 @@ fn a_commit_decided_while_gathering_is_answered_in_the_same_turn() {
 }
 
 #[test]
-fn an_answered_client_shares_the_next_commit_with_one_that_sent_meanwhile() {
+fn answered_clients_share_the_next_commit_with_new_ones() {
     let mut world = World::with_one_under_way();
     world.connect();
     world.send(1, "1 0 .\n");
@@ -129,7 +129,7 @@ fn a_long_turn_does_not_make_the_wait_for_others_longer() {
 }
 
 #[test]
-fn during_a_commit_a_client_over_the_limit_is_refused_and_removed() {
+fn excess_clients_are_refused_and_closed_during_a_commit() {
     let mut world = World::new(Setting {
         max_clients: Some(1),
         ..ONE_UNDER_WAY
@@ -175,7 +175,7 @@ fn with_one_batch_under_way_and_one_full_nothing_is_read_and_the_loop_sleeps() {
 }
 
 #[test]
-fn a_client_that_disconnects_is_removed_at_once_and_its_successor_gets_no_reply_of_it() {
+fn the_successor_of_a_closed_client_gets_none_of_its_replies() {
     let mut world = World::with_one_under_way();
     world.clients[0].reset();
     world.rest();
@@ -199,7 +199,7 @@ fn a_client_that_disconnects_is_removed_at_once_and_its_successor_gets_no_reply_
 }
 
 #[test]
-fn messages_of_unknown_outcome_are_not_answered_but_earlier_ones_are() {
+fn an_unknown_outcome_is_not_answered_but_earlier_ones_are() {
     let mut world = World::with_one_under_way();
     world.send(0, "0 1 .\n");
     world.connect();
@@ -253,7 +253,7 @@ fn a_slow_commit_is_not_taken_for_a_silent_client() {
 }
 
 #[test]
-fn a_stop_waits_for_the_commit_under_way_and_then_says_what_it_does_not_know() {
+fn a_stop_waits_for_the_commit_and_reports_undecided_messages() {
     let mut world = World::with_one_under_way();
     world.stopping = true;
     world.server.begin_stop();
@@ -287,7 +287,7 @@ fn a_stop_waits_for_the_commit_under_way_and_then_says_what_it_does_not_know() {
 }
 
 #[test]
-fn a_stop_answers_what_is_decided_in_time() {
+fn a_stop_answers_commits_that_finish_in_time() {
     let mut world = World::with_one_under_way();
     world.stopping = true;
     world.server.begin_stop();

@@ -139,7 +139,7 @@ fn a_connection_has_ten_seconds_to_open() {
 
 /// Connections that the server has not read yet are not closed.
 #[test]
-fn what_waits_to_be_read_is_read() {
+fn unread_input_is_read() {
     let mut world = with_hellos(over_tls());
     world.phase().unwrap();
     world.server.clients.pass_time(Duration::from_secs(11));

@@ -64,7 +64,7 @@ impl Stranger {
 
 /// Each opening, ended in two steps, each before any phase of a turn.
 #[test]
-fn a_client_of_another_protocol_may_disconnect_at_any_moment() {
+fn a_client_of_another_protocol_may_end_at_any_moment() {
     for opening in 0..OPENINGS.len() {
         for (first, second) in [
             (Act::HalfClose, Act::Reset),

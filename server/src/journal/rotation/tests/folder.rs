@@ -80,7 +80,7 @@ fn damage_in_the_newest_rotated_files_is_found() {
 
 /// The server was killed after the rename, before the next log was opened.
 #[test]
-fn a_log_that_is_not_there_has_the_ownership_of_the_newest_rotated_file() {
+fn a_missing_log_gets_the_ownership_of_the_newest_rotated_file() {
     let (folder, mut log) = log(false);
     let file = folder.path().join(log.rotated_file("2026-11-25 03:35:12"));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -127,7 +127,7 @@ fn only_old_rotated_files_of_its_own_are_deleted() {
 }
 
 #[test]
-fn many_old_files_are_deleted_little_by_little() {
+fn many_old_files_are_deleted_within_a_budget() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logging.log");
     let rotated_files = RotatedFiles::of(&path).unwrap();

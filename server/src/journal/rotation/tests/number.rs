@@ -6,7 +6,7 @@ use super::{Log, RotationError, log, names, path_of_number, record};
 
 /// The number grows across restarts, even if rotated files or the number file were deleted.
 #[test]
-fn a_number_is_never_given_twice() {
+fn numbers_are_unique() {
     const TIME: &str = "2026-11-25 03:35:12";
     let (folder, mut log) = log(false);
     assert_eq!(
