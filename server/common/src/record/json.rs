@@ -12,7 +12,7 @@ use std::io::Write as _;
 
 use data_encoding::BASE64;
 
-use super::{is_plain, is_unsafe};
+use super::escape::{is_plain, is_unsafe};
 
 /// The beginning of each record.
 pub const BEGINNING: &[u8] = br#"{"time":""#;
