@@ -378,7 +378,7 @@ fn a_server_that_cannot_keep_a_line_gets_it_again() {
     assert_eq!(
         said.matches("error log: disk full").count(),
         1,
-        "told once: {said}"
+        "reported once: {said}"
     );
     // The lines that the first server acknowledged are in its log. The rest is in order.
     let (messages, _, code) = read(&["-once"], &[&log(&folder)]);
@@ -389,9 +389,9 @@ fn a_server_that_cannot_keep_a_line_gets_it_again() {
 
 #[test]
 fn without_a_server_it_gives_up_when_it_is_told_to() {
-    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
     let sent = run(&mut send(address, &["-retry", "0"]), b"one\ntwo\n");
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(1), "{said}");

@@ -159,7 +159,7 @@ fn a_thousand_threads_take_their_turns() {
 }
 
 #[test]
-fn a_port_where_nobody_listens() {
+fn a_port_without_a_listener() {
     // The socket is bound, so that the port stays free, but it does not listen.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
@@ -210,7 +210,7 @@ fn a_wrong_reply_is_shown_safely() {
 }
 
 #[test]
-fn replies_nobody_asked_for() {
+fn unsolicited_replies() {
     for (replies, shown) in [
         (vec!["ok\nok\n"], r"ok\x0a"),
         (vec!["ok\n", "ok\nerror x: y\n"], r"error x: y\x0a"),
@@ -219,7 +219,7 @@ fn replies_nobody_asked_for() {
     ] {
         let port = answering(replies);
         let why = failure(client(port).args(["-nt=3", "-ni=1"]));
-        let expected = format!("a reply that nobody asked for, '{shown}'");
+        let expected = format!("an unsolicited reply, '{shown}'");
         assert!(why.starts_with(&expected), "{why}");
     }
 }
@@ -233,7 +233,7 @@ fn a_reply_after_the_last_message() {
         stream.write_all(b"ok\n").unwrap();
     });
     let why = failure(client(port).args(["-nt=1", "-ni=1"]));
-    let expected = r"a reply that nobody asked for, 'ok\x0a' (at the end, 1 acknowledged before)";
+    let expected = r"an unsolicited reply, 'ok\x0a' (at the end, 1 acknowledged before)";
     assert_eq!(why, expected);
 }
 
@@ -276,7 +276,7 @@ fn trickling_bytes_do_not_extend_the_time() {
     let mut command = client(port);
     let why = failure(command.args(["-nt", "1", "-ni", "1", "-timeout", "0.3"]));
     // The first byte may come before the client has sent.
-    let unasked = why.starts_with("a reply that nobody asked for");
+    let unasked = why.starts_with("an unsolicited reply");
     let late = why.starts_with("only part of a reply within 0.3 s, 'oo");
     assert!(unasked || late, "{why}");
 }

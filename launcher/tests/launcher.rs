@@ -230,7 +230,7 @@ fn all_clients_that_fail_are_counted() {
 }
 
 #[test]
-fn a_server_that_fails_at_last_is_named_beside_the_client() {
+fn a_server_that_fails_at_last_is_named_with_the_client() {
     let script = "trap 'exit 4' TERM; echo 'listening on 127.0.0.1:1' >&2
                   mkfifo never; exec 3<>never; read x <&3";
     let place = Place::bare().with_script("server", script);
@@ -308,7 +308,7 @@ fn an_interrupt_before_the_server_listens() {
 }
 
 #[test]
-fn a_second_interrupt_kills_who_does_not_stop() {
+fn a_second_interrupt_kills_children_that_do_not_stop() {
     // Nothing ever comes from the pipe.
     let script = "trap 'echo not yet' TERM
                   mkfifo never; exec 3<>never; echo started; while :; do read x <&3; done";
@@ -324,7 +324,7 @@ fn a_second_interrupt_kills_who_does_not_stop() {
 }
 
 #[test]
-fn an_interrupt_while_nobody_reads_the_output() {
+fn an_interrupt_while_the_output_is_blocked() {
     let place = Place::bare()
         .with("server")
         .with_script("client", "exec yes");
@@ -363,7 +363,7 @@ fn a_full_disk_under_stdout() {
 }
 
 #[test]
-fn a_launcher_that_is_killed_leaves_nobody() {
+fn a_killed_launcher_leaves_no_child() {
     let place = Place::real();
     let mut running = place.start(&["-ni", "1000000"]);
     let pid = running.pid();

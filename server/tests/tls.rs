@@ -145,7 +145,7 @@ fn what_is_wrong_with_a_file_is_said() {
         ),
         (
             [&cert, &locked, &cert],
-            format!("{locked}: the key is encrypted, and nobody is here to type"),
+            format!("{locked}: the key is encrypted: decrypt it with"),
         ),
         (
             [&cert, &key, &empty],

@@ -35,7 +35,7 @@ struct Kept {
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    /// The lock is on a file beside the state, since replacing the state would leave its lock
+    /// The lock is on a file next to the state, since replacing the state would leave its lock
     /// behind.
     _lock: File,
 }
@@ -103,7 +103,7 @@ impl StateFile {
     }
 
     fn replace(&self, kept: &Kept) -> io::Result<()> {
-        let new = beside(&self.path, ".new");
+        let new = with_suffix(&self.path, ".new");
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(kept)?)?;
         file.write_all(b"\n")?;
@@ -118,7 +118,7 @@ impl StateFile {
 }
 
 fn lock(path: &Path) -> Result<File, String> {
-    let name = beside(path, ".lock");
+    let name = with_suffix(path, ".lock");
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(&name);
     let file = file.map_err(|error| format!("cannot open {}: {error}", name.display()))?;
@@ -144,7 +144,7 @@ fn parse(kept: &[u8]) -> Result<Progress, String> {
     Ok(kept.progress)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

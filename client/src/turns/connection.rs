@@ -209,7 +209,7 @@ impl fmt::Display for Failure {
                 write!(f, "only part of a reply within {seconds} s, '{half}'")
             }
             Self::Unexpected(reply) => write!(f, "expected the reply '{OK}', got '{reply}'"),
-            Self::Unasked(reply) => write!(f, "a reply that nobody asked for, '{reply}'"),
+            Self::Unasked(reply) => write!(f, "an unsolicited reply, '{reply}'"),
             Self::Endless(start) => {
                 write!(f, "a reply longer than {MAX_REPLY} bytes, '{start}'")
             }
@@ -254,8 +254,8 @@ mod tests {
             ("okay\n", "expected the reply 'ok', got 'okay'"),
             ("ok\r\n", r"expected the reply 'ok', got 'ok\x0d'"),
             ("no\nok\n", "expected the reply 'ok', got 'no'"),
-            ("ok\nok\n", r"a reply that nobody asked for, 'ok\x0a'"),
-            ("ok\n\n", r"a reply that nobody asked for, '\x0a'"),
+            ("ok\nok\n", r"an unsolicited reply, 'ok\x0a'"),
+            ("ok\n\n", r"an unsolicited reply, '\x0a'"),
         ] {
             assert_eq!(verdict(received, Framing::Line), expected, "{received:?}");
         }

@@ -164,7 +164,7 @@ fn replies_in_pieces_and_together_are_told_apart() {
 }
 
 #[test]
-fn replies_that_nobody_asked_for_are_noticed() {
+fn unsolicited_replies_are_reported() {
     let server = Fake::answering(|_, _| "ok\nok\n".to_owned());
     let (json, code) = server.measure(&["-connections", "1", "-messages", "10"]);
     assert_eq!(code, 0);

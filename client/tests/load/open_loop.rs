@@ -142,7 +142,7 @@ fn a_lost_connection_leaves_its_messages_to_the_others() {
 }
 
 #[test]
-fn a_plan_that_nobody_is_left_to_carry_out_is_said() {
+fn messages_that_no_connection_is_left_to_send_are_reported() {
     for threads in ["1", "2"] {
         let server = Fake::serving(|stream, _| {
             let closing = stream.try_clone().unwrap();

@@ -73,7 +73,7 @@ impl Publisher {
         headers::write(&mut block, &[("Nats-Msg-Id", &id)]);
         let deadline = Instant::now() + DEADLINE;
         while !self.is_stored(&block, records) {
-            assert!(Instant::now() < deadline, "nobody stores batch {id}");
+            assert!(Instant::now() < deadline, "no node stores batch {id}");
         }
     }
 

@@ -39,8 +39,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         if memmem::find(&text, ENCRYPTED).is_some() {
             return format!(
-                "{}: the key is encrypted, and nobody is here to type the password: decrypt it \
-                 with 'openssl pkey'",
+                "{}: the key is encrypted: decrypt it with 'openssl pkey'",
                 path.display()
             );
         }
