@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::output::report;
 use follow::FilePosition;
 use send::state::{Progress as Kept, StateFile};
 use send::{Event, Sender};
@@ -29,7 +28,7 @@ use signal_hook::iterator::Signals;
 use self::input::{Input, InputLine};
 pub(crate) use self::options::COMMAND;
 use self::options::Options;
-use self::progress::{Figures, Progress};
+use self::progress::{Figures, Progress, say};
 
 /// Exit code after a signal that left lines unacknowledged.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -54,11 +53,6 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// A failed write is ignored: stderr may be closed, and the exit code reports the failure too.
-fn say(text: &str) {
-    report("client send", text);
 }
 
 /// Counts SIGINT and SIGTERM. The first stops the program when all lines are acknowledged, the

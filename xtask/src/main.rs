@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod dist;
 mod release;
+mod report;
 mod run_all;
 mod torture;
 
@@ -11,6 +12,8 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
+
+use self::report::say;
 
 /// Exit code for an invalid command line.
 const EXIT_USAGE: u8 = 2;
@@ -26,7 +29,7 @@ const COMMANDS: &[Command] = &[
     ),
     (
         "bench [OPTIONS]",
-        "measure the server beside its peers; -quick takes a minute",
+        "compare the server with its peers; -quick takes a minute",
         bench::main,
     ),
     (
@@ -93,19 +96,8 @@ Examples:
   cargo xtask run-all -help
       the launcher's options
   cargo xtask bench -quick
-      the server beside its peers, in a minute
+      the server and its peers, in a minute
 ",
     );
     text
-}
-
-/// Ignores write errors: a closed pipe is no error.
-fn say(mut to: impl io::Write, text: &str) {
-    _ = to.write_all(text.as_bytes());
-}
-
-/// Prints the error; returns the exit code for it.
-fn fail(why: &str) -> ExitCode {
-    say(io::stderr(), &format!("xtask: {why}\n"));
-    ExitCode::FAILURE
 }

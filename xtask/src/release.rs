@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use crate::fail;
+use crate::report::fail;
 
 /// Builds the programs of `packages` with a profile, then replaces this process by `program`.
 pub(crate) fn build_and_become(

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use crate::{fail, release};
+use crate::release;
+use crate::report::fail;
 
 /// `args` are the options of the launcher. `-tls` among them makes a test CA; server and clients then speak
 /// TLS and authenticate each other with its certificates.

@@ -1,5 +1,6 @@
 //! Lines of the logs, in order, or of one log as they are written.
 
+mod step;
 mod streamed;
 
 use std::collections::VecDeque;
@@ -9,16 +10,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use common::rotated_files::by_log;
 use follow::{Follow, Watch};
 use mio::{Events, Poll, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::options::Options;
 
+pub(crate) use self::step::Step;
+use self::step::{LOOK, Taken, stop};
 use self::streamed::Streamed;
 
 /// Size of one read, in bytes.
@@ -26,25 +26,6 @@ const CHUNK: usize = 1 << 20;
 
 /// Maximum length of a line in bytes: four for each byte of the largest message.
 const MAX: usize = 1 << 32;
-
-/// How often to read a followed log if no event reports a change.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// Exit code after a second Ctrl-C.
-const EXIT_INTERRUPTED: i32 = 130;
-
-/// Result of the callback for a line. `Break` ends the reading.
-pub(crate) type Taken = Result<ControlFlow<()>, String>;
-
-/// Progress of the reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    More,
-    /// All lines written so far were read.
-    CaughtUp,
-    /// There are no more lines.
-    End,
-}
 
 pub(crate) enum Logs {
     /// Several logs are merged by the times of their records.
@@ -135,17 +116,6 @@ impl Logs {
             _ => Ok(ControlFlow::Continue(())),
         }
     }
-}
-
-/// A flag that the first SIGINT or SIGTERM sets to end following. The second signal exits at once,
-/// since a wait may take long.
-fn stop() -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, stop.clone())?;
-        flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
 }
 
 impl Followed {

@@ -4,11 +4,17 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Instant;
 
+use common::output::report;
 use common::units::{count, plural, rate, seconds};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::options::Options;
+
+/// Prints a message to stderr. A failed write is ignored: the exit code reports the failure too.
+pub(super) fn say(text: &str) {
+    report("client send", text);
+}
 
 /// The counts of a run so far.
 pub(super) struct Figures {
@@ -91,7 +97,7 @@ impl Progress {
 
     /// Prints a message above the bar.
     pub(super) fn say(&self, text: &str) {
-        self.bar.suspend(|| super::say(text));
+        self.bar.suspend(|| say(text));
     }
 
     /// Prints the summary, the last line.
@@ -108,7 +114,7 @@ impl Progress {
             // Writing to a String cannot fail.
             _ = write!(text, ", {} {what}", count(n));
         }
-        super::say(&format!("{text}, in {}", seconds(elapsed)));
+        say(&format!("{text}, in {}", seconds(elapsed)));
         if self.json {
             print(figures, elapsed);
         }

@@ -9,7 +9,7 @@ use nats::pull::{Pull, Start};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{LOOK, Step, Taken, stop};
+use super::step::{LOOK, Step, Taken, stop};
 use crate::options::Options;
 
 /// How long an outage may last without `-follow`: longer than a cluster takes to start.
