@@ -7,41 +7,43 @@ mod sending;
 mod turns;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use common::args::{self, Page};
+use common::output::report;
 use common::process::{self, ParentCheck};
+use common::program::{self, Names};
 
 /// The options of the client and of each of its commands.
-pub fn pages() -> Vec<Page> {
-    let mut pages = vec![turns::COMMAND.page(), sending::COMMAND.page(), read::page()];
-    pages.extend(load::pages());
+pub fn pages(names: &Names) -> Vec<Page> {
+    let mut pages = vec![
+        turns::COMMAND.page(names),
+        sending::COMMAND.page(names),
+        read::page(names),
+    ];
+    pages.extend(load::pages(names));
     pages
 }
 
 /// The entry point of the program.
 pub fn main() -> ExitCode {
-    args::built_from(env!("LINE_LOG_COMMIT"));
+    let mut args: Vec<_> = program::start("client", env!("LINE_LOG_COMMIT")).collect();
     if let Err(error) = process::unblock_signals(process::ENDING_SIGNALS) {
-        _ = writeln!(io::stderr(), "client: cannot unblock signals: {error}");
+        report("client", &format!("cannot unblock signals: {error}"));
         return ExitCode::FAILURE;
     }
     match process::end_with_launcher() {
         Ok(ParentCheck::Sound) => {}
         Ok(ParentCheck::Foreign(pid)) => {
             let name = process::LAUNCHER_PID;
-            _ = writeln!(
-                io::stderr(),
-                "client: {name}={pid} in the environment names no launcher of this client: ignored"
-            );
+            let what = "in the environment names no launcher of this client: ignored";
+            report("client", &format!("{name}={pid} {what}"));
         }
         Err(error) => {
-            _ = writeln!(io::stderr(), "client: {error}");
+            report("client", &error.to_string());
             return ExitCode::FAILURE;
         }
     }
-    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
     let first = args
         .first()
         .map(|first| first.to_string_lossy().into_owned());
@@ -66,9 +68,10 @@ fn unknown(command: &str) -> ExitCode {
         Some(nearest) => format!("did you mean '{nearest}'?"),
         None => {
             let names: Vec<_> = names().collect();
-            format!("expected {}, or options ('client -help')", names.join(", "))
+            let own = program::named("client");
+            format!("expected {}, or options ('{own} -help')", names.join(", "))
         }
     };
-    _ = writeln!(io::stderr(), "client: unknown command '{command}': {hint}");
+    report("client", &format!("unknown command '{command}': {hint}"));
     ExitCode::from(args::EXIT_USAGE)
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use common::connect::connect;
 use common::output::{report, write_all};
+use common::program::named;
 use common::summary::Summary;
 use hdrhistogram::Histogram;
 use rustix::io::ioctl_fionread;
@@ -45,11 +46,11 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
-    let told_of_input = tell_of_input();
+    let warned = warn_of_input();
     let end = run(&options);
-    if !told_of_input {
+    if !warned {
         // The input may have come later.
-        tell_of_input();
+        warn_of_input();
     }
     let (last_words, code) = match end {
         Ok(summary) => (summary.to_string(), ExitCode::SUCCESS),
@@ -69,14 +70,15 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 
 /// Warns if data waits on standard input, and returns whether it does. Someone who pipes lines into
 /// this client expects it to send them. A terminal does not count.
-fn tell_of_input() -> bool {
+fn warn_of_input() -> bool {
     let stdin = io::stdin();
     let waiting = !stdin.is_terminal() && ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0);
     if waiting {
-        say(
+        let send = named("client send");
+        say(&format!(
             "there is something on standard input, and it is not sent: this client sends lines of \
-             its own; 'client send' sends yours",
-        );
+             its own; '{send}' sends yours"
+        ));
     }
     waiting
 }

@@ -4,7 +4,7 @@
 //! terminal itself, so a blocked terminal cannot keep it from handling Ctrl-C.
 
 use std::env;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -13,7 +13,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::output::report;
 use common::process;
+use common::program::named;
 use common::summary::Summary;
 use common::units::plural;
 use rustix::process::Signal;
@@ -59,7 +61,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let mut launch = match Launch::new(options) {
         Ok(launch) => launch,
         Err(error) => {
-            _ = writeln!(io::stderr(), "launcher: cannot set up: {error}");
+            report("launcher", &format!("cannot set up: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -75,7 +77,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     if !killed.is_empty() {
         why = format!("{why}; had to kill {}", killed.join(", "));
     }
-    launch.say(Stream::Stderr, format!("launcher: {why}\n"));
+    launch.say(Stream::Stderr, format!("{}: {why}\n", named("launcher")));
     _ = launch.wait(Some(LAST_WORDS), |launch| launch.unsaid == 0);
     code
 }
@@ -296,7 +298,10 @@ impl Launch {
                 None
             }
             Err(why) => {
-                self.say(Stream::Stderr, format!("launcher: {why}{place}\n"));
+                self.say(
+                    Stream::Stderr,
+                    format!("{}: {why}{place}\n", named("launcher")),
+                );
                 Some(why)
             }
         };

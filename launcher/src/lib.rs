@@ -17,17 +17,20 @@ mod summary;
 
 use std::process::ExitCode;
 
+use common::args::Page;
+use common::program::{self, Names};
+
 use crate::options::{COMMAND, Options};
 
 /// The options of the launcher.
-pub fn page() -> common::args::Page {
-    COMMAND.page()
+pub fn page(names: &Names) -> Page {
+    COMMAND.page(names)
 }
 
 /// The entry point of the program.
 pub fn main() -> ExitCode {
-    common::args::built_from(env!("LINE_LOG_COMMIT"));
-    match COMMAND.read(Options::default(), std::env::args_os().skip(1)) {
+    let args = program::start("launcher", env!("LINE_LOG_COMMIT"));
+    match COMMAND.read(Options::default(), args) {
         Ok(options) => launch::run(&options),
         Err(code) => code,
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use common::args::{Command, Opt};
+use common::args::{Command, Opt, switch};
 use common::protocol::{DEFAULT_LOG, DEFAULT_PORT};
 use common::summary::{ROUNDS, THREADS};
 use tls::SharedOptions;
@@ -98,10 +98,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             value: "",
             help: "keep the server running until Ctrl-C, instead of stopping it after the last \
                    client",
-            take: |o, _| {
-                o.keep = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.keep),
         },
     ],
     commands: &[],
@@ -109,15 +106,15 @@ pub(crate) const COMMAND: Command<Options> = Command {
     check: |options| options.tls.check(),
     examples: &[
         (
-            "launcher -clients 3 -nt 2 -ni 4",
+            "{launcher} -clients 3 -nt 2 -ni 4",
             "three clients of two threads send 24 lines in all",
         ),
         (
-            "launcher -port 0 -log /tmp/try.log -keep",
+            "{launcher} -port 0 -log /tmp/try.log -keep",
             "a free port, another log, and a server that keeps running",
         ),
     ],
-    notes: "The programs 'server' and 'client' are those beside this one. Names are in colour on \
+    notes: "The launcher runs the '{server}' and '{client}' in its own folder. Names are in colour on \
             a terminal, unless NO_COLOR is set.\n\
             Exit codes: 0 server and clients all ended well; 1 not so; 2 bad options; 130 \
             interrupted by Ctrl-C or SIGTERM, after stopping all of them.",

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
+use common::program;
+
 fn main() -> ExitCode {
-    common::args::built_from(env!("LINE_LOG_COMMIT"));
-    server::start::run(std::env::args_os().skip(1))
+    server::start::run(program::start("server", env!("LINE_LOG_COMMIT")))
 }

@@ -238,23 +238,23 @@ pub const COMMAND: Command<Config> = Command {
     check: |config| config.check(),
     examples: &[
         (
-            "server -host 127.0.0.1 -port 2005",
+            "{server} -host 127.0.0.1 -port 2005",
             "the defaults: records go to logging.log and to the terminal",
         ),
         (
-            "server -log /var/log/lines.log -append -sync -quiet",
+            "{server} -log /var/log/lines.log -append -sync -quiet",
             "keep old records, survive power cuts, show nothing",
         ),
         (
-            "server -append -rotate-size 100M -rotate-every 24h -keep 30",
+            "{server} -append -rotate-size 100M -rotate-every 24h -keep 30",
             "rotate at 100 MiB or after a day, keep thirty rotated files",
         ),
         (
-            "server -tls-cert my.pem -tls-key my.key -tls-client-ca ca.pem",
+            "{server} -tls-cert my.pem -tls-key my.key -tls-client-ca ca.pem",
             "TLS, for clients with a certificate of your own CA",
         ),
         (
-            "server -stream LOG -nats nats://n1,nats://n2,nats://n3 -id web-1",
+            "{server} -stream LOG -nats nats://n1,nats://n2,nats://n3 -id web-1",
             "log to a replicated stream; each server has its own -id",
         ),
     ],

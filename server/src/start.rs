@@ -13,6 +13,7 @@ use std::io;
 use std::process::ExitCode;
 
 use common::process::{self, ParentCheck};
+use common::program;
 use http::HttpServer;
 use signal_hook::consts::SIGTTOU;
 
@@ -48,7 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(message) => {
-            stderr.say(&format!("server: {message}"));
+            stderr.say(&format!("{}: {message}", program::named("server")));
             ExitCode::FAILURE
         }
     };

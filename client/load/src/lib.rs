@@ -27,6 +27,9 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use common::args::Page;
+use common::program::Names;
+
 /// Runs `client load`; `args` are the arguments after it.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     commands::load::main(args)
@@ -43,10 +46,10 @@ pub fn report_main(args: Vec<OsString>) -> ExitCode {
 }
 
 /// The options of `client load`, `client verify` and `client report`.
-pub fn pages() -> [common::args::Page; 3] {
+pub fn pages(names: &Names) -> [Page; 3] {
     [
-        commands::options::COMMAND.page(),
-        commands::verify::COMMAND.page(),
-        commands::report::COMMAND.page(),
+        commands::options::COMMAND.page(names),
+        commands::verify::COMMAND.page(names),
+        commands::report::COMMAND.page(names),
     ]
 }

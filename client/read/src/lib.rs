@@ -20,7 +20,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
+use common::args::Page;
 use common::output::report;
+use common::program::Names;
 use common::record::{self, Format};
 use common::units::plural;
 
@@ -35,8 +37,8 @@ use crate::select::Selection;
 const EXIT_MISSING: u8 = 4;
 
 /// The options of `client read`.
-pub fn page() -> common::args::Page {
-    COMMAND.page()
+pub fn page(names: &Names) -> Page {
+    COMMAND.page(names)
 }
 
 /// Runs `client read`; `args` are the arguments after it.
@@ -115,7 +117,7 @@ impl Reading {
         for log in logs.torn() {
             self.foreign += 1;
             say(&format!(
-                "{log} ends with a torn record: nobody was told that it is there"
+                "{log} ends with a torn record, which was never acknowledged"
             ));
         }
         self.conclude()

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use common::args::{ArgValue, Command, Opt, UsageError};
+use common::args::{ArgValue, Command, Opt, UsageError, switch};
 use nats::options::{Options as Nodes, SharedOptions};
 use nats::stream_options::{self, StreamOptions};
 
@@ -40,19 +40,13 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["with-time"],
             value: "",
             help: "print the time before each message",
-            take: |o, _| {
-                o.show.time = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.show.time),
         },
         Opt {
             names: &["with-peer"],
             value: "",
             help: "print the client's address before each message",
-            take: |o, _| {
-                o.show.peer = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.show.peer),
         },
         Opt {
             names: &["peer"],
@@ -63,7 +57,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt {
             names: &["id"],
             value: "NAME",
-            help: "only messages of 'client send -id NAME' (default: all)",
+            help: "only messages of '{client} send -id NAME' (default: all)",
             take: |o, v| v.text().map(|it| o.id = Some(it)),
         },
         Opt {
@@ -83,10 +77,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["utc"],
             value: "",
             help: "times without a zone are UTC: the server ran with -utc",
-            take: |o, _| {
-                o.utc = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.utc),
         },
         Opt {
             names: &["last"],
@@ -101,20 +92,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["follow"],
             value: "",
             help: "keep reading as the log grows, also when it is renamed",
-            take: |o, _| {
-                o.follow = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.follow),
         },
         Opt {
             names: &["once"],
             value: "",
-            help: "print each '@NAME:NUMBER' of 'client send -id' once, without the tag and in \
+            help: "print each '@NAME:NUMBER' of '{client} send -id' once, without the tag and in \
                    order, from all logs together; exit 4 if a number is missing",
-            take: |o, _| {
-                o.once = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.once),
         },
         Opt {
             names: &["hold"],
@@ -130,10 +115,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["strict"],
             value: "",
             help: "exit 1 if a line is not a record",
-            take: |o, _| {
-                o.strict = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.strict),
         },
         Opt {
             names: &["stream"],
@@ -151,16 +133,16 @@ pub(crate) const COMMAND: Command<Options> = Command {
     check: Options::check,
     examples: &[
         (
-            "client read -since 10m -with-peer logging.log",
+            "{client} read -since 10m -with-peer logging.log",
             "messages of the last ten minutes, with the clients' addresses",
         ),
-        ("client read logging*.log", "a log with its rotated files"),
+        ("{client} read logging*.log", "a log with its rotated files"),
         (
-            "client read -once a/logging.log b/logging.log > lines",
+            "{client} read -once a/logging.log b/logging.log > lines",
             "every line once, from the logs of two servers",
         ),
         (
-            "client read -stream LOG -last 10 -follow -nats nats://a,nats://b",
+            "{client} read -stream LOG -last 10 -follow -nats nats://a,nats://b",
             "the last ten messages of a stream, and all that follow",
         ),
     ],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError};
+use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError, switch};
 use common::protocol::{DEFAULT_MAX_MESSAGE, DEFAULT_PORT, Framing};
 use send::Config;
 use tls::{Connector, SharedOptions};
@@ -50,16 +50,13 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["begin"],
             value: "",
             help: "create the state file, which must not exist",
-            take: |o, _| {
-                o.begin = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.begin),
         },
         Opt {
             names: &["id"],
             value: "NAME",
             help: "send each line as '@NAME:NUMBER LINE', numbered from 1 without gaps, so that \
-                   'client read -once' detects missing lines; without -state, a random suffix is \
+                   '{client} read -once' detects missing lines; without -state, a random suffix is \
                    added to the name (default: none)",
             take: |o, v| id(v).map(|it| o.id = Some(it)),
         },
@@ -108,10 +105,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["split"],
             value: "",
             help: "split longer lines instead",
-            take: |o, _| {
-                o.split = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.split),
         },
         Opt {
             names: &["rejects"],
@@ -128,30 +122,24 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["json"],
             value: "",
             help: "print the final figures as one JSON object on stdout",
-            take: |o, _| {
-                o.json = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.json),
         },
         Opt {
             names: &["quiet"],
             value: "",
             help: "show no progress",
-            take: |o, _| {
-                o.quiet = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.quiet),
         },
     ],
     operand: Some(|o, v| v.path().map(|it| o.files.push(it))),
     check: Options::check,
     examples: &[
         (
-            "journalctl -f -o cat | client send -nhost logs.example",
+            "journalctl -f -o cat | {client} send -nhost logs.example",
             "send the output of a program",
         ),
         (
-            "client send -follow app.log -state app.pos -begin -id shop-7 -nhost a,b:2006",
+            "{client} send -follow app.log -state app.pos -begin -id shop-7 -nhost a,b:2006",
             "follow a file and number its lines, with two servers; later without -begin",
         ),
     ],

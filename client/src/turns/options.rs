@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::args::{Command, MAX_TIME, Opt};
+use common::args::{Command, MAX_TIME, Opt, switch};
 use common::protocol::{DEFAULT_PORT, Framing};
 use common::summary::{ROUNDS, THREADS};
 use tls::SharedOptions;
@@ -79,10 +79,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["quiet"],
             value: "",
             help: "do not print the lines, only the summary",
-            take: |o, _| {
-                o.quiet = true;
-                Ok(())
-            },
+            take: |o, _| switch(&mut o.quiet),
         },
     ],
     commands: &[
@@ -102,18 +99,18 @@ pub(crate) const COMMAND: Command<Options> = Command {
     check: |options| options.tls.check(),
     examples: &[
         (
-            "client -nhost log.example.org -nt 3 -ni 2",
+            "{client} -nhost log.example.org -nt 3 -ni 2",
             "three threads send two lines each, in turns",
         ),
         (
-            "client -nt 1 -ni 10000 -quiet",
+            "{client} -nt 1 -ni 10000 -quiet",
             "measure the round trip of a line",
         ),
     ],
     notes: "The lines go to stdout; the summary, or what went wrong, is one line on stderr.\n\
             Exit codes: 0 every line was acknowledged, or the reader of stdout had enough; 1 not \
             so; 2 bad options.\n\
-            'client load -help' tells about the measuring mode.",
+            '{client} load -help' tells about the measuring mode.",
 };
 
 /// The parsed command line.

@@ -1,4 +1,6 @@
-//! Support for tests: runs the real launcher with real or fake programs beside it.
+//! Support for tests: runs the real launcher with real or fake programs in its folder.
+// Each test binary uses only a part of this module.
+#![allow(dead_code)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -16,7 +18,7 @@ use tempfile::TempDir;
 /// The timeout of any wait in a test.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A folder with a launcher, and the programs that a test puts beside it.
+/// A folder with a launcher, and the programs that a test puts there.
 pub struct Place {
     folder: TempDir,
 }
@@ -35,7 +37,7 @@ impl Place {
         Self::bare().with("server").with("client")
     }
 
-    /// Puts the real program `name` beside the launcher.
+    /// Puts the real program `name` into the folder.
     pub fn with(self, name: &str) -> Self {
         self.link(name);
         self
@@ -51,7 +53,12 @@ impl Place {
     }
 
     fn link(&self, name: &str) {
-        let built = LazyLock::force(&BUILT).join(name);
+        self.link_as(name, name);
+    }
+
+    /// Puts the real program `built` here under another name.
+    pub fn link_as(&self, built: &str, name: &str) {
+        let built = LazyLock::force(&BUILT).join(built);
         fs::hard_link(built, self.path(name)).unwrap();
     }
 

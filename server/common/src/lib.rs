@@ -8,6 +8,7 @@
 //! - [`rate_limit`]: the rate of diagnostics that others can cause
 //! - [`args`]: the syntax of options
 //! - [`backoff`]: pauses between attempts
+//! - [`program`]: the names of the programs
 //! - [`connect`]: from a host name to a connection, in bounded time
 //! - [`html`]: escaping of text in HTML
 //! - [`output`]: files that are written after the work, and standard streams
@@ -22,6 +23,7 @@ pub mod output;
 #[cfg(feature = "tls")]
 pub mod pem;
 pub mod process;
+pub mod program;
 pub mod protocol;
 pub mod rate_limit;
 pub mod record;

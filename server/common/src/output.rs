@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::program::named;
 use crate::record::one_line;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -77,9 +78,9 @@ pub fn write_all(to: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Prints one line to standard error, escaped, since it may contain text of a peer. It is not an error if the
-/// reader has closed the pipe.
-pub fn report(program: &str, text: &str) {
-    _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
+/// reader has closed the pipe. `command` is the program or command by its built name, e.g. `client send`.
+pub fn report(command: &str, text: &str) {
+    _ = writeln!(io::stderr(), "{}: {}", named(command), one_line(text));
 }
 
 /// The message for a file that cannot be written.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::build::{STATIC, build};
+use crate::project::{about, run};
 use crate::tree::Tree;
-use crate::{STATIC, about, build, run};
 
 /// Makes `line-log-VERSION-TARGET.tar.gz` in `folder`. `seconds`, the commit's time, is that of all files.
 pub(crate) fn make(

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use common::args::{Page, Row};
+use common::program::PROGRAMS;
 
-use crate::pages::{PREFIX, PROGRAMS, installed};
+use crate::pages::PREFIX;
 
 /// The kind of value that an option takes.
 enum Value<'a> {
@@ -29,7 +30,7 @@ fn of_program<'a>(
     pages: &'a [Page],
 ) -> impl Iterator<Item = (&'a str, &'a Page)> {
     pages.iter().filter_map(move |page| {
-        let rest = page.name.strip_prefix(program)?;
+        let rest = page.name.strip_prefix(PREFIX)?.strip_prefix(program)?;
         match rest.strip_prefix(' ') {
             Some(command) => Some((command, page)),
             None if rest.is_empty() => Some(("", page)),
@@ -58,59 +59,65 @@ pub(crate) fn bash(pages: &[Page]) -> String {
         );
         text.push_str("  case $command in\n");
         for (command, page) in of_program(program, pages) {
-            let pattern = if command.is_empty() { "''" } else { command };
-            let names: Vec<_> = page.commands.iter().map(|(name, _)| *name).collect();
-            let names = names.join(" ");
-            _ = writeln!(text, "  {pattern})\n    options='{}'", options(page));
-            if !names.is_empty() {
-                _ = writeln!(
-                    text,
-                    "    [[ $COMP_CWORD -eq 1 ]] && options=\"$options {names}\""
-                );
-            }
-            text.push_str("    case ${before/#--/-} in\n");
-            for row in &page.options {
-                let names = row.names.iter().map(|name| format!("-{name}"));
-                let names = names.collect::<Vec<_>>().join("|");
-                match value(row) {
-                    Value::None => {}
-                    Value::Choices(choices) => {
-                        let choices = choices.join(" ");
-                        _ = writeln!(
-                            text,
-                            "    {names}) COMPREPLY=($(compgen -W '{choices}' -- \"$word\")); return ;;"
-                        );
-                    }
-                    Value::File => {
-                        _ = writeln!(
-                            text,
-                            "    {names}) COMPREPLY=($(compgen -f -- \"$word\")); return ;;"
-                        );
-                    }
-                    Value::Other => {
-                        _ = writeln!(text, "    {names}) COMPREPLY=(); return ;;");
-                    }
-                }
-            }
-            text.push_str("    esac\n");
-            if page.has_operands {
-                text.push_str("    [[ $word != -* ]] && { COMPREPLY=($(compgen -f -- \"$word\")); return; }\n");
-            }
-            text.push_str("    ;;\n");
+            bash_of_page(&mut text, command, page);
         }
         text.push_str("  esac\n");
-        text.push_str("  [[ $word == --* ]] && options=${options//-/--}\n");
+        // Option names contain dashes: only the first dash of each word is doubled.
+        text.push_str(
+            "  [[ $word == --* ]] && options=$(sed -E 's/(^| )-/\\1--/g' <<<\"$options\")\n",
+        );
         text.push_str("  COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n}\n");
         _ = writeln!(
             text,
             "complete -o filenames -F {function} {PREFIX}{program}"
         );
     }
-    // Option names contain dashes: only the first dash of each word is doubled.
-    text.replace(
-        "options=${options//-/--}",
-        "options=$(sed -E 's/(^| )-/\\1--/g' <<<\"$options\")",
-    )
+    text
+}
+
+/// The completion of a program's own options, or of a command.
+fn bash_of_page(text: &mut String, command: &str, page: &Page) {
+    let pattern = if command.is_empty() { "''" } else { command };
+    let names: Vec<_> = page.commands.iter().map(|(name, _)| *name).collect();
+    let names = names.join(" ");
+    _ = writeln!(text, "  {pattern})\n    options='{}'", options(page));
+    if !names.is_empty() {
+        _ = writeln!(
+            text,
+            "    [[ $COMP_CWORD -eq 1 ]] && options=\"$options {names}\""
+        );
+    }
+    text.push_str("    case ${before/#--/-} in\n");
+    for row in &page.options {
+        let names = row.names.iter().map(|name| format!("-{name}"));
+        let names = names.collect::<Vec<_>>().join("|");
+        match value(row) {
+            Value::None => {}
+            Value::Choices(choices) => {
+                let choices = choices.join(" ");
+                _ = writeln!(
+                    text,
+                    "    {names}) COMPREPLY=($(compgen -W '{choices}' -- \"$word\")); return ;;"
+                );
+            }
+            Value::File => {
+                _ = writeln!(
+                    text,
+                    "    {names}) COMPREPLY=($(compgen -f -- \"$word\")); return ;;"
+                );
+            }
+            Value::Other => {
+                _ = writeln!(text, "    {names}) COMPREPLY=(); return ;;");
+            }
+        }
+    }
+    text.push_str("    esac\n");
+    if page.has_operands {
+        text.push_str(
+            "    [[ $word != -* ]] && { COMPREPLY=($(compgen -f -- \"$word\")); return; }\n",
+        );
+    }
+    text.push_str("    ;;\n");
 }
 
 /// Completion for zsh, of one program.
@@ -140,7 +147,7 @@ pub(crate) fn zsh(program: &str, pages: &[Page]) -> String {
         }
         for row in &page.options {
             for name in row.names {
-                let help = quote_zsh(row.help);
+                let help = quote_zsh(&row.help);
                 let value = match value(row) {
                     Value::None => String::new(),
                     Value::Choices(choices) => format!(":{}:({})", "choice", choices.join(" ")),
@@ -174,7 +181,7 @@ fn quote_zsh(text: &str) -> String {
 
 /// Completion for fish, of one program.
 pub(crate) fn fish(program: &str, pages: &[Page]) -> String {
-    let name = installed(program);
+    let name = format!("{PREFIX}{program}");
     let mut text = format!("# Completion of {name}, for fish.\ncomplete -c {name} -f\n");
     let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let commands: Vec<_> = of_program(program, pages)
@@ -206,7 +213,7 @@ pub(crate) fn fish(program: &str, pages: &[Page]) -> String {
                     Value::File => " -r -F".to_owned(),
                     Value::Other => " -x".to_owned(),
                 };
-                let help = quote(row.help);
+                let help = quote(&row.help);
                 _ = writeln!(
                     text,
                     "complete -c {name}{when} -o {option}{value} -d {help}"

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::build::build;
+use crate::project::{about, root, run};
 use crate::tree::Tree;
-use crate::{about, build, run};
 
 /// Makes `line-log_VERSION_ARCH.deb` in `folder`. `seconds`, the commit's time, is that of all files.
 pub(crate) fn make(folder: &Path, version: &str, seconds: &str) -> Result<PathBuf, String> {
@@ -41,19 +42,9 @@ pub(crate) fn make(folder: &Path, version: &str, seconds: &str) -> Result<PathBu
         0o644,
     )?;
     compress_manuals(tree.folder())?;
-    for script in ["postinst", "prerm", "postrm"] {
-        let path = crate::root().join("packaging/debian").join(script);
-        let text = fs::read(&path).map_err(|error| about(&path, &error))?;
-        tree.write(&format!("DEBIAN/{script}"), text, 0o755)?;
-    }
-    tree.write("DEBIAN/conffiles", "/etc/default/line-log-server\n", 0o644)?;
     let architecture = run(Command::new("dpkg").arg("--print-architecture"))?;
     let architecture = architecture.trim();
-    tree.write(
-        "DEBIAN/control",
-        control(version, architecture, tree.folder())?,
-        0o644,
-    )?;
+    add_control_files(&tree, version, architecture)?;
     fs::create_dir_all(folder).map_err(|error| about(folder, &error))?;
     let path = folder.join(format!("line-log_{version}_{architecture}.deb"));
     run(Command::new("dpkg-deb")
@@ -64,12 +55,28 @@ pub(crate) fn make(folder: &Path, version: &str, seconds: &str) -> Result<PathBu
     Ok(path)
 }
 
+/// Adds what dpkg reads: scripts, the list of configuration files, and the description of the package.
+fn add_control_files(tree: &Tree, version: &str, architecture: &str) -> Result<(), String> {
+    for script in ["postinst", "prerm", "postrm"] {
+        let path = root().join("packaging/debian").join(script);
+        let text = fs::read(&path).map_err(|error| about(&path, &error))?;
+        tree.write(&format!("DEBIAN/{script}"), text, 0o755)?;
+    }
+    tree.write("DEBIAN/conffiles", "/etc/default/line-log-server\n", 0o644)?;
+    tree.write(
+        "DEBIAN/control",
+        control(version, architecture, tree.folder())?,
+        0o644,
+    )?;
+    Ok(())
+}
+
 fn control(version: &str, architecture: &str, folder: &Path) -> Result<String, String> {
     let size = run(Command::new("du")
         .args(["-sk", "--apparent-size"])
         .arg(folder))?;
     let size = size.split_whitespace().next().unwrap_or_default();
-    let template = crate::root().join("packaging/debian/control");
+    let template = root().join("packaging/debian/control");
     let text = fs::read_to_string(&template).map_err(|error| about(&template, &error))?;
     Ok(text
         .replace("{version}", version)

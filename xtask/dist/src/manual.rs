@@ -3,15 +3,13 @@
 use common::args::{Page, Row};
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::pages::{installed, with_installed_names};
-
 /// The name of a page's file: `line-log-client-load.1`.
 pub(crate) fn file_name(page: &Page) -> String {
     format!("{}.1", title(page))
 }
 
 fn title(page: &Page) -> String {
-    installed(&page.name.replace(' ', "-"))
+    page.name.replace(' ', "-")
 }
 
 /// The manual of a page. `others` are all pages; related ones go under SEE ALSO.
@@ -24,16 +22,13 @@ pub(crate) fn render(page: &Page, others: &[Page]) -> String {
     let first = page.about.split([':', '.', ',']).next().unwrap_or_default();
     manual.text([roman(format!("{title} - {}", lower_first(first)))]);
     manual.control("SH", ["SYNOPSIS"]);
-    manual.text([
-        bold(installed(page.name)),
-        roman(format!(" {}", page.usage)),
-    ]);
+    manual.text([bold(&page.name), roman(format!(" {}", page.usage))]);
     manual.control("SH", ["DESCRIPTION"]);
-    manual.text([roman(with_installed_names(page.about))]);
+    manual.text([roman(&page.about)]);
     if !page.commands.is_empty() {
         manual.control("SH", ["COMMANDS"]);
         for (name, about) in page.commands {
-            let name = installed(&format!("{} {name}", page.name));
+            let name = format!("{} {name}", page.name);
             entry(&mut manual, vec![bold(name)], about);
         }
     }
@@ -41,16 +36,12 @@ pub(crate) fn render(page: &Page, others: &[Page]) -> String {
     let spelling = "Every option takes one dash or two, and its value after a space or '='.";
     manual.text([roman(spelling)]);
     for row in &page.options {
-        entry(&mut manual, label(row), row.help);
+        entry(&mut manual, label(row), &row.help);
     }
     if !page.examples.is_empty() {
         manual.control("SH", ["EXAMPLES"]);
-        for (command, meaning) in page.examples {
-            entry(
-                &mut manual,
-                vec![bold(with_installed_names(command))],
-                meaning,
-            );
+        for (command, meaning) in &page.examples {
+            entry(&mut manual, vec![bold(command)], meaning);
         }
     }
     notes(&mut manual, page);
@@ -61,7 +52,7 @@ pub(crate) fn render(page: &Page, others: &[Page]) -> String {
 fn entry(manual: &mut Roff, term: Vec<Inline>, text: &str) {
     manual.control("TP", []);
     manual.text(term);
-    manual.text([roman(with_installed_names(text))]);
+    manual.text([roman(text)]);
 }
 
 fn label(row: &Row) -> Vec<Inline> {
@@ -92,7 +83,7 @@ fn notes(manual: &mut Roff, page: &Page) {
         for line in lines {
             let line = line.trim_start_matches("Exit codes: ");
             manual.control("PP", []);
-            manual.text([roman(with_installed_names(line))]);
+            manual.text([roman(line)]);
         }
     }
 }

@@ -52,7 +52,7 @@ const GENERATED: &str =
     "<!-- Generated: edit the tables of options, then run `cargo xtask dist options`. -->";
 
 /// The names of the pages that have the same option.
-type Owners = Vec<&'static str>;
+type Owners<'a> = Vec<&'a str>;
 
 /// All documents: paths relative to the root, and texts in Markdown.
 pub(crate) fn render(pages: &[Page]) -> Vec<(String, String)> {
@@ -67,8 +67,8 @@ fn path(file: &str) -> String {
 
 fn text(document: &Document, pages: &[Page]) -> String {
     let mut text = format!("# {}\n\n{GENERATED}\n\n{}", document.title, document.about);
-    let mut shared: BTreeMap<Owners, Vec<&Row>> = BTreeMap::new();
-    let own = |page: &&Page| document.pages.contains(&page.name);
+    let mut shared: BTreeMap<Owners<'_>, Vec<&Row>> = BTreeMap::new();
+    let own = |page: &&Page| document.pages.contains(&page.name.as_str());
     for page in pages.iter().filter(own) {
         section(&mut text, page, pages);
         for row in &page.options {
@@ -96,7 +96,7 @@ fn section(text: &mut String, page: &Page, pages: &[Page]) {
         page.name,
         page.name,
         page.usage,
-        escaped(page.about)
+        escaped(&page.about)
     );
     let mut elsewhere = Vec::new();
     for row in &page.options {
@@ -109,7 +109,7 @@ fn section(text: &mut String, page: &Page, pages: &[Page]) {
     }
     for owners in elsewhere {
         let heading = heading(&owners, pages);
-        let file = if file_of(owners[0]) == file_of(page.name) {
+        let file = if file_of(owners[0]) == file_of(&page.name) {
             ""
         } else {
             file_of(owners[0])
@@ -117,7 +117,7 @@ fn section(text: &mut String, page: &Page, pages: &[Page]) {
         _ = writeln!(text, "- [{heading}]({file}#{})", anchor(&heading));
     }
     if !page.notes.is_empty() {
-        _ = writeln!(text, "\n{}", escaped(page.notes).replace('\n', "\n\n"));
+        _ = writeln!(text, "\n{}", escaped(&page.notes).replace('\n', "\n\n"));
     }
 }
 
@@ -129,15 +129,21 @@ fn file_of(page: &str) -> &'static str {
 }
 
 /// The pages that have an option with the same names, value and help.
-fn owners(row: &Row, pages: &[Page]) -> Owners {
+fn owners<'a>(row: &Row, pages: &'a [Page]) -> Owners<'a> {
     let has = |page: &&Page| {
         let mut rows = page.options.iter();
-        rows.any(|other| (other.names, other.value, other.help) == (row.names, row.value, row.help))
+        rows.any(|other| {
+            (other.names, other.value, &other.help) == (row.names, row.value, &row.help)
+        })
     };
-    pages.iter().filter(has).map(|page| page.name).collect()
+    pages
+        .iter()
+        .filter(has)
+        .map(|page| page.name.as_str())
+        .collect()
 }
 
-fn heading(owners: &Owners, pages: &[Page]) -> String {
+fn heading(owners: &Owners<'_>, pages: &[Page]) -> String {
     match owners.split_last() {
         Some((last, others)) if owners.len() < pages.len() => {
             format!("Options of {} and {last}", others.join(", "))
@@ -152,9 +158,7 @@ fn anchor(heading: &str) -> String {
 }
 
 fn item(row: &Row) -> String {
-    let names: Vec<_> = row.names.iter().map(|name| format!("-{name}")).collect();
-    let label = format!("{} {}", names.join(", "), row.value);
-    format!("- `{}`: {}\n", label.trim_end(), escaped(row.help))
+    format!("- `{}`: {}\n", row.label(), escaped(&row.help))
 }
 
 /// The text with Markdown's special characters escaped.
@@ -171,12 +175,15 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use common::program::Names;
+
     use super::*;
 
     #[test]
     fn the_reference_is_what_the_tables_say() {
-        for (path, rendered) in render(&crate::pages::all()) {
-            let written = std::fs::read_to_string(crate::root().join(&path)).unwrap_or_default();
+        for (path, rendered) in render(&crate::pages::all(&Names::default())) {
+            let written =
+                std::fs::read_to_string(crate::project::root().join(&path)).unwrap_or_default();
             let lines = written.lines().zip(rendered.lines());
             let line = lines.take_while(|(old, new)| old == new).count() + 1;
             assert!(
@@ -188,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_option_of_every_page_is_there() {
-        let pages = crate::pages::all();
+        let pages = crate::pages::all(&Names::default());
         let texts: String = render(&pages).into_iter().map(|(_, text)| text).collect();
         for page in &pages {
             let section = format!("\n## {}\n", page.name);

@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::pages::{self, PREFIX, PROGRAMS};
-use crate::{about, completion, manual, root, run};
+use common::program::{Names, PROGRAMS};
+
+use crate::pages::{self, PREFIX};
+use crate::project::{about, root, run};
+use crate::{completion, manual};
 
 /// A folder that stands for `/`.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Tree {
 
     /// Writes manuals and shell completions, at Debian's paths.
     pub(crate) fn add_documents(&self) -> Result<(), String> {
-        let pages = pages::all();
+        let pages = pages::all(&Names::with_prefix(PREFIX));
         for page in &pages {
             let path = format!("usr/share/man/man1/{}", manual::file_name(page));
             self.write(&path, manual::render(page, &pages), 0o644)?;

@@ -62,6 +62,51 @@ fn manuals_are_clean_and_have_every_option() {
     }
 }
 
+/// Whether a program is called by the name with which it was built, e.g. `'client load`.
+fn has_built_name(text: &str) -> bool {
+    let called = |before: &str, name: &str| {
+        let after = ["-", "send ", "read ", "load ", "verify ", "report "];
+        after.map(|after| format!("{before}{name} {after}"))
+    };
+    let names = ["server", "client", "launcher"];
+    let mut calls = names.iter().flat_map(|name| {
+        let before = ["'", "| ", "; ", "\n"];
+        before.into_iter().flat_map(|before| called(before, name))
+    });
+    calls.any(|call| text.contains(&call))
+}
+
+#[test]
+fn manuals_and_completions_have_installed_names_only() {
+    assert!(has_built_name("x; client load"));
+    let folder = documents();
+    for path in [
+        "usr/share/man/man1",
+        "usr/share/bash-completion/completions",
+        "usr/share/zsh/vendor-completions",
+        "usr/share/fish/vendor_completions.d",
+    ] {
+        for file in files(&folder.path().join(path)) {
+            let text = fs::read_to_string(&file).unwrap();
+            // In roff a literal dash is written with a backslash, and a quote as a macro or doubled.
+            let text = text
+                .replace("\\-", "-")
+                .replace("\\*(Aq", "'")
+                .replace("\\[aq]", "'");
+            assert!(text.contains("line-log-"), "{}", file.display());
+            assert!(!has_built_name(&text), "{}: {text}", file.display());
+            assert!(!text.contains("{client}"), "{}", file.display());
+        }
+    }
+    let manual = folder
+        .path()
+        .join("usr/share/man/man1/line-log-client-verify.1");
+    let manual = fs::read_to_string(manual).unwrap().replace("\\-", "-");
+    let example =
+        "line-log-client load -save run.json; line-log-client verify run.json logging.log";
+    assert!(manual.contains(example), "{manual}");
+}
+
 #[test]
 fn bash_completes_what_can_be_typed() {
     let folder = documents();

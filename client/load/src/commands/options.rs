@@ -192,7 +192,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["save"],
             "FILE",
-            "write what 'client verify FILE' needs to verify later (default: none)",
+            "write what '{client} verify FILE' needs to verify later (default: none)",
             |o, v| v.path().map(|it| o.save = Some(it)),
         ),
         Opt::new(
@@ -244,15 +244,15 @@ pub(crate) const COMMAND: Command<Options> = Command {
     check: Options::check,
     examples: &[
         (
-            "client load -pipeline 16 -verify logging.log",
+            "{client} load -pipeline 16 -verify logging.log",
             "ten seconds on 50 connections, as fast as the server answers; then check its log",
         ),
         (
-            "client load -rate 20000 -duration 1m -warmup 5s -fail-if 'p99>5ms'",
+            "{client} load -rate 20000 -duration 1m -warmup 5s -fail-if 'p99>5ms'",
             "20,000 messages a second, at a fixed rate; exit 3 if p99 is over 5 ms",
         ),
         (
-            "client load -port 6379 -message 'SET {conn} {seq}\\r\\n' -reply +OK",
+            "{client} load -port 6379 -message 'SET {conn} {seq}\\r\\n' -reply +OK",
             "drive Redis",
         ),
     ],

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use common::args::{Command, Opt, UsageError};
 use common::output::Output;
+use common::program::named;
 
 use super::exit::fail;
 use crate::report::Report;
@@ -15,7 +16,7 @@ use crate::show::page::page;
 pub(crate) const COMMAND: Command<Draw> = Command {
     name: "client report",
     usage: "[options] -o PAGE RUN...",
-    about: "Draws the output of 'client load -json', for one run or for several side by side, as \
+    about: "Draws the output of '{client} load -json', for one run or for several side by side, as \
             a self-contained HTML page.",
     commands: &[],
     options: &[Opt {
@@ -28,11 +29,11 @@ pub(crate) const COMMAND: Command<Draw> = Command {
     check: Draw::check,
     examples: &[
         (
-            "client report before.json after.json -o compare.html",
+            "{client} report before.json after.json -o compare.html",
             "compare two runs",
         ),
         (
-            "client load -json -label sync > a.json; client report a.json -o a.html",
+            "{client} load -json -label sync > a.json; {client} report a.json -o a.html",
             "draw one run later; -label names it",
         ),
     ],
@@ -62,8 +63,10 @@ impl Draw {
             return Err(UsageError::new("expected -o PAGE"));
         }
         if self.runs.is_empty() {
-            let expected = "expected RUN, a file that 'client load -json' filled";
-            return Err(UsageError::new(expected));
+            let load = named("client load");
+            return Err(UsageError::new(format!(
+                "expected RUN, a file that '{load} -json' filled"
+            )));
         }
         Ok(())
     }

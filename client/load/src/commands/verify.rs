@@ -20,7 +20,7 @@ pub(crate) const COMMAND: Command<Verify> = Command {
     name: "client verify",
     usage: "[options] RUNFILE [LOG...]",
     about: "Checks that a server's log holds every message that it acknowledged to a run of \
-            'client load -save RUNFILE': once, whole, and in order per connection. Rotated files \
+            '{client} load -save RUNFILE': once, whole, and in order per connection. Rotated files \
             of the server may come in any order; of other logs the oldest file comes first. With \
             -stream the log is a NATS stream.",
     commands: &[],
@@ -50,19 +50,19 @@ pub(crate) const COMMAND: Command<Verify> = Command {
     check: Verify::check,
     examples: &[
         (
-            "client load -save run.json; client verify run.json logging.log",
+            "{client} load -save run.json; {client} verify run.json logging.log",
             "measure now, verify afterwards",
         ),
         (
-            "client verify run.json logging.log.1 logging.log",
+            "{client} verify run.json logging.log.1 logging.log",
             "a log that was renamed during the run",
         ),
         (
-            "client verify run.json logging*.log",
+            "{client} verify run.json logging*.log",
             "a log with its rotated files",
         ),
         (
-            "client verify -stream LOG -nats nats://a,nats://b run.json",
+            "{client} verify -stream LOG -nats nats://a,nats://b run.json",
             "a log that is a stream",
         ),
     ],

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::report::Report;
+use common::program::named;
 use common::units::{count, latency, plural};
 
 /// A thread that is busy for a larger share of the time is out of CPU.
@@ -124,9 +125,11 @@ impl fmt::Display for Warning {
                 "{} error replies during the warm-up are in no figure",
                 count(n)
             ),
-            Self::VerificationCutShort => f.write_str(
+            Self::VerificationCutShort => write!(
+                f,
                 "the verification was cut short by Ctrl-C: the log was not read to its end; -save \
-                 keeps a run for 'client verify'",
+                 keeps a run for '{}'",
+                named("client verify")
             ),
             Self::NoProcess(pid) => {
                 write!(f, "there is no process {pid} on this machine to look at")

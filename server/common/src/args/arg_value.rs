@@ -33,6 +33,12 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// Turns on a switch, an option without a value.
+pub fn switch(option: &mut bool) -> Result<(), UsageError> {
+    *option = true;
+    Ok(())
+}
+
 impl ArgValue {
     /// The value as text.
     pub fn text(&self) -> Result<String, UsageError> {

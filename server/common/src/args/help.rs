@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use rustix::termios::tcgetwinsize;
 
-use super::{Command, Opt};
+use super::page::Page;
 
 /// The width of help texts if that of the terminal is unknown.
 const COLUMNS: usize = 80;
@@ -14,14 +14,9 @@ const COLUMNS: usize = 80;
 /// Longer lines are hard to read, and shorter ones have no room for an option and its help.
 const USUAL_COLUMNS: RangeInclusive<usize> = 40..=110;
 
-impl<T> Command<T> {
-    /// The help text for the width of the terminal, ended by a newline.
-    pub fn help(&self) -> String {
-        self.help_of(columns())
-    }
-
+impl Page {
     /// The help text in lines of at most `columns`, unless a word is longer.
-    pub fn help_of(&self, columns: usize) -> String {
+    pub fn help(&self, columns: usize) -> String {
         let mut text = String::new();
         wrap(
             &mut text,
@@ -31,7 +26,7 @@ impl<T> Command<T> {
             &format!("{} {}", self.name, self.usage),
         );
         text.push('\n');
-        wrap(&mut text, columns, "", "", self.about);
+        wrap(&mut text, columns, "", "", &self.about);
         if !self.commands.is_empty() {
             text.push_str("\nCommands:\n");
             let rows = self.commands.iter();
@@ -39,12 +34,8 @@ impl<T> Command<T> {
             table(&mut text, columns, &rows.collect::<Vec<_>>());
         }
         text.push_str("\nOptions:\n");
-        let own = self.options.iter().map(|opt| (opt.label(), opt.help));
-        let about_these = [
-            ("-h, -help".to_owned(), "show this text and exit"),
-            ("-V, -version".to_owned(), "show the version and exit"),
-        ];
-        let rows: Vec<_> = own.chain(about_these).collect();
+        let rows = self.options.iter();
+        let rows: Vec<_> = rows.map(|row| (row.label(), row.help.as_str())).collect();
         table(&mut text, columns, &rows);
         text.push('\n');
         let spelling = "Every option takes one dash or two, and its value after a space or '='.";
@@ -52,7 +43,7 @@ impl<T> Command<T> {
         if !self.examples.is_empty() {
             text.push_str("\nExamples:\n");
         }
-        for (command, meaning) in self.examples {
+        for (command, meaning) in &self.examples {
             _ = writeln!(text, "  {command}");
             wrap(&mut text, columns, "      ", "      ", meaning);
         }
@@ -68,13 +59,13 @@ impl<T> Command<T> {
 
 /// The width of the terminal: COLUMNS, or else that of the terminal on stdout.
 pub fn columns() -> usize {
-    let told = std::env::var("COLUMNS").ok();
-    let told = told.and_then(|columns| columns.parse::<usize>().ok());
+    let given = std::env::var("COLUMNS").ok();
+    let given = given.and_then(|columns| columns.parse::<usize>().ok());
     let measured = || {
         let size = tcgetwinsize(io::stdout()).ok()?;
         Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
     };
-    let columns = told.or_else(measured).unwrap_or(COLUMNS);
+    let columns = given.or_else(measured).unwrap_or(COLUMNS);
     columns.clamp(*USUAL_COLUMNS.start(), *USUAL_COLUMNS.end())
 }
 
@@ -90,17 +81,6 @@ fn table(text: &mut String, columns: usize, rows: &[(String, &str)]) {
         } else {
             _ = writeln!(text, "  {name}");
             wrap(text, columns, "      ", "      ", about);
-        }
-    }
-}
-
-impl<T> Opt<T> {
-    fn label(&self) -> String {
-        let names: Vec<_> = self.names.iter().map(|name| format!("-{name}")).collect();
-        let names = names.join(", ");
-        match self.value {
-            "" => names,
-            value => format!("{names} {value}"),
         }
     }
 }

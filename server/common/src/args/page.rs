@@ -1,16 +1,14 @@
-//! A program's command line as data, for man pages and shell completions.
-
-use super::Command;
+//! A program's command line as data, for help texts, man pages and shell completions.
 
 /// The command line of a program or a subcommand.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// As typed, e.g. `client load`.
-    pub name: &'static str,
+    /// As typed, e.g. `line-log-client load`.
+    pub name: String,
     /// What follows the name.
     pub usage: &'static str,
     /// The purpose.
-    pub about: &'static str,
+    pub about: String,
     /// Subcommands, and what they do.
     pub commands: &'static [(&'static str, &'static str)],
     /// The options.
@@ -18,9 +16,9 @@ pub struct Page {
     /// Whether it takes operands.
     pub has_operands: bool,
     /// Example commands, and what they do.
-    pub examples: &'static [(&'static str, &'static str)],
+    pub examples: Vec<(String, String)>,
     /// The last lines.
-    pub notes: &'static str,
+    pub notes: String,
 }
 
 /// An option.
@@ -31,38 +29,27 @@ pub struct Row {
     /// The name of its value; empty for a switch.
     pub value: &'static str,
     /// Its effect and default.
-    pub help: &'static str,
+    pub help: String,
 }
 
-impl<T> Command<T> {
-    /// The whole command line, with the options that every program has.
-    pub fn page(&self) -> Page {
-        let own = self.options.iter().map(|option| Row {
-            names: option.names,
-            value: option.value,
-            help: option.help,
-        });
-        let about_these = [
-            Row {
-                names: &["help", "h"],
-                value: "",
-                help: "show what can be typed, and exit",
-            },
-            Row {
-                names: &["version", "V"],
-                value: "",
-                help: "show the version, and exit",
-            },
-        ];
-        Page {
-            name: self.name,
-            usage: self.usage,
-            about: self.about,
-            commands: self.commands,
-            options: own.chain(about_these).collect(),
-            has_operands: self.operand.is_some(),
-            examples: self.examples,
-            notes: self.notes,
-        }
+impl Row {
+    /// The options that every program has.
+    pub(super) fn of_every_program() -> [Self; 2] {
+        let row = |names, help: &str| Self {
+            names,
+            value: "",
+            help: help.to_owned(),
+        };
+        [
+            row(&["h", "help"], "show this help and exit"),
+            row(&["V", "version"], "show the version and exit"),
+        ]
+    }
+
+    /// The names and the value: `-h, -help`, `-port PORT`.
+    pub fn label(&self) -> String {
+        let names: Vec<_> = self.names.iter().map(|name| format!("-{name}")).collect();
+        let label = format!("{} {}", names.join(", "), self.value);
+        label.trim_end().to_owned()
     }
 }

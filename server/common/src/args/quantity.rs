@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ArgValue, UsageError};
+use super::arg_value::{ArgValue, UsageError};
 
 /// The maximum time of any option: a year.
 pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
