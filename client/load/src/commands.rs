@@ -2,6 +2,5 @@
 
 mod exit;
 pub(crate) mod load;
-pub(crate) mod options;
 pub(crate) mod report;
 pub(crate) mod verify;

@@ -3,7 +3,7 @@
 
 pub(crate) mod clock;
 mod connection;
-mod counters;
+pub(crate) mod counters;
 pub(crate) mod figures;
 pub(crate) mod plan;
 mod progress;
@@ -70,7 +70,11 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, Strin
     let progress = Progress::new(&plan);
     let started = Instant::now();
     // This finds out which address of the host answers.
-    let first = connect(&plan.host, plan.port, Duration::from_nanos(plan.timeout))?;
+    let first = connect(
+        &plan.load.host,
+        plan.load.port,
+        Duration::from_nanos(plan.load.timeout),
+    )?;
     let address = first.peer_addr().map_err(|error| error.to_string())?;
     let took = started.elapsed();
     let plan = Arc::new(plan);
@@ -79,7 +83,7 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, Strin
     let mut wakers = Vec::new();
     let mut first = Some((first, took));
     let mut workers = Vec::new();
-    for number in 0..plan.workers {
+    for number in 0..plan.load.threads {
         let made = Worker::new(plan.clone(), control.clone(), coordinator.clone(), number);
         let (mut worker, waker) = made.map_err(|error| error.to_string())?;
         if let Some((stream, took)) = first.take() {
@@ -97,7 +101,7 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, Strin
         spawned.map_err(|error| format!("cannot start a thread: {error}"))?;
     }
     let mut coordinator = Coordinator {
-        figures: Figures::new(plan.workers),
+        figures: Figures::new(plan.load.threads),
         progress,
         plan,
         control,
@@ -113,12 +117,12 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, Strin
 
 fn check_descriptors(plan: &Plan) -> Result<(), String> {
     let limit = raise_descriptor_limit();
-    let needed = plan.connections + DESCRIPTORS + DESCRIPTORS_PER_THREAD * plan.workers;
+    let needed = plan.load.connections + DESCRIPTORS + DESCRIPTORS_PER_THREAD * plan.load.threads;
     if needed > limit {
         return Err(format!(
             "{} connections need {needed} descriptors and this process may have {limit}: \
              ask for fewer, or raise the limit (ulimit -Hn)",
-            plan.connections
+            plan.load.connections
         ));
     }
     Ok(())
@@ -142,7 +146,7 @@ impl Coordinator<'_> {
         let start = self.start();
         self.progress.begin();
         let mut stopped = false;
-        while self.done.len() < self.plan.workers {
+        while self.done.len() < self.plan.load.threads {
             self.hear()?;
             let elapsed = self.plan.clock.now().saturating_sub(start);
             let acknowledged = self.control.acknowledged.load(Ordering::Relaxed);
@@ -152,7 +156,7 @@ impl Coordinator<'_> {
             }
             if !stopped && self.control.stop.load(Ordering::Relaxed) {
                 stopped = true;
-                let patience = nanos(PATIENCE).min(self.plan.timeout);
+                let patience = nanos(PATIENCE).min(self.plan.load.timeout);
                 let give_up_at = self.plan.clock.now() + patience;
                 self.control.give_up_at.store(give_up_at, Ordering::Relaxed);
                 self.control.wake();
@@ -174,12 +178,13 @@ impl Coordinator<'_> {
     fn start(&self) -> Nanos {
         let plan = &self.plan;
         let start = plan.clock.now() + 1_000_000;
-        if let Some(rate) = plan.rate {
-            let begin = start + plan.warmup;
+        if let Some(rate) = plan.load.rate {
+            let begin = start + plan.load.warmup;
             let end = plan
+                .load
                 .duration
                 .map_or(Nanos::MAX, |d| begin.saturating_add(d));
-            let schedule = Schedule::new((start, begin, end), rate, plan.messages);
+            let schedule = Schedule::new((start, begin, end), rate, plan.load.messages);
             // Nothing else sets it, so this cannot fail.
             _ = self.control.schedule.set(schedule);
         }
@@ -189,7 +194,7 @@ impl Coordinator<'_> {
     }
 
     fn await_connections(&mut self) -> Result<(), String> {
-        let wanted = self.plan.connections;
+        let wanted = self.plan.load.connections;
         while self.connect_times.len() < wanted {
             let made = self.control.connected.load(Ordering::Relaxed);
             self.progress.connecting(made);
@@ -236,7 +241,7 @@ impl Coordinator<'_> {
 impl RunResult {
     /// The time when the measurement began, after the warm-up.
     pub(crate) fn begin(&self) -> Nanos {
-        self.start + self.plan.warmup
+        self.start + self.plan.load.warmup
     }
 
     /// The acknowledgement logs of all connections, indexed by connection number.

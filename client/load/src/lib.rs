@@ -48,7 +48,7 @@ pub fn report_main(args: Vec<OsString>) -> ExitCode {
 /// The options of `client load`, `client verify` and `client report`.
 pub fn pages(names: &Names) -> [Page; 3] {
     [
-        commands::options::COMMAND.page(names),
+        commands::load::table::COMMAND.page(names),
         commands::verify::COMMAND.page(names),
         commands::report::COMMAND.page(names),
     ]

@@ -183,6 +183,119 @@ fn a_page_needs_nothing_else_and_shows_no_foreign_markup() {
     assert!(error.contains("found 'client-load' version 2"), "{error}");
 }
 
+/// Rows of the page that a run with the options of the next test has.
+const ROWS: [&str; 52] = [
+    "sent",
+    "acknowledged",
+    "errors",
+    "error replies",
+    "timeouts",
+    "unanswered",
+    "messages/s",
+    "out",
+    "in",
+    "latency min",
+    "mean",
+    "p50",
+    "p90",
+    "p99",
+    "p99.9",
+    "p99.99",
+    "max",
+    "started",
+    "measured",
+    "ended by",
+    "server",
+    "loop",
+    "planned messages/s",
+    "connections",
+    "unanswered each",
+    "threads",
+    "duration",
+    "messages",
+    "warm-up",
+    "message",
+    "good reply",
+    "hello",
+    "run",
+    "measured with",
+    "connections made in",
+    "each, p50",
+    "each, max",
+    "connections lost",
+    "sent late, p99",
+    "held back",
+    "never sent",
+    "CPU time",
+    "per message",
+    "threads busy",
+    "system",
+    "CPUs",
+    "memory",
+    "verdict",
+    "missing",
+    "out of order",
+    "rejected",
+    "of these in the log",
+];
+
+#[test]
+fn every_figure_is_on_the_page_and_can_be_limited() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("a.log");
+    let page = directory.path().join("a.html");
+    fs::write(&log, "").unwrap();
+    let metrics = [
+        "rate",
+        "sent",
+        "acknowledged",
+        "errors",
+        "timeouts",
+        "unanswered",
+        "lost",
+        "min",
+        "mean",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "p99.99",
+        "max",
+        "lag",
+    ];
+    let limits: Vec<_> = metrics
+        .iter()
+        .map(|metric| match *metric {
+            "min" | "mean" | "max" | "lag" => format!("-fail-if={metric}>1s"),
+            metric if metric.starts_with('p') => format!("-fail-if={metric}>1s"),
+            metric => format!("-fail-if={metric}<0"),
+        })
+        .collect();
+    let args = [
+        "-rate=500",
+        "-connections=2",
+        "-messages=40",
+        "-duration=9s",
+        "-hello=hi",
+        "-verify",
+        arg(&log),
+        "-report",
+        arg(&page),
+    ];
+    let limits: Vec<_> = limits.iter().map(String::as_str).collect();
+    let (json, _) = server().measure(&[&args[..], &limits].concat());
+    for threshold in json["thresholds"].as_array().unwrap() {
+        assert!(threshold["value"].is_number(), "{threshold}");
+    }
+    assert_eq!(json["thresholds"].as_array().unwrap().len(), metrics.len());
+    let html = fs::read_to_string(&page).unwrap();
+    for row in ROWS {
+        let row = format!("<tr><th scope=\"row\">{row}</th><td>");
+        let (_, value) = html.split_once(&row).unwrap_or_else(|| panic!("no {row}"));
+        assert!(!value.starts_with(['–', '<']), "{row}");
+    }
+}
+
 fn check_page(html: &str) {
     assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
     for foreign in ["<script", "<link", "src=", "href=", "url(", "@import"] {

@@ -1,5 +1,8 @@
 //! The command `client load`: runs a load, reports it and, if asked, verifies the log.
 
+mod options;
+pub(crate) mod table;
+
 use std::ffi::OsString;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
@@ -15,10 +18,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tls::Connector;
 
+use self::options::Options;
+use self::table::COMMAND;
 use super::exit::{self, After, EXIT_INTERRUPTED, fail, print};
-use super::options::{COMMAND, Options};
 use crate::drive;
-use crate::drive::clock::{Clock, nanos};
+use crate::drive::clock::{Clock, Nanos};
 use crate::drive::plan::Plan;
 use crate::drive::replies::Expected;
 use crate::message::template::Template;
@@ -141,14 +145,15 @@ fn conclude(
             Ok(Some(found)) => report.verification = Some(found),
             Ok(None) => {
                 after.interrupted = true;
-                report.warn(Warning::VerificationCutShort);
+                report.warn(Warning::verification_cut_short());
             }
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }
     // The next signal ends the process at once: no step is left that could end early.
     signals.impatient.store(true, Ordering::Relaxed);
-    let judge = |threshold: &Threshold| threshold.judge(report);
+    let json = serde_json::to_value(&*report).unwrap_or_default();
+    let judge = |threshold: &Threshold| threshold.judge(&json);
     report.thresholds = options.fail_if.iter().map(judge).collect();
     if let Some(page) = outputs.page {
         let html = page::page(std::slice::from_ref(report))?;
@@ -169,13 +174,9 @@ fn plan(options: &Options, run: &str) -> Result<Plan, String> {
     let ignored = options.ignore.iter().map(bytes).collect();
     let hello = options.hello.as_ref();
     Ok(Plan {
+        load: options.load.clone(),
         clock: Clock::start(),
-        host: options.host.clone(),
-        port: options.port,
         connector: Connector::open(&options.tls)?,
-        workers: options.threads,
-        connections: options.connections,
-        pipeline: options.pipeline,
         message: options.message.template.bind(run),
         hello: hello.map(|hello| hello.template.bind(run)),
         greeting: options.greeting(),
@@ -185,39 +186,33 @@ fn plan(options: &Options, run: &str) -> Result<Plan, String> {
             options.reply_lines,
             ignored,
         ),
-        stop_on_error: options.stop_on_error,
-        timeout: nanos(options.timeout),
-        reconnect: options.reconnect,
-        connect_rate: options.connect_rate,
-        rate: options.rate,
-        warmup: nanos(options.warmup),
-        duration: options.duration.map(nanos),
-        messages: options.messages,
-        pids: options.pids.clone(),
-        keep: options.keeps_ledgers(),
+        keep: options.keeps_ack_logs(),
     })
 }
 
 /// The settings in the report.
 fn settings(options: &Options, address: SocketAddr) -> Settings {
+    let load = &options.load;
+    let seconds = |ns: Nanos| ns as f64 / 1e9;
+    let on_error = if load.stop_on_error { "stop" } else { "count" };
     Settings {
-        host: options.host.clone(),
-        port: options.port,
+        host: load.host.clone(),
+        port: load.port,
         address: address.to_string(),
-        kind: match options.rate {
+        kind: match load.rate {
             Some(_) => Loop::Open,
             None => Loop::Closed,
         },
-        connections: options.connections as u64,
-        threads: options.threads as u64,
-        pipeline: options.pipeline,
-        rate: options.rate,
-        duration_s: options.duration.map(|d| d.as_secs_f64()),
-        messages: options.messages,
-        warmup_s: options.warmup.as_secs_f64(),
-        timeout_s: options.timeout.as_secs_f64(),
-        reconnect: options.reconnect,
-        connect_rate: options.connect_rate,
+        connections: load.connections as u64,
+        threads: load.threads as u64,
+        pipeline: load.pipeline,
+        rate: load.rate,
+        duration_s: load.duration.map(seconds),
+        messages: load.messages,
+        warmup_s: seconds(load.warmup),
+        timeout_s: seconds(load.timeout),
+        reconnect: load.reconnect,
+        connect_rate: load.connect_rate,
         framing: options.framing.name().to_owned(),
         message: options.message.typed.clone(),
         reply: options.reply.clone(),
@@ -225,12 +220,7 @@ fn settings(options: &Options, address: SocketAddr) -> Settings {
         ignore: options.ignore.clone(),
         hello: options.hello.as_ref().map(|hello| hello.typed.clone()),
         hello_lines: options.greeting(),
-        on_error: if options.stop_on_error {
-            "stop"
-        } else {
-            "count"
-        }
-        .to_owned(),
+        on_error: on_error.to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use common::args::{Command, Opt, UsageError};
+use common::args::{Command, Opt, UsageError, switch};
 use nats::options::{Options as Nodes, SharedOptions};
 use nats::pull::Start;
 use nats::stream_options::{self, StreamOptions};
@@ -29,10 +29,7 @@ pub(crate) const COMMAND: Command<Verify> = Command {
             names: &["json"],
             value: "",
             help: "print what was found as one JSON object (default text)",
-            take: |asked, _| {
-                asked.json = true;
-                Ok(())
-            },
+            take: |asked, _| switch(&mut asked.json),
         },
         Opt {
             names: &["stream"],

@@ -66,6 +66,9 @@ impl Interval {
     }
 }
 
+/// Selects a figure of a latency.
+pub(crate) type Pick = fn(&Latency) -> u64;
+
 /// Latency in nanoseconds, with three significant digits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
@@ -80,6 +83,18 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// The figures by name, in the order of reports.
+    pub(crate) const FIGURES: [(&str, Pick); 8] = [
+        ("min", |l| l.min),
+        ("mean", |l| l.mean),
+        ("p50", |l| l.p50),
+        ("p90", |l| l.p90),
+        ("p99", |l| l.p99),
+        ("p99.9", |l| l.p99_9),
+        ("p99.99", |l| l.p99_99),
+        ("max", |l| l.max),
+    ];
+
     /// `None` if the histogram is empty.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| histogram.value_at_quantile(quantile).min(histogram.max());

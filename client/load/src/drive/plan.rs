@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
+use common::protocol::DEFAULT_PORT;
 use mio::Waker;
 use tls::Connector;
 
@@ -16,53 +17,80 @@ use crate::drive::usage::{Served, Usage};
 use crate::message::ack_log::AckLog;
 use crate::message::template::Template;
 
-/// The task of the workers, the same for all.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) clock: Clock,
+/// The load as asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
     /// The host name or address as given.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Makes TLS sessions. `None` means no TLS.
-    pub(crate) connector: Option<Connector>,
-    pub(crate) workers: usize,
     pub(crate) connections: usize,
+    pub(crate) threads: usize,
     /// Maximum number of messages without a reply per connection.
     pub(crate) pipeline: u32,
-    pub(crate) message: Template,
-    pub(crate) hello: Option<Template>,
-    /// The number of lines that the server sends before the first message.
-    pub(crate) greeting: u32,
-    pub(crate) expected: Expected,
-    pub(crate) stop_on_error: bool,
+    /// Messages per second, over all workers. `None` means a closed loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) duration: Option<Nanos>,
+    pub(crate) messages: Option<u64>,
+    pub(crate) warmup: Nanos,
     pub(crate) timeout: Nanos,
     /// Whether to replace lost connections.
     pub(crate) reconnect: bool,
     /// New connections per second, over all workers.
     pub(crate) connect_rate: f64,
-    /// Messages per second, over all workers. `None` means a closed loop.
-    pub(crate) rate: Option<f64>,
-    pub(crate) warmup: Nanos,
-    pub(crate) duration: Option<Nanos>,
-    pub(crate) messages: Option<u64>,
+    pub(crate) stop_on_error: bool,
     /// The process IDs of the server.
     pub(crate) pids: Vec<u32>,
-    /// Whether to record which messages were rejected, for the verification.
-    pub(crate) keep: bool,
 }
 
-impl Plan {
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: DEFAULT_PORT,
+            connections: 50,
+            threads: 1,
+            pipeline: 1,
+            rate: None,
+            duration: None,
+            messages: None,
+            warmup: 0,
+            timeout: 10_000_000_000,
+            reconnect: false,
+            connect_rate: 5000.0,
+            stop_on_error: false,
+            pids: Vec::new(),
+        }
+    }
+}
+
+impl Load {
     /// The share of worker `number` in `total` items: every n-th item for n workers, from `number`
     /// on.
     pub(crate) fn share(&self, total: u64, number: usize) -> u64 {
-        let (workers, number) = (self.workers as u64, number as u64);
+        let (workers, number) = (self.threads as u64, number as u64);
         (total + workers - 1 - number) / workers
     }
 
     /// The number, among all connections, of connection `index` of a worker.
     pub(crate) fn connection_number(&self, worker: usize, index: usize) -> u64 {
-        (index * self.workers + worker) as u64
+        (index * self.threads + worker) as u64
     }
+}
+
+/// The task of the workers, the same for all.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) load: Load,
+    pub(crate) clock: Clock,
+    /// Makes TLS sessions. `None` means no TLS.
+    pub(crate) connector: Option<Connector>,
+    pub(crate) message: Template,
+    pub(crate) hello: Option<Template>,
+    /// The number of lines that the server sends before the first message.
+    pub(crate) greeting: u32,
+    pub(crate) expected: Expected,
+    /// Whether to record which messages were rejected, for the verification.
+    pub(crate) keep: bool,
 }
 
 /// State that the coordinator and the workers share during a run.
@@ -99,9 +127,9 @@ impl Control {
         Self {
             address,
             schedule: OnceLock::new(),
-            quota: Quota::new(plan.messages),
+            quota: Quota::new(plan.load.messages),
             wakers: OnceLock::new(),
-            next_connection: AtomicU64::new(plan.connections as u64),
+            next_connection: AtomicU64::new(plan.load.connections as u64),
             start: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             give_up_at: AtomicU64::new(0),
@@ -153,12 +181,18 @@ pub(crate) struct Done {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn shares_add_up() {
-        for workers in 1_u64..6 {
+        for threads in 1..6 {
+            let load = Load {
+                threads,
+                ..Load::default()
+            };
             for total in 0..30 {
-                let share = |number| (total + workers - 1 - number) / workers;
-                assert_eq!((0..workers).map(share).sum::<u64>(), total);
+                let shares = (0..threads).map(|number| load.share(total, number));
+                assert_eq!(shares.sum::<u64>(), total);
             }
         }
     }

@@ -26,15 +26,18 @@ impl Progress {
     pub(crate) fn new(plan: &Plan) -> Self {
         // indicatif hides the bar if stderr is not a terminal.
         let target = ProgressDrawTarget::stderr_with_hz(10);
-        let connections = plan.connections as u64;
+        let connections = plan.load.connections as u64;
         let bar = ProgressBar::with_draw_target(Some(connections), target);
         set_style(&bar, "{bar:30} connecting: {msg}");
         Self {
             bar,
             connections,
-            warmup: plan.warmup,
-            duration: plan.duration.map(|d| plan.warmup.saturating_add(d)),
-            messages: plan.messages,
+            warmup: plan.load.warmup,
+            duration: plan
+                .load
+                .duration
+                .map(|d| plan.load.warmup.saturating_add(d)),
+            messages: plan.load.messages,
             warm: None,
         }
     }

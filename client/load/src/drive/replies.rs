@@ -1,8 +1,8 @@
 //! Parser of a server's replies. No I/O.
 
 use common::protocol::Framing;
-
 use common::record::printable;
+use serde::{Deserialize, Serialize};
 
 /// Maximum number of bytes kept of an incomplete line: enough to compare and to print.
 const KEPT: usize = 512;
@@ -184,8 +184,8 @@ pub(crate) struct ErrorKinds {
     kinds: Vec<ErrorKind>,
 }
 
-/// A kind of error reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A kind of error and how often it occurred.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorKind {
     /// The reply's first word, and the second if the first is `error`. Escaped for printing.
     pub(crate) kind: String,

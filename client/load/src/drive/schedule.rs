@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn lateness_is_blamed_on_who_caused_it() {
+    fn lateness_is_attributed_to_server_or_generator() {
         const MS: Nanos = 1_000_000;
         let mut pace = Pace::new();
         // Blocked; then the worker did not run, so nothing is known; then blocked by its own backlog.

@@ -5,7 +5,6 @@ mod thread;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 mod timerfd;
 
-use crate::drive::clock::Nanos;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 pub(crate) use thread::Timer;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]

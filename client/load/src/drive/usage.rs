@@ -14,7 +14,7 @@ pub(crate) struct Usage {
     /// CPU time of the whole process.
     pub(crate) process: u64,
     /// User and system time of the process, in ticks.
-    pub(crate) ticks: Option<(u64, u64)>,
+    pub(crate) ticks: Option<Ticks>,
 }
 
 impl Usage {
@@ -33,15 +33,46 @@ fn cpu_time(id: ClockId) -> u64 {
     u64::try_from(tv_sec * 1_000_000_000 + tv_nsec).unwrap_or(0)
 }
 
+/// CPU time from the end of the warm-up on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cpu {
+    #[serde(rename = "cpu_s")]
+    pub(crate) total_s: f64,
+    /// User time, part of the total. Accurate to 10 ms.
+    pub(crate) user_s: f64,
+    /// System time, part of the total.
+    pub(crate) system_s: f64,
+    #[serde(rename = "cpu_ns_per_message")]
+    pub(crate) ns_per_message: Option<f64>,
+}
+
+/// User and system time, in ticks.
+type Ticks = (u64, u64);
+
+impl Cpu {
+    /// CPU time of `ns` nanoseconds, in which `messages` were acknowledged. `ticks` are those at its
+    /// begin and at its end; without them half of it counts as user time.
+    pub(crate) fn new(ns: u64, ticks: Option<(Ticks, Ticks)>, messages: u64) -> Self {
+        let user_share = ticks.map_or(0.5, |(first, last)| {
+            let user = last.0.saturating_sub(first.0);
+            let system = last.1.saturating_sub(first.1);
+            user as f64 / (user + system).max(1) as f64
+        });
+        let total_s = ns as f64 / 1e9;
+        Self {
+            total_s,
+            user_s: total_s * user_share,
+            system_s: total_s * (1.0 - user_share),
+            ns_per_message: (messages > 0).then(|| ns as f64 / messages as f64),
+        }
+    }
+}
+
 /// What the server processes used, from the end of the warm-up on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Server {
-    pub(crate) cpu_s: f64,
-    /// User time, part of `cpu_s`. Accurate to 10 ms.
-    pub(crate) user_s: f64,
-    /// System time, part of `cpu_s`.
-    pub(crate) system_s: f64,
-    pub(crate) cpu_ns_per_message: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) cpu: Cpu,
     /// The sum of the processes' peak resident memory.
     pub(crate) peak_memory_bytes: u64,
 }
@@ -52,7 +83,7 @@ pub(crate) struct Served {
     /// CPU time of its current threads, in nanoseconds.
     cpu: u64,
     /// User and system time, in ticks.
-    ticks: (u64, u64),
+    ticks: Ticks,
     /// Peak resident memory, in bytes.
     peak_memory: u64,
 }
@@ -83,15 +114,9 @@ impl Served {
 
     /// The usage since `earlier`, during which `messages` were acknowledged.
     pub(crate) fn since(&self, earlier: &Self, messages: u64) -> Server {
-        let cpu = self.cpu.saturating_sub(earlier.cpu) as f64;
-        let user = self.ticks.0.saturating_sub(earlier.ticks.0);
-        let system = self.ticks.1.saturating_sub(earlier.ticks.1);
-        let user_share = user as f64 / (user + system).max(1) as f64;
+        let cpu = self.cpu.saturating_sub(earlier.cpu);
         Server {
-            cpu_s: cpu / 1e9,
-            user_s: cpu / 1e9 * user_share,
-            system_s: cpu / 1e9 * (1.0 - user_share),
-            cpu_ns_per_message: (messages > 0).then(|| cpu / messages as f64),
+            cpu: Cpu::new(cpu, Some((earlier.ticks, self.ticks)), messages),
             peak_memory_bytes: self.peak_memory,
         }
     }
@@ -180,8 +205,8 @@ mod tests {
             after = Served::by(&[own]).unwrap();
         }
         let used = after.since(&before, 1000);
-        assert!(used.cpu_s >= 0.02 && used.peak_memory_bytes > 0);
-        assert!((used.user_s + used.system_s - used.cpu_s).abs() < 1e-9);
+        assert!(used.cpu.total_s >= 0.02 && used.peak_memory_bytes > 0);
+        assert!((used.cpu.user_s + used.cpu.system_s - used.cpu.total_s).abs() < 1e-9);
     }
 
     #[test]

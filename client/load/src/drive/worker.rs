@@ -115,7 +115,7 @@ impl Worker {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let timer = Timer::new(poll.registry(), TIMER)?;
-        let share = plan.share(plan.connections as u64, number) as usize;
+        let share = plan.load.share(plan.load.connections as u64, number) as usize;
         let worker = Self {
             number,
             poll,
@@ -185,10 +185,11 @@ impl Worker {
             self.check_abort()?;
             self.turn(events, Some(Nanos::MAX))?;
         };
-        let begin = start + self.plan.warmup;
+        let begin = start + self.plan.load.warmup;
         self.counters.begin = begin;
         self.end = self
             .plan
+            .load
             .duration
             .map_or(Nanos::MAX, |d| begin.saturating_add(d));
         self.next_sweep = start + self.sweep_period();
@@ -238,8 +239,8 @@ impl Worker {
 
     /// Whether all connections are lost for good.
     fn is_disconnected(&self, now: Nanos) -> bool {
-        let patience = if self.plan.reconnect {
-            self.plan.timeout
+        let patience = if self.plan.load.reconnect {
+            self.plan.load.timeout
         } else {
             0
         };
@@ -311,7 +312,7 @@ impl Worker {
         if self.number > 0 {
             return None;
         }
-        Served::by(&self.plan.pids)
+        Served::by(&self.plan.load.pids)
     }
 
     /// Does the periodic tasks. Returns the current time.
@@ -346,7 +347,7 @@ impl Worker {
 
     /// The period of the sweep. It keeps `-timeout` accurate to a tenth.
     fn sweep_period(&self) -> Nanos {
-        (self.plan.timeout / 10).clamp(1_000_000, 1_000_000_000)
+        (self.plan.load.timeout / 10).clamp(1_000_000, 1_000_000_000)
     }
 
     /// Closes connections on which the server owes data and was silent for `-timeout`.
@@ -375,12 +376,12 @@ impl Worker {
             Stage::Ready | Stage::Broken => connection.pending.count > 0,
             Stage::Closed => false,
         };
-        is_awaited && now.saturating_sub(connection.heard_at) >= self.plan.timeout
+        is_awaited && now.saturating_sub(connection.heard_at) >= self.plan.load.timeout
     }
 
     fn give_up(&mut self, index: usize) {
         let connection = &mut self.connections[index];
-        let timeout = seconds(self.plan.timeout as f64 / 1e9);
+        let timeout = seconds(self.plan.load.timeout as f64 / 1e9);
         match connection.stage {
             Stage::Connecting(_) => self.lose(index, &format!("no answer within {timeout}")),
             Stage::Greeting => {

@@ -7,16 +7,10 @@ use crate::message::template::{Part, Template};
 /// The form of a record's message that was made from a template.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
-    steps: Vec<Step>,
+    /// With escaped literals.
+    parts: Vec<Part>,
     /// The length of the longest message that can match, as recorded.
     longest: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Literal(Vec<u8>),
-    Conn(usize),
-    Seq(usize),
 }
 
 impl Pattern {
@@ -56,9 +50,13 @@ impl Pattern {
     }
 
     fn of(parts: &[Part]) -> Self {
-        let steps: Vec<_> = parts.iter().map(Step::of).collect();
-        let longest = steps.iter().map(Step::longest).sum();
-        Self { steps, longest }
+        let escaped = |part: &Part| match part {
+            Part::Literal(bytes) => Part::Literal(escape(bytes)),
+            other => other.clone(),
+        };
+        let parts: Vec<_> = parts.iter().map(escaped).collect();
+        let longest = parts.iter().map(Part::longest).sum();
+        Self { parts, longest }
     }
 
     /// The patterns of the lines of a hello. Lines without the run's name are left out, since the
@@ -68,11 +66,11 @@ impl Pattern {
         let lines = template.bind(run).number_messages(0).messages();
         let patterns = lines.iter().map(|parts| Self::of(parts));
         let is_named = |pattern: &Self| {
-            let named = |step: &Step| match step {
-                Step::Literal(bytes) => memchr::memmem::find(bytes, run.as_bytes()).is_some(),
+            let named = |part: &Part| match part {
+                Part::Literal(bytes) => memchr::memmem::find(bytes, run.as_bytes()).is_some(),
                 _ => false,
             };
-            pattern.steps.iter().any(named)
+            pattern.parts.iter().any(named)
         };
         patterns.filter(is_named).collect()
     }
@@ -104,9 +102,10 @@ impl Pattern {
     /// The numbers of the connection and of the message in `text`, if the pattern has them.
     fn numbers(&self, mut text: &[u8]) -> Result<(Option<u64>, Option<u64>), Mismatch> {
         let (mut conn, mut seq) = (None, None);
-        for step in &self.steps {
-            let (slot, digits) = match step {
-                Step::Literal(literal) => {
+        for part in &self.parts {
+            let (slot, digits) = match part {
+                Part::Run => continue,
+                Part::Literal(literal) => {
                     match text.strip_prefix(&literal[..]) {
                         Some(rest) => text = rest,
                         None if literal.starts_with(text) => return Err(Mismatch::Torn),
@@ -114,8 +113,8 @@ impl Pattern {
                     }
                     continue;
                 }
-                Step::Conn(digits) => (&mut conn, *digits),
-                Step::Seq(digits) => (&mut seq, *digits),
+                Part::Conn(digits) => (&mut conn, *digits),
+                Part::Seq(digits) => (&mut seq, *digits),
             };
             match take_number(&mut text, digits) {
                 Some(number) if *slot.get_or_insert(number) == number => {}
@@ -148,24 +147,6 @@ pub(crate) enum Text {
     /// The beginning of a message or of a hello.
     Torn,
     Foreign,
-}
-
-impl Step {
-    fn of(part: &Part) -> Self {
-        match *part {
-            Part::Literal(ref bytes) => Self::Literal(escape(bytes)),
-            Part::Run => Self::Literal(Vec::new()),
-            Part::Conn(digits) => Self::Conn(digits),
-            Part::Seq(digits) => Self::Seq(digits),
-        }
-    }
-
-    fn longest(&self) -> usize {
-        match self {
-            Self::Literal(bytes) => bytes.len(),
-            Self::Conn(digits) | Self::Seq(digits) => 20.max(*digits),
-        }
-    }
 }
 
 /// Takes the number at the start of `text`. It must have at least `digits` digits, and no more

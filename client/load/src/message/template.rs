@@ -31,6 +31,17 @@ pub(crate) enum Part {
     Seq(usize),
 }
 
+impl Part {
+    /// The length of its longest form in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        match self {
+            Self::Literal(bytes) => bytes.len(),
+            Self::Run => 0,
+            Self::Conn(digits) | Self::Seq(digits) => 20.max(*digits),
+        }
+    }
+}
+
 impl Template {
     /// Parses `text`.
     ///
@@ -88,38 +99,35 @@ impl Template {
 
     /// The template with the run's name filled in.
     pub(crate) fn bind(&self, run: &str) -> Self {
-        let mut bound = Self {
-            parts: Vec::new(),
-            framing: self.framing,
-        };
-        for part in &self.parts {
-            match part {
-                Part::Literal(bytes) => bound.literal(bytes),
-                Part::Run => bound.literal(run.as_bytes()),
-                other => bound.parts.push(other.clone()),
-            }
-        }
-        bound
+        self.fill(|part| matches!(part, Part::Run).then(|| run.as_bytes().to_vec()))
     }
 
     /// The template with `seq` filled in as the number of the message.
     pub(crate) fn number_messages(&self, seq: u64) -> Self {
-        let mut numbered = Self {
+        self.fill(|part| match part {
+            Part::Seq(digits) => {
+                let mut bytes = Vec::new();
+                number(seq, *digits, &mut bytes);
+                Some(bytes)
+            }
+            _ => None,
+        })
+    }
+
+    /// The template with text in place of the parts for which `text` has some.
+    fn fill(&self, text: impl Fn(&Part) -> Option<Vec<u8>>) -> Self {
+        let mut filled = Self {
             parts: Vec::new(),
             framing: self.framing,
         };
         for part in &self.parts {
-            match *part {
-                Part::Literal(ref bytes) => numbered.literal(bytes),
-                Part::Seq(digits) => {
-                    let mut bytes = Vec::new();
-                    number(seq, digits, &mut bytes);
-                    numbered.literal(&bytes);
-                }
-                ref other => numbered.parts.push(other.clone()),
+            match (text(part), part) {
+                (Some(bytes), _) => filled.literal(&bytes),
+                (None, Part::Literal(bytes)) => filled.literal(bytes),
+                (None, part) => filled.parts.push(part.clone()),
             }
         }
-        numbered
+        filled
     }
 
     /// The parts of each message that the template makes, without the message ends.
@@ -175,12 +183,8 @@ impl Template {
 
     /// The length of the longest message in bytes; at least 1.
     pub(crate) fn longest(&self) -> usize {
-        let part = |part: &Part| match part {
-            Part::Literal(bytes) => bytes.len(),
-            Part::Run => 0,
-            Part::Conn(digits) | Part::Seq(digits) => 20.max(*digits),
-        };
-        self.parts.iter().map(part).sum::<usize>().max(1)
+        let length: usize = self.parts.iter().map(Part::longest).sum();
+        length.max(1)
     }
 
     pub(crate) fn parts(&self) -> &[Part] {

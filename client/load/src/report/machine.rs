@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::report::Machine;
+use super::data::Machine;
 
 /// Describes this machine. Unknown fields are left empty.
 pub(crate) fn machine() -> Machine {

@@ -2,18 +2,19 @@
 
 use std::sync::atomic::Ordering;
 
+use super::data::{
+    Connections, EndedBy, FORMAT, LoadGenerator, Messages, OpenLoop, Report, Settings, Thread,
+    Throughput, VERSION,
+};
+use super::machine::machine;
+use super::warning::{Warning, warnings};
 use crate::drive::RunResult;
 use crate::drive::clock::Nanos;
-use crate::drive::figures::{Latency, add, curve, distribution, new_histogram};
+use crate::drive::counters::Counters;
+use crate::drive::figures::{Counts, Latency, add, curve, distribution, new_histogram};
 use crate::drive::plan::Done;
 use crate::drive::replies::{ErrorKind, ErrorKinds};
-use crate::drive::usage::{Served, Server};
-use crate::report::machine::machine;
-use crate::report::warning::{Warning, warnings};
-use crate::report::{
-    Connections, Counted, EndedBy, FORMAT, LoadGenerator, Messages, OpenLoop, Report, Settings,
-    Thread, Throughput, VERSION,
-};
+use crate::drive::usage::{Cpu, Served, Server};
 
 /// The report of `outcome`, without verification and thresholds.
 pub(crate) fn report(
@@ -22,39 +23,15 @@ pub(crate) fn report(
     run: &str,
     started: &str,
 ) -> Report {
-    let begin = outcome.begin();
-    let end = outcome
-        .done
-        .iter()
-        .map(|done| done.sent_until.max(done.counters.replied_at));
-    let measured = end.max().unwrap_or(begin).saturating_sub(begin);
+    let measured = measured(&outcome);
     let measured_s = measured as f64 / 1e9;
-    let mut errors = ErrorKinds::default();
-    let mut losses = ErrorKinds::default();
-    let (mut lost, mut reconnected, mut unasked, mut warmup_errors) = (0, 0, 0, 0);
-    for done in &mut outcome.done {
-        let counters = &mut done.counters;
-        errors.merge(std::mem::take(&mut counters.errors));
-        losses.merge(std::mem::take(&mut counters.losses));
-        lost += counters.lost;
-        reconnected += counters.reconnected;
-        unasked += counters.unasked;
-        warmup_errors += counters.warmup_errors;
-    }
-    let counts = outcome.figures.counts;
     let ended_by = ended_by(&outcome);
-    let never_sent = never_sent(&outcome, ended_by);
-    let per_second = |n: u64| {
-        if measured > 0 {
-            n as f64 / measured_s
-        } else {
-            0.0
-        }
-    };
-    let mut connect_times = new_histogram();
-    for &took in &outcome.connect_times {
-        connect_times.saturating_record(took);
-    }
+    let messages = messages(&outcome, ended_by);
+    let acknowledged = messages.acknowledged;
+    let (open_loop, server) = (
+        open_loop(&outcome.done, messages.never_sent),
+        server(&outcome.done, acknowledged),
+    );
     let mut report = Report {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -66,53 +43,91 @@ pub(crate) fn report(
         settings,
         machine: machine(),
         measured_s,
-        messages: Messages {
-            sent: counts.sent,
-            acknowledged: counts.acknowledged,
-            errors: counts.errors,
-            timeouts: counts.timeouts,
-            unanswered: counts.unanswered,
-            never_sent,
-            unasked_replies: unasked,
-            warmup_errors,
-        },
-        errors: kinds(errors),
-        throughput: Throughput {
-            messages_per_s: per_second(counts.acknowledged),
-            sent_bytes: counts.sent_bytes,
-            received_bytes: counts.received_bytes,
-            sent_bytes_per_s: per_second(counts.sent_bytes),
-            received_bytes_per_s: per_second(counts.received_bytes),
-        },
+        messages,
+        errors: kinds(&mut outcome.done, |counters| &mut counters.errors),
+        throughput: throughput(&outcome.figures.counts, measured),
         latency_ns: Latency::of(&outcome.figures.latency),
         curve: curve(&outcome.figures.latency),
         distribution: distribution(&outcome.figures.latency),
-        series: Vec::new(),
-        connections: Connections {
-            made: outcome.connect_times.len() as u64,
-            connect_ns: Latency::of(&connect_times),
-            ready_s: outcome.ready_in.as_secs_f64(),
-            lost,
-            reconnected,
-            losses: kinds(losses),
-        },
-        open_loop: open_loop(&outcome.done, never_sent),
-        load_generator: load_generator(&outcome.done, measured, counts.acknowledged),
-        server: server(&outcome.done, counts.acknowledged),
+        connections: connections(&mut outcome),
+        open_loop,
+        load_generator: load_generator(&outcome.done, measured, acknowledged),
+        server,
+        series: outcome.figures.finish(measured_s),
         warning_names: Vec::new(),
         warnings: Vec::new(),
         thresholds: Vec::new(),
         verification: None,
     };
-    report.series = outcome.figures.finish(measured_s);
-    let mut pids = outcome.plan.pids.iter().copied();
-    let is_gone = |pid: &u32| Served::by(&[*pid]).is_none();
-    let no_process = pids.find(|pid| report.server.is_none() && is_gone(pid));
-    let no_process = no_process.map(Warning::NoProcess);
+    let is_gone = |pid: &&u32| report.server.is_none() && Served::by(&[**pid]).is_none();
+    let no_process = outcome.plan.load.pids.iter().find(is_gone);
+    let no_process = no_process.map(|pid| Warning::no_process(*pid));
     for warning in warnings(&report).into_iter().chain(no_process) {
         report.warn(warning);
     }
     report
+}
+
+/// From the end of the warm-up to the last reply or the end of sending.
+fn measured(outcome: &RunResult) -> Nanos {
+    let begin = outcome.begin();
+    let ends = outcome.done.iter();
+    let ends = ends.map(|done| done.sent_until.max(done.counters.replied_at));
+    ends.max().unwrap_or(begin).saturating_sub(begin)
+}
+
+fn messages(outcome: &RunResult, ended_by: EndedBy) -> Messages {
+    let counts = &outcome.figures.counts;
+    let sum = |pick: fn(&Counters) -> u64| outcome.done.iter().map(|d| pick(&d.counters)).sum();
+    Messages {
+        sent: counts.sent,
+        acknowledged: counts.acknowledged,
+        errors: counts.errors,
+        timeouts: counts.timeouts,
+        unanswered: counts.unanswered,
+        never_sent: never_sent(outcome, ended_by),
+        unasked_replies: sum(|counters| counters.unasked),
+        warmup_errors: sum(|counters| counters.warmup_errors),
+    }
+}
+
+fn throughput(counts: &Counts, measured: Nanos) -> Throughput {
+    let per_second = |n: u64| match measured {
+        0 => 0.0,
+        measured => n as f64 / (measured as f64 / 1e9),
+    };
+    Throughput {
+        messages_per_s: per_second(counts.acknowledged),
+        sent_bytes: counts.sent_bytes,
+        received_bytes: counts.received_bytes,
+        sent_bytes_per_s: per_second(counts.sent_bytes),
+        received_bytes_per_s: per_second(counts.received_bytes),
+    }
+}
+
+fn connections(outcome: &mut RunResult) -> Connections {
+    let mut connect_times = new_histogram();
+    for &took in &outcome.connect_times {
+        connect_times.saturating_record(took);
+    }
+    let sum = |pick: fn(&Counters) -> u64| outcome.done.iter().map(|d| pick(&d.counters)).sum();
+    Connections {
+        made: outcome.connect_times.len() as u64,
+        connect_ns: Latency::of(&connect_times),
+        ready_s: outcome.ready_in.as_secs_f64(),
+        lost: sum(|counters| counters.lost),
+        reconnected: sum(|counters| counters.reconnected),
+        losses: kinds(&mut outcome.done, |counters| &mut counters.losses),
+    }
+}
+
+/// Takes the errors of all workers.
+fn kinds(done: &mut [Done], pick: fn(&mut Counters) -> &mut ErrorKinds) -> Vec<ErrorKind> {
+    let mut all = ErrorKinds::default();
+    for done in done {
+        all.merge(std::mem::take(pick(&mut done.counters)));
+    }
+    all.into_sorted()
 }
 
 fn ended_by(outcome: &RunResult) -> EndedBy {
@@ -122,11 +137,12 @@ fn ended_by(outcome: &RunResult) -> EndedBy {
     if outcome.control.error_seen.load(Ordering::Relaxed) {
         return EndedBy::Error;
     }
-    if outcome.plan.messages == Some(outcome.figures.counts.sent) {
+    if outcome.plan.load.messages == Some(outcome.figures.counts.sent) {
         return EndedBy::Messages;
     }
     let end = outcome
         .plan
+        .load
         .duration
         .map_or(Nanos::MAX, |d| outcome.begin().saturating_add(d));
     let is_short = |done: &Done| done.alive == 0 && done.sent_until < end;
@@ -147,7 +163,7 @@ fn never_sent(outcome: &RunResult, ended_by: EndedBy) -> u64 {
         }
         (Some(schedule), _) => schedule.measured_before(None),
         (None, EndedBy::Duration) => 0,
-        (None, _) => outcome.plan.messages.unwrap_or(0),
+        (None, _) => outcome.plan.load.messages.unwrap_or(0),
     };
     planned.saturating_sub(outcome.figures.counts.sent)
 }
@@ -182,12 +198,6 @@ fn load_generator(done: &[Done], measured: Nanos, acknowledged: u64) -> LoadGene
         .map(|done| done.usage.1)
         .max_by_key(|usage| usage.process);
     let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
-    let cpu = (last.process - first.process) as f64;
-    let ticks = first.ticks.zip(last.ticks);
-    let user_share = ticks.map_or(0.5, |(first, last)| {
-        let (user, system) = (last.0 - first.0, last.1 - first.1);
-        user as f64 / (user + system).max(1) as f64
-    });
     let share = |ns: u64| ns as f64 / measured.max(1) as f64;
     let threads = done.iter().map(|done| {
         let (first, last) = done.usage;
@@ -198,16 +208,11 @@ fn load_generator(done: &[Done], measured: Nanos, acknowledged: u64) -> LoadGene
         }
     });
     LoadGenerator {
-        cpu_s: cpu / 1e9,
-        user_s: cpu / 1e9 * user_share,
-        system_s: cpu / 1e9 * (1.0 - user_share),
-        cpu_ns_per_message: (acknowledged > 0).then(|| cpu / acknowledged as f64),
+        cpu: Cpu::new(
+            last.process - first.process,
+            first.ticks.zip(last.ticks),
+            acknowledged,
+        ),
         threads: threads.collect(),
     }
-}
-
-fn kinds(kinds: ErrorKinds) -> Vec<Counted> {
-    let kinds = kinds.into_sorted().into_iter();
-    let kind = |ErrorKind { kind, count, first }| Counted { kind, count, first };
-    kinds.map(kind).collect()
 }

@@ -3,6 +3,7 @@
 mod chart;
 mod charts;
 mod html;
+mod rows;
 mod tables;
 
 use std::fmt::Write as _;
@@ -39,7 +40,7 @@ pub(crate) fn page(runs: &[Report]) -> Result<String, String> {
         legend(html, &runs.iter().map(Report::name).collect::<Vec<_>>());
     }
     charts::charts(html, runs)?;
-    tables::tables(html, runs);
+    tables::tables(html, runs)?;
     out.push_str("</main>\n</body>\n</html>\n");
     Ok(out)
 }

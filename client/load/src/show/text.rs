@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::drive::figures::Latency;
+use crate::drive::replies::ErrorKind;
+use crate::drive::usage::Cpu;
 use crate::report::threshold::is_time;
-use crate::report::{Counted, EndedBy, Loop, Report, ThresholdResult};
+use crate::report::{Connections, EndedBy, LoadGenerator, Loop, Report, ThresholdResult};
 use crate::verify::Verification;
 use common::units::{byte_rate, count, latency, plural, rate, seconds};
 
@@ -50,6 +52,7 @@ pub(crate) fn text(report: &Report) -> String {
         distribution(text, report);
     }
     text.push('\n');
+    connections(text, &report.connections);
     load_generator(text, report);
     for warning in &report.warnings {
         _ = writeln!(text, "  warning: {warning}");
@@ -103,30 +106,20 @@ fn line(text: &mut String, name: &str, value: &str) {
     _ = writeln!(text, "  {name:<13} {value}");
 }
 
-fn kinds(text: &mut String, kinds: &[Counted]) {
+fn kinds(text: &mut String, kinds: &[ErrorKind]) {
     for kind in kinds {
         _ = writeln!(text, "  {:13} {:>9}  {}", "", count(kind.count), kind.first);
     }
 }
 
 fn latencies(text: &mut String, figures: &Latency) {
-    let columns = [
-        ("min", figures.min),
-        ("mean", figures.mean),
-        ("p50", figures.p50),
-        ("p90", figures.p90),
-        ("p99", figures.p99),
-        ("p99.9", figures.p99_9),
-        ("p99.99", figures.p99_99),
-        ("max", figures.max),
-    ];
     _ = write!(text, "\n  latency  ");
-    for (name, _) in columns {
+    for (name, _) in Latency::FIGURES {
         _ = write!(text, "{name:>7} ");
     }
     _ = write!(text, "\n           ");
-    for (_, ns) in columns {
-        _ = write!(text, "{:>7} ", latency(ns as f64));
+    for (_, pick) in Latency::FIGURES {
+        _ = write!(text, "{:>7} ", latency(pick(figures) as f64));
     }
     text.push('\n');
 }
@@ -174,8 +167,7 @@ pub(crate) fn percent(part: u64, all: u64) -> String {
     }
 }
 
-fn load_generator(text: &mut String, report: &Report) {
-    let connections = &report.connections;
+fn connections(text: &mut String, connections: &Connections) {
     let mut made = format!(
         "{} made in {}",
         count(connections.made),
@@ -197,6 +189,9 @@ fn load_generator(text: &mut String, report: &Report) {
     }
     line(text, "connections", &made);
     kinds(text, &connections.losses);
+}
+
+fn load_generator(text: &mut String, report: &Report) {
     if report.settings.kind == Loop::Open
         && let Some(open) = &report.open_loop
     {
@@ -212,34 +207,30 @@ fn load_generator(text: &mut String, report: &Report) {
         line(text, "send lag", &lag);
     }
     let generator = &report.load_generator;
-    let busy: Vec<_> = generator
-        .threads
-        .iter()
-        .map(|thread| format!("{:.0} %", thread.busy * 100.0))
-        .collect();
-    let each = generator.cpu_ns_per_message;
+    let figures = format!("{}; threads busy {}", cpu(&generator.cpu), busy(generator));
+    line(text, "generator", &figures);
+    if let Some(server) = &report.server {
+        let figures = format!(
+            "{} ({:.0} % of it the kernel's); {} MiB of memory at most",
+            cpu(&server.cpu),
+            100.0 * server.cpu.system_s / server.cpu.total_s.max(f64::MIN_POSITIVE),
+            server.peak_memory_bytes >> 20,
+        );
+        line(text, "server", &figures);
+    }
+}
+
+/// The share of time that each thread was busy.
+pub(crate) fn busy(generator: &LoadGenerator) -> String {
+    let threads = generator.threads.iter();
+    let busy = threads.map(|thread| format!("{:.0} %", thread.busy * 100.0));
+    busy.collect::<Vec<_>>().join(", ")
+}
+
+fn cpu(cpu: &Cpu) -> String {
+    let each = cpu.ns_per_message;
     let each = each.map_or(String::new(), |ns| format!(", {} per message", latency(ns)));
-    line(
-        text,
-        "generator",
-        &format!(
-            "{} of CPU{each}; threads busy {}",
-            seconds(generator.cpu_s),
-            busy.join(", ")
-        ),
-    );
-    let Some(server) = &report.server else {
-        return;
-    };
-    let each = server.cpu_ns_per_message;
-    let each = each.map_or(String::new(), |ns| format!(", {} per message", latency(ns)));
-    let figures = format!(
-        "{} of CPU{each} ({:.0} % of it the kernel's); {} MiB of memory at most",
-        seconds(server.cpu_s),
-        100.0 * server.system_s / server.cpu_s.max(f64::MIN_POSITIVE),
-        server.peak_memory_bytes >> 20,
-    );
-    line(text, "server", &figures);
+    format!("{} of CPU{each}", seconds(cpu.total_s))
 }
 
 /// The result of one `-fail-if`.

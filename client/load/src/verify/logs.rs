@@ -12,7 +12,7 @@ use common::rotated_files::{self, RotatedFiles};
 use nats::pull::Start;
 use nats::stream_options::StreamOptions;
 
-use crate::verify::streamed::StreamLog;
+use super::streamed::StreamLog;
 
 /// During a rotation no file has the log's name for some microseconds. So opening it is retried
 /// this often, with this pause.
@@ -92,7 +92,7 @@ impl RunFiles {
         let mut before = HashSet::new();
         for log in logs {
             open(log).map_err(|error| cannot_read(log, &error))?;
-            before.extend(pieces_of(log)?);
+            before.extend(rotated_files_of(log)?);
         }
         Ok(Self {
             named: logs.to_vec(),
@@ -108,7 +108,7 @@ impl RunFiles {
             // The log is opened before the search. So each message of the run is in this file or in
             // a rotated file that the search finds.
             let file = open_patiently(&log.path).map_err(|error| cannot_read(&log.path, &error))?;
-            for path in pieces_of(&log.path)? {
+            for path in rotated_files_of(&log.path)? {
                 if !self.before.contains(&path) && !is_same(&path, &file) {
                     files.push(LogFile { path, file: None });
                 }
@@ -142,7 +142,7 @@ fn open_patiently(log: &Path) -> io::Result<File> {
     open(log)
 }
 
-fn pieces_of(log: &Path) -> Result<Vec<PathBuf>, String> {
+fn rotated_files_of(log: &Path) -> Result<Vec<PathBuf>, String> {
     // A log behind a symbolic link is rotated in the folder of its target.
     let real = match fs::symlink_metadata(log) {
         Ok(metadata) if metadata.is_symlink() => log.canonicalize().ok(),

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use common::protocol::Framing;
 
+use super::findings::Verification;
+use super::logs::Log;
+use super::read::verify;
+use super::sent::Sent;
 use crate::message::ack_log::AckLog;
 use crate::message::pattern::Pattern;
 use crate::message::template::Template;
-use crate::verify::logs::Log;
-use crate::verify::{Sent, Verification, verify};
 
 const FORMAT: &str = "client-load-run";
 const VERSION: u32 = 1;

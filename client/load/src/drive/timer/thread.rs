@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::unix::pipe;
 use mio::{Interest, Registry, Token};
 
-use super::Nanos;
+use crate::drive::clock::Nanos;
 
 /// A timer that wakes its `mio::Poll` once, at the last time set.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use super::Nanos;
+use crate::drive::clock::Nanos;
 
 /// A timer that wakes its `mio::Poll` once, at the last time set.
 ///

@@ -33,7 +33,7 @@ impl Worker {
 
     /// Makes this worker's share of the connections, including their greetings.
     pub(crate) fn connect(&mut self, events: &mut Events) -> io::Result<()> {
-        let period = 1e9 * self.plan.workers as f64 / self.plan.connect_rate;
+        let period = 1e9 * self.plan.load.threads as f64 / self.plan.load.connect_rate;
         let first = self.plan.clock.now();
         let due = |n: usize| first + (n as f64 * period) as u64;
         while self.ready < self.share {
@@ -107,7 +107,7 @@ impl Worker {
 
     /// Schedules a replacement for a lost connection, with `-reconnect`.
     pub(crate) fn retry(&mut self, index: usize) {
-        if self.plan.reconnect && self.sending {
+        if self.plan.load.reconnect && self.sending {
             let at = self.plan.clock.now() + RETRY;
             self.retries.insert((at, index));
         }
@@ -158,7 +158,7 @@ impl Worker {
     /// Adds a connection that is not established yet.
     fn add(&mut self, stream: TcpStream, now: Nanos) -> io::Result<usize> {
         let index = self.connections.len();
-        let number = self.plan.connection_number(self.number, index);
+        let number = self.plan.load.connection_number(self.number, index);
         let connection = self.register(index, number, stream, now)?;
         self.connections.push(connection);
         Ok(index)
@@ -175,7 +175,7 @@ impl Worker {
         let registry = self.poll.registry();
         registry.register(&mut stream, Token(index), interest)?;
         let session = self.plan.connector.as_ref();
-        let session = session.map(|connector| connector.begin(&self.plan.host));
+        let session = session.map(|connector| connector.begin(&self.plan.load.host));
         let session = session.transpose().map_err(io::Error::other)?;
         let stream = Stream::new(stream, session);
         Ok(Connection::new(number, stream, self.plan.greeting, now))

@@ -82,7 +82,7 @@ impl Worker {
                 errors = true;
             }
         });
-        if errors && self.plan.stop_on_error {
+        if errors && self.plan.load.stop_on_error {
             self.control.error_seen.store(true, Ordering::Relaxed);
             self.control.stop.store(true, Ordering::Relaxed);
         }

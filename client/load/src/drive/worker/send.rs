@@ -28,7 +28,7 @@ impl Worker {
             return self.fill(index);
         };
         let connection = &mut self.connections[index];
-        let has_room = connection.can_send() && connection.pending.count < self.plan.pipeline;
+        let has_room = connection.can_send() && connection.pending.count < self.plan.load.pipeline;
         if has_room && !connection.queued {
             if self.free.is_empty() {
                 pace.block(self.full_since, self.waited_until);
@@ -42,7 +42,7 @@ impl Worker {
     fn fill(&mut self, index: usize) {
         loop {
             let connection = &mut self.connections[index];
-            let room = self.plan.pipeline - connection.pending.count;
+            let room = self.plan.load.pipeline - connection.pending.count;
             if room == 0 || !connection.can_send() {
                 return;
             }
@@ -100,7 +100,7 @@ impl Worker {
             return;
         };
         let connection = &mut self.connections[index];
-        let room = (self.plan.pipeline - connection.pending.count).min(self.at_once);
+        let room = (self.plan.load.pipeline - connection.pending.count).min(self.at_once);
         let sent_at = self.plan.clock.now();
         if self.free.is_empty() {
             self.full_since = sent_at;

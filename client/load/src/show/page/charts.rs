@@ -3,14 +3,11 @@
 use std::fmt::Write as _;
 
 use super::html::legend;
-use crate::drive::figures::{Latency, Second};
+use crate::drive::figures::{Latency, Pick, Second};
 use crate::report::Report;
 use crate::show::page::chart::{Axis, Line, draw};
 use common::html::escaped;
 use common::units::{count, latency, seconds};
-
-/// Selects a figure of a latency.
-type Pick = fn(&Latency) -> u64;
 
 pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
     let to = runs.iter().map(|run| run.measured_s).fold(0.0, f64::max);
@@ -24,20 +21,14 @@ pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
         &[],
         &throughput(&x, runs)?,
     );
-    let percentiles: [(&str, Pick); 4] = [
-        ("p50", |l| l.p50),
-        ("p90", |l| l.p90),
-        ("p99", |l| l.p99),
-        ("max", |l| l.max),
-    ];
     let (caption, names, lines) = match runs {
         [run] => {
-            let lines = percentiles.iter().enumerate();
-            let lines = lines
-                .map(|(n, (_, pick))| over_time(n, run, *pick))
-                .collect();
-            let names = percentiles.map(|(name, _)| name);
-            ("Latency over time (log scale)", names.to_vec(), lines)
+            let shown = |(name, _): &(&str, Pick)| ["p50", "p90", "p99", "max"].contains(name);
+            let (names, picks): (Vec<_>, Vec<_>) =
+                Latency::FIGURES.into_iter().filter(shown).unzip();
+            let lines = picks.into_iter().enumerate();
+            let lines = lines.map(|(n, pick)| over_time(n, run, pick)).collect();
+            ("Latency over time (log scale)", names, lines)
         }
         runs => {
             let lines = runs.iter().enumerate();

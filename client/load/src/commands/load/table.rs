@@ -1,15 +1,16 @@
-//! Command-line options of `client load`.
+//! Command line of `client load`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError};
-use common::protocol::{DEFAULT_PORT, Framing, OK};
-use nats::options::{Options as Nodes, SharedOptions as NatsOptions};
-use nats::stream_options::{self, StreamOptions};
+use common::args::{ArgValue, Command, MAX_TIME, Opt, UsageError, switch};
+use common::protocol::Framing;
+use nats::options::SharedOptions as NatsOptions;
+use nats::stream_options;
 use tls::SharedOptions;
 
-use crate::message::template::{DEFAULT_MESSAGE, Template, TemplateError};
+use super::options::{Options, Text};
+use crate::drive::clock::{Nanos, nanos};
+use crate::message::template::{Template, TemplateError};
 use crate::report::threshold::Threshold;
 
 pub(crate) const COMMAND: Command<Options> = Command {
@@ -22,13 +23,16 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["host", "nhost"],
             "HOST",
             "host name or address of the server (default localhost)",
-            |o, v| v.host().map(|it| o.host = it),
+            |o, v| v.host().map(|it| o.load.host = it),
         ),
         Opt::new(
             &["port"],
             "PORT",
             "port of the server (default 2005)",
-            |o, v| v.number("a port number", 1..=65535).map(|it| o.port = it),
+            |o, v| {
+                v.number("a port number", 1..=65535)
+                    .map(|it| o.load.port = it)
+            },
         ),
         Opt::new(
             &["connections"],
@@ -36,7 +40,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "number of connections, all made before the first message (default 50)",
             |o, v| {
                 v.number("a number of connections", 1..=1_000_000)
-                    .map(|it| o.connections = it)
+                    .map(|it| o.load.connections = it)
             },
         ),
         Opt::new(
@@ -45,7 +49,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "number of threads that share the connections (default 1)",
             |o, v| {
                 v.number("a number of threads", 1..=1024)
-                    .map(|it| o.threads = it)
+                    .map(|it| o.load.threads = it)
             },
         ),
         Opt::new(
@@ -54,7 +58,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "maximum number of unanswered messages per connection (default 1)",
             |o, v| {
                 v.number("a number of messages", 1..=10_000_000)
-                    .map(|it| o.pipeline = it)
+                    .map(|it| o.load.pipeline = it)
             },
         ),
         Opt::new(
@@ -62,13 +66,13 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "R",
             "open loop: R messages per second overall, evenly spaced, latency from the planned \
              time; without it closed loop: a reply makes room for the next message",
-            |o, v| rate(v).map(|it| o.rate = Some(it)),
+            |o, v| rate(v).map(|it| o.load.rate = Some(it)),
         ),
         Opt::new(
             &["duration"],
             "TIME",
             "how long to send: 500ms, 5s, 2m, 1h (default 10s, or no limit with -messages)",
-            |o, v| positive_duration(v).map(|it| o.duration = Some(it)),
+            |o, v| positive_duration(v).map(|it| o.load.duration = Some(it)),
         ),
         Opt::new(
             &["messages"],
@@ -76,37 +80,37 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "number of messages to send, without the warm-up (default: no limit)",
             |o, v| {
                 v.number("a number of messages", 1..=u64::MAX / 2)
-                    .map(|it| o.messages = Some(it))
+                    .map(|it| o.load.messages = Some(it))
             },
         ),
         Opt::new(
             &["warmup"],
             "TIME",
             "warm-up time before measuring (default 0s)",
-            |o, v| v.time(Duration::ZERO..=MAX_TIME).map(|it| o.warmup = it),
+            |o, v| {
+                v.time(Duration::ZERO..=MAX_TIME)
+                    .map(|it| o.load.warmup = nanos(it))
+            },
         ),
         Opt::new(
             &["timeout"],
             "TIME",
             "close a connection that waits for a reply and receives nothing for this time \
              (default 10s)",
-            |o, v| positive_duration(v).map(|it| o.timeout = it),
+            |o, v| positive_duration(v).map(|it| o.load.timeout = it),
         ),
         Opt::new(
             &["reconnect"],
             "",
             "reconnect lost connections during the run, as behind a load balancer; their \
              unanswered messages stay unanswered",
-            |o, _| {
-                o.reconnect = true;
-                Ok(())
-            },
+            |o, _| switch(&mut o.load.reconnect),
         ),
         Opt::new(
             &["connect-rate"],
             "R",
             "connections made per second (default 5000)",
-            |o, v| rate(v).map(|it| o.connect_rate = it),
+            |o, v| rate(v).map(|it| o.load.connect_rate = it),
         ),
         Opt::new(
             &["message"],
@@ -166,7 +170,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "stop at the first error reply, or count error replies (default count)",
             |o, v| {
                 v.choice(&[("stop", true), ("count", false)])
-                    .map(|it| o.stop_on_error = it)
+                    .map(|it| o.load.stop_on_error = it)
             },
         ),
         Opt::new(
@@ -215,7 +219,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
              as a sum (default: none)",
             |o, v| {
                 v.number("a process number", 1..=u32::MAX)
-                    .map(|it| o.pids.push(it))
+                    .map(|it| o.load.pids.push(it))
             },
         ),
         SharedOptions::TLS,
@@ -227,10 +231,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["json"],
             "",
             "print the figures as one JSON object, and nothing else",
-            |o, _| {
-                o.json = true;
-                Ok(())
-            },
+            |o, _| switch(&mut o.json),
         ),
         Opt::new(
             &["label"],
@@ -271,153 +272,13 @@ const FRAMINGS: [(&str, Framing); 3] = [
     ("octet", Framing::Octet),
 ];
 
-/// The parsed command line.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) connections: usize,
-    pub(crate) threads: usize,
-    pub(crate) pipeline: u32,
-    pub(crate) rate: Option<f64>,
-    pub(crate) duration: Option<Duration>,
-    pub(crate) messages: Option<u64>,
-    pub(crate) warmup: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) reconnect: bool,
-    pub(crate) connect_rate: f64,
-    pub(crate) message: Text,
-    pub(crate) framing: Framing,
-    pub(crate) reply: String,
-    pub(crate) reply_lines: u32,
-    pub(crate) ignore: Vec<String>,
-    pub(crate) hello: Option<Text>,
-    pub(crate) hello_lines: Option<u32>,
-    pub(crate) stop_on_error: bool,
-    pub(crate) verify: Vec<PathBuf>,
-    pub(crate) stream: StreamOptions,
-    pub(crate) save: Option<PathBuf>,
-    pub(crate) fail_if: Vec<Threshold>,
-    pub(crate) report: Option<PathBuf>,
-    pub(crate) pids: Vec<u32>,
-    pub(crate) tls: tls::Options,
-    pub(crate) json: bool,
-    pub(crate) label: Option<String>,
-}
-
-/// A template as given and as parsed.
-#[derive(Clone, Debug)]
-pub(crate) struct Text {
-    pub(crate) typed: String,
-    pub(crate) template: Template,
-}
-
-impl AsMut<tls::Options> for Options {
-    fn as_mut(&mut self) -> &mut tls::Options {
-        &mut self.tls
-    }
-}
-
-impl AsMut<Nodes> for Options {
-    fn as_mut(&mut self) -> &mut Nodes {
-        &mut self.stream.nodes
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            host: "localhost".to_owned(),
-            port: DEFAULT_PORT,
-            connections: 50,
-            threads: 1,
-            pipeline: 1,
-            rate: None,
-            duration: None,
-            messages: None,
-            warmup: Duration::ZERO,
-            timeout: Duration::from_secs(10),
-            reconnect: false,
-            connect_rate: 5000.0,
-            message: Text::new(DEFAULT_MESSAGE).expect("the default message is right"),
-            framing: Framing::Line,
-            reply: OK.to_owned(),
-            reply_lines: 1,
-            ignore: Vec::new(),
-            hello: None,
-            hello_lines: None,
-            stop_on_error: false,
-            verify: Vec::new(),
-            stream: StreamOptions::default(),
-            save: None,
-            fail_if: Vec::new(),
-            report: None,
-            pids: Vec::new(),
-            tls: tls::Options::default(),
-            json: false,
-            label: None,
-        }
-    }
-}
-
-impl Text {
-    fn new(typed: &str) -> Result<Self, TemplateError> {
-        Ok(Self {
-            typed: typed.to_owned(),
-            template: Template::parse(typed)?,
-        })
-    }
-}
-
-impl Options {
-    /// Checks how options combine, and fills in what depends on several of them.
-    fn check(&mut self) -> Result<(), UsageError> {
-        self.tls.check()?;
-        self.stream.check()?;
-        if self.stream.name.is_some() && !self.verify.is_empty() {
-            return Err(UsageError::new(
-                "-stream and -verify are two logs: give one",
-            ));
-        }
-        self.threads = self.threads.min(self.connections);
-        let texts = [Some(&mut self.message), self.hello.as_mut()];
-        for text in texts.into_iter().flatten() {
-            text.template = std::mem::take(&mut text.template).framed(self.framing);
-        }
-        if self.duration.is_none() && self.messages.is_none() {
-            self.duration = Some(Duration::from_secs(10));
-        }
-        if self.keeps_ledgers() {
-            let pattern = crate::message::pattern::Pattern::new(&self.message.template, "");
-            pattern.map_err(|error| UsageError::new(format!("-message: {error}")))?;
-        }
-        Ok(())
-    }
-
-    /// Whether to read the log after the run.
-    pub(crate) fn verifies(&self) -> bool {
-        !self.verify.is_empty() || self.stream.name.is_some()
-    }
-
-    /// Whether to record the result of each message.
-    pub(crate) fn keeps_ledgers(&self) -> bool {
-        self.verifies() || self.save.is_some()
-    }
-
-    /// The number of lines that the server sends before the first message.
-    pub(crate) fn greeting(&self) -> u32 {
-        let default = u32::from(self.hello.is_some());
-        self.hello_lines.unwrap_or(default)
-    }
-}
-
 fn threshold(arg: &ArgValue) -> Result<Threshold, UsageError> {
     let threshold = Threshold::parse(&arg.text()?);
     threshold.map_err(|expected| arg.unexpected(&expected))
 }
 
-fn positive_duration(arg: &ArgValue) -> Result<Duration, UsageError> {
-    arg.time(Duration::from_millis(1)..=MAX_TIME)
+fn positive_duration(arg: &ArgValue) -> Result<Nanos, UsageError> {
+    arg.time(Duration::from_millis(1)..=MAX_TIME).map(nanos)
 }
 
 fn rate(arg: &ArgValue) -> Result<f64, UsageError> {
@@ -444,6 +305,8 @@ fn wrong_template(arg: &ArgValue, error: &TemplateError) -> UsageError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use common::args::Parsed;
 
     use super::*;
@@ -463,24 +326,22 @@ mod tests {
     type Check = fn(&Options) -> bool;
 
     const SPELLINGS: &[(&str, &str, Check)] = &[
-        ("host", "h", |o| o.host == "h"),
-        ("nhost", "h", |o| o.host == "h"),
-        ("port", "80", |o| o.port == 80),
-        ("connections", "64", |o| o.connections == 64),
-        ("nt", "3", |o| o.threads == 3),
-        ("threads", "3", |o| o.threads == 3),
-        ("pipeline", "16", |o| o.pipeline == 16),
-        ("rate", "0.5", |o| o.rate == Some(0.5)),
+        ("host", "h", |o| o.load.host == "h"),
+        ("nhost", "h", |o| o.load.host == "h"),
+        ("port", "80", |o| o.load.port == 80),
+        ("connections", "64", |o| o.load.connections == 64),
+        ("nt", "3", |o| o.load.threads == 3),
+        ("threads", "3", |o| o.load.threads == 3),
+        ("pipeline", "16", |o| o.load.pipeline == 16),
+        ("rate", "0.5", |o| o.load.rate == Some(0.5)),
         ("duration", "2m", |o| {
-            o.duration == Some(Duration::from_secs(120))
+            o.load.duration == Some(120_000_000_000)
         }),
-        ("messages", "9", |o| o.messages == Some(9)),
-        ("warmup", "500ms", |o| {
-            o.warmup == Duration::from_millis(500)
-        }),
-        ("timeout", "3", |o| o.timeout == Duration::from_secs(3)),
+        ("messages", "9", |o| o.load.messages == Some(9)),
+        ("warmup", "500ms", |o| o.load.warmup == 500_000_000),
+        ("timeout", "3", |o| o.load.timeout == 3_000_000_000),
         ("connect-rate", "100", |o| {
-            o.connect_rate.to_bits() == 100f64.to_bits()
+            o.load.connect_rate.to_bits() == 100f64.to_bits()
         }),
         ("message", "PING\\r", |o| o.message.typed == "PING\\r"),
         ("framing", "nul", |o| o.framing == Framing::Nul),
@@ -491,14 +352,14 @@ mod tests {
             o.hello.as_ref().unwrap().typed == "{\"a\":1}"
         }),
         ("hello-lines", "2", |o| o.hello_lines == Some(2)),
-        ("on-error", "stop", |o| o.stop_on_error),
-        ("on-error", "count", |o| !o.stop_on_error),
+        ("on-error", "stop", |o| o.load.stop_on_error),
+        ("on-error", "count", |o| !o.load.stop_on_error),
         ("verify", "a.log", |o| o.verify == [PathBuf::from("a.log")]),
         ("save", "run.json", |o| o.save == Some("run.json".into())),
         ("fail-if", "p99>5ms", |o| o.fail_if.len() == 1),
         ("report", "a.html", |o| o.report == Some("a.html".into())),
         ("label", "x", |o| o.label.as_deref() == Some("x")),
-        ("pid", "1", |o| o.pids == [1]),
+        ("pid", "1", |o| o.load.pids == [1]),
     ];
 
     #[test]
@@ -515,7 +376,7 @@ mod tests {
             }
         }
         assert!(options(&["-json"]).json && options(&["--json"]).json);
-        assert!(options(&["-reconnect"]).reconnect && !options(&[]).reconnect);
+        assert!(options(&["-reconnect"]).load.reconnect && !options(&[]).load.reconnect);
         let all = COMMAND.options.iter().flat_map(|option| option.names);
         // The options of TLS and of streams are tested in their own crates.
         let others = ["tls", "nats", "stream"];
@@ -531,13 +392,11 @@ mod tests {
     #[test]
     fn defaults_are_what_the_help_says() {
         let options = options(&[]);
-        assert_eq!(
-            (options.connections, options.threads, options.pipeline),
-            (50, 1, 1)
-        );
-        assert_eq!(options.duration, Some(Duration::from_secs(10)));
+        let load = &options.load;
+        assert_eq!((load.connections, load.threads, load.pipeline), (50, 1, 1));
+        assert_eq!(load.duration, Some(10_000_000_000));
         assert_eq!(options.greeting(), 0);
-        assert!(!options.keeps_ledgers());
+        assert!(!options.keeps_ack_logs());
         for line in COMMAND.help().lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
@@ -545,8 +404,8 @@ mod tests {
 
     #[test]
     fn options_work_together() {
-        assert_eq!(options(&["-messages", "5"]).duration, None);
-        assert_eq!(options(&["-nt", "8", "-connections", "2"]).threads, 2);
+        assert_eq!(options(&["-messages", "5"]).load.duration, None);
+        assert_eq!(options(&["-nt", "8", "-connections", "2"]).load.threads, 2);
         assert_eq!(options(&["-hello", "x"]).greeting(), 1);
         assert_eq!(options(&["-hello", "x", "-hello-lines", "0"]).greeting(), 0);
         assert_eq!(
@@ -555,7 +414,7 @@ mod tests {
                 .len(),
             2
         );
-        assert!(options(&["-save", "x"]).keeps_ledgers());
+        assert!(options(&["-save", "x"]).keeps_ack_logs());
     }
 
     #[test]
