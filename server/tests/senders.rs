@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::process::{Command, Stdio};
 
@@ -215,34 +215,42 @@ fn a_client_over_the_limit_is_only_closed() {
 }
 
 #[test]
-fn the_sender_of_the_documentation_resends() {
-    let mut server = Server::start(&["-append"]);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/resend.py");
+fn the_python_example_resends() {
     if !can("python3", "command -v python3") {
         return;
     }
+    let server = Server::start(&["-append"]);
+    let port = server.address().port().to_string();
     let mut sender = Command::new("python3")
-        .arg(script)
-        .args(["127.0.0.1", &server.address().port().to_string()])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/resend.py"
+        ))
+        .args(["127.0.0.1", &port])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = sender.stdin.take().unwrap();
-    let input: String = (0..1000).map(|n| format!("line {n}\n")).collect();
-    std::io::Write::write_all(&mut lines, input.as_bytes()).unwrap();
-    server.wait_for_log(|log| log.contains(": line 999\n"));
+    let input: String = (0..2500).map(|n| format!("line {n}\n")).collect();
+    lines.write_all(input.as_bytes()).unwrap();
+    server.wait_for_log(|log| log.contains(": line 2499\n"));
     // The server is killed; lines sent meanwhile go to the next server, at the same port.
-    let port = server.address().port().to_string();
     let folder = server.kill().into_folder();
-    std::io::Write::write_all(&mut lines, b"after\n").unwrap();
-    drop(lines);
+    lines.write_all(b"after\n").unwrap();
     let mut command = support::binary();
     command.args(["-append", "-port", &port]);
-    server = Server::start_command(folder, command);
-    assert!(sender.wait().unwrap().success());
+    let server = Server::start_command(folder, command);
+    // The input has not ended: the sender may not wait for more of it.
+    server.wait_for_log(|log| log.contains(": after\n"));
+    lines.write_all(b"last").unwrap();
+    drop(lines);
+    let ended = sender.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("trying again: "), "{said}");
     let log = server.stop().log();
-    for line in input.lines().chain(["after"]) {
+    for line in input.lines().chain(["after", "last"]) {
         assert!(log.contains(&format!(" recieved: {line}\n")), "{line}");
     }
 }

@@ -59,6 +59,7 @@ impl Tree {
             "CHANGELOG.md",
             "SECURITY.md",
             "docs",
+            "examples",
             "packaging/cluster",
         ];
         let files = run(Command::new("git").arg("ls-files").args(pages))?;
@@ -110,5 +111,32 @@ impl Tree {
             run(Command::new("strip").arg(self.folder.join(name)))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_files_of_the_package() {
+        let folder = tempfile::tempdir().unwrap();
+        Tree::new(folder.path()).unwrap().add_pages("").unwrap();
+        let mut links = 0;
+        let files = run(Command::new("find")
+            .arg(folder.path())
+            .args(["-name", "*.md"]))
+        .unwrap();
+        for file in files.lines().map(Path::new) {
+            let text = fs::read_to_string(file).unwrap();
+            let ends = text.split("](").skip(1);
+            let targets = ends.filter_map(|end| end.split([')', '#']).next());
+            for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+                let path = file.with_file_name(target);
+                assert!(path.exists(), "{}: {target}", file.display());
+                links += 1;
+            }
+        }
+        assert!(links > 20, "{links}");
     }
 }
