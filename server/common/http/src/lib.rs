@@ -6,5 +6,5 @@
 mod exchange;
 mod server;
 
-pub use exchange::{Page, Response};
+pub use exchange::{Exchange, Page, Response};
 pub use server::{DESCRIPTORS, HttpServer, MAX_WAIT, TOKENS};
