@@ -13,7 +13,7 @@
 pub mod address;
 pub mod client;
 pub mod consumer;
-#[cfg_attr(not(feature = "tls"), path = "credentials_none.rs")]
+#[cfg_attr(not(feature = "tls"), path = "credentials/absent.rs")]
 pub mod credentials;
 pub mod handshake;
 pub mod headers;

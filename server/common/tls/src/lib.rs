@@ -7,7 +7,7 @@
 //! - [`stream`]: a socket with or without a session
 //! - `words`: error messages
 
-#[cfg_attr(not(feature = "rustls"), path = "without.rs")]
+#[cfg_attr(not(feature = "rustls"), path = "absent.rs")]
 mod with;
 
 pub mod options;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::Session;
+use crate::with::session::Session;
 
 /// A socket, and its TLS session if there is one.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Error, RootCertStore};
 
 use super::session::Session;
-use crate::Options;
+use crate::options::Options;
 
 /// A factory of sessions with the same configuration.
 #[derive(Clone, Debug)]

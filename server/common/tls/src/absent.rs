@@ -1,11 +1,11 @@
-//! Stubs for builds without TLS: types without values.
+//! What stands for TLS in builds without it: types without values.
 #![allow(missing_docs, reason = "as in with/")]
 
 pub mod connector {
     use std::convert::Infallible;
 
     use super::session::Session;
-    use crate::Options;
+    use crate::options::Options;
 
     /// A stub that cannot make sessions.
     #[derive(Clone, Debug)]

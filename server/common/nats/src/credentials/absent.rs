@@ -1,4 +1,4 @@
-//! Placeholder for `.creds` files in builds without the signing library: a type without values.
+//! What stands for `.creds` files in builds without TLS, whose library signs: a type without values.
 #![allow(missing_docs, reason = "as in credentials.rs")]
 
 use std::convert::Infallible;
