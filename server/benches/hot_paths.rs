@@ -6,7 +6,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 
-use common::protocol::{DEFAULT_MAX_MESSAGE, Framing};
+use common::protocol::{DEFAULT_MAX_MESSAGE, Framing, Reply};
 use common::record::{self, Level};
 use server::batch::{Batch, ClientId};
 use server::framing::{Framer, Rules};
@@ -70,7 +70,7 @@ mod framing {
 }
 
 mod records {
-    use super::{Batch, Bencher, CLIENT, ItemsCount, Level, PEER, TIME, black_box, record};
+    use super::{Batch, Bencher, CLIENT, ItemsCount, Level, PEER, Reply, TIME, black_box, record};
 
     /// The start of a record, written once per read of a connection.
     #[divan::bench]
@@ -99,7 +99,8 @@ mod records {
         bencher.counter(ItemsCount::new(messages)).bench_local(|| {
             batch.clear();
             for _ in 0..messages {
-                batch.receive(CLIENT, &received, black_box(b"Thread 3, iteration 1"));
+                batch.record(&received, black_box(b"Thread 3, iteration 1"));
+                batch.owe(CLIENT, Reply::Ok);
             }
             batch.sent(&sent, messages);
         });

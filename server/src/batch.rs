@@ -42,13 +42,6 @@ impl Batch {
     /// How much memory for records a batch keeps for the next turns, in bytes. Memory beyond that is freed.
     pub const KEPT_BYTES: usize = 4 << 20;
 
-    /// Stages the record of a message and owes its client an `ok`. `prefix` is the record's text before the
-    /// message, built by [`record::begin`]. Returns whether that began a new run.
-    pub fn receive(&mut self, client: ClientId, prefix: &[u8], message: &[u8]) -> bool {
-        self.record(prefix, message);
-        self.owe(client, Reply::Ok)
-    }
-
     /// Stages the record of a message. `prefix` is the record's text before the message, built by
     /// [`record::begin`].
     #[inline(always)]
@@ -166,8 +159,10 @@ mod tests {
     fn equal_replies_in_a_row_are_one_run() {
         let mut batch = Batch::default();
         let (one, two) = (client(1, 1), client(2, 2));
-        let begun = [(one, "a"), (one, "b"), (two, "c"), (one, "d")]
-            .map(|(client, message)| batch.receive(client, b"> ", message.as_bytes()));
+        let begun = [(one, "a"), (one, "b"), (two, "c"), (one, "d")].map(|(client, message)| {
+            batch.record(b"> ", message.as_bytes());
+            batch.owe(client, Reply::Ok)
+        });
         assert_eq!(begun, [true, false, true, true]);
         assert!(batch.owe(one, Reply::TooLong(8)));
         batch.sent(b"< ok\n", 2);
@@ -202,7 +197,7 @@ mod tests {
     fn memory_that_was_needed_once_is_given_back() {
         let mut batch = Batch::default();
         let message = vec![b'x'; 3 * Batch::KEPT_BYTES];
-        batch.receive(client(1, 1), b"> ", &message);
+        batch.record(b"> ", &message);
         assert!(batch.records.capacity() > Batch::KEPT_BYTES);
         batch.clear();
         assert!(batch.records.capacity() <= Batch::KEPT_BYTES);

@@ -277,6 +277,7 @@ impl Channel {
     }
 
     /// Bytes of memory that it holds, without those of the TLS library.
+    #[cfg(test)]
     pub fn held_bytes(&self) -> usize {
         let first = self.first().map_or(0, |opening| opening.bytes.capacity());
         first + self.session().map_or(0, Session::held_bytes)

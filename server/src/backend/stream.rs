@@ -435,7 +435,8 @@ mod tests {
     fn a_batch_of_errors_is_finished_behind_the_batches_before_it() {
         let (mut stream, now) = (stream(), Instant::now());
         let mut lines = Batch::default();
-        lines.receive(CLIENT, b"> ", b"a line");
+        lines.record(b"> ", b"a line");
+        lines.owe(CLIENT, Reply::Ok);
         stream.submit(lines, now);
         assert!(!stream.has_room());
         stream.perform(Action::Finish(BatchOutcome::Stored), now);
