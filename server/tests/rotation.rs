@@ -76,7 +76,7 @@ fn check(accounts: &[Account], folder: &Path) {
 fn telling(options: &[&str]) -> Command {
     let mut command = binary();
     command.args(["-quiet", "-port", "0"]).args(options);
-    command.env("RUST_LOG", "server::backend=info");
+    command.env("RUST_LOG", "server::backend=info,server::journal=info");
     command
 }
 

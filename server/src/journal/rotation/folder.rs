@@ -1,11 +1,10 @@
 //! The rotated files in the folder of a log.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::rotated_files::{Listing, RotatedFiles};
+use common::rotated_files::{Listing, RotatedFile, RotatedFiles};
 use rustix::fs::Access;
 use time::OffsetDateTime;
 
@@ -29,7 +28,7 @@ pub struct Folder {
     pub(super) keep: Option<usize>,
     /// `None`: the folder is listed before the next rotation.
     known: Option<Known>,
-    /// The rotated files to check at start, the oldest first.
+    /// The rotated files to check at start, the newest first.
     pub(super) newest: Vec<PathBuf>,
 }
 
@@ -38,10 +37,8 @@ pub struct Folder {
 pub(super) struct Known {
     /// The log that they belong to.
     pub(super) rotated_files: RotatedFiles,
-    /// The highest number in use.
-    pub(super) highest: u64,
-    /// The rotated files, the oldest first. Empty if all are kept.
-    files: VecDeque<PathBuf>,
+    /// The files, and the highest number in use. No files if all are kept.
+    pub(super) listing: Listing,
 }
 
 impl Folder {
@@ -55,7 +52,7 @@ impl Folder {
         let longest = rotated_files.path(&time_in_name(OffsetDateTime::UNIX_EPOCH), u64::MAX);
         not_found(longest.symlink_metadata())?;
         let listing = list(&rotated_files)?;
-        let newest = listing.files[listing.files.len().saturating_sub(MAX_CHECKED)..].iter();
+        let newest = listing.files.iter().rev().take(MAX_CHECKED);
         Ok(Self {
             log: log.to_owned(),
             keep,
@@ -68,7 +65,7 @@ impl Folder {
     /// during a rotation leaves no log.
     pub fn ownership_of_missing_log(&self) -> Option<Ownership> {
         let is_there = self.log.metadata().is_ok();
-        let newest = self.newest.last().filter(|_| !is_there)?;
+        let newest = self.newest.first().filter(|_| !is_there)?;
         newest.metadata().ok().as_ref().map(Ownership::of)
     }
 
@@ -78,7 +75,7 @@ impl Folder {
     pub fn find_damage(&mut self, logged: u64) -> Vec<(PathBuf, io::Result<Damage>)> {
         let mut budget = damage::LOOK_BACK_BYTES.saturating_sub(logged);
         let mut found = Vec::new();
-        for path in std::mem::take(&mut self.newest).into_iter().rev() {
+        for path in std::mem::take(&mut self.newest) {
             if budget == 0 {
                 break;
             }
@@ -117,16 +114,21 @@ impl Folder {
     /// Adds a rotated file that was created.
     pub(super) fn add(&mut self, file: &Path, number: u64) {
         if let Some(known) = &mut self.known {
-            debug_assert!(number > known.highest, "numbers are unique");
-            known.highest = number;
-            known.files.extend(self.keep.map(|_| file.to_owned()));
+            let listing = &mut known.listing;
+            debug_assert!(number > listing.highest, "numbers are unique");
+            listing.highest = number;
+            let path = file.to_owned();
+            let kept = self.keep.map(|_| RotatedFile { number, path });
+            listing.files.extend(kept);
         }
     }
 
     /// Whether there are rotated files to delete.
     pub(super) fn has_old(&self) -> bool {
-        let known = self.known.as_ref();
-        known.is_some_and(|known| self.keep.is_some_and(|keep| known.files.len() > keep))
+        let files = self.known.as_ref().map(|known| known.listing.files.len());
+        files
+            .zip(self.keep)
+            .is_some_and(|(files, keep)| files > keep)
     }
 
     /// Deletes the oldest rotated files in excess of `keep`, at most `DELETE_BUDGET` at once. Returns the
@@ -135,10 +137,10 @@ impl Folder {
         let Some(keep) = self.keep else {
             return Ok(0);
         };
-        let files = &mut self.known()?.files;
+        let files = &mut self.known()?.listing.files;
         let old = files.len().saturating_sub(keep).min(DELETE_BUDGET);
         let mut deleted = 0;
-        for path in files.drain(..old) {
+        for RotatedFile { path, .. } in files.drain(..old) {
             let removed = not_found(fs::remove_file(&path)).map_err(at(&path))?;
             deleted += u64::from(removed.is_some());
         }
@@ -147,12 +149,13 @@ impl Folder {
 }
 
 impl Known {
-    fn new(rotated_files: RotatedFiles, listing: Listing, keep: Option<usize>) -> Self {
-        let files = listing.files.into_iter().map(|file| file.path);
+    fn new(rotated_files: RotatedFiles, mut listing: Listing, keep: Option<usize>) -> Self {
+        if keep.is_none() {
+            listing.files = Vec::new();
+        }
         Self {
             rotated_files,
-            highest: listing.highest,
-            files: files.filter(|_| keep.is_some()).collect(),
+            listing,
         }
     }
 }

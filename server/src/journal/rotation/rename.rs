@@ -84,7 +84,7 @@ impl Renamer {
     pub(super) fn new(path: &Path, utc: bool, keep: Option<usize>) -> io::Result<Self> {
         let mut folder = Folder::open(path, keep)?;
         let known = folder.known()?;
-        let number = NumberFile::check(&known.rotated_files.number_path(), known.highest)?;
+        let number = NumberFile::check(&known.rotated_files.number_path(), known.listing.highest)?;
         Ok(Self {
             folder,
             number,
@@ -149,7 +149,7 @@ impl Renamer {
         let like = journal.file.ownership();
         let number = self
             .number
-            .take(&number_path, known.highest, like, journal.sync)?;
+            .take(&number_path, known.listing.highest, like, journal.sync)?;
         let rotated_file = known.rotated_files.path(&time, number);
         if let Err(error) = rename_to_new(path, &rotated_file) {
             self.number.put_back(number_path, number);
