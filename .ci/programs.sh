@@ -15,7 +15,7 @@ packages() {
     skip packages '.ci/run --install, as root on Debian with rustup: the package is installed and purged'
     return 0
   fi
-  install adduser binutils lintian man-db musl-tools || echo 'not installed: tools for packages'
+  install_packages adduser binutils lintian man-db musl-tools || echo 'not installed: tools for packages'
   if ! has musl-gcc; then
     skip packages 'apt-get install musl-tools'
     return 0

@@ -10,7 +10,7 @@ formatting() {
 
 scripts() {
   step scripts
-  if has shellcheck || install shellcheck; then
+  if has shellcheck || install_packages shellcheck; then
     shellcheck --external-sources .ci/run .ci/check-log packaging/test-archive packaging/test-deb fuzz/run
   else
     skip shellcheck 'apt-get install shellcheck'
@@ -48,7 +48,7 @@ other_systems() {
     step "$target"
     if ! has rustup; then
       skip "$target" 'a toolchain of rustup'
-    elif rustup target list --installed | grep -qx "$target" || { $may_install && rustup target add "$target"; }; then
+    elif rustup target list --installed | grep -x "$target" >/dev/null || { $may_install && rustup target add "$target"; }; then
       cargo check --locked --target "$target" -p server -p client -p launcher -p xtask --no-default-features
     else
       skip "$target" "rustup target add $target"
@@ -96,7 +96,7 @@ tests() {
 # Each target for a minute. Whether they compile is checked without the fuzzer, too.
 fuzzing() {
   step fuzzing
-  cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --no-default-features -- -D warnings
+  cargo check --manifest-path fuzz/Cargo.toml --target-dir target --locked --no-default-features
   if has_cargo fuzz && has_toolchain nightly; then
     fuzz/run
   else

@@ -22,12 +22,12 @@ has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
 
 has_cargo() { cargo "$1" --version >/dev/null 2>&1; }
 
-has_toolchain() { has rustup && rustup toolchain list | grep -q "^$1"; }
+has_toolchain() { has rustup && rustup toolchain list | grep "^$1" >/dev/null; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-# install PACKAGE...: installs Debian packages; fails if that was not asked for.
-install() {
+# install_packages PACKAGE...: installs Debian packages; fails if that was not asked for.
+install_packages() {
   $may_install || return 1
   apt-get update -q && apt-get install -qy "$@"
 }
@@ -49,14 +49,14 @@ tools_for_tests() {
     has "${tool%:*}" || missing+=("${tool#*:}")
   done
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-  if [ ${#missing[@]} -gt 0 ] && ! install "${missing[@]}"; then
+  if [ ${#missing[@]} -gt 0 ] && ! install_packages "${missing[@]}"; then
     skip "tests with ${missing[*]}" "apt-get install ${missing[*]}"
   fi
-  has promtool || promtool || skip 'tests with promtool' 'apt-get install prometheus, which starts a service'
+  has promtool || unpack_promtool || skip 'tests with promtool' 'apt-get install prometheus, which starts a service'
 }
 
 # Unpacks promtool instead of installing it: its package would start a service.
-promtool() {
+unpack_promtool() {
   $may_install || return 1
   (cd "$work" && apt-get download -q prometheus && dpkg -x prometheus_*.deb .) || return 1
   PATH=$PATH:$work/usr/bin
