@@ -1,8 +1,6 @@
 """A line log that acknowledges, as one writes it in Python: socketserver's threads and logging.
 
-Usage: python3 line_server.py LOG
-
-Listens on a free port of 127.0.0.1 and says which on stderr.
+Usage: python3 line_server.py LOG PORT
 """
 
 import logging
@@ -35,6 +33,5 @@ if __name__ == "__main__":
         format="%(levelname)s\t| %(asctime)s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
     )
-    with Server(("127.0.0.1", 0), Handler) as server:
-        print("listening on %s:%d" % server.server_address, file=sys.stderr, flush=True)
+    with Server(("127.0.0.1", int(sys.argv[2])), Handler) as server:
         server.serve_forever()

@@ -35,13 +35,12 @@ pub(crate) fn on<T>(side: Side, start: impl FnOnce() -> io::Result<T>) -> io::Re
 }
 
 fn cpus(all: &CpuSet, side: Side) -> Option<CpuSet> {
-    let ours = || (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
-    let last = ours().next_back().filter(|_| all.count() > 1)?;
-    let mut chosen = CpuSet::new();
-    for cpu in ours().filter(|cpu| (*cpu == last) == (side == Side::Client)) {
-        chosen.set(cpu);
-    }
-    Some(chosen)
+    let last = (0..CpuSet::MAX_CPU).rfind(|cpu| all.is_set(*cpu))?;
+    let (mut client, mut server) = (CpuSet::new(), *all);
+    client.set(last);
+    server.unset(last);
+    let chosen = if side == Side::Client { client } else { server };
+    (all.count() > 1).then_some(chosen)
 }
 
 #[cfg(test)]

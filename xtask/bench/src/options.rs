@@ -1,13 +1,12 @@
 //! Command-line options of the benchmark.
 
-use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use common::args::{ArgValue, Command, Opt, UsageError};
 
-use crate::setting::{QUICK, Setting};
+use crate::load::LOADS;
 use crate::system::SYSTEMS;
 
 pub(crate) const COMMAND: Command<Options> = Command {
@@ -30,30 +29,28 @@ pub(crate) const COMMAND: Command<Options> = Command {
         Opt::new(
             &["only"],
             "NAMES",
-            "servers, separated by commas (default all)",
-            |o, v| systems(v).map(|it| o.systems = Some(it)),
+            "servers, separated by commas (default all; `-only ?` names them)",
+            |o, v| systems(v).map(|it| o.systems = it),
         ),
         Opt::new(
             &["settings"],
             "NAMES",
             "loads, separated by commas: CONNECTIONSxUNANSWERED, +IDLE for idle clients beside \
-             them, :BYTES for one length of message, e.g. 50x16,50x1+18000:21 (default all)",
-            |o, v| settings_of(v).map(|it| o.settings = Some(it)),
+             them, :BYTES for one length of message, e.g. 50x16,50x1+18000:21 (default all; \
+             `-settings ?` names them)",
+            |o, v| loads(v).map(|it| o.loads = it),
         ),
         Opt::new(
             &["rounds"],
             "N",
             "how often each is measured (default 7)",
-            |o, v| {
-                v.number("a number of rounds", 1..=1000)
-                    .map(|it| o.rounds = Some(it))
-            },
+            |o, v| v.number("a number", 1..=1000).map(|it| o.rounds = it),
         ),
         Opt::new(
             &["seconds"],
             "TIME",
             "for how long each time (default 500ms)",
-            |o, v| v.time(POSSIBLE).map(|it| o.time = Some(it)),
+            |o, v| v.time(POSSIBLE).map(|it| o.time = it),
         ),
         Opt::new(
             &["retries"],
@@ -65,7 +62,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             &["seed"],
             "N",
             "repeat the order of another run (default the time)",
-            |o, v| v.number("a seed", 0..=u64::MAX).map(|it| o.seed = it),
+            |o, v| v.number("a seed", 1..=u64::MAX).map(|it| o.seed = it),
         ),
         Opt::new(
             &["json"],
@@ -79,160 +76,87 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "write a page of HTML with bars (default: none)",
             |o, v| v.path().map(|it| o.page = Some(it)),
         ),
-        Opt::new(
-            &["dir"],
-            "DIR",
-            "where the servers write their logs; a disk, to measure syncing (default the directory for \
-             temporary files)",
-            |o, v| v.path().map(|it| o.dir = it),
-        ),
-        Opt::new(
-            &["list"],
-            "",
-            "name all servers and loads, and exit",
-            |o, _| {
-                o.list = true;
-                Ok(())
-            },
-        ),
     ],
     commands: &[],
     operand: None,
-    check: |_| Ok(()),
-    examples: &[
-        ("cargo xtask bench -quick", "the usual loads, in a minute"),
-        (
-            "cargo xtask bench -only baseline,server -settings 50x16:21 -rounds 20",
-            "one comparison, well measured",
-        ),
-        (
-            "cargo xtask bench -json bench.json -page bench.html",
-            "everything: half an hour or more",
-        ),
-    ],
+    check: complete,
+    examples: &[("cargo xtask bench -quick", "the usual loads, in a minute")],
     notes: "Exit codes: 0 measured, whether targets were met or not, 1 a measurement failed, \
-            2 usage, 130 interrupted (what was measured until then is shown).",
+            2 usage, 130 interrupted (what was measured until then is shown). The servers write \
+            their logs to the directory for temporary files; set TMPDIR to a disk to measure syncing.",
 };
 
 /// How long a measurement may last.
 const POSSIBLE: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
 
 /// The parsed command line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Options {
     /// A short selection, too noisy to judge targets by.
     pub(crate) quick: bool,
-    /// Print the servers and loads, and measure nothing.
-    pub(crate) list: bool,
     /// Indexes in [`SYSTEMS`].
-    systems: Option<Vec<usize>>,
-    settings: Option<Vec<Setting>>,
-    rounds: Option<usize>,
-    time: Option<Duration>,
-    retries: Option<usize>,
+    pub(crate) systems: Vec<usize>,
+    /// Indexes in [`LOADS`].
+    pub(crate) loads: Vec<usize>,
+    pub(crate) rounds: usize,
+    /// The time of one measurement.
+    pub(crate) time: Duration,
+    /// How often a disturbed measurement is repeated.
+    pub(crate) retries: Option<usize>,
     pub(crate) seed: u64,
     pub(crate) json: Option<PathBuf>,
     pub(crate) page: Option<PathBuf>,
-    pub(crate) dir: PathBuf,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
-            quick: false,
-            list: false,
-            systems: None,
-            settings: None,
-            rounds: None,
-            time: None,
-            retries: None,
-            seed: now.map_or(1, |now| now.as_secs()),
-            json: None,
-            page: None,
-            dir: std::env::temp_dir(),
-        }
+/// Sets what was not given.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of `check`")]
+fn complete(options: &mut Options) -> Result<(), UsageError> {
+    let quick = options.quick;
+    if options.systems.is_empty() {
+        // Systems with nodes take too long to start for a quick run.
+        let all = 0..SYSTEMS.len();
+        options.systems = all.filter(|it| !quick || SYSTEMS[*it].nodes == 0).collect();
     }
-}
-
-impl Options {
-    /// Indexes in [`SYSTEMS`]. A quick run leaves out systems with nodes: they take too long to start.
-    pub(crate) fn systems(&self) -> Vec<usize> {
-        self.systems.clone().unwrap_or_else(|| {
-            let all = 0..SYSTEMS.len();
-            all.filter(|place| !self.quick || SYSTEMS[*place].nodes == 0)
-                .collect()
-        })
+    if options.loads.is_empty() {
+        let all = 0..LOADS.len();
+        options.loads = all.filter(|it| !quick || LOADS[*it].is_quick).collect();
     }
-
-    pub(crate) fn settings(&self) -> Vec<Setting> {
-        self.settings.clone().unwrap_or_else(|| {
-            if !self.quick {
-                return Setting::all();
-            }
-            let mut quick = settings(QUICK).unwrap_or_default();
-            quick.retain(|setting| setting.bytes == 21);
-            quick
-        })
+    if options.rounds == 0 {
+        options.rounds = if quick { 2 } else { 7 };
     }
-
-    pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 7 })
+    if options.time.is_zero() {
+        options.time = Duration::from_millis(if quick { 300 } else { 500 });
     }
-
-    /// The time of one measurement.
-    pub(crate) fn time(&self) -> Duration {
-        let usual = if self.quick { 300 } else { 500 };
-        self.time.unwrap_or(Duration::from_millis(usual))
+    if options.seed == 0 {
+        options.seed = UNIX_EPOCH.elapsed().map_or(1, |now| now.as_secs());
     }
-
-    pub(crate) fn retries(&self) -> usize {
-        self.retries.unwrap_or(if self.quick { 0 } else { 2 })
-    }
+    options.retries.get_or_insert(if quick { 0 } else { 2 });
+    Ok(())
 }
 
 fn systems(arg: &ArgValue) -> Result<Vec<usize>, UsageError> {
-    let names = arg.text()?;
-    let place = |name: &str| SYSTEMS.iter().position(|system| system.name == name);
-    let places: Option<Vec<_>> = names.split(',').map(place).collect();
-    places.ok_or_else(|| arg.unexpected("servers as -list names them, separated by commas"))
+    let known: Vec<_> = SYSTEMS.iter().map(|system| system.name).collect();
+    indexes(arg, &known, |it, asked| SYSTEMS[it].name == asked)
 }
 
-fn settings_of(arg: &ArgValue) -> Result<Vec<Setting>, UsageError> {
-    let chosen = settings(&arg.text()?);
-    chosen.ok_or_else(|| arg.unexpected("loads as -list names them, separated by commas"))
+fn loads(arg: &ArgValue) -> Result<Vec<usize>, UsageError> {
+    let known: Vec<_> = LOADS.iter().map(|load| load.name).collect();
+    indexes(arg, &known, |it, asked| LOADS[it].is_called(asked))
 }
 
-/// None if a name is unknown.
-fn settings(names: &str) -> Option<Vec<Setting>> {
-    let mut chosen = Vec::new();
-    for name in names.split(',') {
-        let before = chosen.len();
-        chosen.extend(
-            Setting::all()
-                .into_iter()
-                .filter(|setting| setting.is_called(name)),
-        );
-        if chosen.len() == before {
-            return None;
-        }
+/// The indexes of the names that `arg` asks for. The error for an unknown one has all names.
+fn indexes(
+    arg: &ArgValue,
+    known: &[&str],
+    is_called: fn(usize, &str) -> bool,
+) -> Result<Vec<usize>, UsageError> {
+    let (asked, all) = (arg.text()?, 0..known.len());
+    let is_known = |asked: &str| all.clone().any(|it| is_called(it, asked));
+    if !asked.split(',').all(is_known) {
+        return Err(arg.unexpected(&format!("some of {}", known.join(","))));
     }
-    chosen.sort_unstable();
-    chosen.dedup();
-    Some(chosen)
-}
-
-/// The output of `-list`.
-pub(crate) fn list() -> String {
-    let mut text = "Servers, and where a message is when it is acknowledged:\n".to_owned();
-    for system in SYSTEMS {
-        _ = writeln!(text, "  {:16} {}", system.name, system.promise);
-    }
-    text.push_str("\nLoads, connections x unanswered messages on each:\n");
-    for setting in Setting::all() {
-        _ = writeln!(text, "  {:16} {}", setting.to_string(), setting.title());
-    }
-    text
+    let is_asked = |it: &usize| asked.split(',').any(|asked| is_called(*it, asked));
+    Ok(all.clone().filter(is_asked).collect())
 }
 
 #[cfg(test)]
@@ -249,8 +173,12 @@ mod tests {
     }
 
     fn names(options: &Options) -> Vec<&'static str> {
-        let systems = options.systems();
+        let systems = &options.systems;
         systems.iter().map(|it| SYSTEMS[*it].name).collect()
+    }
+
+    fn loads(options: &Options) -> Vec<&'static str> {
+        options.loads.iter().map(|it| LOADS[*it].name).collect()
     }
 
     #[test]
@@ -272,29 +200,34 @@ mod tests {
             "a",
             "-page",
             "b",
-            "-dir",
-            "c",
         ]);
         assert_eq!(names(&options), ["baseline", "server-sync"]);
-        let settings = options.settings();
-        let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
-        assert_eq!(settings, ["50x1+18000:21", "50x1+18000:1000", "50x16:21"]);
-        assert_eq!(
-            (options.rounds(), options.retries(), options.seed),
-            (3, 1, 7)
-        );
-        assert_eq!(options.time(), Duration::from_millis(1500));
-        let paths = [options.json, options.page, Some(options.dir)];
-        assert_eq!(paths, ["a", "b", "c"].map(|path| Some(path.into())));
+        let expected = ["50x16:21", "50x1+18000:21"];
+        assert_eq!(loads(&options), expected);
+        let numbers = (options.rounds, options.retries, options.seed);
+        assert_eq!(numbers, (3, Some(1), 7));
+        assert_eq!(options.time, Duration::from_millis(1500));
+        let paths = [options.json, options.page];
+        assert_eq!(paths, ["a", "b"].map(|path| Some(path.into())));
+    }
+
+    #[test]
+    fn a_load_without_a_length_means_all_lengths() {
+        let options = run(&["-settings", "50x1,light+flood"]);
+        assert_eq!(loads(&options), ["50x1:21", "50x1:1000", "light+flood"]);
     }
 
     #[test]
     fn quick_is_a_choice_of_loads_and_servers() {
-        let settings = run(&["-quick"]).settings();
-        let settings: Vec<_> = settings.iter().map(Setting::to_string).collect();
-        assert_eq!(settings, ["50x1:21", "50x16:21", "50x128:21", "1000x1:21"]);
+        let (quick, all) = (run(&["-quick"]), run(&[]));
+        assert_eq!(
+            loads(&quick),
+            ["50x1:21", "50x16:21", "50x128:21", "1000x1:21"]
+        );
+        assert_eq!(loads(&all).len(), LOADS.len());
+        assert!(quick.time < all.time && quick.rounds < all.rounds);
         let stream = "server-stream-r3";
-        assert!(!names(&run(&["-quick"])).contains(&stream) && names(&run(&[])).contains(&stream));
+        assert!(!names(&quick).contains(&stream) && names(&all).contains(&stream));
         assert_eq!(names(&run(&["-quick", "-only", stream])), [stream]);
     }
 
@@ -314,9 +247,18 @@ mod tests {
     }
 
     #[test]
-    fn help_and_list_fit_a_terminal() {
-        for line in COMMAND.help_of(80).lines().chain(list().lines()) {
+    fn help_fits_a_terminal() {
+        for line in COMMAND.help_of(80).lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_all() {
+        let error = COMMAND
+            .parse(Options::default(), ["-only", "?"])
+            .unwrap_err();
+        let names = SYSTEMS.iter().all(|it| error.to_string().contains(it.name));
+        assert!(names, "{error}");
     }
 }

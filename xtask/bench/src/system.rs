@@ -1,54 +1,59 @@
-//! The systems to measure: the baseline, this server in its variants, and its peers.
+//! The systems to measure: the baseline, this server in its variants, and its peers. `tables/systems.json`
+//! has a row for each.
 
-use crate::cpus::Side;
-use crate::publisher::Unit;
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
 
-/// A server to measure.
-#[derive(Debug)]
+use serde::Deserialize;
+
+use crate::protocol::{self, Protocol};
+
+/// A system to measure.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct System {
     /// The name in `-only` and in the tables.
     pub(crate) name: &'static str,
     /// Where a message is when it is acknowledged.
     pub(crate) promise: &'static str,
-    pub(crate) program: Program,
-    /// Separated by spaces. `{dir}` and `{port}` stand for its own directory and port, `{nats}` for the
-    /// URL of its stream.
+    /// Empty if clients talk to the NATS nodes.
+    pub(crate) program: &'static str,
+    /// The Debian packages that contain the program; empty if it is built with the benchmark.
+    packages: &'static str,
+    /// The option that prints the program's version, if it is not `--version`.
+    version: Option<&'static str>,
+    /// Separated by spaces. `{dir}` and `{port}` stand for the system's own directory and port, `{backend}`
+    /// for the port of the server behind it, `{nats}` for the URL of its stream, `{peers}` for the folder
+    /// `peers`.
     pub(crate) arguments: &'static str,
-    /// The content of `{dir}/server.conf`, with the same placeholders.
-    pub(crate) config: &'static str,
+    /// Files of the folder `peers`. Together, with the same placeholders, they are `{dir}/server.conf`.
+    pub(crate) config: Vec<&'static str>,
     pub(crate) stdout: Stdout,
-    pub(crate) dialect: Dialect,
-    /// The largest number of connections it takes in reasonable time.
-    pub(crate) most_connections: usize,
-    /// It writes messages to a file.
-    pub(crate) keeps_log: bool,
-    /// It speaks TLS, with `{dir}/server.pem` and `{dir}/server.key`, or both in `{dir}/both.pem`; its
-    /// CA is `{dir}/ca.pem`.
-    pub(crate) tls: bool,
-    /// The server behind this proxy, by name; it listens at `{backend}`. The CPU time of both counts.
+    /// A row of `tables/protocols.json`.
+    protocol: &'static str,
+    /// The largest number of connections it takes in reasonable time. rsyslog takes seconds to accept the
+    /// thousands after that, and Python has a thread for each.
+    pub(crate) max_connections: Option<usize>,
+    /// Its acknowledgements take so long that a shorter measurement would see none.
+    pub(crate) min_seconds: u64,
+    /// It writes no messages to files.
+    pub(crate) in_memory: bool,
+    pub(crate) tls: Tls,
+    /// The server behind this proxy. The CPU time of both counts.
     pub(crate) in_front_of: Option<&'static str>,
     /// The number of NATS nodes that keep its stream.
     pub(crate) nodes: usize,
 }
 
-/// The program to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Program {
-    /// Built with the benchmark.
-    Own(&'static str),
-    /// A program of the operating system, and the Debian packages that contain it.
-    Installed {
-        name: &'static str,
-        packages: &'static str,
-    },
-    /// No program: the benchmark itself publishes to the stream.
-    Publisher(Unit),
-}
-
 /// Where a server's stdout goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Stdout {
     /// `/dev/null`.
+    #[default]
     Null,
     /// A pipe that is read at once.
     Read,
@@ -56,321 +61,107 @@ pub(crate) enum Stdout {
     Stalled,
 }
 
-/// The protocol of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Line,
-    Redis,
-    Memcached,
-    Nats,
-    Relp,
+/// Which sides have a certificate. They are in `{dir}`: `server.pem` and `server.key`, or both in
+/// `both.pem`; `client.pem` and `client.key`; that of the CA is `ca.pem`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Tls {
+    #[default]
+    None,
+    Server,
+    ServerAndClient,
 }
 
 /// The server that the others are compared with.
 pub(crate) const BASELINE: &str = "baseline";
 
-/// This server with a replicated stream.
-pub(crate) const STREAMING: &str = "server-stream-r3";
-
-/// The upper bound for such a stream: bare batches, published without a server.
-pub(crate) const BATCHES: &str = "nats-batches-r3";
-
-/// As many connections as the descriptor limit allows.
-const ANY: usize = usize::MAX;
-
-pub(crate) const SYSTEMS: &[System] = &[
-    System {
-        program: Program::Own("baseline"),
-        arguments: "",
-        keeps_log: false,
-        ..server(BASELINE, "nowhere: a bare mio loop that keeps nothing", "")
-    },
-    server("server", "in the log, page cache", "-port 0 -log {dir}/log"),
-    server(
-        "server-quiet",
-        "in the log, page cache; not shown",
-        "-port 0 -log {dir}/log -quiet",
-    ),
-    System {
-        stdout: Stdout::Read,
-        ..server(
-            "server-piped",
-            "in the log, page cache; shown to a pipe that is read",
-            "-port 0 -log {dir}/log",
-        )
-    },
-    System {
-        stdout: Stdout::Stalled,
-        ..server(
-            "server-stalled",
-            "in the log, page cache; shown to a pipe that nobody reads",
-            "-port 0 -log {dir}/log",
-        )
-    },
-    server(
-        "server-sync",
-        "in the log, synced to disk",
-        "-port 0 -log {dir}/log -sync",
-    ),
-    server(
-        "server-json",
-        "in the log as JSON, page cache",
-        "-port 0 -log {dir}/log -format json",
-    ),
-    System {
-        tls: true,
-        // More handshakes would take too long.
-        most_connections: 1000,
-        ..server(
-            "server-tls",
-            "in the log, page cache; over TLS",
-            "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key",
-        )
-    },
-    System {
-        config: include_str!("../peers/haproxy.cfg"),
-        ..in_front(
-            "haproxy-tls",
-            installed("haproxy", "haproxy"),
-            "-db -f {dir}/server.conf",
-        )
-    },
-    System {
-        config: include_str!("../peers/stunnel.conf"),
-        ..in_front(
-            "stunnel-tls",
-            installed("stunnel4", "stunnel4"),
-            "{dir}/server.conf",
-        )
-    },
-    System {
-        config: concat!(
-            include_str!("../peers/redis.conf"),
-            include_str!("../peers/redis-tls.conf"),
-            "appendfsync everysec\n"
-        ),
-        tls: true,
-        most_connections: 1000,
-        ..redis("redis-tls", "in the append-only file, page cache; over TLS")
-    },
-    System {
-        config: concat!(
-            include_str!("../peers/redis.conf"),
-            "appendfsync everysec\n"
-        ),
-        ..redis("redis-everysec", "in the append-only file, page cache")
-    },
-    System {
-        config: concat!(include_str!("../peers/redis.conf"), "appendfsync always\n"),
-        ..redis("redis-always", "in the append-only file, synced to disk")
-    },
-    System {
-        program: installed("memcached", "memcached"),
-        dialect: Dialect::Memcached,
-        keeps_log: false,
-        ..server(
-            "memcached",
-            "in memory only",
-            "-t 1 -l 127.0.0.1 -p {port} -U 0 -c 19500 -u root",
-        )
-    },
-    System {
-        program: installed("nats-server", "nats-server"),
-        dialect: Dialect::Nats,
-        keeps_log: false,
-        ..server(
-            "nats",
-            "nowhere: `+OK` says that it is well-formed",
-            "-a 127.0.0.1 -p {port}",
-        )
-    },
-    System {
-        program: installed("rsyslogd", "rsyslog rsyslog-relp"),
-        config: include_str!("../peers/rsyslog.conf"),
-        dialect: Dialect::Relp,
-        // With several thousand connections it takes seconds to accept the next.
-        most_connections: 1000,
-        ..server(
-            "rsyslog",
-            "in a queue in memory, before it is written",
-            "-n -f {dir}/server.conf -i {dir}/pid",
-        )
-    },
-    System {
-        program: installed("python3", "python3"),
-        // One thread per connection.
-        most_connections: 1000,
-        ..server(
-            "python",
-            "in the log, page cache",
-            concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/peers/line_server.py {dir}/log"
-            ),
-        )
-    },
-    streaming(
-        "server-stream-r1",
-        "in the stream, synced by its node on this machine",
-        1,
-    ),
-    publishing("nats-lines-r1", Unit::Line, 1),
-    publishing("nats-batches-r1", Unit::Batch, 1),
-    streaming(
-        STREAMING,
-        "in the stream, synced by 3 nodes, all on this machine",
-        3,
-    ),
-    publishing("nats-lines-r3", Unit::Line, 3),
-    publishing(BATCHES, Unit::Batch, 3),
-];
+pub(crate) static SYSTEMS: LazyLock<Vec<System>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../tables/systems.json")).expect("a table of systems")
+});
 
 /// The system of this name.
 pub(crate) fn named(name: &str) -> Option<&'static System> {
     SYSTEMS.iter().find(|system| system.name == name)
 }
 
-/// This server over TLS, without and with client certificates.
-pub(crate) const SECURE: [System; 2] = [
-    System {
-        tls: true,
-        ..server(
-            "server-tls",
-            "",
-            "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key",
-        )
-    },
-    System {
-        tls: true,
-        ..server(
-            "server-tls",
-            "",
-            "-port 0 -log {dir}/log -tls-cert {dir}/server.pem -tls-key {dir}/server.key \
-             -tls-client-ca {dir}/ca.pem",
-        )
-    },
-];
-
-/// This server, and the defaults of the other systems.
-const fn server(name: &'static str, promise: &'static str, arguments: &'static str) -> System {
-    System {
-        name,
-        promise,
-        program: Program::Own("server"),
-        arguments,
-        config: "",
-        stdout: Stdout::Null,
-        dialect: Dialect::Line,
-        most_connections: ANY,
-        keeps_log: true,
-        tls: false,
-        in_front_of: None,
-        nodes: 0,
-    }
-}
-
-/// This server with a stream for its log.
-const fn streaming(name: &'static str, promise: &'static str, nodes: usize) -> System {
-    System {
-        nodes,
-        // The largest load with a publisher to compare with.
-        most_connections: 1000,
-        ..server(name, promise, "-port 0 -stream LOG -id bench -nats {nats}")
-    }
-}
-
-/// A publisher to such a stream, without a server.
-const fn publishing(name: &'static str, unit: Unit, nodes: usize) -> System {
-    let promise = match unit {
-        Unit::Line => "the same: a message of the stream for each line",
-        Unit::Batch => "the same: such batches as the server makes, bare",
-    };
-    System {
-        program: Program::Publisher(unit),
-        ..streaming(name, promise, nodes)
-    }
-}
-
-/// A TLS proxy in front of this server, which then speaks plain TCP.
-const fn in_front(name: &'static str, program: Program, arguments: &'static str) -> System {
-    System {
-        program,
-        tls: true,
-        in_front_of: Some("server"),
-        most_connections: 1000,
-        ..server(
-            name,
-            "in the log, page cache; over TLS to what stands in front",
-            arguments,
-        )
-    }
-}
-
-const fn redis(name: &'static str, promise: &'static str) -> System {
-    System {
-        program: installed("redis-server", "redis-server"),
-        dialect: Dialect::Redis,
-        ..server(name, promise, "{dir}/server.conf")
-    }
-}
-
-const fn installed(name: &'static str, packages: &'static str) -> Program {
-    Program::Installed { name, packages }
+/// The path of a program that is built with this one.
+pub(crate) fn own_program(name: &str) -> io::Result<PathBuf> {
+    Ok(env::current_exe()?.with_file_name(name))
 }
 
 impl System {
-    /// The CPUs for it or its client: `side`, or all for a system with NATS nodes.
-    pub(crate) fn side(&self, side: Side) -> Side {
-        match self.nodes {
-            0 => side,
-            _ => Side::Anywhere,
+    pub(crate) fn protocol(&self) -> &'static Protocol {
+        protocol::named(self.protocol)
+    }
+
+    /// Whether clients talk to the nodes: there is no server.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.program.is_empty()
+    }
+
+    /// The path of its program, which may not exist.
+    pub(crate) fn path(&self) -> io::Result<PathBuf> {
+        if self.packages.is_empty() {
+            return own_program(self.program);
         }
+        // Debian's directories for servers may be missing in a user's `PATH`.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let directories = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+        let mut paths = directories.map(|dir| dir.join(self.program));
+        let found = paths.find(|path| path.is_file());
+        Ok(found.unwrap_or_else(|| self.program.into()))
+    }
+
+    /// The first line of its version output that has a digit; an error says what is missing.
+    pub(crate) fn version(&self) -> Result<String, String> {
+        if self.nodes > 0 {
+            cluster::install(cluster::CURRENT)?;
+        }
+        if self.is_bare() {
+            return Ok(format!("nats-server {}", cluster::CURRENT.version));
+        }
+        if self.name == BASELINE {
+            return Ok(String::new());
+        }
+        let missing = match self.packages {
+            "" => "not built".to_owned(),
+            packages => format!("not installed (Debian: apt install {packages})"),
+        };
+        let path = self.path().map_err(|error| error.to_string())?;
+        let mut command = Command::new(path);
+        let said = command.arg(self.version.unwrap_or("--version")).output();
+        let said = said.map_err(|_| missing.clone())?;
+        // Some print it on stderr, or print other lines first.
+        let said = [said.stdout, said.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let is_version = |line: &&str| line.contains(|c: char| c.is_ascii_digit());
+        let line = said.lines().find(is_version).ok_or(missing)?.trim();
+        Ok(line.chars().take(60).collect())
     }
 }
 
-impl Dialect {
-    /// The options with which `client load` speaks it, for messages of `bytes` bytes.
-    pub(crate) fn options(self, bytes: usize) -> Vec<String> {
-        // Fixed text: a template that changes per message costs the client CPU time.
-        let text = match bytes {
-            21 => "Thread 3, iteration 1".to_owned(),
-            bytes => format!("{{pad:{bytes}}}"),
-        };
-        let (message, reply) = match self {
-            Self::Line => (text, "ok"),
-            Self::Redis => {
-                let key = "$5\\r\\n{conn:5}\\r\\n";
-                let message = format!("*3\\r\\n$3\\r\\nSET\\r\\n{key}${bytes}\\r\\n{text}\\r\\n");
-                (message, "+OK")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_usable() {
+        for system in SYSTEMS.iter() {
+            assert_eq!(named(system.name).unwrap().promise, system.promise);
+            assert!(system.is_bare() || system.path().is_ok(), "{}", system.name);
+            assert!(!system.is_bare() || system.nodes > 0, "{}", system.name);
+            // It panics for an unknown name.
+            _ = system.protocol();
+            if let Some(backend) = system.in_front_of {
+                assert!(named(backend).is_some(), "{backend}");
             }
-            Self::Memcached => {
-                let message = format!("set {{conn:5}} 0 0 {bytes}\\r\\n{text}\\r\\n");
-                (message, "STORED")
+            for file in &system.config {
+                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                    .join("peers")
+                    .join(file);
+                assert!(path.is_file(), "{file}");
             }
-            Self::Nats => (format!("PUB log {bytes}\\r\\n{text}\\r\\n"), "+OK"),
-            // Transactions are numbered, but rsyslog accepts 0 for any number.
-            Self::Relp => (format!("0 syslog {bytes} {text}\\n"), "0 rsp 6 200 OK"),
-        };
-        let mut options = vec!["-message".to_owned(), message];
-        options.extend(["-reply".to_owned(), reply.to_owned()]);
-        let hello: &[&str] = match self {
-            Self::Nats => &[
-                "-hello",
-                "CONNECT {\"verbose\":true,\"pedantic\":false}\\r\\n",
-                "-hello-lines",
-                "2",
-                "-ignore",
-                "PING",
-            ],
-            Self::Relp => &[
-                "-hello",
-                "1 open 30 relp_version=0\\ncommands=syslog\\n",
-                "-hello-lines",
-                "4",
-            ],
-            _ => &[],
-        };
-        options.extend(hello.iter().map(|&option| option.to_owned()));
-        options
+        }
+        assert!(named(BASELINE).is_some());
     }
 }

@@ -4,7 +4,6 @@
 //! benchmark measures what a real server adds to it: a log, a limit, an order at the end.
 
 use std::io::{self, Read as _, Write as _};
-use std::process::ExitCode;
 
 use memchr::memchr_iter;
 use mio::net::{TcpListener, TcpStream};
@@ -18,26 +17,18 @@ const INPUT: usize = 64 << 10;
 const REPLIES: usize = 16 << 10;
 const REPLY: &[u8; 3] = b"ok\n";
 
-fn main() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            _ = writeln!(io::stderr(), "baseline: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-struct Connection {
+struct Client {
     socket: TcpStream,
     /// Bytes of replies that the kernel has not taken yet.
     owed: usize,
 }
 
-fn serve() -> io::Result<()> {
+fn main() -> io::Result<()> {
     common::process::raise_descriptor_limit();
     // The server's own listener, so that accepted sockets have the same options.
-    let mut listeners = net::listen("127.0.0.1", 0, net::Options::default())?;
+    let port = std::env::args().nth(1).and_then(|port| port.parse().ok());
+    let options = net::Options::default();
+    let mut listeners = net::listen("127.0.0.1", port.unwrap_or(0), options)?;
     let listener = &mut listeners[0];
     let mut poll = Poll::new()?;
     poll.registry()
@@ -45,7 +36,7 @@ fn serve() -> io::Result<()> {
     _ = writeln!(io::stderr(), "listening on {}", listener.local_addr()?);
 
     let mut events = Events::with_capacity(1024);
-    let mut connections = Slab::new();
+    let mut clients = Slab::new();
     let mut input = vec![0; INPUT];
     let replies = REPLY.repeat(REPLIES);
     loop {
@@ -56,30 +47,26 @@ fn serve() -> io::Result<()> {
         for event in &events {
             let Token(key) = event.token();
             if event.token() == LISTENER {
-                accept(listener, &poll, &mut connections)?;
-            } else if let Some(connection) = connections.get_mut(key) {
+                accept(listener, &poll, &mut clients)?;
+            } else if let Some(client) = clients.get_mut(key) {
                 let to_the_end = event.is_read_closed() || event.is_error();
-                if !connection.answer(&mut input, &replies, to_the_end) {
-                    connections.remove(key);
+                if !client.answer(&mut input, &replies, to_the_end) {
+                    clients.remove(key);
                 }
             }
         }
     }
 }
 
-fn accept(
-    listener: &TcpListener,
-    poll: &Poll,
-    connections: &mut Slab<Connection>,
-) -> io::Result<()> {
+fn accept(listener: &TcpListener, poll: &Poll, clients: &mut Slab<Client>) -> io::Result<()> {
     loop {
         match listener.accept() {
             Ok((mut socket, _)) => {
-                let entry = connections.vacant_entry();
+                let entry = clients.vacant_entry();
                 let both = Interest::READABLE | Interest::WRITABLE;
                 poll.registry()
                     .register(&mut socket, Token(entry.key()), both)?;
-                entry.insert(Connection { socket, owed: 0 });
+                entry.insert(Client { socket, owed: 0 });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
@@ -87,7 +74,7 @@ fn accept(
     }
 }
 
-impl Connection {
+impl Client {
     /// Reads all input and answers it; false when the connection is over.
     fn answer(&mut self, input: &mut [u8], replies: &[u8], to_the_end: bool) -> bool {
         loop {
