@@ -12,9 +12,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Server, client, end, run, text, wait_until};
+use rustix::process::Signal;
+use support::serve;
 use tempfile::TempDir;
+use test_support::commands::{client, end, finish, finish_with, signal, text};
+use test_support::wait::wait_until;
 
 fn send(address: SocketAddr, args: &[&str]) -> Command {
     client(&[&["send", "-nhost", &address.to_string()], args].concat())
@@ -23,7 +25,7 @@ fn send(address: SocketAddr, args: &[&str]) -> Command {
 /// The stdout, stderr and exit code of `client read`.
 fn read(args: &[&str], logs: &[&Path]) -> (Vec<u8>, String, i32) {
     let mut command = client(&["read"]);
-    let output = end(command.args(args).args(logs).spawn().unwrap());
+    let output = finish(command.args(args).args(logs));
     let said = text(&output.stderr).to_owned();
     (output.stdout, said, output.status.code().unwrap())
 }
@@ -40,10 +42,10 @@ fn numbered(count: usize) -> Vec<u8> {
 #[test]
 fn every_line_is_kept_and_read_back_byte_for_byte() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
     let mut input = numbered(20_000);
     input.extend_from_slice(b"\0\xff\r middle\n\nlast without end");
-    let sent = run(&mut send(server.address, &["-json"]), &input);
+    let sent = finish_with(&mut send(server.address(), &["-json"]), &input);
     assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
     let last = text(&sent.stderr).lines().last().unwrap();
     assert!(
@@ -64,12 +66,12 @@ fn every_line_is_kept_and_read_back_byte_for_byte() {
 #[test]
 fn files_are_sent_in_order_and_with_a_name_numbered() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));
     fs::write(&a, "one\ntwo\n").unwrap();
     fs::write(&b, "three").unwrap();
     let args = ["-id", "shop-7", a.to_str().unwrap(), b.to_str().unwrap()];
-    let sent = end(send(server.address, &args).spawn().unwrap());
+    let sent = finish(&mut send(server.address(), &args));
     assert_eq!(sent.status.code(), Some(0), "{sent:?}");
     let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
     assert_eq!((text(&messages), code), ("one\ntwo\nthree\n", 0));
@@ -87,11 +89,11 @@ fn files_are_sent_in_order_and_with_a_name_numbered() {
 #[test]
 fn lines_that_are_too_long_are_told_of_or_cut() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &["-max-message", "12"]);
+    let server = serve(&log(&folder), &["-max-message", "12"]);
     let rejects = folder.path().join("rejects");
     let input = "short\näöüäöüäöü\nlast\n";
     let args = ["-max-message", "10", "-rejects", rejects.to_str().unwrap()];
-    let sent = run(&mut send(server.address, &args), input.as_bytes());
+    let sent = finish_with(&mut send(server.address(), &args), input.as_bytes());
     assert_eq!(sent.status.code(), Some(1));
     let said = text(&sent.stderr);
     assert!(
@@ -101,14 +103,14 @@ fn lines_that_are_too_long_are_told_of_or_cut() {
     assert!(said.contains("2 lines acknowledged, 1 refused"), "{said}");
     assert_eq!(fs::read_to_string(&rejects).unwrap(), "äöüäöüäöü\n");
     // The limit of the server differs from the client's.
-    let sent = run(
-        &mut send(server.address, &["-rejects", rejects.to_str().unwrap()]),
+    let sent = finish_with(
+        &mut send(server.address(), &["-rejects", rejects.to_str().unwrap()]),
         b"0123456789abc\nx\n",
     );
     assert_eq!(sent.status.code(), Some(1));
     assert!(text(&sent.stderr).contains("a line was refused: error too-long"));
-    let sent = run(
-        &mut send(server.address, &["-max-message", "5", "-split"]),
+    let sent = finish_with(
+        &mut send(server.address(), &["-max-message", "5", "-split"]),
         "äöüx\n".as_bytes(),
     );
     assert_eq!(sent.status.code(), Some(0));
@@ -120,9 +122,9 @@ fn lines_that_are_too_long_are_told_of_or_cut() {
 fn other_framings_are_spoken() {
     for framing in ["nul", "octet"] {
         let folder = TempDir::new().unwrap();
-        let server = Server::start(&log(&folder), 0, &["-framing", framing]);
-        let sent = run(
-            &mut send(server.address, &["-framing", framing]),
+        let server = serve(&log(&folder), &["-framing", framing]);
+        let sent = finish_with(
+            &mut send(server.address(), &["-framing", framing]),
             b"one\r\ntwo\n",
         );
         assert_eq!(sent.status.code(), Some(0), "{sent:?}");
@@ -180,20 +182,21 @@ fn pass(mut from: TcpStream, mut to: TcpStream, most: usize, half_close: bool) {
 #[test]
 fn a_connection_that_is_cut_at_any_byte_loses_nothing() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
+    let address = server.address();
     let input = numbered(40);
     let cut_at = &|cut: usize, half_close: bool| {
         let name = format!("cut-{cut}-{half_close}");
         // The first three connections are cut, at different bytes of the replies. The others are
         // not.
-        let through = proxy(server.address, move |number| Fault {
+        let through = proxy(address, move |number| Fault {
             replies: if number < 3 { cut + number } else { usize::MAX },
             half_close,
         });
         let state = folder.path().join(&name);
         let args = ["-id", &name, "-state", state.to_str().unwrap(), "-begin"];
         let more = ["-pipeline", "7", "-timeout", "2s"];
-        let sent = run(&mut send(through, &[&args[..], &more].concat()), &input);
+        let sent = finish_with(&mut send(through, &[&args[..], &more].concat()), &input);
         assert_eq!(
             sent.status.code(),
             Some(0),
@@ -216,11 +219,11 @@ fn a_connection_that_is_cut_at_any_byte_loses_nothing() {
 #[test]
 fn an_ok_that_never_comes_is_a_broken_connection() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
     // All replies but the last byte come. Then the connection is silent but stays open.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let behind = server.address;
+    let behind = server.address();
     thread::spawn(move || {
         let mut kept = Vec::new();
         for (number, client) in listener.incoming().enumerate() {
@@ -239,7 +242,7 @@ fn an_ok_that_never_comes_is_a_broken_connection() {
         }
     });
     let args = ["-id", "a", "-timeout", "500ms", "-pipeline", "3"];
-    let sent = run(&mut send(address, &args), b"1\n2\n3\n4\n5\n");
+    let sent = finish_with(&mut send(address, &args), b"1\n2\n3\n4\n5\n");
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(0), "{said}");
     assert!(
@@ -254,7 +257,7 @@ fn an_ok_that_never_comes_is_a_broken_connection() {
 #[test]
 fn a_server_that_is_killed_again_and_again_loses_nothing() {
     let folder = TempDir::new().unwrap();
-    let mut server = Server::start(&log(&folder), 0, &[]);
+    let mut server = serve(&log(&folder), &[]);
     let source = folder.path().join("app.log");
     let lines = 300_000;
     let input = numbered(lines);
@@ -266,10 +269,9 @@ fn a_server_that_is_killed_again_and_again_loses_nothing() {
         state.to_str().unwrap(),
     ];
     let more = ["-begin", "-id", "shop", "-timeout", "2s"];
-    let sender = send(server.address, &[&args[..], &more].concat())
+    let sender = send(server.address(), &[&args[..], &more].concat())
         .spawn()
         .unwrap();
-    let pid = Pid::from_child(&sender);
     // The file grows while the server is killed.
     let mut file = File::create(&source).unwrap();
     let size = || fs::metadata(log(&folder)).unwrap().len();
@@ -284,7 +286,7 @@ fn a_server_that_is_killed_again_and_again_loses_nothing() {
         let log = fs::read(log(&folder)).unwrap();
         log.windows(last.len()).any(|part| part == last.as_bytes())
     });
-    kill_process(pid, Signal::TERM).unwrap();
+    signal(&sender, Signal::TERM);
     let sent = end(sender);
     assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
     let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
@@ -295,7 +297,7 @@ fn a_server_that_is_killed_again_and_again_loses_nothing() {
 #[test]
 fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
     let source = folder.path().join("app.log");
     let input = numbered(200_000);
     fs::write(&source, &input).unwrap();
@@ -310,7 +312,7 @@ fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
     for round in 0..20 {
         let begin: &[&str] = if round == 0 { &["-begin"] } else { &[] };
         let mut sender = send(
-            server.address,
+            server.address(),
             &[&args[..], begin, &["-id", "shop"]].concat(),
         )
         .spawn()
@@ -325,7 +327,7 @@ fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
         sender.kill().unwrap();
         sender.wait().unwrap();
     }
-    let sender = send(server.address, &[&args[..], &["-id", "shop"]].concat())
+    let sender = send(server.address(), &[&args[..], &["-id", "shop"]].concat())
         .spawn()
         .unwrap();
     let last = "after the rotation";
@@ -333,7 +335,7 @@ fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
         let log = fs::read(log(&folder)).unwrap();
         log.windows(last.len()).any(|part| part == last.as_bytes())
     });
-    kill_process(Pid::from_child(&sender), Signal::INT).unwrap();
+    signal(&sender, Signal::INT);
     assert_eq!(end(sender).status.code(), Some(0));
     let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
     let expected = [&input[..], last.as_bytes(), b"\n"].concat();
@@ -369,10 +371,10 @@ fn a_server_that_cannot_keep_a_line_gets_it_again() {
             });
         }
     });
-    let server = Server::start(&log(&folder), 0, &[]);
-    let hosts = format!("{full},{}", server.address);
+    let server = serve(&log(&folder), &[]);
+    let hosts = format!("{full},{}", server.address());
     let args = ["send", "-nhost", &hosts, "-id", "a", "-json"];
-    let sent = run(&mut client(&args), &numbered(100));
+    let sent = finish_with(&mut client(&args), &numbered(100));
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(0), "{said}");
     assert_eq!(
@@ -392,7 +394,7 @@ fn without_a_server_it_gives_up_when_it_is_told_to() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = unused.local_addr().unwrap();
     drop(unused);
-    let sent = run(&mut send(address, &["-retry", "0"]), b"one\ntwo\n");
+    let sent = finish_with(&mut send(address, &["-retry", "0"]), b"one\ntwo\n");
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(1), "{said}");
     assert!(
@@ -412,7 +414,7 @@ fn without_a_server_it_gives_up_when_it_is_told_to() {
         "{line}"
     );
     for _ in 0..2 {
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        signal(&child, Signal::INT);
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(end(child).status.code(), Some(130));
@@ -421,22 +423,22 @@ fn without_a_server_it_gives_up_when_it_is_told_to() {
 #[test]
 fn a_state_is_never_made_by_accident() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
     let state = folder.path().join("pos");
     let name = state.to_str().unwrap();
-    let missing = run(&mut send(server.address, &["-state", name]), b"x\n");
+    let missing = finish_with(&mut send(server.address(), &["-state", name]), b"x\n");
     assert_eq!(missing.status.code(), Some(1));
     assert!(
         text(&missing.stderr).contains("is not there: with -begin"),
         "{missing:?}"
     );
-    let begun = run(
-        &mut send(server.address, &["-state", name, "-begin", "-id", "a"]),
+    let begun = finish_with(
+        &mut send(server.address(), &["-state", name, "-begin", "-id", "a"]),
         b"one\n",
     );
     assert_eq!(begun.status.code(), Some(0), "{begun:?}");
-    let on = run(
-        &mut send(server.address, &["-state", name, "-id", "a"]),
+    let on = finish_with(
+        &mut send(server.address(), &["-state", name, "-id", "a"]),
         b"two\n",
     );
     assert_eq!(on.status.code(), Some(0), "{on:?}");
@@ -519,22 +521,22 @@ fn a_damaged_record_is_no_message_and_swallows_none() {
 #[test]
 fn a_followed_log_is_read_on_across_its_rotation() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
+    let server = serve(&log(&folder), &[]);
     let mut command = client(&["read", "-follow"]);
     let mut reader = command.arg(log(&folder)).spawn().unwrap();
     let mut shown = BufReader::new(reader.stdout.take().unwrap()).lines();
     for (round, rotate) in [(0, true), (1, true), (2, false)] {
         let line = format!("round {round}");
-        let sent = run(&mut send(server.address, &[]), line.as_bytes());
+        let sent = finish_with(&mut send(server.address(), &[]), line.as_bytes());
         assert_eq!(sent.status.code(), Some(0));
         assert_eq!(shown.next().unwrap().unwrap(), line);
         if rotate {
             fs::rename(log(&folder), folder.path().join(format!("old.{round}"))).unwrap();
-            kill_process(Pid::from_child(&server.child), Signal::HUP).unwrap();
+            server.signal(Signal::HUP);
             wait_until("the log is there again", || log(&folder).exists());
         }
     }
-    kill_process(Pid::from_child(&reader), Signal::INT).unwrap();
+    signal(&reader, Signal::INT);
     assert!(reader.wait().unwrap().success());
 }
 
@@ -555,21 +557,21 @@ fn a_log_that_the_server_rotates_is_read_in_any_order() {
     for format in ["original", "json"] {
         let folder = TempDir::new().unwrap();
         let log = log(&folder);
-        let server = Server::start(&log, 0, &["-rotate-size", "50K", "-format", format]);
+        let server = serve(&log, &["-rotate-size", "50K", "-format", format]);
         let mut reader = client(&["read", "-follow"]).arg(&log).spawn().unwrap();
         let mut shown = BufReader::new(reader.stdout.take().unwrap()).lines();
-        let sent = run(&mut send(server.address, &[]), b"line 0");
+        let sent = finish_with(&mut send(server.address(), &[]), b"line 0");
         assert_eq!(sent.status.code(), Some(0));
         assert_eq!(shown.next().unwrap().unwrap(), "line 0");
         let input = numbered(20_000);
-        let sent = run(&mut send(server.address, &["-id", "a"]), &input);
+        let sent = finish_with(&mut send(server.address(), &["-id", "a"]), &input);
         assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
         let is_shown = |line: &str| {
             let untagged = shown.next().unwrap().unwrap();
             untagged.split_once(' ').unwrap().1 == line
         };
         assert!(text(&input).lines().all(is_shown), "across all rotations");
-        kill_process(Pid::from_child(&reader), Signal::INT).unwrap();
+        signal(&reader, Signal::INT);
         assert!(end(reader).status.success());
         drop(server);
         let expected = [b"line 0\n", input.as_slice()].concat();
@@ -597,8 +599,8 @@ fn a_log_that_the_server_rotates_is_read_in_any_order() {
 fn a_log_that_the_server_rotates_is_verified() {
     let folder = TempDir::new().unwrap();
     let log = log(&folder);
-    let server = Server::start(&log, 0, &["-rotate-size", "50K"]);
-    let port = server.address.port().to_string();
+    let server = serve(&log, &["-rotate-size", "50K"]);
+    let port = server.address().port().to_string();
     let run_file = folder.path().join("run.json");
     let (run_file, log_name) = (run_file.to_str().unwrap(), log.to_str().unwrap());
     let load = [
@@ -623,7 +625,7 @@ fn a_log_that_the_server_rotates_is_verified() {
     ];
     for _ in 0..2 {
         let before = with_pieces(&log).len();
-        let load = end(client(&[&load[..], &more].concat()).spawn().unwrap());
+        let load = finish(&mut client(&[&load[..], &more].concat()));
         assert_eq!(load.status.code(), Some(0), "{load:?}");
         let json: serde_json::Value = serde_json::from_slice(&load.stdout).unwrap();
         let found = &json["verification"];
@@ -638,7 +640,7 @@ fn a_log_that_the_server_rotates_is_verified() {
     let mut files = with_pieces(&log);
     files.reverse();
     let mut verify = client(&["verify", run_file]);
-    let verified = end(verify.args(&files).spawn().unwrap());
+    let verified = finish(verify.args(&files));
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
     let shown = text(&verified.stdout);
     assert!(
@@ -650,17 +652,17 @@ fn a_log_that_the_server_rotates_is_verified() {
     );
     // One of the files is missing.
     let mut verify = client(&["verify", run_file]);
-    let verified = end(verify.args(&files[..5]).spawn().unwrap());
+    let verified = finish(verify.args(&files[..5]));
     assert_eq!(verified.status.code(), Some(4), "{verified:?}");
 }
 
 #[test]
 fn a_log_in_json_is_read_and_verified_like_the_other() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(&log(&folder), 0, &["-format", "json"]);
+    let server = serve(&log(&folder), &["-format", "json"]);
     let mut input = numbered(2000);
     input.extend_from_slice(b"\0\xff \"quoted\" middle\n");
-    let sent = run(&mut send(server.address, &["-id", "a"]), &input);
+    let sent = finish_with(&mut send(server.address(), &["-id", "a"]), &input);
     assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
     let (messages, said, code) = read(&["-once", "-strict"], &[&log(&folder)]);
     assert!(messages == input, "{said}");
@@ -673,7 +675,7 @@ fn a_log_in_json_is_read_and_verified_like_the_other() {
     );
     let (none, ..) = read(&["-until", "1h"], &[&log(&folder)]);
     assert_eq!(text(&none), "");
-    let port = server.address.port().to_string();
+    let port = server.address().port().to_string();
     let path = log(&folder);
     let args = [
         "load",
@@ -691,7 +693,7 @@ fn a_log_in_json_is_read_and_verified_like_the_other() {
         path.to_str().unwrap(),
         "-json",
     ];
-    let load = end(client(&[&args[..], &more].concat()).spawn().unwrap());
+    let load = finish(&mut client(&[&args[..], &more].concat()));
     assert_eq!(load.status.code(), Some(0), "{load:?}");
     let json: serde_json::Value = serde_json::from_slice(&load.stdout).unwrap();
     assert_eq!(json["verification"]["records"], 500);
@@ -717,14 +719,14 @@ fn a_file_that_is_renamed_before_anything_is_acknowledged_is_found_again() {
     sender.wait().unwrap();
     fs::rename(&source, folder.path().join("app.log.1")).unwrap();
     fs::write(&source, "second\n").unwrap();
-    let server = Server::start(&log(&folder), 0, &[]);
-    let sender = send(server.address, &args).spawn().unwrap();
+    let server = serve(&log(&folder), &[]);
+    let sender = send(server.address(), &args).spawn().unwrap();
     wait_until("the last line is logged", || {
         fs::read_to_string(log(&folder))
             .unwrap()
             .contains("@a:2 second\n")
     });
-    kill_process(Pid::from_child(&sender), Signal::INT).unwrap();
+    signal(&sender, Signal::INT);
     assert_eq!(end(sender).status.code(), Some(0));
     let (messages, ..) = read(&["-once"], &[&log(&folder)]);
     assert_eq!(text(&messages), "first\nsecond\n");

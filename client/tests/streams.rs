@@ -1,23 +1,23 @@
 //! Tests of `client read` with a stream, under failures of its nodes.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::Read;
 use std::ops::RangeInclusive;
 use std::process::{Child, Command, Output};
 use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
-use cluster::{Cluster, Node, Setup, json};
 use nats::address::Login;
 use nats::client::Client;
 use nats::options::Options;
-use rustix::process::{Pid, Signal, kill_process};
-use support::nodes::{Publisher, STREAM, setup, start};
-use support::{client, end, text, wait_until};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use test_ca::TestCa;
+use test_support::ca::TestCa;
+use test_support::commands::{self, client, end, finish, text};
+use test_support::nodes::{Cluster, Node, Setup, json};
+use test_support::publisher::Publisher;
+use test_support::stream_log::{STREAM, nodes, setup};
+use test_support::wait::{DEADLINE, wait_until};
 
 /// Records of the lines with these numbers.
 fn records(numbers: RangeInclusive<u64>) -> Vec<u8> {
@@ -43,7 +43,7 @@ fn read_at(urls: &str, args: &[&str]) -> Command {
 
 /// The stdout, stderr and exit code of a command.
 fn done(mut command: Command) -> (String, String, i32) {
-    let output = end(command.spawn().unwrap());
+    let output = finish(&mut command);
     let said = text(&output.stderr).to_owned();
     (
         text(&output.stdout).to_owned(),
@@ -81,7 +81,7 @@ impl Follower {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        commands::signal(&self.child, signal);
     }
 
     /// Ends it with SIGINT. Returns its stderr.
@@ -99,7 +99,7 @@ impl Follower {
 
 #[test]
 fn a_stream_is_read_in_order_and_chosen_from() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     let (nothing, said, code) = done(read(&cluster, &[]));
     assert_eq!((nothing.as_str(), said.as_str(), code), ("", "", 0));
@@ -133,7 +133,7 @@ fn a_stream_is_read_in_order_and_chosen_from() {
 
 #[test]
 fn what_is_missing_is_named_and_what_is_no_record_is_counted() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     // As two servers record a sender that switched between them.
     publisher.publish(&records(3..=5));
@@ -161,7 +161,7 @@ fn what_is_missing_is_named_and_what_is_no_record_is_counted() {
 
 #[test]
 fn a_node_that_is_killed_costs_no_line() {
-    let Some(mut cluster) = start(1) else { return };
+    let Some(mut cluster) = nodes(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     publisher.publish(&records(1..=10));
     let follower = Follower::of(read(&cluster, &[]));
@@ -179,7 +179,7 @@ fn a_node_that_is_killed_costs_no_line() {
 
 #[test]
 fn every_node_of_a_cluster_may_die_under_a_reader() {
-    let Some(mut cluster) = start(3) else { return };
+    let Some(mut cluster) = nodes(3) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     publisher.publish(&records(1..=10));
     // One reader is connected to the node that will be killed, whichever it is.
@@ -213,7 +213,7 @@ fn every_node_of_a_cluster_may_die_under_a_reader() {
 
 #[test]
 fn a_node_that_hangs_is_left_though_its_connection_stays() {
-    let Some(mut cluster) = start(3) else { return };
+    let Some(mut cluster) = nodes(3) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     publisher.publish(&records(1..=10));
     let leader = cluster.stream(STREAM).leader().unwrap();
@@ -237,7 +237,7 @@ fn ask(cluster: &Cluster, subject: &str, json: &str) -> serde_json::Value {
     };
     let mut client = Client::connect(&options, "test").unwrap();
     let subject = format!("$JS.API.{subject}");
-    let answer = client.request(&subject, b"", json.as_bytes(), cluster::DEADLINE);
+    let answer = client.request(&subject, b"", json.as_bytes(), DEADLINE);
     serde_json::from_slice(&answer.unwrap().payload).unwrap()
 }
 
@@ -256,7 +256,7 @@ fn delete_consumer(cluster: &Cluster) {
 
 #[test]
 fn a_consumer_that_is_deleted_is_made_again() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     let follower = Follower::of(read(&cluster, &[]));
     for round in 0..5 {
@@ -269,7 +269,7 @@ fn a_consumer_that_is_deleted_is_made_again() {
 
 #[test]
 fn messages_that_were_removed_unread_are_told_of() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     for n in 1..=5 {
         publisher.publish(&records(n..=n));
@@ -302,7 +302,7 @@ fn messages_that_were_removed_unread_are_told_of() {
 
 #[test]
 fn another_stream_of_the_same_name_is_another_log() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let mut publisher = Publisher::to(&cluster.urls());
     publisher.publish(&records(1..=1));
     for (is_made_again, expected) in [
@@ -329,7 +329,7 @@ fn another_stream_of_the_same_name_is_another_log() {
 
 #[test]
 fn what_cannot_be_read_is_one_line() {
-    let Some(setup) = setup() else { return };
+    let Some(setup) = setup(1) else { return };
     let config = r#"accounts {
         A: { jetstream: enabled, users: [
             { user: admin, password: x },
@@ -390,7 +390,7 @@ fn what_cannot_be_read_is_one_line() {
 
 #[test]
 fn a_stream_is_read_over_tls_with_a_password() {
-    let Some(setup) = setup() else { return };
+    let Some(setup) = setup(1) else { return };
     let folder = TempDir::new().unwrap();
     let authority = TestCa::new("test").unwrap();
     let ca = folder.path().join("ca.pem");

@@ -7,63 +7,49 @@ mod support;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use support::{Server, client, end, run, text, wait_until};
-use tempfile::TempDir;
-use test_ca::TestCa;
-use test_ca::rcgen::{KeyPair, date_time_ymd};
+use rustix::process::Signal;
+use test_support::ca::rcgen::{KeyPair, date_time_ymd};
+use test_support::commands::{client, end, finish, finish_with, text};
+use test_support::secure::Pki;
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
-/// A test CA, and a folder with its certificates.
-struct Pki {
-    authority: TestCa,
-    folder: TempDir,
+/// A test CA with a certificate for a server and one for a client.
+fn pki_of(name: &str) -> Pki {
+    let pki = Pki::named(name);
+    pki.issue("client", &["client.example"]);
+    pki
 }
 
-impl Pki {
-    fn new(name: &str) -> Self {
-        let authority = TestCa::new(name).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ca.pem"), authority.certificate()).unwrap();
-        let pki = Self { authority, folder };
-        pki.issue("server", &["localhost", "127.0.0.1"]);
-        pki.issue("client", &["client.example"]);
-        pki
+/// A server with the certificate of this name. With `demands`, it requires client certificates.
+fn serve(pki: &Pki, name: &str, demands: bool) -> Server {
+    let (cert, key) = (pki.path(name) + ".pem", pki.path(name) + ".key");
+    let ca = pki.path("ca.pem");
+    let mut options = vec!["-tls-cert", &cert, "-tls-key", &key];
+    if demands {
+        options.extend(["-tls-client-ca", &ca]);
     }
+    support::serve(&log(pki), &options)
+}
 
-    fn issue(&self, name: &str, names: &[&str]) {
-        let identity = self.authority.issue(names).unwrap();
-        identity.write(self.folder.path(), name).unwrap();
-    }
+/// The log of its servers.
+fn log(pki: &Pki) -> PathBuf {
+    pki.folder.path().join("logging.log")
+}
 
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// A server with the certificate of this name. With `demands`, it requires client certificates.
-    fn serve(&self, name: &str, demands: bool) -> Server {
-        let (cert, key) = (self.path(name) + ".pem", self.path(name) + ".key");
-        let ca = self.path("ca.pem");
-        let mut options = vec!["-tls-cert", &cert, "-tls-key", &key];
-        if demands {
-            options.extend(["-tls-client-ca", &ca]);
-        }
-        let log = self.folder.path().join("logging.log");
-        Server::start(&log, 0, &options)
-    }
-
-    /// The TLS options of a client.
-    fn options(&self) -> Vec<String> {
-        let (ca, cert, key) = (
-            self.path("ca.pem"),
-            self.path("client.pem"),
-            self.path("client.key"),
-        );
-        let options = ["-tls-ca", &ca, "-tls-cert", &cert, "-tls-key", &key];
-        options.map(str::to_owned).to_vec()
-    }
+/// The TLS options of a client.
+fn tls_options(pki: &Pki) -> Vec<String> {
+    let (ca, cert, key) = (
+        pki.path("ca.pem"),
+        pki.path("client.pem"),
+        pki.path("client.key"),
+    );
+    let options = ["-tls-ca", &ca, "-tls-cert", &cert, "-tls-key", &key];
+    options.map(str::to_owned).to_vec()
 }
 
 /// A client, with or without a subcommand, for the server at this address.
@@ -78,20 +64,19 @@ fn at(address: SocketAddr, subcommand: &[&str], options: &[String]) -> Command {
 
 #[test]
 fn all_clients_speak_it() {
-    let pki = Pki::new("tests");
-    let server = pki.serve("server", true);
-    let options = pki.options();
+    let pki = pki_of("tests");
+    let server = serve(&pki, "server", true);
+    let options = tls_options(&pki);
     let lines: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
-    let mut send = at(server.address, &["send"], &options);
-    let output = run(send.args(["-id", "x", "-quiet"]), lines.as_bytes());
+    let mut send = at(server.address(), &["send"], &options);
+    let output = finish_with(send.args(["-id", "x", "-quiet"]), lines.as_bytes());
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let read = client(&["read", "-once"]).arg(&server.log).spawn().unwrap();
-    let output = end(read);
+    let output = finish(client(&["read", "-once"]).arg(log(&pki)));
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout) == lines);
 
-    let mut turns = at(server.address, &[], &options);
-    let output = end(turns.args(["-nt", "3", "-ni", "20"]).spawn().unwrap());
+    let mut turns = at(server.address(), &[], &options);
+    let output = finish(turns.args(["-nt", "3", "-ni", "20"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 60);
 
@@ -99,17 +84,17 @@ fn all_clients_speak_it() {
         ["-connections", "50", "-pipeline", "16"],
         ["-connections", "3", "-pipeline", "500"],
     ] {
-        let mut load = at(server.address, &["load"], &options);
+        let mut load = at(server.address(), &["load"], &options);
         load.args(["-messages", "100000", "-verify"])
-            .arg(&server.log)
+            .arg(log(&pki))
             .args(shape);
-        let output = end(load.spawn().unwrap());
+        let output = finish(&mut load);
         assert!(output.status.success(), "{}", text(&output.stdout));
         assert!(text(&output.stdout).contains("verification passed: 100,000 records"));
     }
     // The open loop, with connections that are replaced during the run.
     let mut load = at(
-        server.address,
+        server.address(),
         &["load", "-reconnect", "-rate", "5000"],
         &options,
     );
@@ -121,36 +106,37 @@ fn all_clients_speak_it() {
         "-fail-if",
         "lost>0",
     ]);
-    let output = end(load.spawn().unwrap());
+    let output = finish(&mut load);
     assert!(output.status.success(), "{}", text(&output.stdout));
 }
 
 #[test]
 fn the_authorities_of_the_system_will_do() {
-    let pki = Pki::new("tests");
-    let server = pki.serve("server", false);
-    let mut turns = at(server.address, &[], &["-tls".to_owned()]);
-    let output = end(turns
-        .env("SSL_CERT_FILE", pki.path("ca.pem"))
-        .spawn()
-        .unwrap());
+    let pki = pki_of("tests");
+    let server = serve(&pki, "server", false);
+    let mut turns = at(server.address(), &[], &["-tls".to_owned()]);
+    let output = finish(turns.env("SSL_CERT_FILE", pki.path("ca.pem")));
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// The server may be killed at any time: every acknowledged message is in the log.
 #[test]
 fn what_was_acknowledged_survives_the_server() {
-    let pki = Pki::new("tests");
+    let pki = pki_of("tests");
     for _ in 0..3 {
-        let mut server = pki.serve("server", true);
-        let mut load = at(server.address, &["load", "-pipeline", "16"], &pki.options());
-        load.args(["-duration", "1m", "-verify"]).arg(&server.log);
-        let before = fs::metadata(&server.log).unwrap().len();
+        let server = serve(&pki, "server", true);
+        let mut load = at(
+            server.address(),
+            &["load", "-pipeline", "16"],
+            &tls_options(&pki),
+        );
+        load.args(["-duration", "1m", "-verify"]).arg(log(&pki));
+        let before = fs::metadata(log(&pki)).unwrap().len();
         let load = load.stdout(Stdio::piped()).spawn().unwrap();
         wait_until("a log that grows", || {
-            fs::metadata(&server.log).unwrap().len() > before + (8 << 20)
+            fs::metadata(log(&pki)).unwrap().len() > before + (8 << 20)
         });
-        server.child.kill().unwrap();
+        server.signal(Signal::KILL);
         let output = end(load);
         let said = text(&output.stdout);
         assert!(said.contains("verification passed"), "{said}");
@@ -161,23 +147,23 @@ fn what_was_acknowledged_survives_the_server() {
 /// A sender continues after each restart of a killed server.
 #[test]
 fn a_sender_loses_nothing() {
-    let pki = Pki::new("tests");
-    let mut server = pki.serve("server", true);
+    let pki = pki_of("tests");
+    let mut server = serve(&pki, "server", true);
     let lines: String = (0..100_000).map(|n| format!("line {n}\n")).collect();
-    let mut send = at(server.address, &["send", "-id", "x"], &pki.options());
+    let mut send = at(server.address(), &["send", "-id", "x"], &tls_options(&pki));
     send.args(["-quiet", "-pipeline", "200"]);
     let input = lines.clone();
-    let sending = thread::spawn(move || run(&mut send, input.as_bytes()));
+    let sending = thread::spawn(move || finish_with(&mut send, input.as_bytes()));
     for n in 1..=5 {
         let grown = |log: &Path| fs::metadata(log).unwrap().len() > n << 19;
         wait_until("a log that grows", || {
-            grown(&server.log) || sending.is_finished()
+            grown(&log(&pki)) || sending.is_finished()
         });
         server.restart();
     }
     let output = sending.join().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let output = end(client(&["read", "-once"]).arg(&server.log).spawn().unwrap());
+    let output = finish(client(&["read", "-once"]).arg(log(&pki)));
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(
         text(&output.stdout) == lines,
@@ -188,8 +174,8 @@ fn a_sender_loses_nothing() {
 /// The error messages of the turn-taking client. The other clients use the same ones.
 #[test]
 fn what_is_wrong_is_said_in_words() {
-    let pki = Pki::new("tests");
-    let others = Pki::new("others");
+    let pki = pki_of("tests");
+    let others = pki_of("others");
     pki.issue("elsewhere", &["a.example", "*.b.example", "192.0.2.7"]);
     let key = KeyPair::generate().unwrap();
     let expired = pki.authority.issue_to(&key, &["localhost"], |params| {
@@ -199,11 +185,11 @@ fn what_is_wrong_is_said_in_words() {
         .unwrap()
         .write(pki.folder.path(), "expired")
         .unwrap();
-    let options = pki.options();
+    let options = tls_options(&pki);
     let without = &options[..2];
     let other_ca = ["-tls-ca".to_owned(), others.path("ca.pem")];
     let named = |name: &str| [without, &["-tls-name".to_owned(), name.to_owned()]].concat();
-    let other_client = [without, &others.options()[2..]].concat();
+    let other_client = [without, &tls_options(&others)[2..]].concat();
     for (cert, demands, options, expected) in [
         (
             "server",
@@ -245,8 +231,8 @@ fn what_is_wrong_is_said_in_words() {
             "'error tls-required: only TLS is spoken here, connect with it'",
         ),
     ] {
-        let server = pki.serve(cert, demands);
-        let output = end(at(server.address, &[], options).spawn().unwrap());
+        let server = serve(&pki, cert, demands);
+        let output = finish(&mut at(server.address(), &[], options));
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{said}");
         assert_eq!(said.lines().count(), 1);
@@ -260,9 +246,8 @@ fn what_is_wrong_is_said_in_words() {
 
 #[test]
 fn a_server_that_speaks_no_tls_is_known_by_what_it_says() {
-    let pki = Pki::new("tests");
-    let log = pki.folder.path().join("plain.log");
-    let ours = Server::start(&log, 0, &[]);
+    let pki = pki_of("tests");
+    let ours = support::serve(&pki.folder.path().join("plain.log"), &[]);
     let fake = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = fake.local_addr().unwrap();
     thread::spawn(move || {
@@ -275,7 +260,7 @@ fn a_server_that_speaks_no_tls_is_known_by_what_it_says() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for (address, expected) in [
         (
-            ours.address,
+            ours.address(),
             "the server speaks no TLS at this port, or none that this client knows",
         ),
         (
@@ -284,16 +269,16 @@ fn a_server_that_speaks_no_tls_is_known_by_what_it_says() {
         ),
         (silent.local_addr().unwrap(), "no answer within 1 s"),
     ] {
-        let mut turns = at(address, &["-timeout", "1s"], &pki.options()[..2]);
-        let output = end(turns.spawn().unwrap());
+        let mut turns = at(address, &["-timeout", "1s"], &tls_options(&pki)[..2]);
+        let output = finish(&mut turns);
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{said}");
         let mut send = at(
             address,
             &["send", "-timeout", "1s", "-retry", "0"],
-            &pki.options()[..2],
+            &tls_options(&pki)[..2],
         );
-        let output = run(&mut send, b"a line\n");
+        let output = finish_with(&mut send, b"a line\n");
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{said}");
         assert_eq!(output.status.code(), Some(1));

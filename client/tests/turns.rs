@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::summary::Summary;
 use socket2::{Domain, SockRef, Socket, Type};
-
-/// No test takes a tenth of this. A client that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+use test_support::commands;
+use test_support::wait::DEADLINE;
 
 /// Runs `serve` on the first connection to a new port. Returns the port.
 fn fake_server(serve: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
@@ -49,18 +48,11 @@ fn client(port: u16) -> Command {
 /// The stdout, stderr and exit code of a client that ends in time.
 fn run(command: &mut Command) -> (String, String, i32) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
     let Output {
         stdout,
         stderr,
         status,
-    } = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        panic!("{command:?} hangs")
-    });
+    } = commands::finish(command);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let code = status.code().unwrap_or_else(|| panic!("{status}"));
     (text(stdout), text(stderr), code)
@@ -101,7 +93,7 @@ fn threads_write_strictly_one_after_another() {
     let lines = rounds.flat_map(|v| (0..3).map(move |k| format!("Thread {k}, iteration {v}\n")));
     let expected: String = lines.collect();
     assert_eq!((stdout, code), (expected.clone(), 0));
-    assert_eq!(received.recv_timeout(PATIENCE).as_ref(), Ok(&expected));
+    assert_eq!(received.recv_timeout(DEADLINE).as_ref(), Ok(&expected));
     let Summary {
         messages,
         time,
@@ -462,7 +454,7 @@ fn a_pause_is_no_timeout_while_the_reply_is_there() {
     command.args(["-nt", "1", "-ni", "1", "-timeout", "700ms"]);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    receiver.recv_timeout(PATIENCE).unwrap();
+    receiver.recv_timeout(DEADLINE).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     // Longer than `-timeout`, which is the fault under test.
@@ -496,7 +488,7 @@ fn an_interrupt_tells_what_was_done() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    receiver.recv_timeout(PATIENCE).unwrap();
+    receiver.recv_timeout(DEADLINE).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -553,7 +545,7 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
                 _ = reads.then(|| sender.send(()));
             }
         });
-        started.recv_timeout(PATIENCE).expect(command);
+        started.recv_timeout(DEADLINE).expect(command);
         let (pid, begun) = (rustix::process::Pid::from_child(&child), Instant::now());
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -562,7 +554,7 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
             // The second signal ends it at once.
             rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
             thread::sleep(Duration::from_millis(20));
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > DEADLINE {
                 child.kill().unwrap();
                 panic!("{command} goes on");
             }

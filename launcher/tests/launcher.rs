@@ -12,12 +12,13 @@ use std::thread;
 
 use rustix::process::{Signal, kill_process};
 
-use support::{Place, children_of, wait_until};
+use support::{Place, children_of};
+use test_support::wait::wait_until;
 
 #[test]
 fn all_of_it_over_tls() {
     let place = Place::real();
-    let authority = test_ca::TestCa::new("launcher").unwrap();
+    let authority = test_support::ca::TestCa::new("launcher").unwrap();
     fs::write(place.path("ca.pem"), authority.certificate()).unwrap();
     for (name, names) in [("server", "127.0.0.1"), ("client", "client.example")] {
         let identity = authority.issue(&[names]).unwrap();

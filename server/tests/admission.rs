@@ -1,15 +1,16 @@
 //! Admission: networks, PROXY headers, and first bytes that are no message.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
-use support::{Client, DEADLINE, Server, received_from};
+use test_support::client::Client;
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::DEADLINE;
 
 /// A connection from another address of this machine.
 fn connect_from(address: [u8; 4], server: SocketAddr) -> TcpStream {

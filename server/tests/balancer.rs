@@ -1,18 +1,20 @@
 //! The server behind real proxies: `HAProxy` and stunnel, which send the client's address in a PROXY header.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs::File;
 use std::io::{BufReader, Read as _};
 
-use support::balancer::Balancer;
-use support::numbered::{Load, verify};
-use support::{Client, Server, binary, can, received_from, wait_until};
+use test_support::balancer::Balancer;
+use test_support::client::Client;
+use test_support::numbered::{Load, verify};
+use test_support::programs::{self, can};
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 /// A server that reports each connection, since a health check is no client.
 fn start(options: &[&str]) -> Server {
-    let mut command = binary();
+    let mut command = programs::server();
     command.env("RUST_LOG", "server::server=info");
     command.args(["-quiet", "-port", "0", "-proxy-from", "127.0.0.1"]);
     command.args(options);
@@ -79,7 +81,7 @@ fn two_servers_behind_a_balancer_lose_nothing() {
 #[cfg(feature = "tls")]
 #[test]
 fn nor_do_they_where_the_balancer_speaks_tls_to_them() {
-    let pki = support::secure::Pki::new();
+    let pki = test_support::secure::Pki::new();
     let ca = pki.path("ca.pem");
     let how = format!("send-proxy-v2 ssl verify required ca-file {ca} verifyhost localhost");
     let (cert, key) = (pki.path("server.pem"), pki.path("server.key"));
@@ -96,7 +98,7 @@ fn tls_may_be_left_to_stunnel() {
     if !can("stunnel4", "command -v stunnel4") {
         return;
     }
-    let pki = support::secure::Pki::new();
+    let pki = test_support::secure::Pki::new();
     let server = Server::start(&["-proxy-from", "127.0.0.1"]);
     let path = pki.folder.path().join("stunnel.conf");
     let (address, cert, key) = (
@@ -119,7 +121,7 @@ fn tls_may_be_left_to_stunnel() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut client = support::secure::SecureClient::over(client, pki.trust());
+    let mut client = test_support::secure::SecureClient::over(client, pki.trust());
     assert_eq!(client.ask("a line"), "ok");
     let name = client.name();
     assert_eq!(received_from(&server.log(), &name), ["a line"]);

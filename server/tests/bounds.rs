@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
@@ -11,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use socket2::SockRef;
-use support::{Client, Server, received_from};
+use test_support::client::Client;
+use test_support::records::received_from;
+use test_support::server::Server;
 
 const MIB: u64 = 1 << 20;
 
@@ -179,7 +179,9 @@ fn every_address_is_served_at_the_limit() {
         eprintln!("skipped: 'localhost' has one address here");
         return;
     };
-    other.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    other
+        .set_read_timeout(Some(test_support::wait::DEADLINE))
+        .unwrap();
     let mut refusal = [0; 10];
     other.read_exact(&mut refusal).unwrap();
     assert_eq!(&refusal, b"error too-");

@@ -1,7 +1,5 @@
 //! The contract on the wire and in the log, with the real server over loopback.
 
-mod support;
-
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -9,7 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use rustix::process::Signal;
-use support::{Client, Server, received_from, without_time};
+use test_support::client::Client;
+use test_support::records::{received_from, without_time};
+use test_support::server::Server;
 
 #[test]
 fn a_tiny_run_byte_for_byte() {
@@ -220,10 +220,10 @@ fn the_unframed_dialect_of_the_original_client() {
 
 #[test]
 fn records_go_to_standard_output_too() {
-    let mut command = support::binary();
+    let mut command = test_support::programs::server();
     command.args(["-port", "0"]).stdout(Stdio::piped());
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
-    let shown = support::lines(server.take_stdout());
+    let shown = test_support::commands::lines(server.take_stdout());
     let mut client = server.connect();
     assert_eq!(client.ask("shown"), "ok");
     let log = server.wait_for_log(|log| log.lines().count() == 2);
@@ -282,7 +282,7 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 fn local_time_and_utc() {
     // A zone five and a half hours ahead of UTC, written so that no zone database is needed.
     let record_time = |zone: &str, options: &[&str]| {
-        let mut command = support::binary();
+        let mut command = test_support::programs::server();
         command.args(["-quiet", "-port", "0"]).args(options);
         command.env("TZ", zone);
         let server = Server::start_command(tempfile::tempdir().unwrap(), command);

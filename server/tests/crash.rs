@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs::File;
 use std::io::BufReader;
 
-use support::numbered::{Load, verify};
-use support::{Server, wait_until};
+use test_support::numbered::{Load, verify};
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 /// Acknowledged lines survive. The next start ends a torn record, so that no record is appended to it.
 #[test]

@@ -2,15 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs;
 use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::{Client, Server, clients_for, received_from, script, wait_until};
+use test_support::client::Client;
+use test_support::programs::script;
+use test_support::records::received_from;
+use test_support::server::{Server, clients_for};
+use test_support::wait::wait_until;
 
 /// The length of an observation, and the CPU time the server may use during it.
 const WATCHED: Duration = Duration::from_secs(2);

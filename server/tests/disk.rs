@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,8 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::numbered::{Load, verify};
-use support::{Client, Server, can, received_from, script, wait_until};
+use test_support::client::Client;
+use test_support::numbered::{Load, verify};
+use test_support::programs::{can, script};
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,7 +9,10 @@ use std::time::Duration;
 
 use rustix::net::SendFlags;
 use rustix::process::Signal;
-use support::{Client, Server, can, received_from, script};
+use test_support::client::Client;
+use test_support::programs::{can, script};
+use test_support::records::received_from;
+use test_support::server::Server;
 
 /// The memory limit of the server in every test here, in bytes: the batches of two turns, the program
 /// itself, and a message for each of the few clients.
@@ -191,7 +192,7 @@ fn a_thousand_silent_clients() {
 #[test]
 fn hostile_bytes_stay_in_their_record() {
     for framing in ["line", "none"] {
-        let mut command = support::binary();
+        let mut command = test_support::programs::server();
         command
             .args(["-port", "0", "-framing", framing])
             .stdout(Stdio::piped());

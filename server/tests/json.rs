@@ -1,12 +1,10 @@
 //! Records as lines of JSON.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs;
 
 use serde_json::Value;
-use support::Server;
+use test_support::server::Server;
 
 #[test]
 fn a_message_is_a_line_of_json_and_so_is_an_error() {

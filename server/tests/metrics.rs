@@ -1,8 +1,6 @@
 //! Metrics and health over HTTP; their clients do not disturb the others.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::{DEADLINE, Server, binary, can, script, wait_until};
+use test_support::programs::{self, can, script};
+use test_support::server::Server;
+use test_support::wait::{DEADLINE, wait_until};
 
 const ANYWHERE: [&str; 2] = ["-metrics", "127.0.0.1:0"];
 
@@ -317,7 +317,7 @@ fn a_port_that_is_taken_is_said_before_the_log_is_touched() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut command = binary();
+    let mut command = programs::server();
     command.current_dir(folder.path());
     command.args(["-port", "0", "-metrics", &address.to_string()]);
     let output = command.output().unwrap();

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,8 +10,12 @@ use std::process::Command;
 
 use common::rotated_files::RotatedFiles;
 use rustix::process::Signal;
-use support::numbered::{Account, Load, verify};
-use support::{Client, Server, binary, can, received_from, script, wait_until};
+use test_support::client::Client;
+use test_support::numbered::{Account, Load, verify};
+use test_support::programs::{self, can, script};
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 /// The rotated files of the log in this folder, oldest first.
 fn rotated_files(folder: &Path) -> Vec<PathBuf> {
@@ -74,7 +76,7 @@ fn check(accounts: &[Account], folder: &Path) {
 
 /// A server that reports each rotation.
 fn telling(options: &[&str]) -> Command {
-    let mut command = binary();
+    let mut command = programs::server();
     command.args(["-quiet", "-port", "0"]).args(options);
     command.env("RUST_LOG", "server::backend=info,server::journal=info");
     command
@@ -358,7 +360,7 @@ fn an_old_log_that_is_appended_to_keeps_its_age() {
     for options in [["-rotate-every", "365d"], ["-rotate-size", "10"]] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("logging.log"), record).unwrap();
-        let mut command = binary();
+        let mut command = programs::server();
         command
             .args(["-quiet", "-port", "0", "-append"])
             .args(options);
@@ -413,7 +415,7 @@ fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     let mut server = Server::start(&["-rotate-size", "1K"]);
     let mut client = server.connect();
     let mut asked = ask_for_rotated_files(&server, &mut client, 1);
-    let mut second = binary();
+    let mut second = programs::server();
     second
         .args(["-port", "0", "-append"])
         .current_dir(server.folder());
@@ -817,7 +819,7 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
 fn what_cannot_be_rotated_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let run = |options: &[&str]| {
-        let mut command = binary();
+        let mut command = programs::server();
         command
             .args(["-port", "0", "-rotate-size", "1M"])
             .args(options);

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::process::{Command, Stdio};
 
-use support::{Client, Server, can, received_from};
+use test_support::client::Client;
+use test_support::programs::can;
+use test_support::records::received_from;
+use test_support::server::Server;
 
 /// Sends everything at once and half-closes; returns the replies and the client's name.
 fn exchange(server: &Server, input: &[u8]) -> (String, String) {
@@ -238,7 +239,7 @@ fn the_python_example_resends() {
     // The server is killed; lines sent meanwhile go to the next server, at the same port.
     let folder = server.kill().into_folder();
     lines.write_all(b"after\n").unwrap();
-    let mut command = support::binary();
+    let mut command = test_support::programs::server();
     command.args(["-append", "-port", &port]);
     let server = Server::start_command(folder, command);
     // The input has not ended: the sender may not wait for more of it.

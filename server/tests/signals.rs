@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::{BufReader, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::numbered::{Load, verify};
-use support::{Client, Server, wait_until};
+use test_support::client::Client;
+use test_support::numbered::{Load, verify};
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 /// The time limit for a graceful stop, from the contract, doubled for a busy machine.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -120,7 +120,7 @@ fn what_comes_during_the_stop_is_refused() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut command = support::binary();
+    let mut command = test_support::programs::server();
     command
         .args(["-quiet", "-port", "0"])
         .env("RUST_LOG", "info");
@@ -183,7 +183,10 @@ fn sighup_without_a_rename_changes_nothing() {
     server.figures();
     let log = server.stop().log();
     let expected: Vec<_> = (0..20).map(|n| format!("message {n}")).collect();
-    assert_eq!(support::received_from(&log, &client.name()), expected);
+    assert_eq!(
+        test_support::records::received_from(&log, &client.name()),
+        expected
+    );
 }
 
 #[test]

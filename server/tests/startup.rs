@@ -2,17 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs;
 use std::process::{Output, Stdio};
 
-use support::{Server, binary, received_from, wait_until};
 use tempfile::TempDir;
+use test_support::programs;
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 /// Runs a server in `folder` until it exits by itself.
 fn run_in(folder: &TempDir, options: &[&str]) -> Output {
-    let mut command = binary();
+    let mut command = programs::server();
     command
         .args(options)
         .current_dir(folder)
@@ -213,7 +214,7 @@ fn the_log_is_no_other_output_of_the_server() {
         for options in ["", "-append", "-quiet"] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("x"), OLD).unwrap();
-            let mut command = support::script(&format!(
+            let mut command = programs::script(&format!(
                 "exec $SERVER -port 0 -log x {options} {redirection}"
             ));
             let output = command.current_dir(&folder).output().unwrap();
@@ -238,7 +239,7 @@ fn the_log_is_no_other_output_of_the_server() {
 /// A shell or a supervisor may have started the server with any signals blocked.
 #[test]
 fn signals_that_were_blocked_at_start_are_obeyed() {
-    let command = support::script("exec env --block-signal=TERM,INT,HUP,USR1 $SERVER -port 0");
+    let command = programs::script("exec env --block-signal=TERM,INT,HUP,USR1 $SERVER -port 0");
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
     server.figures();
     assert!(server.stop().status.success());
@@ -253,7 +254,7 @@ fn a_launcher_that_is_none_is_ignored_and_told_of() {
         ("nonsense", true),
         (&own, false),
     ] {
-        let mut command = binary();
+        let mut command = programs::server();
         command.args(["-port", "0"]).env("LAUNCHER_PID", pid);
         let server = Server::start_command(tempfile::tempdir().unwrap(), command);
         assert_eq!(server.connect().ask("hello"), "ok");
@@ -270,10 +271,10 @@ fn a_launcher_that_is_none_is_ignored_and_told_of() {
 
 #[test]
 fn a_file_system_without_locks_is_warned_of() {
-    if !support::can("strace", "strace -V") {
+    if !programs::can("strace", "strace -V") {
         return;
     }
-    let command = support::script(
+    let command = programs::script(
         "exec strace -D -f -qq -o /dev/null -e trace=flock -e inject=flock:error=ENOLCK $SERVER -port 0",
     );
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
@@ -355,7 +356,7 @@ fn max_clients_above_the_limit_is_lowered_and_said() {
     let ended = server.stop();
     let expected = format!(
         "-max-clients 1000 is lowered to {}: 64 files",
-        support::clients_for(64)
+        test_support::server::clients_for(64)
     );
     let said = |line: &String| line.contains(&expected);
     assert!(ended.said.iter().any(said), "{:?}", ended.said);

@@ -1,18 +1,18 @@
 //! The log as a stream of one node: its messages, rejections, and replies to clients.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, json};
 use rustix::process::Signal;
-use support::numbered::Load;
-use support::stream::{judge, log, messages, nodes, refused, serve, serve_as, setup};
-use support::{DEADLINE, Server, binary, wait_until};
+use test_support::nodes::{Cluster, json};
+use test_support::numbered::Load;
+use test_support::programs;
+use test_support::server::Server;
+use test_support::stream_log::{judge, log, messages, nodes, refused, serve, serve_as, setup};
+use test_support::wait::{DEADLINE, wait_until};
 
 #[test]
 fn what_is_answered_is_in_the_stream() {
@@ -256,7 +256,7 @@ fn options_of_a_file_are_refused() {
         &["-sync"],
         &["-rotate-size", "1M"],
     ] {
-        let output = binary()
+        let output = programs::server()
             .args(["-stream", "LOG"])
             .args(option)
             .output()

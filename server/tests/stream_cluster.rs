@@ -1,13 +1,12 @@
 //! The log as a stream of three nodes: after any fault of the nodes, each line answered `ok` is in it once.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
-use cluster::{Cluster, OLDER};
 use rustix::process::{Pid, Signal, kill_process};
-use support::numbered::Load;
-use support::stream::{judge, nodes, serve, serve_as, setup_of, start};
-use support::{Server, wait_until};
+use test_support::nodes::{Cluster, OLDER};
+use test_support::numbered::Load;
+use test_support::server::Server;
+use test_support::stream_log::{connected_node, judge, nodes, serve, serve_as, setup_of, start};
+use test_support::wait::wait_until;
 
 /// Puts a load on a server while `fault` affects the nodes. Afterwards the load continues, and every
 /// acknowledged line is in the stream once, in order.
@@ -29,15 +28,6 @@ fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)
         (0, 0),
         "{verification:?}"
     );
-}
-
-/// The node to which the server is connected.
-fn connected_node(cluster: &Cluster, server: &Server) -> usize {
-    wait_until("the node that is used", || {
-        let used = server.remote_ports();
-        let is_used = |node: &cluster::Node| used.contains(&node.address().port());
-        cluster.nodes.iter().position(is_used)
-    })
 }
 
 fn kill_the_leader(cluster: &mut Cluster, _: &mut Server) {

@@ -2,13 +2,11 @@
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
-use cluster::{Cluster, json};
-use support::Server;
-use support::operator::Operator;
-use support::secure::Pki;
-use support::stream::{log, refused, setup};
+use test_support::nodes::{Cluster, json};
+use test_support::operator::Operator;
+use test_support::secure::Pki;
+use test_support::server::Server;
+use test_support::stream_log::{log, refused, setup};
 
 const STREAM: [&str; 4] = ["-stream", "LOG", "-id", "me"];
 

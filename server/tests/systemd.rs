@@ -1,8 +1,6 @@
 //! The server under a supervisor such as systemd: notifications, and inherited sockets.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -15,8 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use support::{Client, DEADLINE, Server, binary, can, received_from, script, wait_until};
 use tempfile::TempDir;
+use test_support::client::Client;
+use test_support::programs::{self, can, script};
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::{DEADLINE, wait_until};
 
 /// The supervisor's end of the notification socket.
 struct Ear(UnixDatagram);
@@ -55,7 +57,7 @@ impl Ear {
 }
 
 fn supervised(folder: TempDir, name: &str, watchdog_usec: Option<u64>) -> Server {
-    let mut command = binary();
+    let mut command = programs::server();
     command
         .args(["-quiet", "-port", "0"])
         .env("NOTIFY_SOCKET", name);
@@ -159,7 +161,7 @@ fn a_supervisor_that_was_begun_anew_is_told() {
 
 #[test]
 fn a_supervisor_that_is_not_there_is_an_error() {
-    let mut command = binary();
+    let mut command = programs::server();
     command
         .args(["-port", "0"])
         .env("NOTIFY_SOCKET", "/nowhere/notify");
@@ -283,7 +285,7 @@ fn sockets_have_names() {
         "server: the socket 'line-log' of LISTEN_FDS does not listen\n"
     );
     // Descriptors for another process are ignored.
-    let mut command = binary();
+    let mut command = programs::server();
     command
         .args(["-quiet", "-port", "0"])
         .env("LISTEN_FDS", "1")

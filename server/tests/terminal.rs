@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,14 +10,17 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, tcflow};
-use support::numbered::{Load, verify};
-use support::{Client, Server, received_from, wait_until};
+use test_support::client::Client;
+use test_support::numbered::{Load, verify};
+use test_support::records::received_from;
+use test_support::server::Server;
+use test_support::wait::wait_until;
 
 /// More records than a pipe or terminal and the server's own backlog hold.
 const ENOUGH: u64 = 50_000;
 
 fn start_with_stdout(stdout: impl Into<Stdio>) -> Server {
-    let mut command = support::binary();
+    let mut command = test_support::programs::server();
     command.args(["-port", "0"]).stdout(stdout);
     Server::start_command(tempfile::tempdir().unwrap(), command)
 }
@@ -38,8 +39,8 @@ fn serve(server: &Server) {
 
 /// Checks the output once it is read: whole records first, then the number of records not shown.
 fn check_what_is_shown(mut server: Server, reader: impl io::Read + Send + 'static) {
-    let shown = support::lines(reader);
-    let deadline = support::DEADLINE;
+    let shown = test_support::commands::lines(reader);
+    let deadline = test_support::wait::DEADLINE;
     let notice = loop {
         let line = shown.recv_timeout(deadline).unwrap();
         if line.contains(" records not shown") {
@@ -111,7 +112,7 @@ fn a_closed_pipe_and_a_full_device() {
 /// Many diagnostics, while standard error is not read.
 #[test]
 fn a_full_pipe_on_standard_error() {
-    let mut command = support::binary();
+    let mut command = test_support::programs::server();
     command
         .args(["-port", "0", "-quiet"])
         .env("RUST_LOG", "debug");
@@ -139,7 +140,7 @@ fn a_full_pipe_on_standard_error() {
 #[test]
 fn no_standard_descriptors_at_all() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command: Command = support::script("exec $SERVER -port 0 <&- >&-");
+    let mut command: Command = test_support::programs::script("exec $SERVER -port 0 <&- >&-");
     command.env("RUST_BACKTRACE", "0");
     let server = Server::start_command(folder, command);
     let mut client = server.connect();
@@ -152,14 +153,14 @@ fn no_standard_descriptors_at_all() {
 /// no other user.
 fn start_as_nobody(stdout: impl Into<Stdio>) -> Option<Server> {
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    if !support::can("another user", &format!("{nobody} true")) {
+    if !test_support::programs::can("another user", &format!("{nobody} true")) {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
     // That user may not have access to the executable at its usual path.
     std::fs::copy(env!("CARGO_BIN_EXE_server"), folder.path().join("server")).unwrap();
-    let mut command = support::script(&format!("exec {nobody} ./server -port 0"));
+    let mut command = test_support::programs::script(&format!("exec {nobody} ./server -port 0"));
     command.stdout(stdout);
     Some(Server::start_command(folder, command))
 }
@@ -186,10 +187,10 @@ fn a_pipe_of_another_user_that_nobody_reads_does_not_hold_the_stop() {
 /// end.
 #[test]
 fn a_file_that_hangs() {
-    if !support::can("strace", "strace -V") {
+    if !test_support::programs::can("strace", "strace -V") {
         return;
     }
-    let command = support::script(
+    let command = test_support::programs::script(
         "exec strace -D -f -qq -o /dev/null -P shown -e trace=write \
          -e inject=write:delay_enter=3s $SERVER -port 0 >shown",
     );
@@ -203,7 +204,7 @@ fn a_file_that_hangs() {
 /// With `stty tostop`, a terminal stops background processes that write to it.
 #[test]
 fn a_terminal_that_stops_writers_in_the_background() {
-    if !support::can(
+    if !test_support::programs::can(
         "a terminal for a shell",
         "script -qec 'bash -c true' /dev/null",
     ) {
@@ -213,13 +214,13 @@ fn a_terminal_that_stops_writers_in_the_background() {
     let said = folder.path().join("said");
     let shell = "set -m; stty tostop; $SERVER -port 0 2>said & echo $! >pid; cat";
     std::fs::write(folder.path().join("shell"), shell).unwrap();
-    let mut command = support::script("exec script -qec 'bash shell' /dev/null");
+    let mut command = test_support::programs::script("exec script -qec 'bash shell' /dev/null");
     command
         .current_dir(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let mut terminal = command.spawn().unwrap();
-    let shown = support::lines(terminal.stdout.take().unwrap());
+    let shown = test_support::commands::lines(terminal.stdout.take().unwrap());
     let address = wait_until("the server listens", || {
         let said = std::fs::read_to_string(&said).ok()?;
         said.lines()

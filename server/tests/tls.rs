@@ -2,8 +2,6 @@
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -19,12 +17,16 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
-use support::secure::{Pki, SecureClient};
-use support::{DEADLINE, Server, binary, can, lines, received_from, script, wait_until};
-use test_ca::TestCa;
-use test_ca::rcgen::{
+use test_support::ca::TestCa;
+use test_support::ca::rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, date_time_ymd,
 };
+use test_support::commands::lines;
+use test_support::programs::{self, can, script};
+use test_support::records::received_from;
+use test_support::secure::{Pki, SecureClient};
+use test_support::server::Server;
+use test_support::wait::{DEADLINE, wait_until};
 
 /// The messages of `peer` in the log, after a stop of the server.
 fn logged(server: Server, peer: &str) -> Vec<String> {
@@ -157,7 +159,7 @@ fn what_is_wrong_with_a_file_is_said() {
         ),
     ] {
         let [cert, key, ca] = args.map(|arg: &str| arg.to_owned());
-        let mut command = binary();
+        let mut command = programs::server();
         let folder = tempfile::tempdir().unwrap();
         command.current_dir(folder.path()).args(["-port", "0"]);
         command.args(["-tls-cert", &cert, "-tls-key", &key, "-tls-client-ca", &ca]);
@@ -180,7 +182,7 @@ fn files_that_will_do_but_should_not_are_warned_of() {
     let files = expired.unwrap().write(pki.folder.path(), "old").unwrap();
     fs::set_permissions(&files.key, Permissions::from_mode(0o644)).unwrap();
     let (cert, key) = (files.certificate.display(), files.key.display());
-    let mut command = binary();
+    let mut command = programs::server();
     command.args(["-quiet", "-port", "0", "-tls-cert", &cert.to_string()]);
     command.args(["-tls-key", &key.to_string()]);
     let folder = tempfile::tempdir().unwrap();
@@ -522,7 +524,7 @@ fn a_hostile_name_reaches_no_output_raw() {
         ),
         (&[], "by its certificate, "),
     ] {
-        let mut command = binary();
+        let mut command = programs::server();
         command.args([
             "-quiet",
             "-port",
@@ -969,12 +971,12 @@ fn the_recipe_for_an_authority_works() {
         "json",
     ];
     let server = Server::start(&all);
-    let files = test_ca::Files {
+    let files = test_support::ca::Files {
         certificate: path("client.pem"),
         key: path("client.key"),
     };
     let root = fs::read_to_string(path("ca.pem")).unwrap();
-    let config = support::secure::config(&root, Some(&files));
+    let config = test_support::secure::config(&root, Some(&files));
     let stream = TcpStream::connect(server.address()).unwrap();
     let mut client = SecureClient::named("logs.example", stream, config);
     assert_eq!(client.ask("a line"), "ok");
@@ -1043,7 +1045,7 @@ mod chain {
     use rustls::ClientConfig;
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use test_ca::rcgen::{
+    use test_support::ca::rcgen::{
         BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
         SignatureAlgorithm,
     };

@@ -1,7 +1,6 @@
 //! `cargo xtask run-all`: builds the programs it needs, then runs the launcher in its place.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::release;
@@ -11,33 +10,33 @@ use crate::report::fail;
 /// TLS and authenticate each other with its certificates.
 pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     let is_tls = |arg: &OsString| arg == "-tls" || arg == "--tls";
-    let mut packages = vec!["server", "client", "launcher"];
     let wants_tls = args.iter().any(is_tls);
-    if wants_tls {
-        packages.push("test-ca");
-        args.retain(|arg| !is_tls(arg));
-    }
-    let folder = match release::build("release", &packages) {
+    args.retain(|arg| !is_tls(arg));
+    let folder = match release::build("release", &["server", "client", "launcher"]) {
         Ok(folder) => folder,
         Err(code) => return code,
     };
     if wants_tls {
-        match certificates(&folder) {
+        match certificates() {
             Ok(tls) => args.splice(0..0, tls).for_each(drop),
-            Err(why) => return fail(&why),
+            Err(code) => return code,
         }
     }
     release::become_program(&folder.join("launcher"), args)
 }
 
-/// Makes certificates, replacing those of the last run; returns the launcher's options for them.
-fn certificates(programs: &Path) -> Result<Vec<OsString>, String> {
+/// Makes certificates, replacing those of the last run; returns the launcher's options for them. An error has
+/// already been reported; its exit code is returned.
+fn certificates() -> Result<Vec<OsString>, ExitCode> {
+    // On its own and without optimisation: building the programs together with it can change the features of
+    // their dependencies, and cargo would then rebuild all of them.
+    let programs = release::build("dev", &["test-support"])?;
     let folder = programs.join("run-all-tls");
     let test_ca = programs.join("test-ca");
     let made = Command::new(&test_ca).arg(&folder).status();
-    let made = made.map_err(|error| format!("cannot run {}: {error}", test_ca.display()))?;
+    let made = made.map_err(|error| fail(&format!("cannot run {}: {error}", test_ca.display())))?;
     if !made.success() {
-        return Err("cannot make certificates".to_owned());
+        return Err(fail("cannot make certificates"));
     }
     let options = [
         ("-server-tls-cert", "server.pem"),

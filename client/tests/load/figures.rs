@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Fake, answer_lines, count, finish, number, text};
+use crate::support::{Fake, answer_lines, count, number};
+use test_support::commands::{finish, text};
 
 const MS: f64 = 1e6;
 

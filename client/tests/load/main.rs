@@ -4,8 +4,6 @@
 
 mod figures;
 mod misbehaviour;
-#[path = "../support/nodes.rs"]
-mod nodes;
 mod open_loop;
 mod reports;
 mod streams;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use rustix::process::Signal;
 
-use crate::support::{Fake, answer_lines, await_end, client, count, finish, number, signal, text};
+use crate::support::{Fake, answer_lines, count, number};
+use test_support::commands::{client, end, finish, signal, text};
 
 #[test]
 fn wrong_replies_are_counted_by_kind() {
@@ -258,8 +259,8 @@ fn an_interrupt_ends_the_run_and_still_reports() {
         .spawn()
         .unwrap();
     receiver.recv().unwrap();
-    interrupt(child.id());
-    let output = await_end(child);
+    signal(&child, Signal::INT);
+    let output = end(child);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["ended_by"], "interrupt");
@@ -276,14 +277,10 @@ fn a_second_interrupt_ends_at_once() {
     let args = ["-connections", "1", "-duration", "1h", "-timeout", "1h"];
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
-    interrupt(child.id());
-    interrupt(child.id());
-    let output = await_end(child);
+    signal(&child, Signal::INT);
+    signal(&child, Signal::INT);
+    let output = end(child);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
-}
-
-fn interrupt(id: u32) {
-    signal(id, Signal::INT);
 }
 
 #[test]
@@ -293,7 +290,7 @@ fn a_reader_that_has_gone_is_no_error() {
         let mut command = server.load(&["-connections", "1", "-messages", "5"]);
         let mut child = command.args(json).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
-        let output = await_end(child);
+        let output = end(child);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(text(&output.stderr), "");
     }
@@ -350,7 +347,7 @@ fn a_server_that_does_not_come_back_is_waited_for_no_longer_than_the_timeout() {
     drop(listener);
     stream.peek(&mut [0]).unwrap();
     drop(stream);
-    let output = await_end(child);
+    let output = end(child);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["ended_by"], "connections-lost");
@@ -408,11 +405,11 @@ fn a_pause_is_no_timeout_while_the_greeting_is_there() {
     ];
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
-    signal(child.id(), Signal::STOP);
+    signal(&child, Signal::STOP);
     // Longer than `-timeout`, which is the fault under test.
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    signal(child.id(), Signal::CONT);
-    let output = await_end(child);
+    signal(&child, Signal::CONT);
+    let output = end(child);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 

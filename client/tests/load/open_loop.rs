@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Fake, answer_lines, await_end, count, number, signal};
+use crate::support::{Fake, answer_lines, count, number};
+use test_support::commands::{end, signal};
 
 const MS: f64 = 1e6;
 const STALL: Duration = Duration::from_millis(200);
@@ -231,11 +232,11 @@ fn a_pause_of_the_load_generator_is_lateness_and_no_timeout() {
     ];
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
-    signal(child.id(), Signal::STOP);
+    signal(&child, Signal::STOP);
     // Longer than `-timeout`, which is the fault under test.
     thread::sleep(Duration::from_millis(1500));
-    signal(child.id(), Signal::CONT);
-    let output = await_end(child);
+    signal(&child, Signal::CONT);
+    let output = end(child);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(count(&json, "/messages/timeouts"), 0, "{json}");

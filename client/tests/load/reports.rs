@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Fake, arg, client, finish, text};
+use crate::support::{Fake, arg};
+use test_support::commands::{client, finish, text};
 
 fn server() -> Fake {
     Fake::answering(|_, number| match number % 10 {

@@ -6,8 +6,11 @@ use std::sync::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::nodes::{Publisher, STREAM, start};
-use crate::support::{Fake, answer_lines, arg, await_end, await_that, client, count, finish, text};
+use crate::support::{Fake, answer_lines, arg, count};
+use test_support::commands::{client, end, finish, text};
+use test_support::publisher::Publisher;
+use test_support::stream_log::{STREAM, nodes};
+use test_support::wait::wait_until;
 
 /// What the server does wrong with message 5 of each connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +54,7 @@ const RUN: [&str; 4] = ["-connections", "3", "-messages", "150"];
 
 #[test]
 fn a_run_is_held_against_what_came_into_the_stream() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let urls = cluster.urls();
     let directory = TempDir::new().unwrap();
     let run = directory.path().join("run.json");
@@ -94,7 +97,7 @@ fn a_run_is_held_against_what_came_into_the_stream() {
 
 #[test]
 fn the_node_may_be_killed_meanwhile() {
-    let Some(mut cluster) = start(1) else { return };
+    let Some(mut cluster) = nodes(1) else { return };
     let urls = cluster.urls();
     let server = publishing(&urls, Fault::None);
     let at = ["-stream", STREAM, "-nats", &urls, "-timeout", "60s"];
@@ -104,11 +107,11 @@ fn the_node_may_be_killed_meanwhile() {
         .unwrap();
     for stored in [30, 60, 90] {
         let messages = || cluster.stream(STREAM).info().unwrap().state.messages;
-        await_that("progress", || messages() >= stored);
+        wait_until("progress", || messages() >= stored);
         cluster.nodes[0].kill().unwrap();
         cluster.nodes[0].start().unwrap();
     }
-    let output = await_end(load);
+    let output = end(load);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let code = output.status.code().unwrap();
     assert_eq!(
@@ -120,7 +123,7 @@ fn the_node_may_be_killed_meanwhile() {
 
 #[test]
 fn a_stream_that_cannot_be_read_is_said_before_the_run() {
-    let Some(cluster) = start(1) else { return };
+    let Some(cluster) = nodes(1) else { return };
     let urls = cluster.urls();
     let server = Fake::answering(|_, _| panic!("nothing is sent"));
     let output = finish(&mut server.load(&["-stream", "OTHER", "-nats", &urls]));

@@ -1,18 +1,13 @@
-//! Support for tests: fake servers, and runs of the real binary with a deadline.
+//! Support for tests: fake servers, and the JSON of the client.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-/// Longer than any test takes on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+use test_support::commands::{client, finish};
 
 /// A fake server on its own port. Each connection has a thread.
 pub struct Fake {
@@ -71,52 +66,6 @@ pub fn answer_lines(stream: TcpStream, answer: impl Fn(&str, u64) -> String) {
             return;
         }
     }
-}
-
-/// The client with these arguments. Its output is captured, so it has no terminal.
-pub fn client(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// Runs a command to its end.
-pub fn finish(command: &mut Command) -> Output {
-    await_end(command.spawn().unwrap())
-}
-
-/// Waits for the end of a child and returns its output.
-pub fn await_end(child: Child) -> Output {
-    let (sender, receiver) = mpsc::channel();
-    let id = child.id();
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    if let Ok(output) = receiver.recv_timeout(DEADLINE) {
-        return output.unwrap();
-    }
-    signal(id, Signal::KILL);
-    panic!("process {id} did not end within {DEADLINE:?}");
-}
-
-/// Polls until the condition is true.
-pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
-        thread::yield_now();
-    }
-}
-
-pub fn signal(id: u32, signal: Signal) {
-    let pid = Pid::from_raw(id.cast_signed()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
-
-pub fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 /// The number at a path such as `/messages/sent`.

@@ -10,9 +10,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{
-    Fake, answer_lines, arg, await_end, await_that, client, count, finish, signal, text,
-};
+use crate::support::{Fake, answer_lines, arg, count};
+use test_support::commands::{client, end, finish, signal, text};
+use test_support::wait::wait_until;
 
 /// A server that records each message in `log` and then answers ok. It rejects every seventh of a
 /// connection.
@@ -435,11 +435,11 @@ fn an_interrupt_cuts_the_verification_short_and_not_the_report() {
     let save = ["-save", arg(&run), "-json"];
     let child = server.load(&[&args[..], &save].concat()).spawn().unwrap();
     // The run file is saved between the run and the verification.
-    await_that("the run is saved", || {
+    wait_until("the run is saved", || {
         fs::read(&run).is_ok_and(|run| run.ends_with(b"\n"))
     });
-    signal(child.id(), Signal::INT);
-    let output = await_end(child);
+    signal(&child, Signal::INT);
+    let output = end(child);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["verification"], Value::Null);

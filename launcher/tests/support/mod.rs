@@ -5,18 +5,17 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-
-/// The timeout of any wait in a test.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+use test_support::programs;
+use test_support::wait::{DEADLINE, wait_until};
 
 /// A folder with a launcher, and the programs that a test puts there.
 pub struct Place {
@@ -58,8 +57,8 @@ impl Place {
 
     /// Puts the real program `built` here under another name.
     pub fn link_as(&self, built: &str, name: &str) {
-        let built = LazyLock::force(&BUILT).join(built);
-        fs::hard_link(built, self.path(name)).unwrap();
+        programs::build(&["server", "client"]);
+        fs::hard_link(programs::path(built), self.path(name)).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -110,23 +109,6 @@ impl Place {
         self.start(args).wait()
     }
 }
-
-/// The folder of the real programs. Cargo builds those of this package for its tests. The others
-/// are built here, with the same profile.
-static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_BIN_EXE_launcher")).parent().unwrap();
-    let profile = match folder.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bins", "-p", "server", "-p", "client"])
-        .args(["--profile", profile, "--target-dir"])
-        .arg(folder.parent().unwrap())
-        .status();
-    assert!(build.unwrap().success(), "server and client can be built");
-    folder.to_owned()
-});
 
 /// A program file that is open for writing cannot be executed (ETXTBSY), and a fork in the meantime
 /// keeps it open longer.
@@ -247,19 +229,6 @@ pub fn children_of(launcher: Pid) -> Vec<(Pid, String)> {
         marked.then_some((Pid::from_raw(pid)?, command))
     };
     processes.filter_map(child).collect()
-}
-
-/// Polls a condition that no event reports, until the deadline.
-pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(result) = condition() {
-            return result;
-        }
-        assert!(Instant::now() < deadline, "waited too long for {what}");
-        // Long enough to leave the CPU to the processes that the test waits for.
-        thread::park_timeout(Duration::from_millis(1));
-    }
 }
 
 fn read_lines(

@@ -31,7 +31,7 @@ pub(super) struct Server {
 impl Server {
     /// With this certificate and key, in PEM, and with these CAs and names of clients.
     pub(super) fn new(
-        identity: &test_ca::Identity,
+        identity: &test_support::ca::Identity,
         client_ca: Option<&str>,
         names: &[&str],
     ) -> Self {

@@ -2,33 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-mod support;
-
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::LazyLock;
 
-use cluster::CURRENT;
 use rustix::process::{Pid, Signal, kill_process};
-use support::{is_alive, setup, wait_until};
 use tempfile::TempDir;
+use test_support::process::is_alive;
+use test_support::programs;
+use test_support::stream_log::setup;
+use test_support::wait::wait_until;
 
-/// The path of the program, after a build of the programs that it starts, with the same profile.
+/// The path of the program, after a build of the programs that it starts.
 static PROGRAM: LazyLock<&Path> = LazyLock::new(|| {
-    let program = Path::new(env!("CARGO_BIN_EXE_cluster"));
-    let folder = program.parent().unwrap();
-    let profile = match folder.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bins", "-p", "server", "-p", "client"])
-        .args(["--profile", profile, "--target-dir"])
-        .arg(folder.parent().unwrap())
-        .status();
-    assert!(build.unwrap().success(), "server and client can be built");
-    program
+    programs::build(&["server", "client"]);
+    Path::new(env!("CARGO_BIN_EXE_cluster"))
 });
 
 /// Whether everything it needs is available; prints why not.
@@ -37,7 +26,7 @@ fn is_possible() -> bool {
     if !has_haproxy {
         eprintln!("skipped: haproxy is not installed");
     }
-    has_haproxy && setup(CURRENT).is_some()
+    has_haproxy && setup(1).is_some()
 }
 
 /// A program with `-keep`; killed when dropped.
@@ -89,7 +78,7 @@ impl Running {
 
     fn assert_all_gone(&self) {
         for &pid in &self.pids {
-            wait_until("its end", || (!is_alive(pid)).then_some(()));
+            wait_until("its end", || !is_alive(pid));
         }
     }
 }

@@ -13,14 +13,8 @@
 //! - `numbered`, `balancer`: the load with its check of the log, and the load balancer; the tests use
 //!   them as well
 
-#[path = "../../../server/tests/support/balancer.rs"]
-#[allow(clippy::missing_docs_in_private_items)]
-mod balancer;
 mod clients;
 mod faults;
-#[path = "../../../server/tests/support/numbered.rs"]
-#[allow(clippy::missing_docs_in_private_items)]
-mod numbered;
 mod report;
 mod running;
 mod senders;
@@ -36,6 +30,7 @@ use common::process;
 use common::units::{count, plural, seconds};
 use fastrand::Rng;
 use report::FaultReport;
+use test_support::{balancer, numbered};
 
 const COMMAND: Command<Options> = Command {
     name: "torture",

@@ -99,7 +99,7 @@ impl Tools {
 
 /// Runs all settings repeatedly, until the time is up or a promise is broken.
 pub(crate) fn torture(options: &Options, random: &mut Rng, deadline: Instant) -> ExitCode {
-    let program = match cluster::install(cluster::CURRENT) {
+    let program = match test_support::nodes::install(test_support::nodes::CURRENT) {
         Ok(program) => program,
         Err(why) => {
             say(&format!("skipped: {why}\n"));

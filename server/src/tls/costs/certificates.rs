@@ -11,12 +11,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, Signer, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
-use test_ca::rcgen::{
+use test_support::ca::rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, Error, GeneralSubtree, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
     PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
 };
-use test_ca::{Identity, TestCa};
+use test_support::ca::{Identity, TestCa};
 
 /// A server certificate of the recommended kind.
 pub(in crate::tls) fn server() -> Identity {
@@ -231,7 +231,7 @@ pub(in crate::tls) struct Chain {
 
 fn params(subject: &str, is_ca: bool) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = test_ca::rcgen::DistinguishedName::new();
+    params.distinguished_name = test_support::ca::rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, subject);
     if is_ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

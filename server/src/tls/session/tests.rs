@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use test_ca::{Identity, TestCa};
+use test_support::ca::{Identity, TestCa};
 
 use super::Session;
 use crate::options::Config;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cluster::Message;
+use test_support::nodes::Message;
 
 /// Writes the stream, the servers' stderr and the nodes' logs to a folder that is not deleted; returns
 /// a message with its path.

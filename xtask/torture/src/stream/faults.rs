@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::json;
 use fastrand::Rng;
+use test_support::nodes::json;
 
 use super::fixture::Fixture;
 use crate::running::wait_until;

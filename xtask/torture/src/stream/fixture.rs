@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use cluster::{Cluster, Message, Node, Setup, Store, Stream, json};
 use fastrand::Rng;
+use test_support::nodes::{Cluster, Message, Node, Setup, Store, Stream, json};
 
 use super::clients::Clients;
 use super::faults::Fault;

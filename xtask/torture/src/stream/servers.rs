@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use cluster::{Cluster, Node, Reserved};
 use tempfile::TempDir;
+use test_support::nodes::{Cluster, Node};
+use test_support::ports::Reserved;
 
 use super::STREAM;
 use crate::running::{Server, folder, persist};
