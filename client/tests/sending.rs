@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use rustix::process::Signal;
 use support::serve;
 use tempfile::TempDir;
 use test_support::commands::{client, end, finish, finish_with, signal, text};
+use test_support::follow::Follow;
+use test_support::programs;
 use test_support::wait::wait_until;
 
 fn send(address: SocketAddr, args: &[&str]) -> Command {
@@ -256,93 +258,35 @@ fn an_ok_that_never_comes_is_a_broken_connection() {
 
 #[test]
 fn a_server_that_is_killed_again_and_again_loses_nothing() {
-    let folder = TempDir::new().unwrap();
-    let mut server = serve(&log(&folder), &[]);
-    let source = folder.path().join("app.log");
-    let lines = 300_000;
-    let input = numbered(lines);
-    let state = folder.path().join("pos");
-    let args = [
-        "-follow",
-        source.to_str().unwrap(),
-        "-state",
-        state.to_str().unwrap(),
-    ];
-    let more = ["-begin", "-id", "shop", "-timeout", "2s"];
-    let sender = send(server.address(), &[&args[..], &more].concat())
-        .spawn()
-        .unwrap();
+    programs::build(&["server"]);
+    let mut follow = Follow::start("2s");
     // The file grows while the server is killed.
-    let mut file = File::create(&source).unwrap();
-    let size = || fs::metadata(log(&folder)).unwrap().len();
-    for part in input.chunks(input.len() / 25 + 1) {
-        file.write_all(part).unwrap();
-        let before = size();
-        wait_until("something new is logged", || size() > before);
-        server.restart();
+    for _ in 0..25 {
+        let before = follow.log_size();
+        follow.write_lines(12_000);
+        wait_until("something new is logged", || follow.log_size() > before);
+        follow.server.restart();
     }
-    let last = format!("@shop:{lines} ");
-    wait_until("the last line is logged", || {
-        let log = fs::read(log(&folder)).unwrap();
-        log.windows(last.len()).any(|part| part == last.as_bytes())
-    });
-    signal(&sender, Signal::TERM);
-    let sent = end(sender);
-    assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
-    let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
-    assert!(messages == input, "{said}");
-    assert_eq!(code, 0, "{said}");
+    assert!(follow.finish().is_equal);
 }
 
 #[test]
 fn a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing() {
-    let folder = TempDir::new().unwrap();
-    let server = serve(&log(&folder), &[]);
-    let source = folder.path().join("app.log");
-    let input = numbered(200_000);
-    fs::write(&source, &input).unwrap();
-    let state = folder.path().join("pos");
-    let args = [
-        "-follow",
-        source.to_str().unwrap(),
-        "-state",
-        state.to_str().unwrap(),
-    ];
-    let size = || fs::metadata(log(&folder)).unwrap().len();
+    programs::build(&["server"]);
+    let mut follow = Follow::start("10s");
+    follow.write_lines(200_000);
     for round in 0..20 {
-        let begin: &[&str] = if round == 0 { &["-begin"] } else { &[] };
-        let mut sender = send(
-            server.address(),
-            &[&args[..], begin, &["-id", "shop"]].concat(),
-        )
-        .spawn()
-        .unwrap();
-        let before = size();
-        wait_until("something new is logged", || size() > before);
+        let before = follow.log_size();
+        wait_until("something new is logged", || follow.log_size() > before);
         if round == 10 {
-            // The file is rotated in the meantime.
-            fs::rename(&source, folder.path().join("app.log.1")).unwrap();
-            fs::write(&source, "after the rotation\n").unwrap();
+            follow.rotate_source();
+            follow.write_lines(1);
         }
-        sender.kill().unwrap();
-        sender.wait().unwrap();
+        follow.restart_sender();
     }
-    let sender = send(server.address(), &[&args[..], &["-id", "shop"]].concat())
-        .spawn()
-        .unwrap();
-    let last = "after the rotation";
-    wait_until("the last line is logged", || {
-        let log = fs::read(log(&folder)).unwrap();
-        log.windows(last.len()).any(|part| part == last.as_bytes())
-    });
-    signal(&sender, Signal::INT);
-    assert_eq!(end(sender).status.code(), Some(0));
-    let (messages, said, code) = read(&["-once"], &[&log(&folder)]);
-    let expected = [&input[..], last.as_bytes(), b"\n"].concat();
-    assert!(messages == expected, "{said}");
-    assert_eq!(code, 0, "{said}");
+    assert!(follow.finish().is_equal);
     // Each kill causes no more lines to be sent again than can be in flight.
-    let (all, ..) = read(&[], &[&log(&folder)]);
+    let (all, ..) = read(&[], &[&follow.server.log_path()]);
     let lines = memchr::memchr_iter(b'\n', &all).count();
     assert!(lines <= 200_001 + 20 * 1024, "{lines}");
 }

@@ -5,79 +5,43 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use rustix::process::Signal;
 use test_support::client::Client;
-use test_support::numbered::{Load, verify};
+use test_support::numbered::{Load, Verification, verify};
 use test_support::programs::{can, script};
 use test_support::records::received_from;
-use test_support::server::Server;
+use test_support::scenarios::{file_size_limit, full_disk};
+use test_support::server::{Ended, Server};
 use test_support::wait::wait_until;
 
 const MOUNT: &str = "unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs /mnt'";
 
-/// Load, a full disk, then room again. Every `ok` is in the log, no error is, and the same connections are
-/// served again.
-fn fill_and_free(server: Server, log: &Path, free: impl FnOnce(&Server)) {
-    let load = Load::start(server.address(), 20, 16).unwrap();
-    let more_than = |what, count: &dyn Fn() -> u64, n| {
-        wait_until(what, || (count() > n).then_some(()));
-    };
-    more_than("acknowledgements", &|| load.acknowledged(), 0);
-    more_than("errors", &|| load.errors(), 5_000);
-    free(&server);
-    let before = load.acknowledged();
-    more_than("service again", &|| load.acknowledged(), before + 1_000);
-    let accounts = load.finish().unwrap();
-    let mut text = Vec::new();
-    File::open(log).unwrap().read_to_end(&mut text).unwrap();
-    let verification = verify(&accounts, text.as_slice()).unwrap();
-    assert!(
-        verification.is_good() && verification.torn == 0,
-        "{verification:?}"
-    );
-    assert!(
-        verification.unanswered == 0,
-        "no client is cut off: {verification:?}"
-    );
-    let whole = |line: &[u8]| {
-        line.is_empty() || line.starts_with(b"INFO\t| ") || line.starts_with(b"WARNING\t| ")
-    };
-    assert!(
-        text.split(|&byte| byte == b'\n').all(whole),
-        "no torn record"
-    );
-    let ended = server.stop();
-    assert!(ended.status.success());
-    assert!(
-        ended.count_said("cannot write logging.log: ") >= 1,
-        "{:?}",
-        ended.said
-    );
-    assert!(
-        ended.count_said("logging.log: can be written again") >= 1,
-        "{:?}",
-        ended.said
-    );
+/// How long the log cannot grow.
+fn many_errors(load: &Load) {
+    wait_until("acknowledgements", || load.acknowledged() > 0);
+    wait_until("errors", || load.errors() > 5_000);
+}
+
+/// Every `ok` is in the log, no error is, and the diagnostics say what happened.
+fn check((verification, ended): (Verification, Ended)) {
+    assert!(verification.is_good(), "{verification:?}");
+    for expected in [
+        "cannot write logging.log: ",
+        "logging.log: can be written again",
+    ] {
+        assert!(ended.count_said(expected) >= 1, "{:?}", ended.said);
+    }
     assert!(ended.said.len() < 100, "no flood: {:?}", ended.said);
 }
 
 #[test]
 fn a_file_size_limit_is_an_error_and_not_a_death() {
-    // In blocks of 512 bytes, not a multiple of a record's length.
-    let command = script("ulimit -S -f 300; exec $SERVER -port 0 -quiet");
-    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
-    let log = server.log_path();
-    fill_and_free(server, &log, |server| {
-        let unlimited = Rlimit {
-            current: None,
-            maximum: None,
-        };
-        prlimit(Some(server.pid()), Resource::Fsize, unlimited).unwrap();
-    });
+    // Not a multiple of a record's length.
+    check(file_size_limit(300, 16, &mut many_errors));
 }
 
 /// Long messages do not fit, but the records of errors do: writes alternately fail and succeed.
@@ -117,22 +81,7 @@ fn a_full_disk_is_said_and_service_resumes_when_there_is_room() {
     if !can("mounting a tmpfs", MOUNT) {
         return;
     }
-    let command = script(
-        "exec unshare -rm sh -c 'mount -t tmpfs -o size=1m tmpfs . && cd \"$PWD\" &&
-         head -c 600000 /dev/zero >ballast && exec $SERVER -port 0 -quiet'",
-    );
-    let server = Server::start_command(tempfile::tempdir().unwrap(), command);
-    // The mount exists only in the server's mount namespace.
-    let inside = PathBuf::from(format!("/proc/{}/cwd", server.pid()));
-    // A handle, because that path disappears with the server.
-    let log = File::open(inside.join("logging.log")).unwrap();
-    let log = PathBuf::from(format!(
-        "/proc/self/fd/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&log)
-    ));
-    fill_and_free(server, &log, |_| {
-        fs::remove_file(inside.join("ballast")).unwrap();
-    });
+    check(full_disk(600_000, 16, &mut many_errors));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use test_support::server::Server;
 /// itself, and a message for each of the few clients.
 const MEMORY: u64 = 64 << 20;
 
+/// A server that takes no byte for this long has stopped reading.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// Checks that the server answers other clients, and that its memory is within the limit.
 fn check(server: &Server) {
     assert_eq!(server.connect().ask("another client"), "ok");
@@ -25,33 +28,11 @@ fn check(server: &Server) {
     assert!(peak < MEMORY, "{} MiB", peak >> 20);
 }
 
-/// Sends `line` repeatedly and reads nothing, until the server stops reading. Returns the number of whole
-/// lines sent.
-fn fill(client: &Client, line: &str) -> usize {
-    let lines = line.repeat((1 << 20) / line.len());
-    let mut stream = client.stream();
-    stream
-        .set_write_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
-    let mut sent = 0;
-    loop {
-        let piece = &lines.as_bytes()[sent % line.len()..];
-        match stream.write(piece) {
-            Ok(n) => sent += n,
-            Err(error) => {
-                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                return sent / line.len();
-            }
-        }
-        assert!(sent < 100 << 20, "nobody stops this client");
-    }
-}
-
 #[test]
 fn who_does_not_read_is_not_read_from_and_loses_nothing() {
     let server = Server::start(&[]);
     let mut deaf = Client::connect_deaf(server.address());
-    let whole = fill(&deaf, "never reads\n");
+    let whole = deaf.fill("never reads\n", QUIET);
     check(&server);
     // Once the client reads, every line is answered; the first reply is read byte by byte.
     let mut first = [0; 3];
@@ -71,7 +52,7 @@ fn who_does_not_read_is_not_read_from_and_loses_nothing() {
 fn a_paused_reader_that_hangs_up_is_noticed() {
     let mut server = Server::start(&[]);
     let deaf = Client::connect_deaf(server.address());
-    fill(&deaf, "\n");
+    deaf.fill("\n", QUIET);
     server.wait_for_clients(1);
     drop(deaf);
     server.wait_for_clients(0);

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use test_support::client::Client;
-use test_support::numbered::{Load, verify};
+use test_support::numbered::Load;
+use test_support::scenarios::{finish_uncut, pause, rename_and_reopen, stop_under_load};
 use test_support::server::Server;
 use test_support::wait::wait_until;
 
@@ -22,12 +22,8 @@ fn a_stop_under_full_load_keeps_every_promise() {
     let server = Server::start(&[]);
     let load = Load::start(server.address(), 50, 64).unwrap();
     wait_until("load", || (load.acknowledged() > 20_000).then_some(()));
-    let asked = Instant::now();
-    let ended = server.stop();
-    assert!(asked.elapsed() < STOPS_WITHIN);
-    assert_eq!(ended.status.code(), Some(0), "{:?}", ended.said);
-    let log = File::open(ended.log_path()).unwrap();
-    let verification = verify(&load.wait().unwrap(), BufReader::new(log)).unwrap();
+    let (verification, took) = stop_under_load(server, load);
+    assert!(took < STOPS_WITHIN);
     assert!(
         verification.is_good() && verification.torn == 0,
         "{verification:?}"
@@ -42,7 +38,7 @@ fn a_stop_does_not_wait_for_clients_that_will_not_end() {
     unfinished.send("no line end");
     // Never reads: its replies fill its buffer.
     let deaf = Client::connect_deaf(server.address());
-    fill(&deaf);
+    deaf.fill("\n", Duration::from_millis(300));
     // A line that never ends, at full speed.
     let flooder = server.connect();
     let (address, flooding) = (server.address(), AtomicBool::new(true));
@@ -68,16 +64,6 @@ fn a_stop_does_not_wait_for_clients_that_will_not_end() {
     drop((silent, deaf));
 }
 
-/// Sends lines and reads nothing, until the server takes no more.
-fn fill(client: &Client) {
-    let lines = "\n".repeat(10_000);
-    client
-        .stream()
-        .set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    while client.stream().write_all(lines.as_bytes()).is_ok() {}
-}
-
 #[test]
 fn what_is_pending_at_the_stop_is_answered() {
     const N: usize = 10_000;
@@ -99,7 +85,7 @@ fn what_is_pending_at_the_stop_is_answered() {
 fn what_comes_during_the_stop_is_refused() {
     let server = Server::start(&[]);
     let deaf = Client::connect_deaf(server.address());
-    fill(&deaf);
+    deaf.fill("\n", Duration::from_millis(300));
     server.signal(Signal::TERM);
     deaf.stream()
         .set_read_timeout(Some(Duration::from_secs(30)))
@@ -126,7 +112,7 @@ fn a_second_signal_ends_it_at_once() {
         .env("RUST_LOG", "info");
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let deaf = Client::connect_deaf(server.address());
-    fill(&deaf);
+    deaf.fill("\n", Duration::from_millis(300));
     server.signal(Signal::TERM);
     server.wait_for_line("stopping: 1 connected");
     server.signal(Signal::INT);
@@ -141,34 +127,14 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn rotation_by_rename_loses_and_repeats_nothing() {
-    const ROTATIONS: usize = 10;
+    const ROTATIONS: u32 = 10;
     let server = Server::start(&[]);
     let load = Load::start(server.address(), 20, 16).unwrap();
-    for n in 0..ROTATIONS {
+    let verification = rename_and_reopen(&server, load, ROTATIONS, |load| {
         let before = load.acknowledged();
-        wait_until("load", || {
-            (load.acknowledged() > before + 500).then_some(())
-        });
-        fs::rename(server.log_path(), server.folder().join(format!("log.{n}"))).unwrap();
-        server.signal(Signal::HUP);
-        wait_until("the new log", || server.log_path().exists().then_some(()));
-    }
-    let accounts = load.finish().unwrap();
-    let logs = (0..ROTATIONS).map(|n| format!("log.{n}"));
-    let mut all = Vec::new();
-    for name in logs.chain(["logging.log".to_owned()]) {
-        let log = fs::read(server.folder().join(&name)).unwrap();
-        assert!(
-            log.is_empty() || log.ends_with(b"\n"),
-            "{name} ends with a whole record"
-        );
-        all.extend(log);
-    }
-    let verification = verify(&accounts, all.as_slice()).unwrap();
-    assert!(
-        verification.is_good() && verification.unanswered + verification.torn == 0,
-        "{verification:?}"
-    );
+        wait_until("load", || load.acknowledged() > before + 500);
+    });
+    assert!(verification.is_good(), "{verification:?}");
     assert!(server.stop().status.success());
 }
 
@@ -203,12 +169,8 @@ fn sigpipe_is_nothing_and_a_pause_is_only_a_pause() {
     wait_until("load", || {
         (load.acknowledged() > before + 500).then_some(())
     });
-    let accounts = load.finish().unwrap();
-    let verification = verify(&accounts, server.log().as_bytes()).unwrap();
-    assert!(
-        verification.is_good() && verification.unanswered == 0,
-        "{verification:?}"
-    );
+    let verification = finish_uncut(&server, load);
+    assert!(verification.is_good(), "{verification:?}");
 }
 
 /// A client that sent during a pause longer than the idle timeout is not idle.
@@ -229,23 +191,13 @@ fn a_paused_server_does_not_take_its_clients_for_idle() {
 fn a_pause_under_load_does_not_end_clients_as_idle() {
     let server = Server::start(&["-idle-timeout", "1"]);
     let load = Load::start(server.address(), 50, 16).unwrap();
+    wait_until("load", || load.acknowledged() > 500);
     for _ in 0..3 {
-        let before = load.acknowledged();
-        wait_until("load", || {
-            (load.acknowledged() > before + 500).then_some(())
-        });
-        server.signal(Signal::STOP);
-        wait_until("the pause", || server.is_stopped().then_some(()));
         // Longer than the idle timeout: that is the fault to test.
-        thread::sleep(Duration::from_millis(1100));
-        server.signal(Signal::CONT);
+        pause(&server, &load, Duration::from_millis(1100));
     }
-    let accounts = load.finish().unwrap();
-    let verification = verify(&accounts, server.log().as_bytes()).unwrap();
-    assert!(
-        verification.is_good() && verification.unanswered == 0,
-        "{verification:?}"
-    );
+    let verification = finish_uncut(&server, load);
+    assert!(verification.is_good(), "{verification:?}");
     let ended = server.stop();
     assert_eq!(ended.count_said("closed, nothing came or went"), 0);
 }

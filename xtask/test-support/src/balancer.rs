@@ -5,13 +5,15 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::commands::Running;
+
 /// A running `HAProxy`. Dropping it kills the process.
 pub struct Balancer {
-    child: Child,
+    _process: Running,
     pub address: SocketAddr,
     _folder: TempDir,
 }
@@ -51,17 +53,9 @@ listen front
             .stderr(Stdio::null())
             .spawn()?;
         Ok(Self {
-            child,
+            _process: Running(child),
             address,
             _folder: folder,
         })
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        // It may have exited: both fail then, without harm.
-        _ = self.child.kill();
-        _ = self.child.wait();
     }
 }

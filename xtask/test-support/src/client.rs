@@ -1,7 +1,9 @@
 //! A client of the wire protocol.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -45,6 +47,39 @@ impl Client {
         self.stream()
             .write_all(bytes.as_ref())
             .expect("the server takes it");
+    }
+
+    /// Sends `line` repeatedly and reads nothing, until the server has taken no byte for this long. Returns the
+    /// number of whole lines sent.
+    pub fn fill(&self, line: &str, quiet: Duration) -> usize {
+        let lines = line.repeat((1 << 20) / line.len());
+        let mut stream = self.stream();
+        stream.set_write_timeout(Some(quiet)).unwrap();
+        let mut sent = 0;
+        loop {
+            match stream.write(&lines.as_bytes()[sent % line.len()..]) {
+                Ok(n) => sent += n,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    return sent / line.len();
+                }
+            }
+            assert!(sent < 100 << 20, "nothing stops this client");
+        }
+    }
+
+    /// Sends this many lines, one at a time, with this pause before each; returns the latencies in ascending
+    /// order.
+    pub fn latencies(&mut self, lines: usize, pause: Duration) -> Vec<Duration> {
+        let ask = |_| {
+            thread::sleep(pause);
+            let sent = Instant::now();
+            assert_eq!(self.ask("now and then"), "ok");
+            sent.elapsed()
+        };
+        let mut times: Vec<_> = (0..lines).map(ask).collect();
+        times.sort_unstable();
+        times
     }
 
     /// Half-closes the connection.

@@ -1,6 +1,7 @@
 //! Programs that run to their end, and their output.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -41,6 +42,31 @@ pub fn end(child: Child) -> Output {
         panic!("process {pid} does not end");
     };
     output.unwrap()
+}
+
+/// A child that is killed when this is dropped.
+pub struct Running(pub Child);
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have exited: both fail then, without harm.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }
 
 /// Sends a signal to a child that has not ended.

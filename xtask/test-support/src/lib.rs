@@ -15,6 +15,8 @@
 //! - [`client`], [`server`]: a client of the wire protocol; a running server
 //! - [`secure`]: the same over TLS
 //! - [`numbered`]: a load of numbered messages, and the check of every one
+//! - [`scenarios`], [`follow`]: faults of a server under load; a sender that follows a file
+//! - [`background`]: clients that disturb a server
 //! - [`balancer`]: runs `HAProxy`
 //! - [`nodes`]: nodes of NATS, and their streams
 //! - [`operator`]: credentials for nodes
@@ -29,11 +31,13 @@
     clippy::unwrap_used
 )]
 
+pub mod background;
 pub mod balancer;
 pub mod ca;
 pub mod children;
 pub mod client;
 pub mod commands;
+pub mod follow;
 pub mod nodes;
 pub mod numbered;
 pub mod operator;
@@ -42,6 +46,7 @@ pub mod process;
 pub mod programs;
 pub mod publisher;
 pub mod records;
+pub mod scenarios;
 pub mod secure;
 pub mod server;
 pub mod stream_log;

@@ -5,5 +5,5 @@ mod load;
 mod verify;
 
 pub use connection::{Account, Connection};
-pub use load::{Load, PIPELINE};
+pub use load::Load;
 pub use verify::{Verification, verify};

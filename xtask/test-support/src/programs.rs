@@ -39,17 +39,22 @@ pub fn build(packages: &[&'static str]) {
         "debug" => "dev",
         other => other,
     };
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--bins", "--profile", profile])
+    let status = cargo("build")
+        .args(["--quiet", "--bins", "--profile", profile])
         .args(packages.iter().flat_map(|package| ["-p", package]))
-        .arg("--manifest-path")
-        .arg(manifest)
         .arg("--target-dir")
         .arg(folder.parent().unwrap())
         .status();
     assert!(status.unwrap().success(), "{packages:?} can be built");
     built.extend(packages);
+}
+
+/// A command of cargo in this workspace.
+pub fn cargo(command: &str) -> Command {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([command, "--manifest-path"]).arg(manifest);
+    cargo
 }
 
 /// The server.

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::mem;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use common::units::plural;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::commands::lines;
+use crate::commands::{Running, lines};
 use crate::ports::Reserved;
 use crate::process::Figures;
 use crate::programs;
@@ -42,7 +42,7 @@ pub fn clients_for(limit: usize) -> usize {
 /// A running server. Dropping it kills the process.
 pub struct Server {
     command: Command,
-    child: Child,
+    child: Running,
     pub started: Instant,
     address: SocketAddr,
     folder: TempDir,
@@ -88,7 +88,7 @@ impl Server {
     /// Runs a command in `folder`, which is or becomes a server.
     pub fn start_command(folder: TempDir, mut command: Command) -> Self {
         command.current_dir(folder.path()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the server starts");
+        let mut child = Running(command.spawn().expect("the server starts"));
         let stderr = lines(child.stderr.take().expect("piped"));
         let mut server = Self {
             command,
@@ -116,12 +116,9 @@ impl Server {
     pub fn start_again(&mut self) {
         assert!(self.port.is_some(), "it may get another port");
         let listening = persist(|| {
-            self.child = self.command.spawn().map_err(|error| error.to_string())?;
+            self.child = Running(self.command.spawn().map_err(|error| error.to_string())?);
             self.stderr = lines(self.child.stderr.take().expect("piped"));
-            self.find_line("listening on ").inspect_err(|_| {
-                _ = self.child.kill();
-                _ = self.child.wait();
-            })
+            self.find_line("listening on ")
         });
         listening.unwrap_or_else(|why| panic!("{why}"));
         self.started = Instant::now();
@@ -152,13 +149,11 @@ impl Server {
     /// Waits for its exit.
     pub fn wait(mut self) -> Ended {
         let status = wait_until("the server's end", || self.exit_status());
-        let mut said = mem::take(&mut self.said);
-        said.extend(self.stderr.iter());
-        let folder = mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        self.said.extend(self.stderr.iter());
         Ended {
             status,
-            said,
-            folder,
+            said: self.said,
+            folder: self.folder,
         }
     }
 
@@ -204,6 +199,12 @@ impl Server {
 
     pub fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// Connects this many clients.
+    pub fn connect_all(&self, clients: usize) -> io::Result<Vec<TcpStream>> {
+        let connect = |_| TcpStream::connect(self.address);
+        (0..clients).map(connect).collect()
     }
 }
 
@@ -262,7 +263,7 @@ impl Server {
     }
 }
 
-/// What the kernel knows of it.
+/// What the kernel knows of it, and grants it.
 impl Server {
     fn process(&self) -> Figures {
         Figures::of(self.pid())
@@ -288,17 +289,18 @@ impl Server {
         self.process().remote_addresses()
     }
 
+    /// Limits the size of its files, in bytes.
+    pub fn limit_files(&self, current: Option<u64>) {
+        let limit = Rlimit {
+            current,
+            maximum: None,
+        };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
+    }
+
     /// Whether SIGSTOP has taken effect.
     pub fn is_stopped(&self) -> bool {
         self.process().is_stopped()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have exited: both fail then, without harm.
-        _ = self.child.kill();
-        _ = self.child.wait();
     }
 }
 

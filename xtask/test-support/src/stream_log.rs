@@ -43,11 +43,14 @@ pub fn nodes(nodes: usize) -> Option<Cluster> {
 /// Starts the nodes and creates that stream.
 pub fn start(setup: Setup) -> Cluster {
     let cluster = setup.start().unwrap();
+    create(&cluster);
     cluster
-        .stream(STREAM)
-        .create(&json!({"discard": "new"}))
-        .unwrap();
-    cluster
+}
+
+/// Creates that stream.
+pub fn create(cluster: &Cluster) {
+    let stream = cluster.stream(STREAM);
+    stream.create(&json!({"discard": "new"})).unwrap();
 }
 
 /// A server whose log is the stream LOG, with the ID `me`.
@@ -57,10 +60,16 @@ pub fn serve(cluster: &Cluster, options: &[&str]) -> Server {
 
 /// The same with another ID.
 pub fn serve_as(id: &str, cluster: &Cluster, options: &[&str]) -> Server {
-    let urls = cluster.urls();
-    let mut all = vec!["-stream", STREAM, "-nats", &urls, "-id", id];
-    all.extend(options);
-    Server::start(&all)
+    Server::start(&[&log_in(id, &cluster.urls())[..], options].concat())
+}
+
+/// The same for a server that can be started again.
+pub fn serve_fixed(id: &str, cluster: &Cluster, options: &[&str]) -> Server {
+    Server::start_fixed(&[&log_in(id, &cluster.urls())[..], options].concat())
+}
+
+fn log_in<'a>(id: &'a str, urls: &'a str) -> [&'a str; 6] {
+    ["-stream", STREAM, "-nats", urls, "-id", id]
 }
 
 /// The index of the node to which a server is connected; waits until there is one.

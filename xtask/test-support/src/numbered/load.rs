@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::connection::{Account, Connection};
+use crate::wait::{DEADLINE, poll};
 
 /// The maximum number of messages that a persistent client sends before it waits for the replies.
-pub const PIPELINE: usize = 16;
+const PIPELINE: usize = 16;
 
 /// The longest pause of a persistent client between its messages. It leaves the CPUs to the servers.
 const PAUSE: Duration = Duration::from_millis(60);
@@ -97,14 +98,38 @@ impl Load {
         self.errors_by_client().iter().sum()
     }
 
-    pub fn acknowledged_by_client(&self) -> Vec<u64> {
+    /// Waits until each client has got another `ok`.
+    pub fn wait_for_ok(&self) {
+        self.wait_for("ok", 1, Self::acknowledged_by_client);
+    }
+
+    /// Waits until the messages of each persistent client are rejected.
+    pub fn wait_for_errors(&self) {
+        // Errors of more than one batch: the first may have been sent before the server rejected messages.
+        self.wait_for("errors", 1 + PIPELINE as u64, Self::errors_by_client);
+    }
+
+    fn wait_for(&self, what: &str, more: u64, counts: fn(&Self) -> Vec<u64>) {
+        let before = counts(self);
+        let waiting = || {
+            let now = counts(self);
+            let pairs = before.iter().zip(&now);
+            pairs
+                .filter(|(before, now)| **now < **before + more)
+                .count()
+        };
+        let done = poll(DEADLINE, || waiting() == 0);
+        assert!(done.is_some(), "{} clients wait for {what}", waiting());
+    }
+
+    fn acknowledged_by_client(&self) -> Vec<u64> {
         let replies = self.shared.replies.iter();
         replies
             .map(|it| it.acknowledged.load(Ordering::Relaxed))
             .collect()
     }
 
-    pub fn errors_by_client(&self) -> Vec<u64> {
+    fn errors_by_client(&self) -> Vec<u64> {
         let replies = self.shared.replies.iter();
         replies
             .map(|it| it.errors.load(Ordering::Relaxed))

@@ -4,20 +4,42 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use test_support::nodes::{Cluster, Message, Node, Setup, Store, Stream, json};
+use test_support::balancer::Balancer;
+use test_support::nodes::{CURRENT, Cluster, Message, Setup, Store, Stream, install};
+use test_support::numbered::{Load, verify};
+use test_support::programs::succeeds;
+use test_support::server::Server;
+use test_support::stream_log::{self, STREAM};
 
-use super::clients::Clients;
-use super::faults::Fault;
-use super::servers::LogServer;
-use super::{SHORT, STREAM, Setting, Tools, evidence};
-use crate::balancer::Balancer;
-use crate::numbered::{Verification, verify};
+use super::evidence;
+use crate::report::{FaultReport, attempt};
 
-/// All processes of a setting, under load.
+/// The number of clients.
+const CLIENTS: usize = 100;
+
+/// The server's `-ack-wait`. Some faults take longer, so that connections are also closed without a reply.
+const ACK_WAIT: [&str; 2] = ["-ack-wait", "10s"];
+
+/// For [`succeeds`].
+pub(crate) const HAPROXY: &str = "command -v haproxy";
+
+/// The processes of a fixture.
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) nodes: usize,
+    /// The number of servers; more than one are behind `HAProxy`.
+    pub(crate) servers: usize,
+    /// The disk size of each node in bytes, if its disk is small.
+    pub(crate) disk: Option<u64>,
+    /// Part of `-short`.
+    pub(crate) short: bool,
+}
+
+/// All processes, under load.
 pub(crate) struct Fixture {
-    pub(crate) clients: Clients,
+    pub(crate) clients: Load,
     _balancer: Option<Balancer>,
-    pub(crate) servers: Vec<LogServer>,
+    pub(crate) servers: Vec<Server>,
     pub(crate) cluster: Cluster,
     /// The messages of streams that have been deleted.
     past: Vec<Message>,
@@ -26,36 +48,34 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Starts all processes of a setting, and waits until every client gets `ok`.
-    pub(crate) fn set(setting: &Setting, tools: &Tools, random: &mut Rng) -> Result<Self, String> {
+    /// Starts all processes, and waits until every client gets `ok`. No outage will be longer than `longest`.
+    pub(crate) fn start(setting: &Setting, longest: Duration, random: &mut Rng) -> Self {
         let store = setting.disk.map_or(Store::Folder, Store::Memory);
-        let setup = Setup {
+        let cluster = stream_log::start(Setup {
             nodes: setting.nodes,
             stores: vec![store; setting.nodes],
-            ..Setup::of(tools.program.clone())
+            ..Setup::of(install(CURRENT).unwrap())
+        });
+        let count = if succeeds(HAPROXY) {
+            setting.servers
+        } else {
+            1
         };
-        let cluster = setup.start()?;
-        create(&cluster.stream(STREAM))?;
-        let count = if tools.balancer { setting.servers } else { 1 };
-        let servers = (1..=count).map(|n| LogServer::start(&cluster, &format!("s{n}")));
-        let servers = servers.collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<_> = servers.iter().map(LogServer::address).collect();
-        let balancer = match addresses[..] {
-            [_] => Ok(None),
-            _ => Balancer::start(&addresses, "").map(Some),
-        };
-        let balancer = balancer.map_err(|error| format!("cannot start HAProxy: {error}"))?;
+        let serve = |n| stream_log::serve_fixed(&format!("s{n}"), &cluster, &ACK_WAIT);
+        let servers: Vec<_> = (1..=count).map(serve).collect();
+        let addresses: Vec<_> = servers.iter().map(Server::address).collect();
+        let balancer = (addresses.len() > 1).then(|| Balancer::start(&addresses, "").unwrap());
         let address = balancer.as_ref().map_or(addresses[0], |it| it.address);
-        let clients = Clients::start(address, random);
-        clients.wait_until_kept()?;
-        Ok(Self {
-            clients,
+        let fixture = Self {
+            clients: Load::persistent(address, CLIENTS, random),
             _balancer: balancer,
             servers,
             cluster,
             past: Vec::new(),
-            longest: if tools.short { SHORT } else { Duration::MAX },
-        })
+            longest,
+        };
+        fixture.clients.wait_for_ok();
+        fixture
     }
 
     pub(crate) fn stream(&self) -> Stream<'_> {
@@ -68,77 +88,70 @@ impl Fixture {
         thread::sleep(at_most.mul_f64(random.f64()));
     }
 
-    /// Injects a fault, repairs the nodes, and waits until every client gets `ok` again. Returns the longest
-    /// time for which a client got none.
-    pub(crate) fn run(&mut self, fault: &Fault, random: &mut Rng) -> Result<Duration, String> {
-        self.rest(random, Duration::from_millis(300));
-        self.clients.silence();
-        (fault.inject)(self, random)?;
-        self.mend()?;
-        self.clients.wait_until_kept()?;
-        self.servers.iter_mut().try_for_each(LogServer::check)?;
-        Ok(self.clients.silence())
+    /// Starts dead nodes, resumes stopped ones, and waits until all are healthy, every client gets `ok` again,
+    /// and all servers run.
+    pub(crate) fn repair(&mut self) {
+        self.repair_nodes();
+        self.clients.wait_for_ok();
+        for server in &mut self.servers {
+            let status = server.exit_status();
+            assert!(status.is_none(), "a server has ended with {status:?}");
+        }
     }
 
-    /// Starts dead nodes, resumes stopped ones, and waits until all are healthy.
-    fn mend(&mut self) -> Result<(), String> {
+    fn repair_nodes(&mut self) {
         for node in &mut self.cluster.nodes {
             match node.pid() {
-                None => node.start()?,
-                Some(_) if !node.is_up() => node.resume()?,
+                None => node.start().unwrap(),
+                Some(_) if !node.is_up() => node.resume().unwrap(),
                 Some(_) => {}
             }
         }
-        self.cluster.wait_until_healthy()
+        self.cluster.wait_until_healthy().unwrap();
     }
 
-    /// Reads the stream, deletes it, calls `after`, and creates it again. An error if the stream has grown.
-    pub(crate) fn make_anew(&mut self, after: impl FnOnce(&Self)) -> Result<(), String> {
+    /// Reads the stream, deletes it, calls `after`, and creates it again. It must not have grown.
+    pub(crate) fn make_anew(&mut self, after: impl FnOnce(&Self)) {
         let stream = self.cluster.stream(STREAM);
-        let mut messages = stream.messages()?;
+        let mut messages = stream.messages().unwrap();
         let last = messages.last().map_or(0, |last| last.sequence);
-        let state = stream.info()?.state;
-        if state.last_seq != last {
-            return Err(format!(
-                "a full stream grew from {last} to {}",
-                state.last_seq
-            ));
-        }
+        let now = stream.info().unwrap().state.last_seq;
+        assert_eq!(now, last, "a full stream grew");
         self.past.append(&mut messages);
-        stream.delete()?;
+        stream.delete().unwrap();
         after(self);
-        create(&self.stream())
+        stream_log::create(&self.cluster);
     }
 
-    /// Stops all processes, and compares the clients' replies with the stream. Appends a failed check to
-    /// `wrong`, and keeps the evidence.
-    pub(crate) fn account(mut self, wrong: &mut Vec<String>) -> Result<Verification, String> {
-        let mended = self.mend();
-        let accounts = self.clients.finish()?;
+    /// Stops all processes, and compares the clients' replies with the stream. Keeps the evidence if a promise
+    /// was broken, now or `before`.
+    pub(crate) fn account(mut self, before: Option<String>) -> FaultReport {
+        let repaired = attempt(|| self.repair_nodes());
+        let accounts = self.clients.finish().unwrap();
         let mut messages = self.past;
-        messages.append(&mut self.cluster.stream(STREAM).messages()?);
+        messages.append(&mut self.cluster.stream(STREAM).messages().unwrap());
         let log: Vec<_> = messages.iter().map(|it| it.payload.as_slice()).collect();
-        let verification =
-            verify(&accounts, log.concat().as_slice()).map_err(|it| it.to_string())?;
-        if !verification.is_good() || verification.torn > 0 {
-            wrong.push(format!("{verification:?}"));
-        }
+        let verification = verify(&accounts, log.concat().as_slice()).unwrap();
+        let mut report = FaultReport::of(&verification);
+        let torn = verification.torn;
+        report.expect(torn == 0, format!("{torn} torn records"));
+        let (errors, unanswered) = (verification.errors, verification.unanswered);
+        report.remark(&format!(
+            "the last run: {errors} refused, {unanswered} unanswered"
+        ));
+        report.broken.extend(before);
+        report.broken.extend(repaired.err());
         let mut said = Vec::new();
         for server in self.servers {
-            match server.stop() {
-                Ok(mut lines) => said.append(&mut lines),
-                Err(why) => wrong.push(why),
-            }
+            let mut ended = server.stop();
+            let status = ended.status;
+            report.expect(status.success(), format!("a server ends with {status}"));
+            said.append(&mut ended.said);
         }
-        wrong.extend(mended.err());
-        if !wrong.is_empty() {
-            let logs: Vec<_> = self.cluster.nodes.iter().map(Node::log).collect();
-            wrong.push(evidence::keep(&messages, &said, &logs)?);
+        if report.is_broken() {
+            let kept = evidence::keep(&messages, &said, &self.cluster.nodes);
+            report.broken.push(kept);
         }
-        Ok(verification)
+        report
     }
-}
-
-fn create(stream: &Stream<'_>) -> Result<(), String> {
-    stream.create(&json!({"discard": "new"}))
 }
