@@ -105,6 +105,8 @@ mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpStream;
 
+    use test_support::nodes;
+
     use super::*;
     use crate::load::LOADS;
 
@@ -139,12 +141,12 @@ mod tests {
     /// Sends what `client load` sends first, to a real node.
     #[test]
     fn a_node_stores_what_is_published() {
-        let program = match cluster::install(cluster::CURRENT) {
+        let program = match nodes::install(nodes::CURRENT) {
             Ok(program) => program,
             Err(why) => return eprintln!("skipped: {why}"),
         };
-        let cluster = cluster::Setup::of(program).start().unwrap();
-        cluster.stream(STREAM).create(&cluster::json!({})).unwrap();
+        let cluster = nodes::Setup::of(program).start().unwrap();
+        cluster.stream(STREAM).create(&nodes::json!({})).unwrap();
         for (protocol, payload) in [
             ("jetstream", 21),
             ("jetstream-batches", 50 * (RECORD_BYTES + 21)),
@@ -154,7 +156,9 @@ mod tests {
                 .replace(&format!("{{pad:{payload}}}"), &"x".repeat(payload));
             let protocol = named(protocol);
             let mut socket = TcpStream::connect(cluster.nodes[0].address()).unwrap();
-            socket.set_read_timeout(Some(cluster::DEADLINE)).unwrap();
+            socket
+                .set_read_timeout(Some(test_support::wait::DEADLINE))
+                .unwrap();
             socket.write_all(protocol.options[1].as_bytes()).unwrap();
             socket.write_all(text.as_bytes()).unwrap();
             let ignored = ["INFO ", "MSG acks ", "PING"];

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, Node, Setup, json};
 use tempfile::TempDir;
-use test_ca::TestCa;
+use test_support::ca::TestCa;
+use test_support::nodes::{self, Cluster, Node, Setup, json};
 
 use crate::cpus::{self, Side};
 use crate::processes::own_memory;
@@ -194,7 +194,7 @@ impl Drop for Server {
 
 /// Nodes with one stream. Each has a replica of it and runs with `sync_interval: always`.
 fn start_nodes(count: usize) -> Result<Cluster, String> {
-    let mut setup = Setup::of(cluster::install(cluster::CURRENT)?);
+    let mut setup = Setup::of(nodes::install(nodes::CURRENT)?);
     setup.nodes = count;
     let cluster = setup.start()?;
     let full_rejects = json!({ "discard": "new" });

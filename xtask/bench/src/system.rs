@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use test_support::nodes;
+
 use crate::protocol::{self, Protocol};
 
 /// A system to measure.
@@ -115,10 +117,10 @@ impl System {
     /// The first line of its version output that has a digit; an error says what is missing.
     pub(crate) fn version(&self) -> Result<String, String> {
         if self.nodes > 0 {
-            cluster::install(cluster::CURRENT)?;
+            nodes::install(nodes::CURRENT)?;
         }
         if self.is_bare() {
-            return Ok(format!("nats-server {}", cluster::CURRENT.version));
+            return Ok(format!("nats-server {}", nodes::CURRENT.version));
         }
         if self.name == BASELINE {
             return Ok(String::new());

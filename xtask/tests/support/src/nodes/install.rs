@@ -119,6 +119,6 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 /// Cargo's target directory: deleting it is harmless.
 fn target() -> PathBuf {
-    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."));
     workspace.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

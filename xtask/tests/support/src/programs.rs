@@ -51,7 +51,7 @@ pub fn build(packages: &[&'static str]) {
 
 /// A command of cargo in this workspace.
 pub fn cargo(command: &str) -> Command {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args([command, "--manifest-path"]).arg(manifest);
     cargo
