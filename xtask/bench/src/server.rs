@@ -219,7 +219,7 @@ fn write_certificates(directory: &Path) -> io::Result<()> {
     fs::write(directory.join("both.pem"), server.certificate + &server.key)
 }
 
-/// Another process may take the port before the server does: then the server fails, and is started again.
+/// Another process may take the port before the server does: then the measurement fails.
 fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
