@@ -19,28 +19,28 @@
 //!   wrong, within a rate limit.
 
 pub mod admission;
-pub mod backend;
+mod backend;
 pub mod batch;
-pub mod channel;
-pub mod clock;
-pub mod connection;
-pub mod diagnostics;
-pub mod distribution;
-pub mod figures;
+mod channel;
+mod clock;
+mod connection;
+mod diagnostics;
+mod distribution;
+mod figures;
 pub mod framing;
-pub mod journal;
-pub mod metrics;
-pub mod networks;
+mod journal;
+mod metrics;
+mod networks;
 pub mod options;
 pub mod replies;
-pub mod server;
-pub mod snapshot;
-pub mod sock_diag;
+mod server;
+mod snapshot;
+mod sock_diag;
 pub mod start;
-pub mod stats;
-pub mod systemd;
-pub mod taken;
-pub mod terminal;
+mod stats;
+mod systemd;
+mod taken;
+mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
-pub mod tls;
-pub mod warnings;
+mod tls;
+mod warnings;

@@ -7,5 +7,5 @@ use crate::release;
 
 /// `args` are the options of the benchmark.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become("release", &["server", "client", "bench"], "bench", args)
+    release::build_and_become("release", "bench", args)
 }

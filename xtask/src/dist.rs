@@ -7,5 +7,8 @@ use crate::release;
 
 /// `args` are the options of `dist`. `dist` itself is built without optimisation; it builds what it packs.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become("dev", &["dist"], "dist", args)
+    match release::package("dev", "dist") {
+        Ok(folder) => release::become_program(&folder.join("dist"), args),
+        Err(code) => code,
+    }
 }

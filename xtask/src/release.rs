@@ -9,30 +9,50 @@ use std::process::{Command, ExitCode};
 
 use crate::report::fail;
 
-/// Builds the programs of `packages` with a profile, then replaces this process by `program`.
-pub(crate) fn build_and_become(
-    profile: &str,
-    packages: &[&str],
-    program: &str,
-    args: Vec<OsString>,
-) -> ExitCode {
-    match build(profile, packages) {
-        Ok(folder) => become_program(&folder.join(program), args),
+/// The variables that cargo sets for a program that it runs. A build script that depends on one would run
+/// again in a nested cargo, and all that stands on its package would be compiled again.
+const SET_BY_CARGO: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
+/// Builds the product, then the package of a chore, and replaces this process by the chore's program.
+///
+/// Two builds, since together they could have other features of their dependencies. So nothing is compiled
+/// again that another command has built.
+pub(crate) fn build_and_become(profile: &str, chore: &str, args: Vec<OsString>) -> ExitCode {
+    match product(profile).and_then(|_| package(profile, chore)) {
+        Ok(folder) => become_program(&folder.join(chore), args),
         Err(code) => code,
     }
 }
 
-/// Builds the programs of `packages` with a profile; returns their folder. An error has already been
-/// reported; its exit code is returned.
-pub(crate) fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCode> {
+/// Builds the programs of the product; returns their folder. An error has already been reported; its exit
+/// code is returned.
+pub(crate) fn product(profile: &str) -> Result<PathBuf, ExitCode> {
+    // The default members of the workspace, as `cargo build` without `-p`.
+    build(profile, &[])
+}
+
+/// Builds the programs of one package, as [`product`].
+pub(crate) fn package(profile: &str, name: &str) -> Result<PathBuf, ExitCode> {
+    build(profile, &["-p", name])
+}
+
+fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCode> {
     // The target directory of this program, wherever cargo put it: what is built is what is run.
     let target =
         target().map_err(|error| fail(&format!("cannot find the build directory: {error}")))?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if SET_BY_CARGO
+            .iter()
+            .any(|it| name.to_string_lossy().starts_with(it))
+        {
+            cargo.env_remove(name);
+        }
+    }
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-    let build = Command::new(cargo)
+    let build = cargo
         .args(["build", "--profile", profile, "--bins"])
-        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .args(packages)
         .arg("--manifest-path")
         .arg(manifest)
         .arg("--target-dir")

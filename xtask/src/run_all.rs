@@ -12,7 +12,7 @@ pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     let is_tls = |arg: &OsString| arg == "-tls" || arg == "--tls";
     let wants_tls = args.iter().any(is_tls);
     args.retain(|arg| !is_tls(arg));
-    let folder = match release::build("release", &["server", "client", "launcher"]) {
+    let folder = match release::product("release") {
         Ok(folder) => folder,
         Err(code) => return code,
     };
@@ -28,9 +28,8 @@ pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
 /// Makes certificates, replacing those of the last run; returns the launcher's options for them. An error has
 /// already been reported; its exit code is returned.
 fn certificates() -> Result<Vec<OsString>, ExitCode> {
-    // On its own and without optimisation: building the programs together with it can change the features of
-    // their dependencies, and cargo would then rebuild all of them.
-    let programs = release::build("dev", &["test-support"])?;
+    // Without optimisation: it is built sooner.
+    let programs = release::package("dev", "test-support")?;
     let folder = programs.join("run-all-tls");
     let test_ca = programs.join("test-ca");
     let made = Command::new(&test_ca).arg(&folder).status();

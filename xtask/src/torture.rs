@@ -7,5 +7,5 @@ use crate::release;
 
 /// `args` are the options of the fault injection.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    release::build_and_become("torture", &["server", "client", "torture"], "torture", args)
+    release::build_and_become("torture", "torture", args)
 }

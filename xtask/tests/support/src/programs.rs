@@ -53,6 +53,13 @@ pub fn build(packages: &[&'static str]) {
 pub fn cargo(command: &str) -> Command {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Cargo has set them for this test. A build script that depends on one would run again.
+    for (name, _) in env::vars_os() {
+        let name = name.into_string().unwrap_or_default();
+        if name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_") {
+            cargo.env_remove(name);
+        }
+    }
     cargo.args([command, "--manifest-path"]).arg(manifest);
     cargo
 }
