@@ -41,7 +41,7 @@ impl Follow {
         let server = Server::start_fixed(&["-append"]);
         let source = create(&server.folder().join("app.log"));
         Self {
-            sender: send(&server, timeout, &["-begin"]),
+            sender: send(&server, timeout),
             server,
             timeout,
             source,
@@ -75,7 +75,7 @@ impl Follow {
     /// Kills the sender, unless it was, and starts it again.
     pub fn restart_sender(&mut self) {
         self.kill_sender();
-        self.sender = send(&self.server, self.timeout, &[]);
+        self.sender = send(&self.server, self.timeout);
     }
 
     /// Renames the log, and makes the server open a new one.
@@ -129,12 +129,14 @@ impl Follow {
     }
 }
 
-fn send(server: &Server, timeout: &str, more: &[&str]) -> Running {
+fn send(server: &Server, timeout: &str) -> Running {
+    // The one before may have been killed before it wrote its state.
+    let is_first = !server.folder().join("pos").exists();
     let sender = client(&["send", "-nhost", &server.address().to_string()])
         .current_dir(server.folder())
         .args(["-follow", "app.log", "-state", "pos", "-id", "shop"])
         .args(["-timeout", timeout])
-        .args(more)
+        .args(is_first.then_some("-begin"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();

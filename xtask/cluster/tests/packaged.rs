@@ -9,7 +9,7 @@ use test_support::nodes::{CURRENT, OLDER};
 use test_support::stream_log::setup_of;
 
 fn packaged(name: &str) -> PathBuf {
-    let packaging = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../packaging/cluster");
+    let packaging = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/cluster");
     PathBuf::from(packaging).join(name)
 }
 
