@@ -16,20 +16,9 @@ mod source;
 mod tokens;
 mod workspace;
 
-use std::collections::BTreeSet;
-
 use circles::{Graph, circles};
 use map::Map;
 use modules::Import;
-
-/// Circles that are still to be dissolved, by one module in each.
-const KNOWN_CIRCLES: &[&str] = &[
-    "xtask/cluster/src/bin/cluster/main.rs",
-    "xtask/torture/src/main.rs",
-];
-
-/// Imports against the order of the map that are still to be removed.
-const KNOWN_DISORDER: &[&str] = &[];
 
 #[test]
 fn no_files_import_each_other() {
@@ -51,15 +40,6 @@ fn no_files_import_each_other() {
             found.extend(circles(&graph));
         }
     }
-    let gone = KNOWN_CIRCLES
-        .iter()
-        .filter(|&&known| !found.iter().any(|circle| circle.contains(known)));
-    let gone: Vec<_> = gone.collect();
-    assert!(
-        gone.is_empty(),
-        "in no circle, so no longer in KNOWN_CIRCLES: {gone:#?}"
-    );
-    found.retain(|circle| !KNOWN_CIRCLES.iter().any(|&known| circle.contains(known)));
     assert!(found.is_empty(), "files that import each other: {found:#?}");
 }
 
@@ -88,16 +68,8 @@ fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
 fn imports_follow_the_order_of_the_map() {
     let map = Map::read(&workspace::document("ARCHITECTURE.md"));
     let found = order::disorder(&map, &workspace::read());
-    let known = KNOWN_DISORDER.iter().map(|&known| known.to_owned());
-    let known: BTreeSet<_> = known.collect();
-    let gone: Vec<_> = known.difference(&found).collect();
     assert!(
-        gone.is_empty(),
-        "no longer, so not in KNOWN_DISORDER: {gone:#?}"
-    );
-    let new: Vec<_> = found.difference(&known).collect();
-    assert!(
-        new.is_empty(),
-        "imports from later places in the map: {new:#?}"
+        found.is_empty(),
+        "imports from later places in the map: {found:#?}"
     );
 }
