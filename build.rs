@@ -19,10 +19,7 @@ fn main() {
     let file = root.join(FILE);
     println!("cargo::rerun-if-changed={}", file.display());
     let commit = of_archive(&file).or_else(|| of_repository(&root));
-    println!(
-        "cargo::rustc-env=LINE_LOG_COMMIT={}",
-        commit.unwrap_or_default()
-    );
+    println!("cargo::rustc-env=LINE_LOG_COMMIT={}", commit.unwrap_or_default());
 }
 
 fn of_archive(file: &Path) -> Option<String> {
@@ -37,11 +34,7 @@ fn of_archive(file: &Path) -> Option<String> {
 /// The commit of the repository. A new commit or checkout causes a rebuild; commits to other branches do not.
 fn of_repository(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
-        let output = Command::new("git")
-            .args(args)
-            .current_dir(root)
-            .output()
-            .ok()?;
+        let output = Command::new("git").args(args).current_dir(root).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };
@@ -59,10 +52,5 @@ fn of_repository(root: &Path) -> Option<String> {
             println!("cargo::rerun-if-changed={}", there.display());
         }
     }
-    git(&[
-        "log",
-        "-1",
-        "--format=%h %cs",
-        &format!("--abbrev={DIGITS}"),
-    ])
+    git(&["log", "-1", "--format=%h %cs", &format!("--abbrev={DIGITS}")])
 }

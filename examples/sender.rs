@@ -16,11 +16,9 @@ use send::{Config, Event, Sender};
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let parsed = match &args[..] {
-        [host, port, count] => port
-            .parse()
-            .ok()
-            .zip(count.parse().ok())
-            .map(|(port, count)| (host, port, count)),
+        [host, port, count] => {
+            port.parse().ok().zip(count.parse().ok()).map(|(port, count)| (host, port, count))
+        }
         _ => None,
     };
     let Some((host, port, count)) = parsed else {

@@ -16,11 +16,8 @@ use common::program::{self, Names};
 
 /// The options of the client and of each of its commands.
 pub fn pages(names: &Names) -> Vec<Page> {
-    let mut pages = vec![
-        turns::COMMAND.page(names),
-        sending::COMMAND.page(names),
-        read::page(names),
-    ];
+    let mut pages =
+        vec![turns::COMMAND.page(names), sending::COMMAND.page(names), read::page(names)];
     pages.extend(load::pages(names));
     pages
 }
@@ -44,9 +41,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let first = args
-        .first()
-        .map(|first| first.to_string_lossy().into_owned());
+    let first = args.first().map(|first| first.to_string_lossy().into_owned());
     let Some(word) = first.filter(|first| !first.starts_with('-')) else {
         return turns::main(args);
     };

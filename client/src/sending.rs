@@ -112,14 +112,7 @@ impl Sending {
                 let (state, kept) = StateFile::open(path, options.begin, options.id.as_deref())?;
                 (Some(state), kept)
             }
-            None => (
-                None,
-                Kept {
-                    id: id.clone(),
-                    next: 1,
-                    place: None,
-                },
-            ),
+            None => (None, Kept { id: id.clone(), next: 1, place: None }),
         };
         let rejects = options.rejects.as_ref().map(|path| {
             let mut file = File::options();
@@ -164,8 +157,7 @@ impl Sending {
             }
             self.keep_state(false)?;
             let (pending, on_the_way) = (self.sender.pending(), self.sender.on_the_way());
-            self.progress
-                .show(&self.figures, pending, on_the_way, self.input.position());
+            self.progress.show(&self.figures, pending, on_the_way, self.input.position());
         }
         self.conclude()
     }
@@ -252,20 +244,16 @@ impl Sending {
     /// Reports and counts a line that cannot be sent; the report gives its number.
     fn refuse_unsent(&mut self, line: &InputLine, why: &str) {
         let number = self.figures.taken;
-        self.progress
-            .say(&format!("line {number} is not sent: {why}"));
+        self.progress.say(&format!("line {number} is not sent: {why}"));
         self.reject(&line.text);
     }
 
     fn reject(&mut self, text: &[u8]) {
         self.figures.refused += 1;
         if let Some(rejects) = &mut self.rejects {
-            let written = rejects
-                .write_all(text)
-                .and_then(|()| rejects.write_all(b"\n"));
+            let written = rejects.write_all(text).and_then(|()| rejects.write_all(b"\n"));
             if let Err(error) = written {
-                self.progress
-                    .say(&format!("cannot write -rejects: {error}"));
+                self.progress.say(&format!("cannot write -rejects: {error}"));
                 self.rejects = None;
             }
         }
@@ -285,13 +273,10 @@ impl Sending {
                 self.reject(&text.unwrap_or_default());
                 self.settle(ticket.0);
             }
-            Event::Lost(why) => self
-                .progress
-                .say(&format!("cannot send: {why}; trying again")),
+            Event::Lost(why) => self.progress.say(&format!("cannot send: {why}; trying again")),
             Event::Back(address, outage) => {
                 let outage = common::units::seconds(outage.as_secs_f64());
-                self.progress
-                    .say(&format!("{address} takes lines again, after {outage}"));
+                self.progress.say(&format!("{address} takes lines again, after {outage}"));
             }
             Event::GaveUp(why) => {
                 self.gave_up = true;
@@ -302,10 +287,7 @@ impl Sending {
 
     /// Marks the line of this ticket as settled. The state advances to the first unsettled line.
     fn settle(&mut self, ticket: u64) {
-        if let Some(line) = self
-            .on_the_way
-            .get_mut((ticket - self.first_ticket) as usize)
-        {
+        if let Some(line) = self.on_the_way.get_mut((ticket - self.first_ticket) as usize) {
             line.settled = true;
         }
         while self.on_the_way.front().is_some_and(|line| line.settled)

@@ -108,9 +108,7 @@ fn run(options: &Options) -> Result<Summary, End> {
     let stream = connect(&options.host, options.port, options.timeout).map_err(End::Failed)?;
     let address = stream.peer_addr();
     let cannot_set_up = |error| match address {
-        Ok(address) => End::Failed(format!(
-            "cannot set up the connection to {address}: {error}"
-        )),
+        Ok(address) => End::Failed(format!("cannot set up the connection to {address}: {error}")),
         Err(_) => End::Failed(format!("cannot set up the connection: {error}")),
     };
     let interrupt = stream.try_clone().and_then(Interrupt::watch);
@@ -227,9 +225,7 @@ impl<'a> Session<'a> {
             return self.interrupted();
         }
         let (peer, acknowledged) = (self.connection.peer(), self.round_trips.len());
-        End::Failed(format!(
-            "{peer}: {what}, {acknowledged} acknowledged before)"
-        ))
+        End::Failed(format!("{peer}: {what}, {acknowledged} acknowledged before)"))
     }
 }
 

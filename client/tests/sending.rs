@@ -50,15 +50,9 @@ fn every_line_is_kept_and_read_back_byte_for_byte() {
     let sent = finish_with(&mut send(server.address(), &["-json"]), &input);
     assert_eq!(sent.status.code(), Some(0), "{}", text(&sent.stderr));
     let last = text(&sent.stderr).lines().last().unwrap();
-    assert!(
-        last.starts_with("client send: 20,003 lines acknowledged, in "),
-        "{last}"
-    );
+    assert!(last.starts_with("client send: 20,003 lines acknowledged, in "), "{last}");
     let json: serde_json::Value = serde_json::from_slice(&sent.stdout).unwrap();
-    assert_eq!(
-        (&json["acknowledged"], &json["not_acknowledged"]),
-        (&20_003.into(), &0.into())
-    );
+    assert_eq!((&json["acknowledged"], &json["not_acknowledged"]), (&20_003.into(), &0.into()));
     input.push(b'\n');
     let (messages, said, code) = read(&[], &[&log(&folder)]);
     assert!(messages == input, "the bytes come back");
@@ -81,10 +75,7 @@ fn files_are_sent_in_order_and_with_a_name_numbered() {
     let (messages, ..) = read(&["-json", "-once"], &[&log(&folder)]);
     let first: serde_json::Value =
         serde_json::from_str(text(&messages).lines().next().unwrap()).unwrap();
-    assert_eq!(
-        (&first["message"], &first["seq"]),
-        (&"one".into(), &1.into())
-    );
+    assert_eq!((&first["message"], &first["seq"]), (&"one".into(), &1.into()));
     assert!(first["id"].as_str().unwrap().starts_with("shop-7-"));
 }
 
@@ -98,10 +89,7 @@ fn lines_that_are_too_long_are_told_of_or_cut() {
     let sent = finish_with(&mut send(server.address(), &args), input.as_bytes());
     assert_eq!(sent.status.code(), Some(1));
     let said = text(&sent.stderr);
-    assert!(
-        said.contains("line 2 is not sent: longer than 10 bytes"),
-        "{said}"
-    );
+    assert!(said.contains("line 2 is not sent: longer than 10 bytes"), "{said}");
     assert!(said.contains("2 lines acknowledged, 1 refused"), "{said}");
     assert_eq!(fs::read_to_string(&rejects).unwrap(), "äöüäöüäöü\n");
     // The limit of the server differs from the client's.
@@ -125,10 +113,8 @@ fn other_framings_are_spoken() {
     for framing in ["nul", "octet"] {
         let folder = TempDir::new().unwrap();
         let server = serve(&log(&folder), &["-framing", framing]);
-        let sent = finish_with(
-            &mut send(server.address(), &["-framing", framing]),
-            b"one\r\ntwo\n",
-        );
+        let sent =
+            finish_with(&mut send(server.address(), &["-framing", framing]), b"one\r\ntwo\n");
         assert_eq!(sent.status.code(), Some(0), "{sent:?}");
         let (messages, ..) = read(&[], &[&log(&folder)]);
         assert_eq!(text(&messages), "one\r\ntwo\n");
@@ -199,12 +185,7 @@ fn a_connection_that_is_cut_at_any_byte_loses_nothing() {
         let args = ["-id", &name, "-state", state.to_str().unwrap(), "-begin"];
         let more = ["-pipeline", "7", "-timeout", "2s"];
         let sent = finish_with(&mut send(through, &[&args[..], &more].concat()), &input);
-        assert_eq!(
-            sent.status.code(),
-            Some(0),
-            "{name}: {}",
-            text(&sent.stderr)
-        );
+        assert_eq!(sent.status.code(), Some(0), "{name}: {}", text(&sent.stderr));
         let (messages, said, code) = read(&["-once", "-id", &name], &[&log(&folder)]);
         assert!(messages == input, "{name}: {said}");
         assert_eq!(code, 0, "{name}: {said}");
@@ -247,10 +228,7 @@ fn an_ok_that_never_comes_is_a_broken_connection() {
     let sent = finish_with(&mut send(address, &args), b"1\n2\n3\n4\n5\n");
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(0), "{said}");
-    assert!(
-        said.contains("cannot send: ") && said.contains("takes lines again, after"),
-        "{said}"
-    );
+    assert!(said.contains("cannot send: ") && said.contains("takes lines again, after"), "{said}");
     assert!(said.contains(" sent again"), "{said}");
     let (messages, ..) = read(&["-once"], &[&log(&folder)]);
     assert_eq!(text(&messages), "1\n2\n3\n4\n5\n");
@@ -303,11 +281,7 @@ fn a_server_that_cannot_keep_a_line_gets_it_again() {
             thread::spawn(move || {
                 let lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 for (n, line) in lines.enumerate() {
-                    let reply = if n % 2 == 0 {
-                        "error log: disk full\n"
-                    } else {
-                        "ok\n"
-                    };
+                    let reply = if n % 2 == 0 { "error log: disk full\n" } else { "ok\n" };
                     if line.is_err() || stream.write_all(reply.as_bytes()).is_err() {
                         return;
                     }
@@ -321,11 +295,7 @@ fn a_server_that_cannot_keep_a_line_gets_it_again() {
     let sent = finish_with(&mut client(&args), &numbered(100));
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(0), "{said}");
-    assert_eq!(
-        said.matches("error log: disk full").count(),
-        1,
-        "reported once: {said}"
-    );
+    assert_eq!(said.matches("error log: disk full").count(), 1, "reported once: {said}");
     // The lines that the first server acknowledged are in its log. The rest is in order.
     let (messages, _, code) = read(&["-once"], &[&log(&folder)]);
     assert_eq!(code, 4, "half of the lines are in the other log");
@@ -341,10 +311,7 @@ fn without_a_server_it_gives_up_when_it_is_told_to() {
     let sent = finish_with(&mut send(address, &["-retry", "0"]), b"one\ntwo\n");
     let said = text(&sent.stderr);
     assert_eq!(sent.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("gave up: ") && said.contains("2 not acknowledged"),
-        "{said}"
-    );
+    assert!(said.contains("gave up: ") && said.contains("2 not acknowledged"), "{said}");
     // Two interrupts end it at once, with lines left.
     let mut command = send(address, &[]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -353,10 +320,7 @@ fn without_a_server_it_gives_up_when_it_is_told_to() {
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    assert!(
-        line.contains("cannot send: ") && line.contains("trying again"),
-        "{line}"
-    );
+    assert!(line.contains("cannot send: ") && line.contains("trying again"), "{line}");
     for _ in 0..2 {
         signal(&child, Signal::INT);
         thread::sleep(Duration::from_millis(50));
@@ -372,19 +336,11 @@ fn a_state_is_never_made_by_accident() {
     let name = state.to_str().unwrap();
     let missing = finish_with(&mut send(server.address(), &["-state", name]), b"x\n");
     assert_eq!(missing.status.code(), Some(1));
-    assert!(
-        text(&missing.stderr).contains("is not there: with -begin"),
-        "{missing:?}"
-    );
-    let begun = finish_with(
-        &mut send(server.address(), &["-state", name, "-begin", "-id", "a"]),
-        b"one\n",
-    );
+    assert!(text(&missing.stderr).contains("is not there: with -begin"), "{missing:?}");
+    let begun =
+        finish_with(&mut send(server.address(), &["-state", name, "-begin", "-id", "a"]), b"one\n");
     assert_eq!(begun.status.code(), Some(0), "{begun:?}");
-    let on = finish_with(
-        &mut send(server.address(), &["-state", name, "-id", "a"]),
-        b"two\n",
-    );
+    let on = finish_with(&mut send(server.address(), &["-state", name, "-id", "a"]), b"two\n");
     assert_eq!(on.status.code(), Some(0), "{on:?}");
     let (messages, said, code) = read(&["-once", "-id", "a"], &[&log(&folder)]);
     assert_eq!((text(&messages), code), ("one\ntwo\n", 0), "{said}");
@@ -407,23 +363,14 @@ fn messages_are_chosen_and_shown_as_asked() {
         (&["-last", "2"], "two\nlines\nthree\n"),
         (&["-peer", "::1"], "two\nlines\n"),
         (&["-peer", "127.0.0.1:1", "-last", "1"], "three\n"),
-        (
-            &["-with-time", "-with-peer", "-last", "1"],
-            "2019-02-24 15:10:16 127.0.0.1:1 three\n",
-        ),
-        (
-            &["-utc", "-since", "2019-02-24T15:10:15Z"],
-            "two\nlines\nthree\n",
-        ),
+        (&["-with-time", "-with-peer", "-last", "1"], "2019-02-24 15:10:16 127.0.0.1:1 three\n"),
+        (&["-utc", "-since", "2019-02-24T15:10:15Z"], "two\nlines\nthree\n"),
         (&["-utc", "-until", "2019-02-24T16:10:14+01:00"], "one\n"),
         (&["-since", "10m"], ""),
     ] {
         let (messages, said, code) = read(args, &[&log]);
         assert_eq!((text(&messages), code), (expected, 0), "{args:?}: {said}");
-        assert!(
-            said.contains("no record: 'no record'") && said.contains("torn record"),
-            "{said}"
-        );
+        assert!(said.contains("no record: 'no record'") && said.contains("torn record"), "{said}");
     }
     assert_eq!(read(&["-strict"], &[&log]).2, 1);
     assert_eq!(read(&[], &[Path::new("/nonexistent")]).2, 1);
@@ -444,10 +391,7 @@ fn a_damaged_record_is_no_message_and_swallows_none() {
     for record in records {
         let [one, two, three] = ["@a:1 one", "@a:2 two", "@a:3 three"].map(record);
         let damaged = record(&format!("@a:2 t{nuls}o"));
-        let whole = format!(
-            "{one}\n{damaged}\n{nuls}{two}\n{}{three}\n",
-            &one[..one.len() - 3]
-        );
+        let whole = format!("{one}\n{damaged}\n{nuls}{two}\n{}{three}\n", &one[..one.len() - 3]);
         fs::write(&log, whole).unwrap();
         let (messages, said, code) = read(&["-once"], &[&log]);
         assert_eq!((text(&messages), code), ("one\ntwo\nthree\n", 0), "{said}");
@@ -486,10 +430,7 @@ fn a_followed_log_is_read_on_across_its_rotation() {
 
 /// The rotated files of a log, and the log, in the order of a shell.
 fn with_pieces(log: &Path) -> Vec<PathBuf> {
-    let pieces = common::rotated_files::RotatedFiles::of(log)
-        .unwrap()
-        .find()
-        .unwrap();
+    let pieces = common::rotated_files::RotatedFiles::of(log).unwrap().find().unwrap();
     let pieces = pieces.into_iter().map(|piece| piece.path);
     pieces.chain([log.to_owned()]).collect()
 }
@@ -547,26 +488,8 @@ fn a_log_that_the_server_rotates_is_verified() {
     let port = server.address().port().to_string();
     let run_file = folder.path().join("run.json");
     let (run_file, log_name) = (run_file.to_str().unwrap(), log.to_str().unwrap());
-    let load = [
-        "load",
-        "-host",
-        "127.0.0.1",
-        "-port",
-        &port,
-        "-connections",
-        "5",
-        "-json",
-    ];
-    let more = [
-        "-messages",
-        "20000",
-        "-pipeline",
-        "16",
-        "-verify",
-        log_name,
-        "-save",
-        run_file,
-    ];
+    let load = ["load", "-host", "127.0.0.1", "-port", &port, "-connections", "5", "-json"];
+    let more = ["-messages", "20000", "-pipeline", "16", "-verify", log_name, "-save", run_file];
     for _ in 0..2 {
         let before = with_pieces(&log).len();
         let load = finish(&mut client(&[&load[..], &more].concat()));
@@ -575,10 +498,7 @@ fn a_log_that_the_server_rotates_is_verified() {
         let found = &json["verification"];
         assert_eq!(found["records"], 20_000);
         let read = found["logs"].as_array().unwrap().len();
-        assert!(
-            read > 20 && read <= with_pieces(&log).len() + 1 - before,
-            "{found}"
-        );
+        assert!(read > 20 && read <= with_pieces(&log).len() + 1 - before, "{found}");
     }
     drop(server);
     let mut files = with_pieces(&log);
@@ -588,10 +508,7 @@ fn a_log_that_the_server_rotates_is_verified() {
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
     let shown = text(&verified.stdout);
     assert!(
-        shown.contains(&format!(
-            " files, {} to {log_name}",
-            with_pieces(&log)[0].display()
-        )),
+        shown.contains(&format!(" files, {} to {log_name}", with_pieces(&log)[0].display())),
         "{shown}"
     );
     // One of the files is missing.
@@ -613,30 +530,13 @@ fn a_log_in_json_is_read_and_verified_like_the_other() {
     assert_eq!(code, 0, "{said}");
     let (last, ..) = read(&["-json", "-last", "1"], &[&log(&folder)]);
     let last: serde_json::Value = serde_json::from_slice(&last).unwrap();
-    assert!(
-        last["bytes"].is_string() && last["time"].as_str().unwrap().contains('T'),
-        "{last}"
-    );
+    assert!(last["bytes"].is_string() && last["time"].as_str().unwrap().contains('T'), "{last}");
     let (none, ..) = read(&["-until", "1h"], &[&log(&folder)]);
     assert_eq!(text(&none), "");
     let port = server.address().port().to_string();
     let path = log(&folder);
-    let args = [
-        "load",
-        "-host",
-        "127.0.0.1",
-        "-port",
-        &port,
-        "-messages",
-        "500",
-    ];
-    let more = [
-        "-connections",
-        "3",
-        "-verify",
-        path.to_str().unwrap(),
-        "-json",
-    ];
+    let args = ["load", "-host", "127.0.0.1", "-port", &port, "-messages", "500"];
+    let more = ["-connections", "3", "-verify", path.to_str().unwrap(), "-json"];
     let load = finish(&mut client(&[&args[..], &more].concat()));
     assert_eq!(load.status.code(), Some(0), "{load:?}");
     let json: serde_json::Value = serde_json::from_slice(&load.stdout).unwrap();
@@ -654,9 +554,7 @@ fn a_file_that_is_renamed_before_anything_is_acknowledged_is_found_again() {
     // This server reads lines and never replies.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = silent.local_addr().unwrap();
-    let mut sender = send(address, &[&args[..], &["-begin"]].concat())
-        .spawn()
-        .unwrap();
+    let mut sender = send(address, &[&args[..], &["-begin"]].concat()).spawn().unwrap();
     let (mut stream, _) = silent.accept().unwrap();
     stream.read_exact(&mut [0; 4]).unwrap();
     sender.kill().unwrap();
@@ -666,9 +564,7 @@ fn a_file_that_is_renamed_before_anything_is_acknowledged_is_found_again() {
     let server = serve(&log(&folder), &[]);
     let sender = send(server.address(), &args).spawn().unwrap();
     wait_until("the last line is logged", || {
-        fs::read_to_string(log(&folder))
-            .unwrap()
-            .contains("@a:2 second\n")
+        fs::read_to_string(log(&folder)).unwrap().contains("@a:2 second\n")
     });
     signal(&sender, Signal::INT);
     assert_eq!(end(sender).status.code(), Some(0));

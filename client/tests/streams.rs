@@ -45,11 +45,7 @@ fn read_at(urls: &str, args: &[&str]) -> Command {
 fn done(mut command: Command) -> (String, String, i32) {
     let output = finish(&mut command);
     let said = text(&output.stderr).to_owned();
-    (
-        text(&output.stdout).to_owned(),
-        said,
-        output.status.code().unwrap(),
-    )
+    (text(&output.stdout).to_owned(), said, output.status.code().unwrap())
 }
 
 /// A reader with `-follow`.
@@ -114,10 +110,7 @@ fn a_stream_is_read_in_order_and_chosen_from() {
     let (last, ..) = done(read(&cluster, &["-last", "1", "-id", "shop-1", "-json"]));
     let last: serde_json::Value = serde_json::from_str(&last).unwrap();
     let expected = ("2026-11-25 15:10:14", "@shop-1:6000 line 6000");
-    assert_eq!(
-        (&last["time"], &last["message"]),
-        (&expected.0.into(), &expected.1.into())
-    );
+    assert_eq!((&last["time"], &last["message"]), (&expected.0.into(), &expected.1.into()));
     // Records may have any time. Messages that were stored long before are not requested.
     for (since, count) in [("2026-11-25T15:10:14Z", 6000), ("2026-11-25T15:10:15Z", 0)] {
         let (since, ..) = done(read(&cluster, &["-utc", "-since", since]));
@@ -141,18 +134,12 @@ fn what_is_missing_is_named_and_what_is_no_record_is_counted() {
     let (shown, said, code) = done(read(&cluster, &["-once"]));
     let expected: String = (1..=5).map(|n| format!("line {n}\n")).collect();
     assert_eq!((shown.as_str(), code), (expected.as_str(), 0));
-    assert!(
-        said.contains("shop-1: 5 lines, 2 repeats removed, none missing"),
-        "{said}"
-    );
+    assert!(said.contains("shop-1: 5 lines, 2 repeats removed, none missing"), "{said}");
     publisher.publish(&records(8..=9));
     publisher.publish(b"hello\nINFO\t| cut");
     let (shown, said, code) = done(read(&cluster, &["-once"]));
     assert_eq!((shown.lines().count(), code), (7, 4));
-    assert!(
-        said.contains(": 7 lines, 2 repeats removed, 2 MISSING: 6-7"),
-        "{said}"
-    );
+    assert!(said.contains(": 7 lines, 2 repeats removed, 2 MISSING: 6-7"), "{said}");
     assert!(said.contains("message 4 ends with a torn record"), "{said}");
     assert!(said.contains("2 lines are no record"), "{said}");
     let (_, _, code) = done(read(&cluster, &["-strict"]));
@@ -231,10 +218,7 @@ fn a_node_that_hangs_is_left_though_its_connection_stays() {
 /// A reply of the `JetStream` API.
 fn ask(cluster: &Cluster, subject: &str, json: &str) -> serde_json::Value {
     let urls = vec![cluster.nodes[0].url().parse().unwrap()];
-    let options = Options {
-        urls,
-        ..Options::default()
-    };
+    let options = Options { urls, ..Options::default() };
     let mut client = Client::connect(&options, "test").unwrap();
     let subject = format!("$JS.API.{subject}");
     let answer = client.request(&subject, b"", json.as_bytes(), DEADLINE);
@@ -306,10 +290,7 @@ fn another_stream_of_the_same_name_is_another_log() {
     let mut publisher = Publisher::to(&cluster.urls());
     publisher.publish(&records(1..=1));
     for (is_made_again, expected) in [
-        (
-            true,
-            "stream LOG was deleted and made again: what it holds now is another log",
-        ),
+        (true, "stream LOG was deleted and made again: what it holds now is another log"),
         (false, "stream LOG was deleted"),
     ] {
         let follower = Follower::of(read(&cluster, &["-last", "1"]));
@@ -340,22 +321,12 @@ fn what_cannot_be_read_is_one_line() {
     }"#;
     let login = Some(Login::User("admin".to_owned(), "x".to_owned()));
     let config = config.to_owned();
-    let cluster = Setup {
-        config,
-        login,
-        ..setup
-    }
-    .start()
-    .unwrap();
+    let cluster = Setup { config, login, ..setup }.start().unwrap();
     let place = cluster.nodes[0].address();
     let said = |user: &str, stream: &str| {
         let url = format!("nats://{user}@{place}");
         let (shown, said, code) = done(client(&["read", "-stream", stream, "-nats", &url]));
-        assert_eq!(
-            (shown.as_str(), code, said.lines().count()),
-            ("", 1, 1),
-            "{said}"
-        );
+        assert_eq!((shown.as_str(), code, said.lines().count()), ("", 1, 1), "{said}");
         said
     };
     let missing = format!("client read: there is no stream LOG at nats://{place}\n");
@@ -363,18 +334,9 @@ fn what_cannot_be_read_is_one_line() {
     cluster.stream(STREAM).create(&json!({})).unwrap();
     Publisher::to(&format!("nats://admin:x@{place}")).publish(&records(1..=1));
     for (user, expected) in [
-        (
-            "blind:x",
-            "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.LOG\"",
-        ),
-        (
-            "idle:x",
-            "Permissions Violation for Publish to \"$JS.API.CONSUMER.MSG.NEXT.LOG.",
-        ),
-        (
-            "poor:x",
-            "stream LOG cannot be read: JetStream not enabled for account (10039)",
-        ),
+        ("blind:x", "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.LOG\""),
+        ("idle:x", "Permissions Violation for Publish to \"$JS.API.CONSUMER.MSG.NEXT.LOG."),
+        ("poor:x", "stream LOG cannot be read: JetStream not enabled for account (10039)"),
         ("admin:y", "it refuses the login (Authorization Violation)"),
     ] {
         let said = said(user, STREAM);
@@ -382,10 +344,7 @@ fn what_cannot_be_read_is_one_line() {
     }
     let (_, said, code) = done(client(&["read", "-stream", STREAM, "a.log"]));
     assert_eq!(code, 2);
-    assert_eq!(
-        said,
-        "client read: -stream and FILE are two logs: give one\n"
-    );
+    assert_eq!(said, "client read: -stream and FILE are two logs: give one\n");
 }
 
 #[test]
@@ -405,12 +364,7 @@ fn a_stream_is_read_over_tls_with_a_password() {
     let mut admin = Options::default();
     admin.tls.ca = Some(ca.clone());
     let login = Some(Login::User("a".to_owned(), "b".to_owned()));
-    let cluster = Setup {
-        config,
-        login,
-        admin,
-        ..setup
-    };
+    let cluster = Setup { config, login, admin, ..setup };
     let cluster = cluster.start().unwrap();
     cluster.stream(STREAM).create(&json!({})).unwrap();
     let url = format!("tls://a:b@{}", cluster.nodes[0].address());

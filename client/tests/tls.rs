@@ -43,11 +43,7 @@ fn log(pki: &Pki) -> PathBuf {
 
 /// The TLS options of a client.
 fn tls_options(pki: &Pki) -> Vec<String> {
-    let (ca, cert, key) = (
-        pki.path("ca.pem"),
-        pki.path("client.pem"),
-        pki.path("client.key"),
-    );
+    let (ca, cert, key) = (pki.path("ca.pem"), pki.path("client.pem"), pki.path("client.key"));
     let options = ["-tls-ca", &ca, "-tls-cert", &cert, "-tls-key", &key];
     options.map(str::to_owned).to_vec()
 }
@@ -56,9 +52,7 @@ fn tls_options(pki: &Pki) -> Vec<String> {
 fn at(address: SocketAddr, subcommand: &[&str], options: &[String]) -> Command {
     let mut command = client(subcommand);
     let port = address.port().to_string();
-    command
-        .args(["-nhost", "localhost", "-port", &port])
-        .args(options);
+    command.args(["-nhost", "localhost", "-port", &port]).args(options);
     command
 }
 
@@ -80,32 +74,18 @@ fn all_clients_speak_it() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 60);
 
-    for shape in [
-        ["-connections", "50", "-pipeline", "16"],
-        ["-connections", "3", "-pipeline", "500"],
-    ] {
+    for shape in
+        [["-connections", "50", "-pipeline", "16"], ["-connections", "3", "-pipeline", "500"]]
+    {
         let mut load = at(server.address(), &["load"], &options);
-        load.args(["-messages", "100000", "-verify"])
-            .arg(log(&pki))
-            .args(shape);
+        load.args(["-messages", "100000", "-verify"]).arg(log(&pki)).args(shape);
         let output = finish(&mut load);
         assert!(output.status.success(), "{}", text(&output.stdout));
         assert!(text(&output.stdout).contains("verification passed: 100,000 records"));
     }
     // The open loop, with connections that are replaced during the run.
-    let mut load = at(
-        server.address(),
-        &["load", "-reconnect", "-rate", "5000"],
-        &options,
-    );
-    load.args([
-        "-duration",
-        "1s",
-        "-fail-if",
-        "errors>0",
-        "-fail-if",
-        "lost>0",
-    ]);
+    let mut load = at(server.address(), &["load", "-reconnect", "-rate", "5000"], &options);
+    load.args(["-duration", "1s", "-fail-if", "errors>0", "-fail-if", "lost>0"]);
     let output = finish(&mut load);
     assert!(output.status.success(), "{}", text(&output.stdout));
 }
@@ -125,11 +105,7 @@ fn what_was_acknowledged_survives_the_server() {
     let pki = pki_of("tests");
     for _ in 0..3 {
         let server = serve(&pki, "server", true);
-        let mut load = at(
-            server.address(),
-            &["load", "-pipeline", "16"],
-            &tls_options(&pki),
-        );
+        let mut load = at(server.address(), &["load", "-pipeline", "16"], &tls_options(&pki));
         load.args(["-duration", "1m", "-verify"]).arg(log(&pki));
         let before = fs::metadata(log(&pki)).unwrap().len();
         let load = load.stdout(Stdio::piped()).spawn().unwrap();
@@ -156,19 +132,14 @@ fn a_sender_loses_nothing() {
     let sending = thread::spawn(move || finish_with(&mut send, input.as_bytes()));
     for n in 1..=5 {
         let grown = |log: &Path| fs::metadata(log).unwrap().len() > n << 19;
-        wait_until("a log that grows", || {
-            grown(&log(&pki)) || sending.is_finished()
-        });
+        wait_until("a log that grows", || grown(&log(&pki)) || sending.is_finished());
         server.restart();
     }
     let output = sending.join().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let output = finish(client(&["read", "-once"]).arg(log(&pki)));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(
-        text(&output.stdout) == lines,
-        "every line once and in order"
-    );
+    assert!(text(&output.stdout) == lines, "every line once and in order");
 }
 
 /// The error messages of the turn-taking client. The other clients use the same ones.
@@ -181,10 +152,7 @@ fn what_is_wrong_is_said_in_words() {
     let expired = pki.authority.issue_to(&key, &["localhost"], |params| {
         params.not_after = date_time_ymd(2004, 5, 6);
     });
-    expired
-        .unwrap()
-        .write(pki.folder.path(), "expired")
-        .unwrap();
+    expired.unwrap().write(pki.folder.path(), "expired").unwrap();
     let options = tls_options(&pki);
     let without = &options[..2];
     let other_ca = ["-tls-ca".to_owned(), others.path("ca.pem")];
@@ -206,12 +174,7 @@ fn what_is_wrong_is_said_in_words() {
              'localhost' (-tls-name says which it must be for)",
         ),
         ("elsewhere", false, &named("x.b.example"), ""),
-        (
-            "expired",
-            false,
-            without,
-            "the server's certificate has expired, on 2004-05-06",
-        ),
+        ("expired", false, without, "the server's certificate has expired, on 2004-05-06"),
         (
             "server",
             true,
@@ -224,23 +187,14 @@ fn what_is_wrong_is_said_in_words() {
             &other_client,
             "the server does not know the authority of this client's certificate",
         ),
-        (
-            "server",
-            false,
-            &[],
-            "'error tls-required: only TLS is spoken here, connect with it'",
-        ),
+        ("server", false, &[], "'error tls-required: only TLS is spoken here, connect with it'"),
     ] {
         let server = serve(&pki, cert, demands);
         let output = finish(&mut at(server.address(), &[], options));
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{said}");
         assert_eq!(said.lines().count(), 1);
-        assert_eq!(
-            output.status.code(),
-            Some(i32::from(!expected.is_empty())),
-            "{said}"
-        );
+        assert_eq!(output.status.code(), Some(i32::from(!expected.is_empty())), "{said}");
     }
 }
 
@@ -259,25 +213,16 @@ fn a_server_that_speaks_no_tls_is_known_by_what_it_says() {
     });
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for (address, expected) in [
-        (
-            ours.address(),
-            "the server speaks no TLS at this port, or none that this client knows",
-        ),
-        (
-            address,
-            "the server speaks no TLS, or another port of it does",
-        ),
+        (ours.address(), "the server speaks no TLS at this port, or none that this client knows"),
+        (address, "the server speaks no TLS, or another port of it does"),
         (silent.local_addr().unwrap(), "no answer within 1 s"),
     ] {
         let mut turns = at(address, &["-timeout", "1s"], &tls_options(&pki)[..2]);
         let output = finish(&mut turns);
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{said}");
-        let mut send = at(
-            address,
-            &["send", "-timeout", "1s", "-retry", "0"],
-            &tls_options(&pki)[..2],
-        );
+        let mut send =
+            at(address, &["send", "-timeout", "1s", "-retry", "0"], &tls_options(&pki)[..2]);
         let output = finish_with(&mut send, b"a line\n");
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{said}");

@@ -48,11 +48,7 @@ fn client(port: u16) -> Command {
 /// The stdout, stderr and exit code of a client that ends in time.
 fn run(command: &mut Command) -> (String, String, i32) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Output {
-        stdout,
-        stderr,
-        status,
-    } = commands::finish(command);
+    let Output { stdout, stderr, status } = commands::finish(command);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let code = status.code().unwrap_or_else(|| panic!("{status}"));
     (text(stdout), text(stderr), code)
@@ -94,12 +90,7 @@ fn threads_write_strictly_one_after_another() {
     let expected: String = lines.collect();
     assert_eq!((stdout, code), (expected.clone(), 0));
     assert_eq!(received.recv_timeout(DEADLINE).as_ref(), Ok(&expected));
-    let Summary {
-        messages,
-        time,
-        median,
-        worst,
-    } = summary(&stderr);
+    let Summary { messages, time, median, worst } = summary(&stderr);
     assert_eq!(messages, 12);
     // A round trip through two processes takes at least a microsecond.
     let order = [Duration::from_micros(1), median, worst, time];
@@ -280,10 +271,7 @@ fn a_reply_without_end_is_bounded() {
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
     });
     let why = failure(&mut client(port));
-    assert!(
-        why.starts_with("a reply longer than 1024 bytes, 'xxx"),
-        "{why}"
-    );
+    assert!(why.starts_with("a reply longer than 1024 bytes, 'xxx"), "{why}");
     assert!(why.len() < 250, "{why}");
 }
 
@@ -351,21 +339,11 @@ fn a_reader_that_has_enough_is_no_error() {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut first)
-        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert_eq!(first, "Thread 0, iteration 1\n");
     let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
-    assert_eq!(
-        (stderr.as_str(), child.wait().unwrap().code()),
-        ("", Some(0))
-    );
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((stderr.as_str(), child.wait().unwrap().code()), ("", Some(0)));
 }
 
 #[test]
@@ -382,11 +360,7 @@ fn a_full_disk_under_stdout() {
 #[test]
 fn a_closed_stderr_changes_nothing() {
     let port = answering(["ok\n"; 50]);
-    let mut child = client(port)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = client(port).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -394,14 +368,8 @@ fn a_closed_stderr_changes_nothing() {
 #[test]
 fn bad_options_and_help() {
     for (args, expected) in [
-        (
-            &["-nt", "x"][..],
-            "client: -nt: expected a number of threads (1 to 100000), got 'x'\n",
-        ),
-        (
-            &["-pot", "1"],
-            "client: unknown option '-pot': did you mean '-port'?\n",
-        ),
+        (&["-nt", "x"][..], "client: -nt: expected a number of threads (1 to 100000), got 'x'\n"),
+        (&["-pot", "1"], "client: unknown option '-pot': did you mean '-port'?\n"),
         (
             &["loud"],
             "client: unexpected argument 'loud': 'client load' is typed before all options\n",
@@ -425,9 +393,7 @@ fn bad_options_and_help() {
 fn a_launcher_that_is_not_the_parent_is_ignored_and_told_of() {
     let port = answering(["ok\n"; 1]);
     let mut command = client(port);
-    command
-        .args(["-nt", "1", "-ni", "1"])
-        .env("LAUNCHER_PID", "1");
+    command.args(["-nt", "1", "-ni", "1"]).env("LAUNCHER_PID", "1");
     let (stdout, stderr, code) = run(&mut command);
     assert_eq!((stdout.as_str(), code), ("Thread 0, iteration 1\n", 0));
     let (warning, rest) = stderr.split_once('\n').unwrap();
@@ -483,11 +449,7 @@ fn an_interrupt_tells_what_was_done() {
     });
     let mut command = client(port);
     command.args(["-nt", "2", "-ni", "10", "-timeout", "1h"]);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     receiver.recv_timeout(DEADLINE).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -522,20 +484,14 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
         });
         let (port, reads) = (port.to_string(), command.starts_with("read"));
         let mut client = Command::new("env");
-        client.args([
-            "--block-signal=INT,TERM,HUP,QUIT,PIPE",
-            env!("CARGO_BIN_EXE_client"),
-        ]);
+        client.args(["--block-signal=INT,TERM,HUP,QUIT,PIPE", env!("CARGO_BIN_EXE_client")]);
         client.args(command.split(' '));
         if reads {
             client.arg(log);
         } else {
             client.args(["-host", "127.0.0.1", "-port", &port]);
         }
-        client
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = client.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         _ = stdin.write_all(b"a line\n");
@@ -570,14 +526,8 @@ fn more_threads_than_the_system_allows_are_refused_with_advice() {
     // On a machine that allows this many threads, the client fails since no server listens at port
     // 1.
     let expected = "client: -nt 100,000 is more than the ";
-    assert!(
-        stderr.starts_with(expected) || stderr.contains("port 1"),
-        "{stderr}"
-    );
-    assert!(
-        stderr.contains("ask for fewer, or ") || stderr.contains("port 1"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with(expected) || stderr.contains("port 1"), "{stderr}");
+    assert!(stderr.contains("ask for fewer, or ") || stderr.contains("port 1"), "{stderr}");
 }
 
 #[test]

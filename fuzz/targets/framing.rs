@@ -12,10 +12,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let framing = Framing::CHOICES[usize::from(*framing) % Framing::CHOICES.len()].1;
-    let rules = Rules {
-        framing,
-        max_message: usize::from(*max_message) + 1,
-    };
+    let rules = Rules { framing, max_message: usize::from(*max_message) + 1 };
     let whole = frames(rules, [input].into_iter());
     let pieces = frames(rules, pieces(input, *cut));
     if framing == Framing::None {

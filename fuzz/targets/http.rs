@@ -22,14 +22,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn respond(input: &[u8], step: usize) -> Vec<u8> {
     let now = Instant::now();
-    let mut exchange = Exchange::new(
-        Peer {
-            input,
-            step,
-            output: Vec::new(),
-        },
-        now,
-    );
+    let mut exchange = Exchange::new(Peer { input, step, output: Vec::new() }, now);
     while !exchange.is_over(now) {
         exchange.on_event();
         exchange.advance(|page| Response::line("200 OK", &format!("{page:?}")));

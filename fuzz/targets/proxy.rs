@@ -12,11 +12,7 @@ fuzz_target!(|data: &[u8]| {
     match whole {
         Header::Whole(length, _) => {
             assert!(length <= data.len().min(MAX_V2));
-            assert_eq!(
-                parse(&data[..length]),
-                whole,
-                "what follows changes nothing"
-            );
+            assert_eq!(parse(&data[..length]), whole, "what follows changes nothing");
             for cut in 0..length {
                 assert_eq!(parse(&data[..cut]), Header::Partial);
             }

@@ -37,10 +37,7 @@ fn in_json(message: &[u8]) {
     assert_eq!(line.pop(), Some(b'\n'));
     assert!(!record::has_control(&line));
     let parsed: serde_json::Value = serde_json::from_slice(&line).unwrap();
-    assert_eq!(
-        (&parsed["time"], &parsed["peer"]),
-        (&TIME.into(), &PEER.into())
-    );
+    assert_eq!((&parsed["time"], &parsed["peer"]), (&TIME.into(), &PEER.into()));
     match std::str::from_utf8(message) {
         Ok(text) => assert_eq!(parsed["message"], text),
         Err(_) => assert!(parsed["bytes"].is_string()),

@@ -167,8 +167,7 @@ impl Child {
     pub(crate) fn said(&self) -> &str {
         let said = self.last_words.as_deref().unwrap_or_default();
         let rest = said.strip_prefix(&self.program);
-        rest.and_then(|rest| rest.strip_prefix(": "))
-            .unwrap_or(said)
+        rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(said)
     }
 }
 

@@ -154,10 +154,7 @@ impl Launch {
         }?;
         let log = options.log();
         let records = summary::count_records(&log).map_err(|error| {
-            End::Failed(format!(
-                "cannot count the records in {}: {error}",
-                log.display()
-            ))
+            End::Failed(format!("cannot count the records in {}: {error}", log.display()))
         })?;
         let place = format!(", {} in {}", plural(records.all, "record"), log.display());
         self.say(Stream::Stdout, summary::text(&clients, &place));
@@ -229,14 +226,8 @@ impl Launch {
             }
             // If the launcher was stopped for a while, the output of the clients is only read now.
             self.wait(Some(DYING), done)?;
-            let silent = self
-                .clients()
-                .iter()
-                .zip(silent)
-                .filter(|(_, silent)| *silent);
-            let hung = silent
-                .map(|(client, _)| client)
-                .find(|client| client.is_silent());
+            let silent = self.clients().iter().zip(silent).filter(|(_, silent)| *silent);
+            let hung = silent.map(|(client, _)| client).find(|client| client.is_silent());
             // Clients have to wait while the output of the launcher is blocked.
             if let Some(client) = hung.filter(|_| !self.output.is_busy()) {
                 let (name, seconds) = (&client.name, SILENCE.as_secs());
@@ -298,10 +289,7 @@ impl Launch {
                 None
             }
             Err(why) => {
-                self.say(
-                    Stream::Stderr,
-                    format!("{}: {why}{place}\n", named("launcher")),
-                );
+                self.say(Stream::Stderr, format!("{}: {why}{place}\n", named("launcher")));
                 Some(why)
             }
         };
@@ -342,18 +330,14 @@ impl Launch {
             child.signal(Signal::TERM);
         }
         // Another Ctrl-C ends the wait.
-        _ = self.wait(Some(STOPPING), |launch| {
-            launch.children.iter().all(Child::has_ended)
-        });
+        _ = self.wait(Some(STOPPING), |launch| launch.children.iter().all(Child::has_ended));
         let left = self.children.iter_mut().filter(|child| !child.has_ended());
         let killed = left.map(|child| {
             child.kill();
             child.name.clone()
         });
         let killed = killed.collect();
-        _ = self.wait(Some(LAST_WORDS), |launch| {
-            launch.children.iter().all(Child::is_done)
-        });
+        _ = self.wait(Some(LAST_WORDS), |launch| launch.children.iter().all(Child::is_done));
         killed
     }
 
@@ -402,10 +386,7 @@ impl Launch {
                 }
             }
             Event::Signal(_) => return Err(End::Interrupted),
-            Event::Listening {
-                child: SERVER,
-                address,
-            } => {
+            Event::Listening { child: SERVER, address } => {
                 self.address.get_or_insert(address);
             }
             // Clients do not listen.

@@ -31,37 +31,25 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["port"],
             value: "PORT",
             help: "port of the server; 0 picks a free one (default 2005)",
-            take: |o, v| {
-                v.number("a port number", 0..=u16::MAX)
-                    .map(|it| o.port = it)
-            },
+            take: |o, v| v.number("a port number", 0..=u16::MAX).map(|it| o.port = it),
         },
         Opt {
             names: &["cl", "clients"],
             value: "N",
             help: "number of clients (default 5)",
-            take: |o, v| {
-                v.number("a number of clients", 1..=10_000)
-                    .map(|it| o.clients = it)
-            },
+            take: |o, v| v.number("a number of clients", 1..=10_000).map(|it| o.clients = it),
         },
         Opt {
             names: &["nt"],
             value: "N",
             help: "number of threads of each client (default 5)",
-            take: |o, v| {
-                v.number("a number of threads", THREADS)
-                    .map(|it| o.threads = it)
-            },
+            take: |o, v| v.number("a number of threads", THREADS).map(|it| o.threads = it),
         },
         Opt {
             names: &["ni"],
             value: "N",
             help: "number of rounds of each client; each thread sends once a round (default 10)",
-            take: |o, v| {
-                v.number("a number of rounds", ROUNDS)
-                    .map(|it| o.rounds = it)
-            },
+            take: |o, v| v.number("a number of rounds", ROUNDS).map(|it| o.rounds = it),
         },
         Opt {
             names: &["log"],
@@ -105,10 +93,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
     operand: None,
     check: |options| options.tls.check(),
     examples: &[
-        (
-            "{launcher} -clients 3 -nt 2 -ni 4",
-            "three clients of two threads send 24 lines in all",
-        ),
+        ("{launcher} -clients 3 -nt 2 -ni 4", "three clients of two threads send 24 lines in all"),
         (
             "{launcher} -port 0 -log /tmp/try.log -keep",
             "a free port, another log, and a server that keeps running",
@@ -154,9 +139,8 @@ impl ServerTls {
             ("-tls-key", &self.key),
             ("-tls-client-ca", &self.client_ca),
         ];
-        let given = options
-            .into_iter()
-            .filter_map(|(option, value)| Some((option, value.as_ref()?)));
+        let given =
+            options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
         given.flat_map(|(option, value)| [option.into(), value.into()])
     }
 }
@@ -254,20 +238,11 @@ mod tests {
     #[test]
     fn bad_values_are_refused_by_name() {
         for (args, expected) in [
-            (
-                &["-port", "65536"][..],
-                "-port: expected a port number (0 to 65535), got '65536'",
-            ),
-            (
-                &["-clients", "0"],
-                "-clients: expected a number of clients (1 to 10000), got '0'",
-            ),
+            (&["-port", "65536"][..], "-port: expected a port number (0 to 65535), got '65536'"),
+            (&["-clients", "0"], "-clients: expected a number of clients (1 to 10000), got '0'"),
             (&["-log="], "-log: expected a path, got ''"),
             (&["-keep=1"], "-keep takes no value, got '1'"),
-            (
-                &["-client", "1"],
-                "unknown option '-client': did you mean '-clients'?",
-            ),
+            (&["-client", "1"], "unknown option '-client': did you mean '-clients'?"),
         ] {
             assert_eq!(options(args).unwrap_err().to_string(), expected);
         }
@@ -280,14 +255,7 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        let Options {
-            host,
-            port,
-            clients,
-            threads,
-            rounds,
-            ..
-        } = Options::default();
+        let Options { host, port, clients, threads, rounds, .. } = Options::default();
         assert_eq!(clients, threads);
         let numbers = [usize::from(port), clients].map(|n| n.to_string());
         let defaults = [host, rounds.to_string()];

@@ -59,11 +59,7 @@ impl Output {
                 format!("{name} ")
             }
         };
-        Prefix {
-            line: with('|'),
-            first_piece: with('<'),
-            further_piece: with('+'),
-        }
+        Prefix { line: with('|'), first_piece: with('<'), further_piece: with('+') }
     }
 
     /// Writes whole lines. Lines that cannot be written are dropped, so that the children can go
@@ -109,11 +105,7 @@ pub(crate) struct Prefix {
 
 impl Prefix {
     fn piece(&self, is_further: bool) -> &str {
-        if is_further {
-            &self.further_piece
-        } else {
-            &self.first_piece
-        }
+        if is_further { &self.further_piece } else { &self.first_piece }
     }
 }
 
@@ -137,14 +129,7 @@ pub(crate) struct Lines<R> {
 impl<R: Read> Lines<R> {
     /// The lines that come from `from`, each to be shown with `prefix`.
     pub(crate) fn new(from: R, prefix: Prefix) -> Self {
-        Self {
-            from,
-            prefix,
-            goes_on: false,
-            buffer: vec![0; MAX_LINE].into(),
-            len: 0,
-            open: true,
-        }
+        Self { from, prefix, goes_on: false, buffer: vec![0; MAX_LINE].into(), len: 0, open: true }
     }
 
     /// Reads once. Returns whether data came.
@@ -344,10 +329,7 @@ mod tests {
         };
         let plain = output(false);
         let server = plain.prefix("server", 0, Stream::Stdout);
-        assert_eq!(
-            (&*server.line, server.piece(true)),
-            ("server   | ", "server   + ")
-        );
+        assert_eq!((&*server.line, server.piece(true)), ("server   | ", "server   + "));
         let prefix = |stream| output(true).prefix("client 1", 1, stream).line;
         assert_eq!(prefix(Stream::Stderr), "client 1 | ");
         assert_eq!(prefix(Stream::Stdout), "\x1b[32mclient 1 |\x1b[0m ");

@@ -28,11 +28,7 @@ pub(crate) fn text(clients: &[(String, Summary)], about_all: &str) -> String {
     let [w0, w1, w2, w3, w4] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         let widest = cells.max().unwrap_or(0);
-        if column == 1 {
-            widest.max(sum.len())
-        } else {
-            widest
-        }
+        if column == 1 { widest.max(sum.len()) } else { widest }
     });
     let mut text = String::new();
     for [name, messages, time, median, worst] in &rows {

@@ -24,12 +24,7 @@ fn all_of_it_over_tls() {
         let identity = authority.issue(&[names]).unwrap();
         identity.write(&place.path("."), name).unwrap();
     }
-    let server = [
-        "-server-tls-cert",
-        "server.pem",
-        "-server-tls-key",
-        "server.key",
-    ];
+    let server = ["-server-tls-cert", "server.pem", "-server-tls-key", "server.key"];
     let demands = ["-server-tls-client-ca", "ca.pem", "-tls-ca", "ca.pem"];
     let own = ["-tls-cert", "client.pem", "-tls-key", "client.key"];
     let ended = place.run(&[&["-clients", "2"][..], &server, &demands, &own].concat());
@@ -81,10 +76,7 @@ fn five_clients_of_five_threads_end_to_end() {
         let start = format!("client {}   50 messages in ", at + 1);
         assert!(line.starts_with(&start), "{line}");
     }
-    assert_eq!(
-        summary[5],
-        "in all    250 messages, 500 records in logging.log"
-    );
+    assert_eq!(summary[5], "in all    250 messages, 500 records in logging.log");
     assert_eq!(ended.stdout.len(), 500 + 250 + 6);
 }
 
@@ -92,24 +84,13 @@ fn five_clients_of_five_threads_end_to_end() {
 fn other_hosts_formats_and_logs() {
     let place = Place::real();
     let log = place.path("another log");
-    let args = [
-        "-host=localhost",
-        "-clhost=127.0.0.1",
-        "-cl=10",
-        "-nt=1",
-        "-ni=1",
-        "-log",
-    ];
+    let args = ["-host=localhost", "-clhost=127.0.0.1", "-cl=10", "-nt=1", "-ni=1", "-log"];
     let ended = place.run(&[&args[..], &[log.to_str().unwrap()]].concat());
     assert!(ended.status.success(), "{:#?}", ended.stderr);
     let last = ended.stdout.last().unwrap();
     let expected = format!("in all     10 messages, 20 records in {}", log.display());
     assert_eq!(*last, expected);
-    assert!(
-        ended
-            .stdout
-            .contains(&"client 2  | Thread 0, iteration 1".to_owned())
-    );
+    assert!(ended.stdout.contains(&"client 2  | Thread 0, iteration 1".to_owned()));
     assert!(!place.path("logging.log").exists());
 }
 
@@ -161,18 +142,12 @@ fn a_port_in_use() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ended = Place::real().run(&["-port", &port]);
     let (last, code) = ended.last_words();
-    assert_eq!(
-        last,
-        "launcher: server ended before it listened, as it says above"
-    );
+    assert_eq!(last, "launcher: server ended before it listened, as it says above");
     assert_eq!(code, Some(1));
     // The server reports the reason once, and no client prints anything.
     assert_eq!(ended.stderr.len(), 2, "{:#?}", ended.stderr);
     let why = &ended.stderr[0];
-    assert!(
-        why.starts_with("server   | server: cannot listen on "),
-        "{why}"
-    );
+    assert!(why.starts_with("server   | server: cannot listen on "), "{why}");
     assert!(why.contains(&port) && why.contains("in use"), "{why}");
 }
 
@@ -243,10 +218,7 @@ fn a_server_that_fails_at_last_is_named_with_the_client() {
 
 #[test]
 fn a_server_that_dies_is_named_and_not_its_clients() {
-    for (signal, end) in [
-        (Signal::KILL, "signal: 9 (SIGKILL)"),
-        (Signal::TERM, "exit status: 0"),
-    ] {
+    for (signal, end) in [(Signal::KILL, "signal: 9 (SIGKILL)"), (Signal::TERM, "exit status: 0")] {
         let place = Place::real();
         let mut running = place.start(&["-ni", "1000000"]);
         running.wait_for("client 5 | Thread");
@@ -286,9 +258,7 @@ fn an_interrupt_stops_everything_at_any_moment() {
 fn signals_that_were_blocked_at_start_are_obeyed() {
     const BLOCKED: &str = "CHLD,INT,TERM,HUP,QUIT,PIPE";
     let place = Place::real();
-    let ended = place
-        .start_with_blocked(BLOCKED, &["-clients", "1", "-ni", "1"])
-        .wait();
+    let ended = place.start_with_blocked(BLOCKED, &["-clients", "1", "-ni", "1"]).wait();
     assert!(ended.status.success(), "{:#?}", ended.stderr);
     let mut running = place.start_with_blocked(BLOCKED, &["-ni", "1000000"]);
     running.wait_for("client 1 | Thread 0, iteration 1");
@@ -326,9 +296,7 @@ fn a_second_interrupt_kills_children_that_do_not_stop() {
 
 #[test]
 fn an_interrupt_while_the_output_is_blocked() {
-    let place = Place::bare()
-        .with("server")
-        .with_script("client", "exec yes");
+    let place = Place::bare().with("server").with_script("client", "exec yes");
     let (unread, stdout) = std::io::pipe().unwrap();
     let running = place.start_on(stdout, &[]);
     wait_until("output", || {
@@ -372,9 +340,7 @@ fn a_killed_launcher_leaves_no_child() {
     assert_eq!(running.children("client").len(), 5);
     running.signal(Signal::KILL);
     running.wait_alone();
-    wait_until("the end of its children", || {
-        children_of(pid).is_empty().then_some(())
-    });
+    wait_until("the end of its children", || children_of(pid).is_empty().then_some(()));
 }
 
 #[test]
@@ -446,9 +412,7 @@ fn what_was_acknowledged_is_what_was_recorded() {
     let script = "./real-server \"$@\" & child=$!
                   trap 'kill $child; wait $child; sed -i 1,2d logging.log; exit 0' TERM
                   wait $child";
-    let ended = place
-        .with_script("server", script)
-        .run(&["-cl", "1", "-nt", "1", "-ni", "3"]);
+    let ended = place.with_script("server", script).run(&["-cl", "1", "-nt", "1", "-ni", "3"]);
     let (last, code) = ended.last_words();
     let expected = "launcher: 3 messages acknowledged, but logging.log holds 2 messages: ";
     assert!(last.starts_with(expected), "{last}");

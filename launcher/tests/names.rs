@@ -24,11 +24,7 @@ fn run(place: &Place, program: &str, args: &[&str]) -> (Option<i32>, String, Str
     command.args(args).current_dir(place.path("."));
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -42,10 +38,7 @@ fn help_has_installed_names_only() {
         let usage = format!("Usage: {} [options]", words.join(" "));
         assert!(help.starts_with(&usage), "{help}");
         assert!(help.contains("\n  line-log-"), "no example: {help}");
-        assert!(
-            !help.contains(['{', '}']) || words.contains(&"load"),
-            "{help}"
-        );
+        assert!(!help.contains(['{', '}']) || words.contains(&"load"), "{help}");
         for built in ["server", "client", "launcher"] {
             for before in ["  ", "'", "| ", "; "] {
                 for after in [" -", " send", " read", " load", " verify", " report", "'"] {
@@ -66,14 +59,8 @@ fn version_and_usage_errors_have_the_installed_name() {
         let expected = format!("{name} {}", env!("CARGO_PKG_VERSION"));
         assert!(version.starts_with(&expected), "{version}");
         for (args, expected) in [
-            (
-                &["-prot"][..],
-                "unknown option '-prot': did you mean '-port'?",
-            ),
-            (
-                &["-zzz"],
-                &format!("unknown option '-zzz': '{name} -help' lists them"),
-            ),
+            (&["-prot"][..], "unknown option '-prot': did you mean '-port'?"),
+            (&["-zzz"], &format!("unknown option '-zzz': '{name} -help' lists them")),
         ] {
             let (code, _, error) = run(&place, name, args);
             assert_eq!(error, format!("{name}: {expected}\n"));
@@ -109,22 +96,13 @@ fn failures_begin_with_the_installed_name() {
             &["line-log-server", "-port", "0", "-log", "/"][..],
             "line-log-server: cannot open the log /: ",
         ),
-        (
-            &["line-log-client", "-port", "1"],
-            "line-log-client: cannot connect ",
-        ),
-        (
-            &["line-log-client", "load", "-port", "1"],
-            "line-log-client load: cannot connect ",
-        ),
+        (&["line-log-client", "-port", "1"], "line-log-client: cannot connect "),
+        (&["line-log-client", "load", "-port", "1"], "line-log-client load: cannot connect "),
         (
             &["line-log-client", "send", "-state", "/no/file", "-begin"],
             "line-log-client send: cannot ",
         ),
-        (
-            &["line-log-client", "read", "/no/file"],
-            "line-log-client read: cannot read /no/file: ",
-        ),
+        (&["line-log-client", "read", "/no/file"], "line-log-client read: cannot read /no/file: "),
         (
             &["line-log-client", "verify", "/no/run", "/no/log"],
             "line-log-client verify: cannot use /no/run: ",

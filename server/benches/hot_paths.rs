@@ -13,10 +13,7 @@ use server::framing::{Framer, Rules};
 
 const TIME: &str = "2019-02-24 15:10:14";
 const PEER: &str = "127.0.0.1:49030";
-const RULES: Rules = Rules {
-    framing: Framing::Line,
-    max_message: DEFAULT_MAX_MESSAGE,
-};
+const RULES: Rules = Rules { framing: Framing::Line, max_message: DEFAULT_MAX_MESSAGE };
 
 const CLIENT: ClientId = ClientId { key: 0, serial: 0 };
 
@@ -119,10 +116,8 @@ fn escape(bencher: Bencher<'_, '_>, kind: &str) {
     };
     let message = text.repeat(1000 / text.len());
     let mut out = Vec::new();
-    bencher
-        .counter(BytesCount::of_str(&message))
-        .bench_local(|| {
-            out.clear();
-            record::escape(&mut out, black_box(message.as_bytes()));
-        });
+    bencher.counter(BytesCount::of_str(&message)).bench_local(|| {
+        out.clear();
+        record::escape(&mut out, black_box(message.as_bytes()));
+    });
 }

@@ -41,11 +41,7 @@ pub enum Expected {
 impl Admission {
     /// The rules of the command line. `tls` has its certificates loaded.
     pub fn new(config: &Config, tls: Option<Acceptor>) -> Self {
-        Self {
-            allow: config.allow.clone(),
-            proxies: config.proxy_from.clone(),
-            tls,
-        }
+        Self { allow: config.allow.clone(), proxies: config.proxy_from.clone(), tls }
     }
 
     /// A connection from this address must begin with a PROXY header, which names the client.
@@ -75,10 +71,7 @@ impl Admission {
             return;
         };
         match tls.reload() {
-            Ok(()) => tls
-                .warnings()
-                .iter()
-                .for_each(|warning| log::warn!("{warning}")),
+            Ok(()) => tls.warnings().iter().for_each(|warning| log::warn!("{warning}")),
             Err(error) => {
                 log::warn!("cannot reload the certificates: {error}; the old ones stay in use");
             }

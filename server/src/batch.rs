@@ -45,10 +45,7 @@ impl Batch {
     /// Stages the record of a message. `prefix` is the record's text before the message, built by
     /// [`record::begin`].
     #[inline(always)]
-    #[allow(
-        clippy::inline_always,
-        reason = "measured: a tenth of what is done for a message"
-    )]
+    #[allow(clippy::inline_always, reason = "measured: a tenth of what is done for a message")]
     pub fn record(&mut self, prefix: &[u8], message: &[u8]) {
         self.records.extend_from_slice(prefix);
         record::escape(&mut self.records, message);
@@ -75,11 +72,7 @@ impl Batch {
             }
             _ => {
                 let count = 1;
-                self.replies.push(Run {
-                    client,
-                    reply,
-                    count,
-                });
+                self.replies.push(Run { client, reply, count });
                 true
             }
         }
@@ -166,11 +159,7 @@ mod tests {
         assert_eq!(begun, [true, false, true, true]);
         assert!(batch.owe(one, Reply::TooLong(8)));
         batch.sent(b"< ok\n", 2);
-        let run = |client, reply, count| Run {
-            client,
-            reply,
-            count,
-        };
+        let run = |client, reply, count| Run { client, reply, count };
         let expected = [
             run(one, Reply::Ok, 2),
             run(two, Reply::Ok, 1),

@@ -286,13 +286,7 @@ impl Channel {
 
 impl Opening {
     fn new(expects: Expected, since_ms: u32) -> Self {
-        Self {
-            bytes: Vec::new(),
-            since_ms,
-            expects,
-            is_whole: false,
-            is_timed: false,
-        }
+        Self { bytes: Vec::new(), since_ms, expects, is_whole: false, is_timed: false }
     }
 
     /// Puts the held bytes before those that a read has `taken`, which follow them in `input`. If the read

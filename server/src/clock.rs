@@ -69,11 +69,7 @@ impl Clock {
             let sign = if self.offset.is_negative() { '-' } else { '+' };
             let (hours, minutes) = (hours.unsigned_abs(), minutes.unsigned_abs());
             // Writing to a String cannot fail.
-            _ = write!(
-                precise,
-                "{date}T{}.{micros:06}{sign}{hours:02}:{minutes:02}",
-                &time[1..]
-            );
+            _ = write!(precise, "{date}T{}.{micros:06}{sign}{hours:02}:{minutes:02}", &time[1..]);
         }
     }
 
@@ -98,9 +94,7 @@ pub fn moment(text: &str, utc: bool, now: OffsetDateTime) -> Option<OffsetDateTi
     // The server writes no other years, and at the ends of the calendar a time zone leads beyond them.
     let is_sane = |moment: &OffsetDateTime| (1970..9999).contains(&moment.year());
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Some(moment)
-            .filter(is_sane)
-            .map(|moment| moment.to_offset(UtcOffset::UTC));
+        return Some(moment).filter(is_sane).map(|moment| moment.to_offset(UtcOffset::UTC));
     }
     let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let time = PrimitiveDateTime::parse(text, shape).ok()?;
@@ -114,9 +108,7 @@ pub fn moment(text: &str, utc: bool, now: OffsetDateTime) -> Option<OffsetDateTi
     let is_true = |reading: &OffsetDateTime| offset_at(*reading) == reading.offset();
     let mut readings = readings.into_iter().filter(is_true);
     let first = readings.next().unwrap_or(as_utc);
-    let meant = readings
-        .filter(|reading| *reading <= now)
-        .fold(first, OffsetDateTime::max);
+    let meant = readings.filter(|reading| *reading <= now).fold(first, OffsetDateTime::max);
     Some(meant.to_offset(UtcOffset::UTC))
 }
 
@@ -161,16 +153,9 @@ mod tests {
         if std::env::var("TZ").as_deref() != Ok(ZONE) {
             let name = "clock::tests::local_time_is_right_across_daylight_saving_changes";
             let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-            let output = again
-                .args([name, "--exact"])
-                .env("TZ", ZONE)
-                .output()
-                .unwrap();
+            let output = again.args([name, "--exact"]).env("TZ", ZONE).output().unwrap();
             let told = String::from_utf8_lossy(&output.stdout);
-            assert!(
-                output.status.success() && told.contains("1 passed"),
-                "{told}"
-            );
+            assert!(output.status.success() && told.contains("1 passed"), "{told}");
             return;
         }
         let moment = |text, now| {
@@ -208,10 +193,7 @@ mod tests {
         let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
         let moment = |text| moment(text, true, now).map(OffsetDateTime::unix_timestamp);
         assert_eq!(moment("2019-02-24 15:10:14"), Some(1_551_021_014));
-        assert_eq!(
-            moment("2019-02-24T16:10:14.999999+01:00"),
-            Some(1_551_021_014)
-        );
+        assert_eq!(moment("2019-02-24T16:10:14.999999+01:00"), Some(1_551_021_014));
         for bad in [
             "",
             "2019-02-24",

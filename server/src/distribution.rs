@@ -13,11 +13,7 @@ impl Distribution {
     /// An empty histogram. The bounds must be ascending.
     pub fn new(bounds: &'static [f64]) -> Self {
         debug_assert!(bounds.is_sorted());
-        Self {
-            bounds,
-            counts: vec![0; bounds.len() + 1].into(),
-            sum: 0.0,
-        }
+        Self { bounds, counts: vec![0; bounds.len() + 1].into(), sum: 0.0 }
     }
 
     /// Counts a value.

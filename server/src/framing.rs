@@ -48,10 +48,7 @@ impl Rules {
 
     /// Parses the length at the beginning of the input: `LENGTH SP` (RFC 6587, section 3.4.1).
     fn counted(self, input: &[u8]) -> Counted {
-        let digits = input
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = input.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits > MAX_DIGITS {
             return Counted::Bad;
         }
@@ -60,9 +57,8 @@ impl Rules {
             Some(b' ') if digits > 0 => {}
             Some(_) => return Counted::Bad,
         }
-        let length = input[..digits]
-            .iter()
-            .fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+        let length =
+            input[..digits].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
         if length > self.max_message {
             return Counted::Bad;
         }
@@ -208,10 +204,7 @@ impl<'a> Frames<'a> {
     /// The next frame, if there is one.
     // Runs once for every message. Inlined, it saves a tenth of the time per message.
     #[inline(always)]
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "a frame is lent until the next"
-    )]
+    #[allow(clippy::should_implement_trait, reason = "a frame is lent until the next")]
     #[allow(clippy::inline_always, reason = "measured")]
     pub fn next(&mut self) -> Option<Frame<'_>> {
         if self.begins_otherwise {
@@ -388,10 +381,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RULES: Rules = Rules {
-        framing: Framing::Line,
-        max_message: 8,
-    };
+    const RULES: Rules = Rules { framing: Framing::Line, max_message: 8 };
 
     /// A frame that owns its bytes; `None` stands for one that was too long.
     type Found = Option<Vec<u8>>;
@@ -467,10 +457,8 @@ mod tests {
             (b"123456789", &[None]),
             (b"1234567890123\r\nb\n", &[None, Some(b"b")]),
         ] {
-            let expected: Vec<Found> = expected
-                .iter()
-                .map(|found| found.map(<[u8]>::to_vec))
-                .collect();
+            let expected: Vec<Found> =
+                expected.iter().map(|found| found.map(<[u8]>::to_vec)).collect();
             assert_eq!(frames([input]), expected, "{input:?}");
             assert_eq!(frames(input.chunks(1)), expected, "{input:?} byte by byte");
             assert_eq!(model(input), expected, "the model, {input:?}");
@@ -493,10 +481,7 @@ mod tests {
 
     #[test]
     fn unframed_input_is_a_message_as_it_comes() {
-        let rules = Rules {
-            framing: Framing::None,
-            ..RULES
-        };
+        let rules = Rules { framing: Framing::None, ..RULES };
         let mut framer = Framer::default();
         let mut all = Vec::new();
         for chunk in [&b"a\r\nb\n"[..], b"longer than the limit"] {
@@ -559,10 +544,7 @@ mod tests {
 
     #[test]
     fn nul_ends_a_message_and_nothing_else_does() {
-        let rules = Rules {
-            framing: Framing::Nul,
-            ..RULES
-        };
+        let rules = Rules { framing: Framing::Nul, ..RULES };
         let input = b"a\nb\r\0\x00123456789\0last\r";
         let expected = [Some(&b"a\nb\r"[..]), Some(b""), None, Some(b"last\r")];
         let expected = expected.map(|found| found.map(<[u8]>::to_vec));

@@ -59,13 +59,7 @@ struct FailedWrite {
 impl<F: Storage> Journal<F> {
     /// A journal on a file that is opened to append. With `sync`, commits are synced to disk.
     pub fn new(file: F, sync: bool) -> Self {
-        Self {
-            file,
-            sync,
-            reserved_bytes: 0,
-            reserves: true,
-            torn_from: None,
-        }
+        Self { file, sync, reserved_bytes: 0, reserves: true, torn_from: None }
     }
 
     /// Whether commits are synced to disk.
@@ -135,10 +129,7 @@ impl<F: Storage> Journal<F> {
     }
 
     fn append(&mut self, records: &[u8]) -> Result<(), FailedWrite> {
-        debug_assert!(
-            self.torn_from.is_none(),
-            "nothing is written after torn records"
-        );
+        debug_assert!(self.torn_from.is_none(), "nothing is written after torn records");
         let mut written = 0;
         while written < records.len() {
             let error = match self.file.write(&records[written..]) {
@@ -296,11 +287,7 @@ impl<F: Storage> Journal<F> {
         journal.reserves = reserves;
         Ok(Opened {
             journal,
-            emptied_bytes: if opening == Opening::Overwrite {
-                length
-            } else {
-                0
-            },
+            emptied_bytes: if opening == Opening::Overwrite { length } else { 0 },
             damage,
         })
     }
@@ -336,10 +323,7 @@ fn check_that_it_is_a_log(file: &impl Storage, length: u64) -> io::Result<()> {
     if record::may_begin_log(beginning) {
         return Ok(());
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidData,
-        "it is not a log",
-    ))
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a log"))
 }
 
 #[cfg(test)]
@@ -505,19 +489,12 @@ mod tests {
     fn a_refused_batch_does_not_reappear_after_a_power_cut() {
         let mut journal = journal(true, &[Ok(3), Err(ENOSPC)]);
         assert_eq!(refused(&mut journal, "refused\n"), Some(ENOSPC));
-        assert_eq!(
-            (content(&journal).as_str(), journal.file.syncs.get()),
-            ("", 1)
-        );
+        assert_eq!((content(&journal).as_str(), journal.file.syncs.get()), ("", 1));
         // A failed write of no bytes needs no cut and no sync.
         journal.file.writes.borrow_mut().push_back(Err(ENOSPC));
         assert_eq!(refused(&mut journal, "refused\n"), Some(ENOSPC));
         assert_eq!(journal.file.syncs.get(), 1);
-        journal
-            .file
-            .writes
-            .borrow_mut()
-            .extend([Ok(3), Err(ENOSPC)]);
+        journal.file.writes.borrow_mut().extend([Ok(3), Err(ENOSPC)]);
         journal.file.sync_fails.set(true);
         let result = journal.commit(b"refused\n", true);
         assert!(matches!(result, Err(CommitError::Fatal(_))), "{result:?}");
@@ -570,11 +547,7 @@ mod tests {
         drop(journal);
         let file = path.metadata().unwrap();
         assert_eq!(file.len(), 50 * record.len() as u64);
-        assert!(
-            file.blocks() * 512 < file.len() + (128 << 10),
-            "{} blocks",
-            file.blocks()
-        );
+        assert!(file.blocks() * 512 < file.len() + (128 << 10), "{} blocks", file.blocks());
         assert_eq!(std::fs::read(&path).unwrap(), record.repeat(50));
     }
 }

@@ -89,10 +89,7 @@ impl Snapshot {
         ];
         let help = "Clients that were not served";
         out.counters("linelog_refused_clients", help, "reason", &reasons)?;
-        let outcomes = [
-            ("done", clients.handshakes),
-            ("failed", clients.handshakes_failed),
-        ];
+        let outcomes = [("done", clients.handshakes), ("failed", clients.handshakes_failed)];
         let help = "TLS handshakes";
         out.counters("linelog_tls_handshakes", help, "outcome", &outcomes)
     }
@@ -146,10 +143,7 @@ impl Snapshot {
     fn encode_process(&self, out: &mut Exposition<'_>) -> fmt::Result {
         let turns = self.figures.stats.turns;
         out.counter("linelog_turns", "Turns of the loop", turns)?;
-        let labels = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("commit", env!("LINE_LOG_COMMIT")),
-        ];
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("LINE_LOG_COMMIT"))];
         let mut info = out.0.encode_descriptor(
             "linelog_build_info",
             "The program that is running",
@@ -177,9 +171,7 @@ struct Exposition<'a>(DescriptorEncoder<'a>);
 
 impl Exposition<'_> {
     fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
-        let encoder = self
-            .0
-            .encode_descriptor(name, help, None, metric.metric_type());
+        let encoder = self.0.encode_descriptor(name, help, None, metric.metric_type());
         metric.encode(encoder?)
     }
 
@@ -198,9 +190,7 @@ impl Exposition<'_> {
         label: &str,
         values: &[(&str, u64)],
     ) -> fmt::Result {
-        let family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter);
+        let family = self.0.encode_descriptor(name, help, None, MetricType::Counter);
         let mut family: MetricEncoder<'_> = family?;
         for (value, count) in values {
             let labels = [(label, *value)];
@@ -221,13 +211,8 @@ impl Exposition<'_> {
         values: &Distribution,
     ) -> fmt::Result {
         // The bucket `+Inf` follows from the count.
-        let buckets: Vec<_> = values
-            .buckets()
-            .filter(|(bound, _)| bound.is_finite())
-            .collect();
-        let encoder = self
-            .0
-            .encode_descriptor(name, help, Some(unit), MetricType::Histogram);
+        let buckets: Vec<_> = values.buckets().filter(|(bound, _)| bound.is_finite()).collect();
+        let encoder = self.0.encode_descriptor(name, help, Some(unit), MetricType::Histogram);
         encoder?.encode_histogram::<NoLabelSet>(values.sum(), values.count(), &buckets, None)
     }
 }

@@ -84,9 +84,8 @@ mod tests {
 
     #[test]
     fn addresses_are_found_in_their_networks_and_in_no_others() {
-        let networks: Networks = "192.0.2.0/24, 2001:db8::/32,::1,::ffff:10.0.0.0/104,[fe80::]/10"
-            .parse()
-            .unwrap();
+        let networks: Networks =
+            "192.0.2.0/24, 2001:db8::/32,::1,::ffff:10.0.0.0/104,[fe80::]/10".parse().unwrap();
         for (ip, expected) in [
             ("192.0.2.0", true),
             ("192.0.2.255", true),
@@ -111,22 +110,13 @@ mod tests {
     #[test]
     fn an_invalid_network_is_named() {
         for (list, expected) in [
-            (
-                "192.0.2.0/24,x",
-                "expected networks such as 192.0.2.0/24,2001:db8::/32, got 'x'",
-            ),
+            ("192.0.2.0/24,x", "expected networks such as 192.0.2.0/24,2001:db8::/32, got 'x'"),
             (
                 "192.0.2.0/33",
                 "expected networks such as 192.0.2.0/24,2001:db8::/32, got '192.0.2.0/33'",
             ),
-            (
-                "",
-                "expected networks such as 192.0.2.0/24,2001:db8::/32, got ''",
-            ),
-            (
-                "::ffff:0.0.0.0/90",
-                "'::ffff:0.0.0.0/90' reaches beyond the IPv4-mapped addresses",
-            ),
+            ("", "expected networks such as 192.0.2.0/24,2001:db8::/32, got ''"),
+            ("::ffff:0.0.0.0/90", "'::ffff:0.0.0.0/90' reaches beyond the IPv4-mapped addresses"),
         ] {
             assert_eq!(list.parse::<Networks>(), Err(expected.to_owned()));
         }

@@ -84,28 +84,21 @@ pub const COMMAND: Command<Config> = Command {
             value: "SIZE",
             help: "rotate when the log reaches SIZE: rename it to NAME-TIME-NUMBER.EXT (time of \
                    its first record, UTC) and begin a new one (default: never)",
-            take: |o, v| {
-                v.size(1..=1 << 40)
-                    .map(|it| o.rotation.size = Some(it as u64))
-            },
+            take: |o, v| v.size(1..=1 << 40).map(|it| o.rotation.size = Some(it as u64)),
         },
         Opt {
             names: &["rotate-every"],
             value: "TIME",
             help: "rotate when the oldest record reaches this age; an empty log is not rotated \
                    (default: never)",
-            take: |o, v| {
-                v.time(SECOND..=MAX_TIME)
-                    .map(|it| o.rotation.age = Some(it))
-            },
+            take: |o, v| v.time(SECOND..=MAX_TIME).map(|it| o.rotation.age = Some(it)),
         },
         Opt {
             names: &["keep"],
             value: "N",
             help: "keep the newest N rotated files, delete older ones (default: keep all)",
             take: |o, v| {
-                v.number("a number of files", 1..=1_000_000)
-                    .map(|it| o.rotation.keep = Some(it))
+                v.number("a number of files", 1..=1_000_000).map(|it| o.rotation.keep = Some(it))
             },
         },
         Stream::STREAM,
@@ -152,30 +145,21 @@ pub const COMMAND: Command<Config> = Command {
             value: "N",
             help: "maximum number of clients at once (default: what the limit of open files \
                    allows)",
-            take: |o, v| {
-                v.number("clients", 1..=1 << 30)
-                    .map(|it| o.max_clients = Some(it))
-            },
+            take: |o, v| v.number("clients", 1..=1 << 30).map(|it| o.max_clients = Some(it)),
         },
         Opt {
             names: &["idle-timeout"],
             value: "TIME",
             help: "close a connection after this time without traffic; a client that reads its \
                    replies slowly is not idle (default 0: never)",
-            take: |o, v| {
-                v.time_or_never(SECOND..=MAX_IDLE)
-                    .map(|it| o.idle_timeout = it)
-            },
+            take: |o, v| v.time_or_never(SECOND..=MAX_IDLE).map(|it| o.idle_timeout = it),
         },
         Opt {
             names: &["keepalive"],
             value: "TIME",
             help: "probe a silent client after this time; a dead peer is dropped after about twice \
                    that (default 60s; 0: never)",
-            take: |o, v| {
-                v.time_or_never(SECOND..=MAX_KEEPALIVE)
-                    .map(|it| o.sockets.keepalive = it)
-            },
+            take: |o, v| v.time_or_never(SECOND..=MAX_KEEPALIVE).map(|it| o.sockets.keepalive = it),
         },
         Opt {
             names: &["tls-cert"],
@@ -396,10 +380,7 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".to_owned(),
             port: DEFAULT_PORT,
-            sockets: net::Options {
-                keepalive: Some(Duration::from_secs(60)),
-                reuse_port: false,
-            },
+            sockets: net::Options { keepalive: Some(Duration::from_secs(60)), reuse_port: false },
             log: None,
             opening: Opening::Overwrite,
             format: Format::Original,
@@ -432,10 +413,7 @@ mod tests {
 
     /// Parses options without checking them against each other.
     fn config(args: &[String]) -> Config {
-        let unchecked = Command {
-            check: |_| Ok(()),
-            ..COMMAND
-        };
+        let unchecked = Command { check: |_| Ok(()), ..COMMAND };
         match unchecked.parse(Config::default(), args) {
             Ok(Parsed::Run(config)) => config,
             other => panic!("{args:?}: {other:?}"),
@@ -506,10 +484,7 @@ mod tests {
             ("utc", "", |c| c.utc = true),
         ];
         let known: Vec<_> = COMMAND.options.iter().flat_map(|o| o.names).collect();
-        assert!(
-            table.iter().map(|(name, ..)| name).eq(known),
-            "the table is whole"
-        );
+        assert!(table.iter().map(|(name, ..)| name).eq(known), "the table is whole");
         for (name, value, set) in table {
             let mut expected = Config::default();
             set(&mut expected);
@@ -528,18 +503,12 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         for (args, expected) in [
-            (
-                ["-port", "65536"],
-                "-port: expected a port number (0 to 65535), got '65536'",
-            ),
+            (["-port", "65536"], "-port: expected a port number (0 to 65535), got '65536'"),
             (
                 ["-max-message", "0"],
                 "-max-message: expected a size in bytes such as 4096, 64K or 1M (1 to 1G), got '0'",
             ),
-            (
-                ["-framing", "lf"],
-                "-framing: expected line, nul, octet or none, got 'lf'",
-            ),
+            (["-framing", "lf"], "-framing: expected line, nul, octet or none, got 'lf'"),
             (
                 ["-idle-timeout", "1x"],
                 "-idle-timeout: expected a time such as 5s or 1.5m (1s to 20d, or 0: never), got '1x'",
@@ -553,26 +522,14 @@ mod tests {
                 ["-rotate-every", "10ms"],
                 "-rotate-every: expected a time such as 500ms, 5s or 1.5m (1s to 365d), got '10ms'",
             ),
-            (
-                ["-keep", "0"],
-                "-keep: expected a number of files (1 to 1000000), got '0'",
-            ),
-            (
-                ["-keep", "7"],
-                "-keep: nothing is rotated without -rotate-size or -rotate-every",
-            ),
+            (["-keep", "0"], "-keep: expected a number of files (1 to 1000000), got '0'"),
+            (["-keep", "7"], "-keep: nothing is rotated without -rotate-size or -rotate-every"),
             (
                 ["-allow", "localhost"],
                 "-allow: expected networks such as 192.0.2.0/24,2001:db8::/32, got 'localhost'",
             ),
-            (
-                ["-tls-cert", "c"],
-                "-tls-cert: its key is needed, too (-tls-key FILE)",
-            ),
-            (
-                ["-tls-key", "k"],
-                "-tls-key: its certificate is needed, too (-tls-cert FILE)",
-            ),
+            (["-tls-cert", "c"], "-tls-cert: its key is needed, too (-tls-key FILE)"),
+            (["-tls-key", "k"], "-tls-key: its certificate is needed, too (-tls-cert FILE)"),
             (
                 ["-tls-client-ca", "a"],
                 "-tls-client-ca: there is no TLS without -tls-cert and -tls-key",
@@ -594,9 +551,6 @@ mod tests {
     #[test]
     fn the_help_fits_a_terminal() {
         let help = COMMAND.help_of(80);
-        assert!(
-            help.lines().all(|line| line.chars().count() <= 80),
-            "{help}"
-        );
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 }

@@ -62,10 +62,7 @@ impl Replies {
         let runs = usize::from(self.staged_runs) + self.run_count();
         // An error reply that belongs to no message comes on top.
         debug_assert!(owed <= Self::MAX + 1 && runs <= Self::MAX_RUNS + 1);
-        let (replies, runs) = (
-            Self::MAX.saturating_sub(owed),
-            Self::MAX_RUNS.saturating_sub(runs),
-        );
+        let (replies, runs) = (Self::MAX.saturating_sub(owed), Self::MAX_RUNS.saturating_sub(runs));
         (replies as u16, runs as u16)
     }
 

@@ -61,9 +61,7 @@ const MAX_LISTENERS: usize = 1 << 16;
 /// The events of a client that the loop registers for. Linux ends a read at urgent data, so `PRIORITY` is
 /// one of them.
 #[cfg(target_os = "linux")]
-const INTEREST: Interest = Interest::READABLE
-    .add(Interest::WRITABLE)
-    .add(Interest::PRIORITY);
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 #[cfg(not(target_os = "linux"))]
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -248,9 +246,7 @@ impl<B: BackEnd> Server<B> {
                 Token(token) if token > FIRST_LISTENER.0 - MAX_LISTENERS => {
                     self.listeners.on_event(FIRST_LISTENER.0 - token);
                 }
-                Token(key) => self
-                    .clients
-                    .with(key as u32, |client| client.on_event(event)),
+                Token(key) => self.clients.with(key as u32, |client| client.on_event(event)),
             }
         }
         // The poll is edge-triggered: an event is reported once, so the log handles it now.
@@ -285,27 +281,17 @@ impl<B: BackEnd> Server<B> {
         let deadlines = [
             (self.commits.deadline(), commits::MAX_WAIT),
             (self.commits.back_end.deadline(), Duration::MAX),
-            (
-                self.needs_periodic_tasks()
-                    .then_some(self.next_periodic_tasks),
-                PERIOD,
-            ),
+            (self.needs_periodic_tasks().then_some(self.next_periodic_tasks), PERIOD),
             (self.back_end_tasks_due(), Duration::MAX),
             (listeners.filter(|_| self.clients.have_place()), PAUSE),
             (self.clients.next_deadline(), clients::MAX_WAIT),
             (http.and_then(HttpServer::deadline), http::MAX_WAIT),
-            (
-                self.supervisor.deadline(self.status()),
-                self.supervisor.max_wait(),
-            ),
+            (self.supervisor.deadline(self.status()), self.supervisor.max_wait()),
             (self.stop.as_ref().and_then(Stop::next_step), stop::MAX_WAIT),
         ];
         let waits = deadlines.into_iter().filter_map(|(deadline, most)| {
             let wait = deadline?.saturating_duration_since(self.now);
-            debug_assert!(
-                wait <= most,
-                "made from another clock: {wait:?}, not {most:?}"
-            );
+            debug_assert!(wait <= most, "made from another clock: {wait:?}, not {most:?}");
             Some(wait)
         });
         waits.min()
@@ -451,8 +437,7 @@ impl<B: BackEnd> Server<B> {
             }
         }
         let (terminal, time) = (&mut self.terminal, self.clock.text());
-        self.commits
-            .show(|batch| terminal.show(batch.records(), batch.record_count(), time));
+        self.commits.show(|batch| terminal.show(batch.records(), batch.record_count(), time));
     }
 
     /// Still phase 5, after the replies of connected clients: reads handshakes and PROXY headers. These
@@ -519,13 +504,10 @@ impl<B: BackEnd> Server<B> {
             return self.warnings.not_registered(peer, &error, self.now);
         }
         log::info!("{peer}: connected");
-        let is_served = self
-            .clients
-            .admit(socket, channel, peer, self.stop.is_some());
+        let is_served = self.clients.admit(socket, channel, peer, self.stop.is_some());
         if !is_served {
             self.stats.clients.over_limit += 1;
-            self.warnings
-                .over_limit(peer, self.clients.most(), self.now);
+            self.warnings.over_limit(peer, self.clients.most(), self.now);
         }
     }
 }

@@ -119,11 +119,7 @@ impl Start<'_> {
     /// Makes the server, and reports the addresses at which it listens.
     fn open_server<B: BackEnd>(self, log: B) -> io::Result<Server<B>> {
         let (config, stderr, sockets) = (self.config, self.stderr, self.sockets);
-        let terminal = if config.quiet {
-            Terminal::closed()
-        } else {
-            Terminal::open(io::stdout())
-        };
+        let terminal = if config.quiet { Terminal::closed() } else { Terminal::open(io::stdout()) };
         let metrics_at = sockets.http.iter().flat_map(HttpServer::addresses);
         let metrics_at: Vec<_> = metrics_at.collect::<io::Result<_>>()?;
         let mut server = Server::new(

@@ -113,11 +113,7 @@ impl Supervisor {
             && now >= at
         {
             let is_fed = self.send("WATCHDOG=1");
-            let pause = if is_fed {
-                feeding
-            } else {
-                feeding.min(RETRY_INTERVAL)
-            };
+            let pause = if is_fed { feeding } else { feeding.min(RETRY_INTERVAL) };
             self.feed_at = Some(now + pause);
         }
         if self.status_at.is_some_and(|at| now >= at) && self.status != status {
@@ -141,10 +137,7 @@ impl Supervisor {
     pub fn deadline(&self, status: Status) -> Option<Instant> {
         let status_at = self.status_at.filter(|_| self.status != status);
         let retry_at = self.unsent.as_ref().map(|(_, at)| *at);
-        [self.feed_at, status_at, retry_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.feed_at, status_at, retry_at].into_iter().flatten().min()
     }
 
     /// Returns `true` if the notification was sent or there is no supervisor. It never blocks.

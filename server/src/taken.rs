@@ -30,10 +30,6 @@ impl Taken {
             bytes if bytes < asked => Next::Drained,
             _ => Next::More,
         };
-        Self {
-            bytes,
-            wire_bytes: bytes,
-            next,
-        }
+        Self { bytes, wire_bytes: bytes, next }
     }
 }

@@ -70,11 +70,7 @@ impl Terminal {
             self.skip(lines);
             return;
         }
-        let shown = if self.backlog.is_empty() {
-            self.write(text)
-        } else {
-            0
-        };
+        let shown = if self.backlog.is_empty() { self.write(text) } else { 0 };
         self.keep(&text[shown..]);
     }
 
@@ -265,11 +261,7 @@ mod tests {
     fn a_full_device_counts_and_is_tried_again() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut terminal = Terminal::open(&full);
-        terminal.show(
-            &b"line\n".repeat(BACKLOG / 5 + 2),
-            BACKLOG as u64 / 5 + 2,
-            NOW,
-        );
+        terminal.show(&b"line\n".repeat(BACKLOG / 5 + 2), BACKLOG as u64 / 5 + 2, NOW);
         assert_eq!(terminal.skipped, 2);
         assert!(terminal.needs_retry());
     }

@@ -49,10 +49,7 @@ impl Warnings {
     /// notice, but a dead peer was dropped, which is a warning.
     pub fn socket_failed(&mut self, peer: &str, error: &io::Error, owed: usize, now: Instant) {
         use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
-        if matches!(
-            error.kind(),
-            HostUnreachable | NetworkUnreachable | TimedOut
-        ) {
+        if matches!(error.kind(), HostUnreachable | NetworkUnreachable | TimedOut) {
             let left = replies_left(owed);
             let what = format_args!("{peer}: dropped, its machine does not answer: {error}{left}");
             warn(&mut self.served, now, what);

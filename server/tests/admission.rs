@@ -97,13 +97,7 @@ fn the_client_is_whom_the_proxy_names() {
     for peer in ["203.0.113.7:7000", "[2001:db8::7]:7001", "203.0.113.7:7002"] {
         let messages = received_from(&log, peer);
         assert!(messages.len() > 50, "{peer}: {messages:?}");
-        assert!(
-            messages
-                .iter()
-                .skip(1)
-                .step_by(2)
-                .all(|text| *text == "another")
-        );
+        assert!(messages.iter().skip(1).step_by(2).all(|text| *text == "another"));
     }
     assert!(!log.contains("127.0.0.1"), "{log}");
 }
@@ -126,14 +120,7 @@ fn health_checks_leave_no_trace() {
 /// Proxies may add more fields to the addresses, for example about a client's TLS.
 #[test]
 fn a_header_may_be_longer_than_a_message() {
-    let options = [
-        "-proxy-from",
-        "127.0.0.1",
-        "-framing",
-        "none",
-        "-max-message",
-        "64",
-    ];
+    let options = ["-proxy-from", "127.0.0.1", "-framing", "none", "-max-message", "64"];
     let server = Server::start(&options);
     let mut with_tlv = v2(1, Ipv4Addr::new(203, 0, 113, 7), 7002);
     // A TLV without a meaning (section 2.2.7), up to the limit of 4 KiB.
@@ -156,10 +143,7 @@ fn a_header_may_be_longer_than_a_message() {
         }
     }
     let log = server.stop().log();
-    for peer in [
-        "[2001:db8:1111:2222:3333:4444:5555:6666]:45678",
-        "203.0.113.7:7002",
-    ] {
+    for peer in ["[2001:db8:1111:2222:3333:4444:5555:6666]:45678", "203.0.113.7:7002"] {
         assert_eq!(received_from(&log, peer), ["hello"; 6], "{log}");
     }
 }
@@ -295,19 +279,13 @@ fn what_stays_unclear_is_a_message() {
     let mut client = server.connect();
     client.send("PROX");
     // Nothing happens; after a second it is the start of a message.
-    client
-        .stream()
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .unwrap();
+    client.stream().set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     assert!(client.stream().read(&mut [0]).is_err());
     client.stream().set_read_timeout(Some(DEADLINE)).unwrap();
     client.send("Y and more\n");
     assert_eq!(client.reply(), "ok");
     let name = client.name();
-    assert_eq!(
-        received_from(&server.stop().log(), &name),
-        ["PROXY and more"]
-    );
+    assert_eq!(received_from(&server.stop().log(), &name), ["PROXY and more"]);
 }
 
 /// Otherwise a stranger could push acknowledged lines out of a log that is rotated.
@@ -331,12 +309,7 @@ fn refusals_are_reported_and_leave_no_record() {
         }
         let mut client = server.connect();
         assert_eq!(client.ask("admitted"), "ok");
-        assert!(
-            server
-                .connect()
-                .reply()
-                .starts_with("error too-many-clients")
-        );
+        assert!(server.connect().reply().starts_with("error too-many-clients"));
         server.wait_for_line("refused, 1 are connected (-max-clients)");
         drop(client);
         server.wait_for_clients(0);
@@ -348,14 +321,7 @@ fn refusals_are_reported_and_leave_no_record() {
         let reports = ended.count_said("closed, it sen") + ended.count_said("closed, it speaks");
         assert!((1..=3).contains(&reports), "{:?}", ended.said);
 
-        let options = [
-            "-format",
-            format,
-            "-proxy-from",
-            "127.0.0.1",
-            "-allow",
-            "10.0.0.0/8",
-        ];
+        let options = ["-format", format, "-proxy-from", "127.0.0.1", "-allow", "10.0.0.0/8"];
         let server = Server::start(&options);
         for first_bytes in [
             "a message\n",
@@ -391,10 +357,5 @@ fn an_open_server_says_what_that_means() {
     };
     assert_eq!(say(&[]), 1);
     assert_eq!(say(&["-allow", "10.0.0.0/8"]), 0);
-    assert_eq!(
-        Server::start(&[])
-            .stop()
-            .count_said("every host that can reach"),
-        0
-    );
+    assert_eq!(Server::start(&[]).stop().count_said("every host that can reach"), 0);
 }

@@ -64,10 +64,7 @@ fn lose_nothing(how: &str, options: &[&str]) {
         assert_eq!(received_from(&log, &name), ["by name"], "{how}");
     }
     let said = [one.said, two.said].concat();
-    assert!(
-        !said.iter().any(|line| line.contains("closed, ")),
-        "{said:?}"
-    );
+    assert!(!said.iter().any(|line| line.contains("closed, ")), "{said:?}");
 }
 
 #[test]
@@ -101,11 +98,7 @@ fn tls_may_be_left_to_stunnel() {
     let pki = test_support::secure::Pki::new();
     let server = Server::start(&["-proxy-from", "127.0.0.1"]);
     let path = pki.folder.path().join("stunnel.conf");
-    let (address, cert, key) = (
-        server.address(),
-        pki.path("server.pem"),
-        pki.path("server.key"),
-    );
+    let (address, cert, key) = (server.address(), pki.path("server.pem"), pki.path("server.key"));
     let text = format!(
         "connect = {address}\nprotocol = proxy\ncert = {cert}\nkey = {key}\nforeground = quiet\n"
     );

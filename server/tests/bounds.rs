@@ -43,9 +43,7 @@ fn last_lines_count() {
 fn replies_that_alternate_cost_a_count() {
     const CLIENTS: usize = 200;
     let server = Server::start(&["-quiet", "-max-message", "1"]);
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| Client::connect_deaf(server.address()))
-        .collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect_deaf(server.address())).collect();
     let block = b"\nxx\n".repeat(10_000);
     for client in &clients {
         let mut stream = client.stream();
@@ -75,9 +73,7 @@ fn no_reset_makes_half_a_line_a_message() {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_micros(u64::from(n % 100) * 3) {}
             peers.push(client.name());
-            SockRef::from(client.stream())
-                .set_linger(Some(Duration::ZERO))
-                .unwrap();
+            SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).unwrap();
         }
         let log = server.stop().log();
         assert_eq!(log.matches("HALF").count(), 0, "{options:?}");
@@ -157,12 +153,7 @@ fn who_waits_in_the_middle_of_a_first_line_is_told_of_once() {
     original.send(", and more\n");
     assert_eq!(original.reply(), "ok");
     let ended = server.stop();
-    assert_eq!(
-        ended.count_said("no line end yet"),
-        0,
-        "once: {:?}",
-        ended.said
-    );
+    assert_eq!(ended.count_said("no line end yet"), 0, "once: {:?}", ended.said);
 }
 
 /// At the limit, places become free one at a time. A client that waits at one address is served, whatever the
@@ -172,16 +163,12 @@ fn every_address_is_served_at_the_limit() {
     let server = Server::start(&["-quiet", "-host", "localhost", "-max-clients", "1"]);
     let port = server.address().port();
     let _held = Client::connect(([127, 0, 0, 1], port).into());
-    let crowd: Vec<_> = (0..40)
-        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
-        .collect();
+    let crowd: Vec<_> = (0..40).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     let Ok(mut other) = TcpStream::connect(("::1", port)) else {
         eprintln!("skipped: 'localhost' has one address here");
         return;
     };
-    other
-        .set_read_timeout(Some(test_support::wait::DEADLINE))
-        .unwrap();
+    other.set_read_timeout(Some(test_support::wait::DEADLINE)).unwrap();
     let mut refusal = [0; 10];
     other.read_exact(&mut refusal).unwrap();
     assert_eq!(&refusal, b"error too-");

@@ -42,10 +42,7 @@ fn what_is_sent_by_nc_telnet_and_python() {
         (b"a\r\n\r\nb\r", &["a", "", r"b\x0d"]),
         (b"\n", &[""]),
         (b"", &[]),
-        (
-            b"nul\0 esc\x1b \xff\xe9 \\ \xc2\x85\n",
-            &[r"nul\x00 esc\x1b \xff\xe9 \\ \u{0085}"],
-        ),
+        (b"nul\0 esc\x1b \xff\xe9 \\ \xc2\x85\n", &[r"nul\x00 esc\x1b \xff\xe9 \\ \u{0085}"]),
     ] {
         let mut client = server.connect();
         // Data and FIN may share a segment: the server must look for the end itself.
@@ -82,10 +79,7 @@ fn the_default_limit_is_65536_bytes_without_the_line_end() {
     let most = "x".repeat(65_536);
     client.send(format!("{most}\r\n{most}x\n"));
     assert_eq!(client.reply(), "ok");
-    assert_eq!(
-        client.reply(),
-        "error too-long: the message is longer than 65536 bytes"
-    );
+    assert_eq!(client.reply(), "error too-long: the message is longer than 65536 bytes");
 }
 
 #[test]
@@ -105,12 +99,7 @@ fn a_burst_of_100_000_messages_is_answered_in_order() {
     let log = server.stop().log();
     let expected = (0..N).map(|n| format!("message {n}"));
     assert!(received_from(&log, &peer).into_iter().eq(expected));
-    assert_eq!(
-        log.lines()
-            .filter(|line| line.ends_with(" send: ok"))
-            .count(),
-        N
-    );
+    assert_eq!(log.lines().filter(|line| line.ends_with(" send: ok")).count(), N);
 }
 
 #[test]
@@ -187,10 +176,7 @@ fn a_quiet_client_is_answered_beside_a_flooding_one() {
         assert_eq!(quiet.ask(&format!("quiet {n}")), "ok");
     }
     // Only one side: replies that came after the end of both would turn it into a reset.
-    flooder
-        .stream()
-        .shutdown(std::net::Shutdown::Write)
-        .unwrap();
+    flooder.stream().shutdown(std::net::Shutdown::Write).unwrap();
     flood.join().unwrap();
     drain.join().unwrap().unwrap();
 }
@@ -272,10 +258,7 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     assert_eq!(rest, "", "closed without another word");
     assert_eq!(busy.ask("still here"), "ok");
     let log = server.stop().log();
-    assert!(
-        !log.contains("unfinished"),
-        "an idle close drops an unfinished message"
-    );
+    assert!(!log.contains("unfinished"), "an idle close drops an unfinished message");
 }
 
 #[test]

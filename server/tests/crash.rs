@@ -12,9 +12,7 @@ fn killed_under_load_nothing_acknowledged_is_lost() {
     let moments = [1, 800, 5_000, 10_000, 20_000];
     let killed = kill_again_and_again(&["-append"], moments.len() as u32, |n, server| {
         let load = Load::start(server.address(), 50, 16).unwrap();
-        wait_until("acknowledgements", || {
-            load.acknowledged() >= moments[n as usize]
-        });
+        wait_until("acknowledgements", || load.acknowledged() >= moments[n as usize]);
         load
     });
     let verification = killed.verification;

@@ -44,18 +44,15 @@ fn two_hundred_clients_where_sixty_four_files_may_be_open() {
     check_that_it_does_not_spin(&server);
 
     // Everything else works as usual.
-    assert!(server.figures().starts_with(&format!(
-        "{limit} clients connected, {limit} clients served"
-    )));
+    assert!(
+        server.figures().starts_with(&format!("{limit} clients connected, {limit} clients served"))
+    );
     let old = server.folder().join("old.log");
     fs::rename(server.log_path(), &old).unwrap();
     server.signal(Signal::HUP);
     wait_until("the new log", || server.log_path().exists().then_some(()));
     assert_eq!(clients[0].ask("in the new log"), "ok");
-    assert_eq!(
-        received_from(&server.log(), &clients[0].name()),
-        ["in the new log"]
-    );
+    assert_eq!(received_from(&server.log(), &clients[0].name()), ["in the new log"]);
 
     // As served clients leave, waiting ones are served, or refused if they came too early.
     drop(clients);
@@ -84,10 +81,7 @@ fn when_descriptors_run_out_all_the_same_clients_wait() {
     let mut first = server.connect();
     assert_eq!(first.ask("served"), "ok");
     // Lowered under the running server, which cannot know: accept fails with EMFILE.
-    let limit = |files| Rlimit {
-        current: Some(files),
-        maximum: Some(20_000),
-    };
+    let limit = |files| Rlimit { current: Some(files), maximum: Some(20_000) };
     let open = server.descriptors();
     let free = (0..1024).find(|n| !open.contains(n)).unwrap();
     let before = prlimit(Some(server.pid()), Resource::Nofile, limit(free));
@@ -111,11 +105,7 @@ fn when_descriptors_run_out_all_the_same_clients_wait() {
     let started = server.started.elapsed().as_secs() as usize;
     let ended = server.stop();
     let complaints = ended.count_said("cannot accept clients");
-    assert!(
-        complaints <= started + 1,
-        "one a second at most: {:?}",
-        ended.said
-    );
+    assert!(complaints <= started + 1, "one a second at most: {:?}", ended.said);
 }
 
 #[test]

@@ -29,10 +29,7 @@ fn many_errors(load: &Load) {
 /// Every `ok` is in the log, no error is, and the diagnostics say what happened.
 fn check((verification, ended): (Verification, Ended)) {
     assert!(verification.is_good(), "{verification:?}");
-    for expected in [
-        "cannot write logging.log: ",
-        "logging.log: can be written again",
-    ] {
+    for expected in ["cannot write logging.log: ", "logging.log: can be written again"] {
         assert!(ended.count_said(expected) >= 1, "{:?}", ended.said);
     }
     assert!(ended.said.len() < 100, "no flood: {:?}", ended.said);
@@ -62,18 +59,9 @@ fn a_disk_that_is_nearly_full_does_not_flood_the_diagnostics() {
     assert_eq!(received_from(&server.log(), &client.name()), ["fits"]);
     let seconds = server.started.elapsed().as_secs() as usize + 1;
     let ended = server.stop();
-    assert!(
-        ended.count_said("cannot write") <= seconds,
-        "{:?}",
-        ended.said
-    );
+    assert!(ended.count_said("cannot write") <= seconds, "{:?}", ended.said);
     // Only a message shows that the log can be written again.
-    assert_eq!(
-        ended.count_said("can be written again"),
-        1,
-        "{:?}",
-        ended.said
-    );
+    assert_eq!(ended.count_said("can be written again"), 1, "{:?}", ended.said);
 }
 
 #[test]
@@ -111,23 +99,15 @@ fn a_failing_write_is_answered_with_an_error_and_the_next_one_is_tried() {
     let mut client = server.connect();
     assert_eq!(client.ask("first"), "ok");
     // The record of the first `ok` may be the second write, or be part of the second message's.
-    let mut replies: Vec<_> = (0..3)
-        .map(|n| client.ask(&format!("message {n}")))
-        .collect();
+    let mut replies: Vec<_> = (0..3).map(|n| client.ask(&format!("message {n}"))).collect();
     let logged = received_from(&server.log(), &client.name()).len();
-    assert_eq!(
-        1 + replies.iter().filter(|reply| *reply == "ok").count(),
-        logged
-    );
+    assert_eq!(1 + replies.iter().filter(|reply| *reply == "ok").count(), logged);
     replies.retain(|reply| reply != "ok");
     let error = "error log: Input/output error (os error 5)";
     assert!(replies.is_empty() || replies == [error], "{replies:?}");
     let ended = server.stop();
     assert!(ended.status.success());
-    assert_eq!(
-        ended.count_said("cannot write logging.log: Input/output error"),
-        1
-    );
+    assert_eq!(ended.count_said("cannot write logging.log: Input/output error"), 1);
 }
 
 /// An error reply would be a false claim: the torn batch stays in the log, even after the stop.
@@ -152,20 +132,14 @@ fn a_batch_that_cannot_be_cut_back_gets_no_reply() {
     );
     // Later messages are not written.
     let mut client = server.connect();
-    assert_eq!(
-        client.ask("later"),
-        "error log: Read-only file system (os error 30)"
-    );
+    assert_eq!(client.ask("later"), "error log: Read-only file system (os error 30)");
     let accounts = load.finish().unwrap();
     let ended = server.stop();
     assert!(ended.status.success());
     let log = fs::read(ended.log_path()).unwrap();
     let verification = verify(&accounts, log.as_slice()).unwrap();
     assert!(verification.is_good(), "{verification:?}");
-    assert!(
-        verification.unanswered > 0 && verification.acknowledged > 0,
-        "{verification:?}"
-    );
+    assert!(verification.unanswered > 0 && verification.acknowledged > 0, "{verification:?}");
 }
 
 /// As after `chattr +a`.
@@ -175,9 +149,8 @@ fn a_log_that_may_only_grow_is_appended_to() {
     if !can("strace", &format!("strace -D -o /dev/null {fault} true")) {
         return;
     }
-    let command = script(&format!(
-        "exec strace -D -o calls {fault} $SERVER -port 0 -quiet -append"
-    ));
+    let command =
+        script(&format!("exec strace -D -o calls {fault} $SERVER -port 0 -quiet -append"));
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let mut client = server.connect();
     assert_eq!(client.ask("kept"), "ok");
@@ -185,10 +158,7 @@ fn a_log_that_may_only_grow_is_appended_to() {
     let ended = server.stop();
     let calls = fs::read_to_string(ended.log_path().with_file_name("calls")).unwrap();
     assert!(calls.contains("EPERM"), "{calls}");
-    assert!(
-        !calls.contains("fallocate("),
-        "what could not be given back is not reserved: {calls}"
-    );
+    assert!(!calls.contains("fallocate("), "what could not be given back is not reserved: {calls}");
 }
 
 #[test]
@@ -271,11 +241,7 @@ fn a_renamed_log_is_said_once_and_goes_on_until_sighup() {
     let both = fs::read_to_string(old).unwrap() + &server.log();
     assert_eq!(received_from(&both, &client.name()).len(), asked + 1);
     assert_eq!(received_from(&server.log(), &client.name()), ["after"]);
-    assert_eq!(
-        server.stop().count_said("was moved or deleted"),
-        0,
-        "said once"
-    );
+    assert_eq!(server.stop().count_said("was moved or deleted"), 0, "said once");
 }
 
 #[test]
@@ -297,9 +263,7 @@ fn a_folder_that_vanishes_takes_no_record_with_it() {
     assert_eq!(received_from(&kept, &client.name()).len(), asked + 1);
     fs::create_dir(&logs).unwrap();
     server.signal(Signal::HUP);
-    wait_until("the new log", || {
-        logs.join("lines.log").exists().then_some(())
-    });
+    wait_until("the new log", || logs.join("lines.log").exists().then_some(()));
     assert_eq!(client.ask("after"), "ok");
     let log = fs::read_to_string(logs.join("lines.log")).unwrap();
     assert_eq!(received_from(&log, &client.name()), ["after"]);
@@ -320,9 +284,7 @@ fn a_log_that_cannot_be_reopened_is_kept() {
     let mut client = server.connect();
     let old = server.folder().join("old.log");
     fs::rename(server.log_path(), &old).unwrap();
-    let made = script("mkfifo logging.log")
-        .current_dir(server.folder())
-        .status();
+    let made = script("mkfifo logging.log").current_dir(server.folder()).status();
     assert!(made.unwrap().success());
     server.signal(Signal::HUP);
     server.wait_for_line("it is not a regular file; the old file stays open");
@@ -357,18 +319,13 @@ fn reserved_space_is_given_back() {
     let old = server.folder().join("old.log");
     fs::rename(server.log_path(), &old).unwrap();
     wait_for_displacement(&mut server, &mut client, &mut 0);
-    wait_until("the old log's space", || {
-        (reserved_bytes(&old) < RESERVED).then_some(())
-    });
+    wait_until("the old log's space", || (reserved_bytes(&old) < RESERVED).then_some(()));
     server.signal(Signal::HUP);
     wait_until("the new log", || server.log_path().exists().then_some(()));
     assert_eq!(client.ask("again"), "ok");
     assert!(reserved_bytes(&server.log_path()) >= RESERVED);
     let ended = server.kill();
-    assert!(
-        reserved_bytes(&ended.log_path()) >= RESERVED,
-        "nobody could give it back"
-    );
+    assert!(reserved_bytes(&ended.log_path()) >= RESERVED, "nobody could give it back");
     let server = Server::start_in(ended.into_folder(), &["-append"]);
     assert!(reserved_bytes(&server.log_path()) < RESERVED);
 }

@@ -37,9 +37,7 @@ fn who_does_not_read_is_not_read_from_and_loses_nothing() {
     // Once the client reads, every line is answered; the first reply is read byte by byte.
     let mut first = [0; 3];
     for byte in &mut first {
-        deaf.stream()
-            .read_exact(std::slice::from_mut(byte))
-            .unwrap();
+        deaf.stream().read_exact(std::slice::from_mut(byte)).unwrap();
     }
     assert_eq!(&first, b"ok\n");
     for _ in 1..whole {
@@ -97,10 +95,7 @@ fn a_byte_at_a_time() {
         }
         assert_eq!(client.reply(), "ok");
     }
-    assert_eq!(
-        received_from(&server.log(), &client.name()),
-        ["slow", "slower", ""]
-    );
+    assert_eq!(received_from(&server.log(), &client.name()), ["slow", "slower", ""]);
 }
 
 #[test]
@@ -174,9 +169,7 @@ fn a_thousand_silent_clients() {
 fn hostile_bytes_stay_in_their_record() {
     for framing in ["line", "none"] {
         let mut command = test_support::programs::server();
-        command
-            .args(["-port", "0", "-framing", framing])
-            .stdout(Stdio::piped());
+        command.args(["-port", "0", "-framing", framing]).stdout(Stdio::piped());
         let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
         let mut shown = server.take_stdout();
         let mut client = server.connect();
@@ -213,11 +206,7 @@ fn hostile_bytes_stay_in_their_record() {
         shown.read_to_string(&mut text).unwrap();
         assert_eq!(text, log, "the terminal shows what the log holds");
         assert_eq!(received_from(&log, &peer).len(), hostile.len());
-        assert!(
-            log.lines()
-                .all(|line| line.contains(&format!(" --{peer} "))),
-            "{log}"
-        );
+        assert!(log.lines().all(|line| line.contains(&format!(" --{peer} "))), "{log}");
         let raw = |c: char| {
             c.is_control() && c != '\n' && c != '\t'
                 || matches!(c, '\u{2028}' | '\u{202e}' | '\u{2066}')
@@ -274,18 +263,8 @@ fn clients_that_vanish_are_dropped() {
     }
     // The kernel dropped one; the server found the other by asking the kernel.
     let ended = server.stop();
-    assert_eq!(
-        ended.count_said("dropped, its machine does not answer"),
-        1,
-        "{:?}",
-        ended.said
-    );
-    assert_eq!(
-        ended.count_said("dropped, its machine has not answered"),
-        1,
-        "{:?}",
-        ended.said
-    );
+    assert_eq!(ended.count_said("dropped, its machine does not answer"), 1, "{:?}", ended.said);
+    assert_eq!(ended.count_said("dropped, its machine has not answered"), 1, "{:?}", ended.said);
 }
 
 /// Starts a shell in the network namespace of the server.

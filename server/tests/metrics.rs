@@ -64,33 +64,17 @@ fn samples(address: SocketAddr) -> HashMap<String, f64> {
 #[test]
 #[allow(clippy::float_cmp, reason = "they are whole numbers")]
 fn figures_are_what_happened() {
-    let options = [
-        "-max-message",
-        "8",
-        "-max-clients",
-        "2",
-        "-allow",
-        "127.0.0.1",
-    ];
+    let options = ["-max-message", "8", "-max-clients", "2", "-allow", "127.0.0.1"];
     let server = Server::start(&[&ANYWHERE[..], &options].concat());
     let address = metrics_of(&server);
     let before = samples(address);
     let mut client = server.connect();
-    for (line, reply) in [
-        ("one", "ok"),
-        ("two", "ok"),
-        ("much too long", "error too-long"),
-    ] {
+    for (line, reply) in [("one", "ok"), ("two", "ok"), ("much too long", "error too-long")] {
         assert!(client.ask(line).starts_with(reply));
     }
     let mut second = server.connect();
     assert_eq!(second.ask("three"), "ok");
-    assert!(
-        server
-            .connect()
-            .reply()
-            .starts_with("error too-many-clients")
-    );
+    assert!(server.connect().reply().starts_with("error too-many-clients"));
     drop(second);
     let mut web = server.connect();
     web.send("GET / HTTP/1.1\r\n\r\n");
@@ -117,11 +101,7 @@ fn figures_are_what_happened() {
     ] {
         assert_eq!(after.get(name), Some(&expected), "{name}");
     }
-    let info = concat!(
-        "linelog_build_info{version=\"",
-        env!("CARGO_PKG_VERSION"),
-        "\",commit=\""
-    );
+    let info = concat!("linelog_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",commit=\"");
     assert!(after.keys().any(|name| name.starts_with(info)));
     let log = std::fs::metadata(server.log_path()).unwrap().len() as f64;
     assert_eq!(after["linelog_log_size_bytes"], log);
@@ -129,28 +109,17 @@ fn figures_are_what_happened() {
     assert_eq!(after["linelog_batch_size_bytes_sum"], log);
     let commits = after["linelog_commit_duration_seconds_count"];
     assert!(commits >= 3.0);
-    assert_eq!(
-        after["linelog_commit_duration_seconds_bucket{le=\"+Inf\"}"],
-        commits
-    );
-    assert_eq!(
-        after["linelog_batch_size_bytes_bucket{le=\"+Inf\"}"],
-        commits
-    );
+    assert_eq!(after["linelog_commit_duration_seconds_bucket{le=\"+Inf\"}"], commits);
+    assert_eq!(after["linelog_batch_size_bytes_bucket{le=\"+Inf\"}"], commits);
     assert!(after["linelog_turns_total"] > before["linelog_turns_total"]);
     assert!(after["linelog_log_free_bytes"] > 0.0);
     assert!(after["process_open_fds"] > 5.0);
     assert!(after["process_max_fds"] >= after["process_open_fds"]);
     assert!(after["process_cpu_seconds_total"] > 0.0);
     assert!(!before.contains_key("linelog_last_commit_timestamp_seconds"));
-    let (last, started) = (
-        after["linelog_last_commit_timestamp_seconds"],
-        after["process_start_time_seconds"],
-    );
-    let now = std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap()
-        .as_secs_f64();
+    let (last, started) =
+        (after["linelog_last_commit_timestamp_seconds"], after["process_start_time_seconds"]);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     assert!(started < last && last < now && now - started < 60.0);
 }
 
@@ -163,16 +132,11 @@ fn it_is_well_while_messages_are_kept() {
     let address = metrics_of(&server);
     assert_eq!(get(address, "/health"), (200, "ok\n".to_owned()));
     let mut client = server.connect();
-    wait_until("a full log", || {
-        client.ask("line").starts_with("error log").then_some(())
-    });
+    wait_until("a full log", || client.ask("line").starts_with("error log").then_some(()));
     let (status, why) = get(address, "/health");
     assert_eq!(
         (status, why.as_str()),
-        (
-            503,
-            "the log cannot be written: File too large (os error 27)\n"
-        )
+        (503, "the log cannot be written: File too large (os error 27)\n")
     );
     assert!(samples(address)["linelog_healthy"] < 1.0);
     server.signal(Signal::HUP);
@@ -180,10 +144,7 @@ fn it_is_well_while_messages_are_kept() {
         (samples(address)["linelog_reopenings_total"] > 0.0).then_some(())
     });
     assert!(samples(address)["linelog_errors_total{code=\"log\"}"] > 0.0);
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
+    let unlimited = Rlimit { current: None, maximum: None };
     prlimit(Some(server.pid()), Resource::Fsize, unlimited).unwrap();
     assert_eq!(client.ask("line"), "ok");
     assert_eq!(get(address, "/health").0, 200);
@@ -208,42 +169,24 @@ fn requests_may_come_in_any_way() {
         stream.write_all(&request[cut..]).unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
-        assert!(
-            response.starts_with("HTTP/1.1 200 OK\r\n"),
-            "{cut}: {response}"
-        );
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{cut}: {response}");
     }
     for (request, expected) in [
-        (
-            "GET /health HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n",
-        ),
-        (
-            "GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n",
-        ),
+        ("GET /health HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        ("GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
         ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\n"),
-        (
-            "PUT /metrics HTTP/1.1\r\n\r\n",
-            "HTTP/1.1 405 Method Not Allowed\r\n",
-        ),
+        ("PUT /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n"),
         ("a line\n", "HTTP/1.1 400 Bad Request\r\n"),
         ("GET /metrics", ""),
     ] {
         let response = ask(address, request.as_bytes());
         assert!(response.starts_with(expected), "{request:?}: {response}");
-        assert_eq!(
-            response.matches("HTTP/1.1 ").count(),
-            usize::from(!expected.is_empty())
-        );
+        assert_eq!(response.matches("HTTP/1.1 ").count(), usize::from(!expected.is_empty()));
     }
     for page in ["/metrics", "/none"] {
         let request = format!("HEAD {page} HTTP/1.1\r\n\r\n");
         let head = ask(address, request.as_bytes());
-        assert!(
-            head.ends_with("\r\n\r\n") && head.contains("Content-Length: "),
-            "{head}"
-        );
+        assert!(head.ends_with("\r\n\r\n") && head.contains("Content-Length: "), "{head}");
     }
     let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(5000));
     assert!(ask(address, long.as_bytes()).starts_with("HTTP/1.1 431 "));
@@ -284,10 +227,7 @@ fn when_descriptors_run_out_who_asks_is_not_forgotten() {
     let mut server = Server::start(&ANYWHERE);
     let address = metrics_of(&server);
     // Lowered under the running server, which cannot know: accept fails with EMFILE.
-    let limit = |files| Rlimit {
-        current: Some(files),
-        maximum: Some(20_000),
-    };
+    let limit = |files| Rlimit { current: Some(files), maximum: Some(20_000) };
     let open = server.descriptors();
     let free = (0..1024).find(|n| !open.contains(n)).unwrap();
     let before = prlimit(Some(server.pid()), Resource::Nofile, limit(free)).unwrap();
@@ -343,32 +283,17 @@ fn prometheus_has_nothing_to_find_fault_with() {
     let (_, text) = get(metrics_of(&server), "/metrics");
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped());
-    let promtool = promtool
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let promtool = promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut promtool = promtool.unwrap();
-    promtool
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert_eq!(String::from_utf8_lossy(&said), "");
     assert!(output.status.success());
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
-    for check in [
-        "promtool check rules alerts.yml",
-        "promtool test rules alerts.test.yml",
-    ] {
+    for check in ["promtool check rules alerts.yml", "promtool test rules alerts.test.yml"] {
         let output = script(check).current_dir(docs).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&said)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
     }
 }

@@ -20,12 +20,7 @@ use test_support::wait::wait_until;
 /// The rotated files of the log in this folder, oldest first.
 fn rotated_files(folder: &Path) -> Vec<PathBuf> {
     let rotated_files = RotatedFiles::of(&folder.join("logging.log")).unwrap();
-    rotated_files
-        .find()
-        .unwrap()
-        .into_iter()
-        .map(|rotated_file| rotated_file.path)
-        .collect()
+    rotated_files.find().unwrap().into_iter().map(|rotated_file| rotated_file.path).collect()
 }
 
 fn name(path: &Path) -> &str {
@@ -35,12 +30,7 @@ fn name(path: &Path) -> &str {
 /// The numbers in the names of the rotated files.
 fn numbers(folder: &Path) -> Vec<u64> {
     let rotated_files = RotatedFiles::of(&folder.join("logging.log")).unwrap();
-    rotated_files
-        .find()
-        .unwrap()
-        .into_iter()
-        .map(|rotated_file| rotated_file.number)
-        .collect()
+    rotated_files.find().unwrap().into_iter().map(|rotated_file| rotated_file.number).collect()
 }
 
 /// The whole log with its rotated files, in order; checks that each file ends with a whole record. The
@@ -51,9 +41,8 @@ fn whole_log(folder: &Path) -> String {
         // Where no new file can be created, there may be rotated files only.
         let log = Some(folder.join("logging.log")).filter(|log| log.exists());
         let files = before.iter().chain(&log);
-        let texts: Vec<_> = files
-            .map(|file| fs::read_to_string(file).ok())
-            .collect::<Option<_>>()?;
+        let texts: Vec<_> =
+            files.map(|file| fs::read_to_string(file).ok()).collect::<Option<_>>()?;
         let is_whole = |text: &String| text.is_empty() || text.ends_with('\n');
         assert!(texts.iter().all(is_whole), "each ends with a whole record");
         (rotated_files(folder) == before).then(|| texts.concat())
@@ -67,10 +56,7 @@ fn check(accounts: &[Account], folder: &Path) {
         log = log.lines().map(message_of_json).collect();
     }
     let verification = verify(accounts, log.as_bytes()).unwrap();
-    assert!(
-        verification.is_good() && verification.torn == 0,
-        "{verification:?}"
-    );
+    assert!(verification.is_good() && verification.torn == 0, "{verification:?}");
     assert!(verification.acknowledged > 0, "{verification:?}");
 }
 
@@ -89,9 +75,7 @@ fn message_of_json(record: &str) -> String {
 }
 
 fn wait_for_rotated_files(server: &Server, count: usize) {
-    wait_until("rotated files", || {
-        (rotated_files(server.folder()).len() >= count).then_some(())
-    });
+    wait_until("rotated files", || (rotated_files(server.folder()).len() >= count).then_some(()));
 }
 
 /// Sends messages until there are `count` rotated files; returns the number of messages.
@@ -108,11 +92,7 @@ fn ask_for_rotated_files(server: &Server, client: &mut Client, count: usize) -> 
 #[test]
 fn under_load_nothing_is_lost_or_repeated_or_split() {
     const SIZE: u64 = 100 << 10;
-    for options in [
-        &["-utc"][..],
-        &["-utc", "-sync"],
-        &["-utc", "-format", "json"],
-    ] {
+    for options in [&["-utc"][..], &["-utc", "-sync"], &["-utc", "-format", "json"]] {
         let options = [options, &["-rotate-size", "100K"]].concat();
         let mut server = Server::start_command(tempfile::tempdir().unwrap(), telling(&options));
         let load = Load::start(server.address(), 20, 16).unwrap();
@@ -130,10 +110,7 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
         assert_eq!(ended.said.len(), told + 1, "{:?}", ended.said);
         let expected: Vec<_> = (1..=found.len() as u64).collect();
         assert_eq!(numbers(&folder), expected, "none is left out");
-        let in_order: Vec<_> = found
-            .iter()
-            .map(|rotated_file| name(rotated_file))
-            .collect();
+        let in_order: Vec<_> = found.iter().map(|rotated_file| name(rotated_file)).collect();
         assert!(in_order.is_sorted(), "by name, too: {in_order:?}");
         for rotated_file in &found {
             let text = fs::read_to_string(rotated_file).unwrap();
@@ -186,18 +163,12 @@ fn killed_between_any_two_steps_it_loses_and_repeats_nothing() {
         assert_eq!(ended.status.code(), None, "killed: {death}");
         folder = ended.into_folder();
         let after = numbers(folder.path());
-        assert!(
-            after.len() > before.len(),
-            "in the second rotation: {death}"
-        );
+        assert!(after.len() > before.len(), "in the second rotation: {death}");
         assert!(after.starts_with(&before), "{after:?}");
         for rotated_file in rotated_files(folder.path()) {
             let rotated_file = rotated_file.metadata().unwrap();
             let taken = rotated_file.blocks() * 512;
-            assert!(
-                taken < rotated_file.len() + (64 << 10),
-                "no space is left reserved"
-            );
+            assert!(taken < rotated_file.len() + (64 << 10), "no space is left reserved");
         }
     }
     let server = Server::start_in(folder, &["-append", "-rotate-size", "20K"]);
@@ -206,11 +177,7 @@ fn killed_between_any_two_steps_it_loses_and_repeats_nothing() {
     ask_for_rotated_files(&server, &mut client, before + 1);
     let found = numbers(server.folder());
     let unique: BTreeSet<_> = found.iter().collect();
-    assert_eq!(
-        unique.len(),
-        found.len(),
-        "no number is given twice: {found:?}"
-    );
+    assert_eq!(unique.len(), found.len(), "no number is given twice: {found:?}");
     lost_numbers += found.last().unwrap() - found.len() as u64;
     assert!(
         (1..=DEATHS.len() as u64).contains(&lost_numbers),
@@ -259,10 +226,7 @@ fn only_so_many_rotated_files_are_kept_and_only_they_are_deleted() {
     let server = Server::start_command(folder, telling(&["-rotate-size", "20K", "-keep", "3"]));
     let load = Load::start(server.address(), 10, 16).unwrap();
     wait_until("ten rotations", || {
-        numbers(server.folder())
-            .last()
-            .is_some_and(|last| *last >= 10)
-            .then_some(())
+        numbers(server.folder()).last().is_some_and(|last| *last >= 10).then_some(())
     });
     load.finish().unwrap();
     let ended = server.stop();
@@ -288,15 +252,8 @@ fn numbers_go_on_whatever_becomes_of_rotated_files_and_servers() {
         let mut client = server.connect();
         ask_for_rotated_files(&server, &mut client, 2);
         let found = numbers(server.folder());
-        assert!(
-            found.starts_with(&[last + 1, last + 2]),
-            "{found:?} after {last}"
-        );
-        let ended = if round % 2 == 0 {
-            server.stop()
-        } else {
-            server.kill()
-        };
+        assert!(found.starts_with(&[last + 1, last + 2]), "{found:?} after {last}");
+        let ended = if round % 2 == 0 { server.stop() } else { server.kill() };
         folder = ended.into_folder();
         last = *numbers(folder.path()).last().unwrap();
         for rotated_file in rotated_files(folder.path()) {
@@ -316,10 +273,7 @@ fn the_number_of_a_rotated_file_that_nobody_has_seen_is_not_given_again() {
     load.wait().unwrap();
     let folder = server.wait().into_folder();
     assert_eq!(numbers(folder.path()), [1, 2]);
-    assert!(
-        !folder.path().join("logging.log").exists(),
-        "killed between"
-    );
+    assert!(!folder.path().join("logging.log").exists(), "killed between");
     for rotated_file in rotated_files(folder.path()) {
         fs::remove_file(rotated_file).unwrap();
     }
@@ -347,10 +301,7 @@ fn an_old_log_is_rotated_while_nothing_happens_and_an_empty_one_is_not() {
     let turns: u64 = turns.split(' ').next().unwrap().parse().unwrap();
     assert!(turns < 100, "{figures}");
     let all = whole_log(server.folder());
-    assert_eq!(
-        received_from(&all, &client.name()),
-        ["message 1", "message 2"]
-    );
+    assert_eq!(received_from(&all, &client.name()), ["message 1", "message 2"]);
 }
 
 /// The age of a log is that of its first record, even if an earlier server has written it.
@@ -361,9 +312,7 @@ fn an_old_log_that_is_appended_to_keeps_its_age() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("logging.log"), record).unwrap();
         let mut command = programs::server();
-        command
-            .args(["-quiet", "-port", "0", "-append"])
-            .args(options);
+        command.args(["-quiet", "-port", "0", "-append"]).args(options);
         // Independent of the time zone of this machine.
         command.env("TZ", "UTC0");
         let server = Server::start_command(folder, command);
@@ -382,23 +331,15 @@ fn a_start_goes_on_with_the_present_log_or_empties_it_and_no_rotated_file() {
     ask_for_rotated_files(&server, &mut client, 2);
     assert_eq!(client.ask("the last"), "ok");
     let folder = server.stop().into_folder();
-    let (before, log) = (
-        rotated_files(folder.path()),
-        fs::read(folder.path().join("logging.log")),
-    );
+    let (before, log) = (rotated_files(folder.path()), fs::read(folder.path().join("logging.log")));
     assert!(!log.as_ref().unwrap().is_empty());
     let server = Server::start_in(folder, &["-append", "-rotate-size", "100K"]);
     assert_eq!(fs::read(server.log_path()).unwrap(), log.unwrap());
-    let contents: Vec<_> = before
-        .iter()
-        .map(|rotated_file| fs::read(rotated_file).unwrap())
-        .collect();
+    let contents: Vec<_> =
+        before.iter().map(|rotated_file| fs::read(rotated_file).unwrap()).collect();
     let mut server = Server::start_in(server.stop().into_folder(), &["-rotate-size", "100K"]);
     assert_eq!(server.log(), "");
-    assert!(
-        server.try_line("emptied logging.log: ").is_none(),
-        "said before it listens"
-    );
+    assert!(server.try_line("emptied logging.log: ").is_none(), "said before it listens");
     let after = rotated_files(server.folder());
     assert_eq!(after, before);
     assert!(
@@ -416,9 +357,7 @@ fn the_new_log_is_locked_and_can_be_renamed_by_others() {
     let mut client = server.connect();
     let mut asked = ask_for_rotated_files(&server, &mut client, 1);
     let mut second = programs::server();
-    second
-        .args(["-port", "0", "-append"])
-        .current_dir(server.folder());
+    second.args(["-port", "0", "-append"]).current_dir(server.folder());
     let second = second.output().unwrap();
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("another server is writing it"), "{said}");
@@ -460,10 +399,7 @@ fn a_log_that_was_moved_away_and_back_is_rotated_again() {
     fs::rename(&aside, server.log_path()).unwrap();
     // It is found even while no message arrives.
     let said = server.wait_for_line("logging.log is back");
-    assert!(
-        said.ends_with(": records go on into it, and rotated again"),
-        "{said}"
-    );
+    assert!(said.ends_with(": records go on into it, and rotated again"), "{said}");
     asked += ask_for_rotated_files(&server, &mut client, 2);
     let all = whole_log(server.folder());
     assert_eq!(received_from(&all, &client.name()).len(), asked);
@@ -476,10 +412,7 @@ fn after_a_power_cut_the_server_starts_and_says_what_is_damaged() {
     let record = "INFO\t| 2026-11-25 03:35:12 --127.0.0.1:49030 recieved: hello\n";
     let folder = tempfile::tempdir().unwrap();
     let rotated_files = RotatedFiles::of(&folder.path().join("logging.log")).unwrap();
-    for (number, content) in [
-        (6, record.to_owned()),
-        (7, format!("{record}\0\0\0\n{record}")),
-    ] {
+    for (number, content) in [(6, record.to_owned()), (7, format!("{record}\0\0\0\n{record}"))] {
         fs::write(rotated_files.path("20261125T033512Z", number), content).unwrap();
     }
     fs::write(rotated_files.number_path(), [0; 21]).unwrap();
@@ -510,11 +443,7 @@ fn a_log_that_is_put_in_the_others_place_has_an_age_of_its_own() {
     wait_for_rotated_files(&server, 1);
     let rotated_file = &rotated_files(server.folder())[0];
     assert_eq!(name(rotated_file), "logging-20190224T151014Z-000001.log");
-    assert!(
-        fs::read_to_string(rotated_file)
-            .unwrap()
-            .starts_with(record)
-    );
+    assert!(fs::read_to_string(rotated_file).unwrap().starts_with(record));
 }
 
 /// A server under strace, which writes to the file `trace` and injects `fault`; none without strace.
@@ -522,9 +451,8 @@ fn start_traced(fault: &str, options: &str) -> Option<Server> {
     if !can("strace", "strace -D -o /dev/null true") {
         return None;
     }
-    let command = script(&format!(
-        "exec strace -D -f -y -o trace {fault} $SERVER -port 0 -quiet {options}"
-    ));
+    let command =
+        script(&format!("exec strace -D -f -y -o trace {fault} $SERVER -port 0 -quiet {options}"));
     Some(Server::start_command(tempfile::tempdir().unwrap(), command))
 }
 
@@ -540,27 +468,16 @@ fn what_cannot_be_renamed_goes_on_and_is_said_once_a_minute() {
     };
     let load = Load::start(server.address(), 10, 16).unwrap();
     let said = server.wait_for_line("cannot rotate logging.log");
-    assert!(
-        said.ends_with("Permission denied (os error 13); records go on into it"),
-        "{said}"
-    );
+    assert!(said.ends_with("Permission denied (os error 13); records go on into it"), "{said}");
     let said = server.wait_for_line("logging.log: rotated, ");
     assert!(said.starts_with("WARNING\t| "), "it can again: {said}");
-    assert!(
-        trace(server.folder()).matches("EACCES").count() == 3,
-        "a second apart"
-    );
+    assert!(trace(server.folder()).matches("EACCES").count() == 3, "a second apart");
     let accounts = load.finish().unwrap();
     let found = numbers(server.folder());
     assert_eq!(found[0], 1, "the number is used when it can be");
     check(&accounts, server.folder());
     let ended = server.stop();
-    assert_eq!(
-        ended.count_said("cannot rotate"),
-        0,
-        "said once: {:?}",
-        ended.said
-    );
+    assert_eq!(ended.count_said("cannot rotate"), 0, "said once: {:?}", ended.said);
     assert_eq!(ended.count_said("not kept"), 0, "{:?}", ended.said);
 }
 
@@ -572,10 +489,7 @@ fn a_folder_that_became_read_only_keeps_its_log() {
     } else {
         ""
     };
-    if !can(
-        "running as nobody",
-        &format!("{as_nobody} $SERVER -version"),
-    ) {
+    if !can("running as nobody", &format!("{as_nobody} $SERVER -version")) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -630,16 +544,10 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
     let calls: Vec<_> = trace.lines().collect();
     let (log, folder) = (folder.join("logging.log"), folder.display());
     let (log, mut rotations) = (log.display(), 0);
-    for (at, _) in calls
-        .iter()
-        .enumerate()
-        .filter(|(_, call)| call.contains(" rename"))
-    {
+    for (at, _) in calls.iter().enumerate().filter(|(_, call)| call.contains(" rename")) {
         rotations += 1;
         let (before, after) = calls.split_at(at);
-        let last_write = before
-            .iter()
-            .rposition(|call| call.contains(&format!("<{log}>, \"INFO")));
+        let last_write = before.iter().rposition(|call| call.contains(&format!("<{log}>, \"INFO")));
         let old_synced = before
             .iter()
             .rposition(|call| call.contains("fdatasync(") && call.contains(&format!("<{log}>")));
@@ -648,9 +556,7 @@ fn with_sync_nothing_is_answered_before_the_rotation_is_on_the_disk() {
         let until = &after[..answered.unwrap_or(after.len())];
         let synced = |what: &str| {
             let sync = format!("<{what}>)");
-            until
-                .iter()
-                .any(|call| call.contains("fsync(") && call.contains(&sync))
+            until.iter().any(|call| call.contains("fsync(") && call.contains(&sync))
         };
         assert!(synced(&log.to_string()), "the new log: {until:#?}");
         assert!(synced(&folder.to_string()), "the folder: {until:#?}");
@@ -675,10 +581,7 @@ fn a_new_file_of_the_number_is_synced_with_its_name() {
         let is_synced = |line: &str| line.contains("fsync(") && line.contains(&sync);
         assert!(before.lines().any(is_synced), "{trace}");
     }
-    assert!(
-        after.contains(" rename") && !after.contains("sync("),
-        "{trace}"
-    );
+    assert!(after.contains(" rename") && !after.contains("sync("), "{trace}");
 }
 
 /// After a failed sync, the content of the disk is unknown.
@@ -722,9 +625,7 @@ fn a_sync_that_fails_while_nothing_happens_is_the_next_batchs() {
     let mut client = server.connect();
     assert_eq!(client.ask("kept"), "ok");
     wait_for_rotated_files(&server, 1);
-    wait_until("the failed sync", || {
-        trace(server.folder()).contains("EIO").then_some(())
-    });
+    wait_until("the failed sync", || trace(server.folder()).contains("EIO").then_some(()));
     client.send("never answered\n");
     let ended = server.wait();
     assert_eq!(client.rest(), "");
@@ -758,9 +659,7 @@ fn a_disk_that_is_full_while_the_log_is_rotated_costs_no_acknowledged_message() 
     let full_at = numbers(&inside).len();
     assert!(full_at >= 5, "{full_at}");
     fs::remove_file(inside.join("ballast")).unwrap();
-    wait_until("rotations again", || {
-        (numbers(&inside).len() > full_at + 2).then_some(())
-    });
+    wait_until("rotations again", || (numbers(&inside).len() > full_at + 2).then_some(()));
     let accounts = load.finish().unwrap();
     check(&accounts, &inside);
     let ended = server.stop();
@@ -787,20 +686,14 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     );
     assert!(said.ends_with(&expected), "{said}");
     let before = load.acknowledged();
-    wait_until("more", || {
-        (load.acknowledged() > before + 100).then_some(())
-    });
+    wait_until("more", || (load.acknowledged() > before + 100).then_some(()));
     assert_eq!(numbers(&inside), [1]);
     fs::remove_file(inside.join("ballast")).unwrap();
     server.wait_for_line("logging.log: reopened");
     let mode = |path: PathBuf| path.metadata().unwrap().mode() & 0o777;
     assert_eq!(mode(rotated_files(&inside)[0].clone()), 0o600);
     for file in fs::read_dir(&inside).unwrap() {
-        assert_eq!(
-            mode(file.unwrap().path()),
-            0o600,
-            "each has the mode of the first log"
-        );
+        assert_eq!(mode(file.unwrap().path()), 0o600, "each has the mode of the first log");
     }
     // For the next rotation there is no room again.
     server.wait_for_line("cannot begin a new logging.log");
@@ -808,11 +701,7 @@ fn a_new_log_that_cannot_be_made_is_made_later() {
     check(&accounts, &inside);
     let ended = server.stop();
     assert_eq!(ended.count_said("not kept"), 0, "{:?}", ended.said);
-    assert!(
-        ended.count_said("was moved or deleted") == 0,
-        "{:?}",
-        ended.said
-    );
+    assert!(ended.count_said("was moved or deleted") == 0, "{:?}", ended.said);
 }
 
 #[test]
@@ -820,9 +709,7 @@ fn what_cannot_be_rotated_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let run = |options: &[&str]| {
         let mut command = programs::server();
-        command
-            .args(["-port", "0", "-rotate-size", "1M"])
-            .args(options);
+        command.args(["-port", "0", "-rotate-size", "1M"]).args(options);
         let output = command.current_dir(&folder).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{options:?}");
         String::from_utf8(output.stderr).unwrap()
@@ -850,10 +737,7 @@ fn what_cannot_be_rotated_is_refused_at_start() {
         said.contains("logging.log.number: Is a directory (os error 21); choose another -log"),
         "{said}"
     );
-    assert_eq!(
-        fs::read_to_string(folder.path().join("logging.log")).unwrap(),
-        record
-    );
+    assert_eq!(fs::read_to_string(folder.path().join("logging.log")).unwrap(), record);
 }
 
 /// The packaged file, with the real logrotate.
@@ -890,14 +774,9 @@ fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
     let load = Load::start(server.address(), 20, 16).unwrap();
     for n in 1..=ROTATIONS {
         let before = load.acknowledged();
-        wait_until("load", || {
-            (load.acknowledged() > before + 2_000).then_some(())
-        });
+        wait_until("load", || (load.acknowledged() > before + 2_000).then_some(()));
         let rotated = Command::new("sh")
-            .args([
-                "-c",
-                "PATH=$TOOLS:$PATH:/usr/sbin; logrotate -f -s $TOOLS/state $TOOLS/config",
-            ])
+            .args(["-c", "PATH=$TOOLS:$PATH:/usr/sbin; logrotate -f -s $TOOLS/state $TOOLS/config"])
             .env("TOOLS", tools.path())
             .output()
             .unwrap();
@@ -907,11 +786,7 @@ fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
     }
     let accounts = load.finish().unwrap();
     let asked = fs::read_to_string(tools.path().join("asked")).unwrap();
-    assert_eq!(
-        asked.matches("kill --signal=HUP").count(),
-        ROTATIONS,
-        "{asked}"
-    );
+    assert_eq!(asked.matches("kill --signal=HUP").count(), ROTATIONS, "{asked}");
     let mut all = String::new();
     for n in (1..=ROTATIONS).rev() {
         let plain = folder.join(format!("logging.log.{n}"));
@@ -920,11 +795,7 @@ fn logrotate_with_the_file_that_is_shipped_loses_nothing() {
             continue;
         }
         let packed = folder.join(format!("logging.log.{n}.gz"));
-        let unpacked = Command::new("gzip")
-            .arg("-dc")
-            .arg(packed)
-            .output()
-            .unwrap();
+        let unpacked = Command::new("gzip").arg("-dc").arg(packed).output().unwrap();
         assert!(unpacked.status.success(), "{n} is compressed");
         all += &String::from_utf8(unpacked.stdout).unwrap();
     }

@@ -43,15 +43,7 @@ fn counted_messages_may_hold_anything() {
 
 #[test]
 fn a_wrong_length_is_answered_once_and_the_connection_closed() {
-    for wrong in [
-        "x 1",
-        "65537 ",
-        "-1 a",
-        " 1 a",
-        "\n2 bc",
-        "12345678901",
-        "3 ab",
-    ] {
+    for wrong in ["x 1", "65537 ", "-1 a", " 1 a", "\n2 bc", "12345678901", "3 ab"] {
         let server = Server::start(&["-framing", "octet"]);
         let mut client = server.connect();
         client.send(format!("2 ab{wrong}"));
@@ -82,14 +74,8 @@ fn nothing_is_answered_where_nothing_is_to_be() {
     assert_eq!(received_from(&ended.log(), &peer), ["one", "two"]);
     assert_eq!(ended.log().lines().count(), 2, "no record of a reply");
     assert_eq!(ended.count_said("no sender learns what is in the log"), 1);
-    assert_eq!(
-        ended.count_said("a message is not kept, longer than 8 bytes"),
-        1
-    );
-    assert_eq!(
-        ended.count_said("2 messages kept, none acknowledged, 1 error"),
-        1
-    );
+    assert_eq!(ended.count_said("a message is not kept, longer than 8 bytes"), 1);
+    assert_eq!(ended.count_said("2 messages kept, none acknowledged, 1 error"), 1);
 }
 
 /// Sends lines and closes the connection without reading replies.
@@ -124,10 +110,7 @@ fn whoever_closes_without_reading_is_told_of() {
     client.stream().read_exact(&mut reply).unwrap();
     drop(client);
     let said = server.wait_for_line("without reading");
-    assert!(
-        said.contains("1 client closed without reading its replies"),
-        "{said}"
-    );
+    assert!(said.contains("1 client closed without reading its replies"), "{said}");
     assert!(said.contains("-replies none"), "{said}");
     server.stop();
 }
@@ -198,11 +181,7 @@ for n in range(2000): log.warning(\"line %d\", n)
         server.wait_for_log(|log| log.contains("line 1999\n"));
         let log = server.stop().log();
         assert_eq!(log.lines().count(), 2000);
-        assert!(
-            log.lines()
-                .zip(0..)
-                .all(|(line, n)| line.ends_with(&format!(">line {n}")))
-        );
+        assert!(log.lines().zip(0..).all(|(line, n)| line.ends_with(&format!(">line {n}"))));
     }
 }
 
@@ -223,10 +202,7 @@ fn the_python_example_resends() {
     let server = Server::start(&["-append"]);
     let port = server.address().port().to_string();
     let mut sender = Command::new("python3")
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../examples/resend.py"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/resend.py"))
         .args(["127.0.0.1", &port])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())

@@ -24,10 +24,7 @@ fn a_stop_under_full_load_keeps_every_promise() {
     wait_until("load", || (load.acknowledged() > 20_000).then_some(()));
     let (verification, took) = stop_under_load(server, load);
     assert!(took < STOPS_WITHIN);
-    assert!(
-        verification.is_good() && verification.torn == 0,
-        "{verification:?}"
-    );
+    assert!(verification.is_good() && verification.torn == 0, "{verification:?}");
 }
 
 #[test]
@@ -87,9 +84,7 @@ fn what_comes_during_the_stop_is_refused() {
     let deaf = Client::connect_deaf(server.address());
     deaf.fill("\n", Duration::from_millis(300));
     server.signal(Signal::TERM);
-    deaf.stream()
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    deaf.stream().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     // Nothing is read, so the connection is not drained; after a while the remaining lines are refused.
     let mut all = Vec::new();
     thread::sleep(Duration::from_millis(2200));
@@ -107,9 +102,7 @@ fn what_comes_during_the_stop_is_refused() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut command = test_support::programs::server();
-    command
-        .args(["-quiet", "-port", "0"])
-        .env("RUST_LOG", "info");
+    command.args(["-quiet", "-port", "0"]).env("RUST_LOG", "info");
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let deaf = Client::connect_deaf(server.address());
     deaf.fill("\n", Duration::from_millis(300));
@@ -119,10 +112,7 @@ fn a_second_signal_ends_it_at_once() {
     let ended = server.wait();
     assert_eq!(ended.status.code(), Some(1));
     let line = ended.said.last().unwrap();
-    assert_eq!(
-        line,
-        "server: stopped at once by a second signal: 1 client cut off"
-    );
+    assert_eq!(line, "server: stopped at once by a second signal: 1 client cut off");
 }
 
 #[test]
@@ -149,10 +139,7 @@ fn sighup_without_a_rename_changes_nothing() {
     server.figures();
     let log = server.stop().log();
     let expected: Vec<_> = (0..20).map(|n| format!("message {n}")).collect();
-    assert_eq!(
-        test_support::records::received_from(&log, &client.name()),
-        expected
-    );
+    assert_eq!(test_support::records::received_from(&log, &client.name()), expected);
 }
 
 #[test]
@@ -166,9 +153,7 @@ fn sigpipe_is_nothing_and_a_pause_is_only_a_pause() {
     late.send("sent during the pause\n");
     server.signal(Signal::CONT);
     assert_eq!(late.reply(), "ok");
-    wait_until("load", || {
-        (load.acknowledged() > before + 500).then_some(())
-    });
+    wait_until("load", || (load.acknowledged() > before + 500).then_some(()));
     let verification = finish_uncut(&server, load);
     assert!(verification.is_good(), "{verification:?}");
 }

@@ -14,10 +14,7 @@ use test_support::wait::wait_until;
 /// Runs a server in `folder` until it exits by itself.
 fn run_in(folder: &TempDir, options: &[&str]) -> Output {
     let mut command = programs::server();
-    command
-        .args(options)
-        .current_dir(folder)
-        .stdin(Stdio::null());
+    command.args(options).current_dir(folder).stdin(Stdio::null());
     command.output().unwrap()
 }
 
@@ -38,20 +35,11 @@ fn complaint(output: &Output, code: i32) -> String {
 #[test]
 fn option_errors_exit_2_and_name_the_option() {
     for (options, expected) in [
-        (
-            &["-prot", "1"][..],
-            "server: unknown option '-prot': did you mean '-port'?",
-        ),
+        (&["-prot", "1"][..], "server: unknown option '-prot': did you mean '-port'?"),
         (&["-port"], "server: -port: expected PORT after it"),
-        (
-            &["-port", "x"],
-            "server: -port: expected a port number (0 to 65535), got 'x'",
-        ),
+        (&["-port", "x"], "server: -port: expected a port number (0 to 65535), got 'x'"),
         (&["-quiet=1"], "server: -quiet takes no value, got '1'"),
-        (
-            &["extra"],
-            "server: unexpected argument 'extra': 'server -help' tells what can be typed",
-        ),
+        (&["extra"], "server: unexpected argument 'extra': 'server -help' tells what can be typed"),
     ] {
         assert_eq!(complaint(&run(options), 2), expected);
     }
@@ -159,15 +147,9 @@ fn what_is_no_regular_file_is_no_log() {
 #[test]
 fn a_host_that_is_not_here() {
     let line = complaint(&run(&["-port", "0", "-host", "no-such-host.invalid"]), 1);
-    assert!(
-        line.starts_with("server: cannot find 'no-such-host.invalid': "),
-        "{line}"
-    );
+    assert!(line.starts_with("server: cannot find 'no-such-host.invalid': "), "{line}");
     let line = complaint(&run(&["-port", "0", "-host", "192.0.2.1"]), 1);
-    assert!(
-        line.starts_with("server: cannot listen on 192.0.2.1:0: "),
-        "{line}"
-    );
+    assert!(line.starts_with("server: cannot listen on 192.0.2.1:0: "), "{line}");
 }
 
 const OLD: &str = "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:4 recieved: old\n";
@@ -199,12 +181,7 @@ fn what_is_not_a_log_is_not_emptied() {
         let ended = Server::start_in(folder, &["-log", "README.md", "-append"]).stop();
         let warning = "are no records, the first at byte 0";
         let is_whole = content.ends_with('\n') || content.contains('\0');
-        assert_eq!(
-            ended.count_said(warning),
-            usize::from(is_whole),
-            "{:?}",
-            ended.said
-        );
+        assert_eq!(ended.count_said(warning), usize::from(is_whole), "{:?}", ended.said);
     }
 }
 
@@ -214,9 +191,8 @@ fn the_log_is_no_other_output_of_the_server() {
         for options in ["", "-append", "-quiet"] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("x"), OLD).unwrap();
-            let mut command = programs::script(&format!(
-                "exec $SERVER -port 0 -log x {options} {redirection}"
-            ));
+            let mut command =
+                programs::script(&format!("exec $SERVER -port 0 -log x {options} {redirection}"));
             let output = command.current_dir(&folder).output().unwrap();
             assert_eq!(output.status.code(), Some(1), "{redirection} {options}");
             let said = String::from_utf8(output.stderr).unwrap();
@@ -227,11 +203,7 @@ fn the_log_is_no_other_output_of_the_server() {
             );
             assert!(said.contains(&expected), "{redirection} {options}: {said}");
             let is_kept = redirection.contains(">>");
-            assert_eq!(
-                said.contains(OLD),
-                is_kept,
-                "{redirection} {options}: {said}"
-            );
+            assert_eq!(said.contains(OLD), is_kept, "{redirection} {options}: {said}");
         }
     }
 }
@@ -248,24 +220,14 @@ fn signals_that_were_blocked_at_start_are_obeyed() {
 #[test]
 fn a_launcher_that_is_none_is_ignored_and_told_of() {
     let own = std::process::id().to_string();
-    for (pid, is_foreign) in [
-        ("1", true),
-        ("99999999", true),
-        ("nonsense", true),
-        (&own, false),
-    ] {
+    for (pid, is_foreign) in [("1", true), ("99999999", true), ("nonsense", true), (&own, false)] {
         let mut command = programs::server();
         command.args(["-port", "0"]).env("LAUNCHER_PID", pid);
         let server = Server::start_command(tempfile::tempdir().unwrap(), command);
         assert_eq!(server.connect().ask("hello"), "ok");
         let ended = server.stop();
         let warning = format!("LAUNCHER_PID={pid} in the environment names no launcher");
-        assert_eq!(
-            ended.count_said(&warning),
-            usize::from(is_foreign),
-            "{:?}",
-            ended.said
-        );
+        assert_eq!(ended.count_said(&warning), usize::from(is_foreign), "{:?}", ended.said);
     }
 }
 
@@ -280,12 +242,7 @@ fn a_file_system_without_locks_is_warned_of() {
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     assert_eq!(server.connect().ask("hello"), "ok");
     let ended = server.stop();
-    assert_eq!(
-        ended.count_said("logging.log cannot be locked"),
-        1,
-        "{:?}",
-        ended.said
-    );
+    assert_eq!(ended.count_said("logging.log cannot be locked"), 1, "{:?}", ended.said);
 }
 
 #[test]
@@ -299,10 +256,7 @@ fn the_log_is_emptied_at_start_unless_appended_to() {
     let log = ended.log();
     assert!(log.starts_with(&format!("{OLD}INFO\t| ")));
     let server = Server::start_in(ended.into_folder(), &[]);
-    let notice = format!(
-        "emptied logging.log: {} bytes; -append keeps them",
-        log.len()
-    );
+    let notice = format!("emptied logging.log: {} bytes; -append keeps them", log.len());
     let mut client = server.connect();
     assert_eq!(client.ask("second"), "ok");
     let log = server.log();
@@ -333,17 +287,11 @@ fn a_torn_last_line_is_ended_and_not_glued_to() {
 #[test]
 fn too_few_descriptors_to_serve_anybody() {
     let mut command = std::process::Command::new("sh");
-    let script = format!(
-        "ulimit -n 20; exec '{}' -port 0",
-        env!("CARGO_BIN_EXE_server")
-    );
+    let script = format!("ulimit -n 20; exec '{}' -port 0", env!("CARGO_BIN_EXE_server"));
     let folder = tempfile::tempdir().unwrap();
     command.args(["-c", &script]).current_dir(&folder);
     let line = complaint(&command.output().unwrap(), 1);
-    assert!(
-        line.starts_with("server: 20 open files are too few"),
-        "{line}"
-    );
+    assert!(line.starts_with("server: 20 open files are too few"), "{line}");
 }
 
 #[test]

@@ -28,27 +28,17 @@ fn what_is_answered_is_in_the_stream() {
     let written = log(&cluster);
     let records: Vec<_> = written.lines().collect();
     let texts = ["one", r"two\x07", "", "four"];
-    assert_eq!(
-        records.len(),
-        texts.len(),
-        "no records of replies: {written}"
-    );
+    assert_eq!(records.len(), texts.len(), "no records of replies: {written}");
     for (record, text) in records.iter().zip(texts) {
         assert!(record.starts_with("INFO\t| 20"), "{record}");
-        assert!(
-            record.ends_with(&format!(" --{name} recieved: {text}")),
-            "{record}"
-        );
+        assert!(record.ends_with(&format!(" --{name} recieved: {text}")), "{record}");
     }
     let mut count = 0;
     for message in messages(&cluster) {
         assert_eq!(message.subject, "LOG.me");
         assert_eq!(message.header("Line-Log-Format"), Some("original"));
         let lines = message.payload.split(|byte| *byte == b'\n').count() - 1;
-        assert_eq!(
-            message.header("Line-Log-Count"),
-            Some(lines.to_string().as_str())
-        );
+        assert_eq!(message.header("Line-Log-Count"), Some(lines.to_string().as_str()));
         count += lines;
     }
     assert_eq!(count, texts.len());
@@ -59,10 +49,7 @@ fn what_is_answered_is_in_the_stream() {
 fn json_is_in_it_as_in_a_file_and_a_subject_can_be_chosen() {
     let Some(cluster) = setup(1) else { return };
     let cluster = cluster.start().unwrap();
-    cluster
-        .stream("LOG")
-        .create(&json!({"subjects": ["logs.web.*"]}))
-        .unwrap();
+    cluster.stream("LOG").create(&json!({"subjects": ["logs.web.*"]})).unwrap();
     let options = ["-format", "json", "-subject", "logs.web"];
     let server = serve(&cluster, &options);
     let mut client = server.connect();
@@ -90,68 +77,32 @@ fn a_stream_that_cannot_keep_what_it_acknowledges_is_refused() {
     };
     let add = "nats stream add NONE --subjects 'NONE.*' --storage file --replicas 3";
     let said = refused("NONE", &[]);
-    assert!(
-        said.starts_with("server: there is no stream NONE; this would make it: "),
-        "{said}"
-    );
+    assert!(said.starts_with("server: there is no stream NONE; this would make it: "), "{said}");
     assert!(said.contains(add), "{said}");
     for (name, config, expected) in [
-        (
-            "MEMORY",
-            json!({"storage": "memory"}),
-            "is kept in memory: no 'ok' would outlive",
-        ),
-        (
-            "SILENT",
-            json!({"no_ack": true}),
-            "acknowledges nothing (no_ack)",
-        ),
-        (
-            "QUEUE",
-            json!({"retention": "workqueue"}),
-            "drops what was read (retention workqueue)",
-        ),
-        (
-            "ELSEWHERE",
-            json!({"subjects": ["else.*"]}),
-            "does not store ELSEWHERE.me, but else.*",
-        ),
+        ("MEMORY", json!({"storage": "memory"}), "is kept in memory: no 'ok' would outlive"),
+        ("SILENT", json!({"no_ack": true}), "acknowledges nothing (no_ack)"),
+        ("QUEUE", json!({"retention": "workqueue"}), "drops what was read (retention workqueue)"),
+        ("ELSEWHERE", json!({"subjects": ["else.*"]}), "does not store ELSEWHERE.me, but else.*"),
     ] {
         cluster.stream(name).create(&config).unwrap();
         let said = refused(name, &[]);
-        assert!(
-            said.starts_with(&format!("server: the stream {name} {expected}")),
-            "{said}"
-        );
+        assert!(said.starts_with(&format!("server: the stream {name} {expected}")), "{said}");
         assert!(said.contains(&format!("nats stream add {name} ")), "{said}");
     }
-    cluster
-        .stream("SMALL")
-        .create(&json!({"max_msg_size": 10_000}))
-        .unwrap();
+    cluster.stream("SMALL").create(&json!({"max_msg_size": 10_000})).unwrap();
     let said = refused("SMALL", &[]);
-    assert!(
-        said.contains("can take 264192 bytes, and the stream takes 10000 at once"),
-        "{said}"
-    );
+    assert!(said.contains("can take 264192 bytes, and the stream takes 10000 at once"), "{said}");
     let options = ["-max-message", "900"];
     let urls = ["-stream", "SMALL", "-nats", &urls, "-id", "me"];
-    assert!(
-        Server::start(&[&urls[..], &options].concat())
-            .stop()
-            .status
-            .success()
-    );
+    assert!(Server::start(&[&urls[..], &options].concat()).stop().status.success());
 }
 
 #[test]
 fn what_may_surprise_is_said_at_the_start() {
     let Some(cluster) = setup(1) else { return };
     let cluster = cluster.start().unwrap();
-    cluster
-        .stream("LOG")
-        .create(&json!({"discard": "old", "max_bytes": 1 << 20}))
-        .unwrap();
+    cluster.stream("LOG").create(&json!({"discard": "old", "max_bytes": 1 << 20})).unwrap();
     let ended = serve(&cluster, &[]).stop();
     assert!(ended.status.success());
     let server = serve(&cluster, &[]);
@@ -166,18 +117,13 @@ fn nobody_who_cannot_be_used_is_used() {
         return;
     };
     with_password.config = "authorization { user: log, password: \"s3c:ret\" }".to_owned();
-    with_password.login = Some(nats::address::Login::User(
-        "log".to_owned(),
-        "s3c:ret".to_owned(),
-    ));
+    with_password.login = Some(nats::address::Login::User("log".to_owned(), "s3c:ret".to_owned()));
     let cluster = with_password.start().unwrap();
     cluster.stream("LOG").create(&json!({})).unwrap();
     let address = cluster.nodes[0].address();
     let said = refused(&["-stream", "LOG", "-nats", &format!("log:wrong@{address}")]);
     assert!(
-        said.contains(&format!(
-            "nats://{address}: it refuses the login (Authorization Violation)"
-        )),
+        said.contains(&format!("nats://{address}: it refuses the login (Authorization Violation)")),
         "{said}"
     );
     assert!(!said.contains("wrong"), "no password is shown: {said}");
@@ -187,15 +133,9 @@ fn nobody_who_cannot_be_used_is_used() {
     client.send(b"in\n");
     assert_eq!(client.reply(), "ok");
 
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let said = refused(&["-stream", "LOG", "-nats", &closed.to_string()]);
-    assert!(
-        said.starts_with("server: cannot use NATS: nats://127.0.0.1:"),
-        "{said}"
-    );
+    assert!(said.starts_with("server: cannot use NATS: nats://127.0.0.1:"), "{said}");
     assert!(said.contains("refused"), "{said}");
 }
 
@@ -250,23 +190,11 @@ fn who_is_no_nats_server_or_an_old_one_is_named() {
 
 #[test]
 fn options_of_a_file_are_refused() {
-    for option in [
-        &["-log", "x"][..],
-        &["-append"],
-        &["-sync"],
-        &["-rotate-size", "1M"],
-    ] {
-        let output = programs::server()
-            .args(["-stream", "LOG"])
-            .args(option)
-            .output()
-            .unwrap();
+    for option in [&["-log", "x"][..], &["-append"], &["-sync"], &["-rotate-size", "1M"]] {
+        let output = programs::server().args(["-stream", "LOG"]).args(option).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
-        let expected = format!(
-            "server: {}: the log is a stream (-stream), not a file",
-            option[0]
-        );
+        let expected = format!("server: {}: the log is a stream (-stream), not a file", option[0]);
         assert!(said.starts_with(&expected), "{said}");
     }
 }
@@ -279,9 +207,7 @@ fn a_second_server_of_the_same_id_is_refused() {
     let said = refused(&["-stream", "LOG", "-nats", &urls, "-id", "me"]);
     let pid = first.pid();
     assert!(
-        said.starts_with(&format!(
-            "server: another server has the id me (process {pid} on "
-        )),
+        said.starts_with(&format!("server: another server has the id me (process {pid} on ")),
         "{said}"
     );
     assert!(said.ends_with(": give each its own with -id"), "{said}");
@@ -301,10 +227,7 @@ fn a_second_server_of_the_same_id_is_refused() {
     first.wait_for_line("server: another server publishes to LOG.me as me: ");
     assert_eq!(first.wait().status.code(), Some(1));
     let written = log(&cluster);
-    assert!(
-        written.contains("of the second") && !written.contains("of the first"),
-        "{written}"
-    );
+    assert!(written.contains("of the second") && !written.contains("of the first"), "{written}");
 }
 
 #[test]
@@ -338,14 +261,8 @@ fn a_stream_that_is_full_gone_or_sealed_refuses_and_can_take_again() {
     assert_eq!(texts(&cluster), ["fifth"]);
     // The server does not use another stream that has taken the subject.
     stream.delete().unwrap();
-    cluster
-        .stream("THIEF")
-        .create(&json!({"subjects": ["LOG.*"]}))
-        .unwrap();
-    assert_eq!(
-        ask("stolen"),
-        "error log: another stream has its subject (10060)"
-    );
+    cluster.stream("THIEF").create(&json!({"subjects": ["LOG.*"]})).unwrap();
+    assert_eq!(ask("stolen"), "error log: another stream has its subject (10060)");
     assert!(cluster.stream("THIEF").messages().unwrap().is_empty());
     assert!(server.stop().status.success());
 }
@@ -366,26 +283,11 @@ fn what_is_not_allowed_is_said_loudly_and_never_answered() {
             publish: ["$JS.API.STREAM.INFO.LOG", "$JS.API.STREAM.MSG.GET.LOG"], subscribe: "_INBOX.>" } }
     ] }"#
     .to_owned();
-    setup.login = Some(nats::address::Login::User(
-        "admin".to_owned(),
-        "admin".to_owned(),
-    ));
+    setup.login = Some(nats::address::Login::User("admin".to_owned(), "admin".to_owned()));
     let cluster = setup.start().unwrap();
-    cluster
-        .stream("LOG")
-        .create(&json!({"discard": "new"}))
-        .unwrap();
+    cluster.stream("LOG").create(&json!({"discard": "new"})).unwrap();
     let url = format!("log:log@{}", cluster.nodes[0].address());
-    let options = [
-        "-stream",
-        "LOG",
-        "-nats",
-        &url,
-        "-id",
-        "me",
-        "-ack-wait",
-        "3s",
-    ];
+    let options = ["-stream", "LOG", "-nats", &url, "-id", "me", "-ack-wait", "3s"];
     let mut server = Server::start(&options);
     let mut client = server.connect();
     client.send(b"not allowed\n");
@@ -396,10 +298,7 @@ fn what_is_not_allowed_is_said_loudly_and_never_answered() {
     // Reading another stream's configuration is not allowed either.
     let url = format!("log:log@{}", cluster.nodes[0].address());
     let said = refused(&["-stream", "OTHER", "-nats", &url]);
-    assert!(
-        said.contains("cannot ask $JS.API.STREAM.INFO.OTHER: "),
-        "{said}"
-    );
+    assert!(said.contains("cannot ask $JS.API.STREAM.INFO.OTHER: "), "{said}");
     assert!(said.contains("Permissions Violation"), "{said}");
 }
 
@@ -417,10 +316,7 @@ fn a_node_that_is_away_keeps_clients_waiting_and_no_longer_than_was_said() {
     waiting.send(b"also\n");
     cluster.nodes[0].start().unwrap();
     cluster.wait_until_healthy().unwrap();
-    assert_eq!(
-        (client.reply(), waiting.reply()),
-        ("ok".to_owned(), "ok".to_owned())
-    );
+    assert_eq!((client.reply(), waiting.reply()), ("ok".to_owned(), "ok".to_owned()));
     server.wait_for_line("stream LOG: messages are kept again, after ");
     cluster.nodes[0].kill().unwrap();
     client.send(b"in vain\n");
@@ -446,11 +342,7 @@ fn a_stop_waits_for_the_batch_under_way_but_not_for_ever() {
     server.wait_for_line("stream LOG: lost nats://");
     let begun = Instant::now();
     let ended = server.stop();
-    assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(
         ended.count_said("stopped while 1 message waited for the log: they were never answered"),
@@ -498,11 +390,7 @@ fn while_the_stream_is_away_memory_is_bounded_and_the_loop_sleeps() {
     server.wait_for_line("no conclusive answer within 12 s");
     let spent = server.cpu_time().saturating_sub(before);
     assert!(spent < Duration::from_secs(1), "{spent:?} in ten seconds");
-    assert!(
-        server.peak_memory() < 64 << 20,
-        "{} bytes",
-        server.peak_memory()
-    );
+    assert!(server.peak_memory() < 64 << 20, "{} bytes", server.peak_memory());
     let health = curl(&server, "/health");
     assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
     assert!(health.contains("the log cannot be written: "), "{health}");
@@ -518,16 +406,10 @@ fn while_the_stream_is_away_memory_is_bounded_and_the_loop_sleeps() {
 /// The response of its HTTP endpoint.
 fn curl(server: &Server, path: &str) -> String {
     let line = server.said("metrics at http://");
-    let address = line
-        .trim_start_matches("metrics at http://")
-        .trim_end_matches("/metrics");
+    let address = line.trim_start_matches("metrics at http://").trim_end_matches("/metrics");
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

@@ -16,18 +16,12 @@ fn survives(cluster: &mut Cluster, fault: impl FnOnce(&mut Cluster, &mut Server)
     wait_until("some load", || (load.acknowledged() > 2000).then_some(()));
     fault(cluster, &mut server);
     let reached = load.acknowledged();
-    wait_until("it to go on", || {
-        (load.acknowledged() > reached + 2000).then_some(())
-    });
+    wait_until("it to go on", || (load.acknowledged() > reached + 2000).then_some(()));
     let accounts = load.finish().unwrap();
     assert!(server.stop().status.success());
     cluster.wait_until_healthy().unwrap();
     let verification = judge(cluster, &accounts);
-    assert_eq!(
-        (verification.errors, verification.unanswered),
-        (0, 0),
-        "{verification:?}"
-    );
+    assert_eq!((verification.errors, verification.unanswered), (0, 0), "{verification:?}");
 }
 
 fn kill_the_leader(cluster: &mut Cluster, _: &mut Server) {
@@ -82,9 +76,7 @@ fn a_node_that_is_about_to_stop_is_left_before_it_does() {
         // SIGUSR2 starts its lame duck mode.
         kill_process(pid, Signal::USR2).unwrap();
         server.wait_for_line("it is about to stop; uses nats://");
-        wait_until("another node", || {
-            (connected_node(cluster, server) != used).then_some(())
-        });
+        wait_until("another node", || (connected_node(cluster, server) != used).then_some(()));
         cluster.nodes[used].kill().unwrap();
         cluster.nodes[used].start().unwrap();
     });
@@ -110,11 +102,7 @@ fn a_leader_is_stopped_and_wakes_up() {
         let leader = cluster.stream("LOG").leader().unwrap();
         cluster.nodes[leader].pause().unwrap();
         wait_until("another leader", || {
-            cluster
-                .stream("LOG")
-                .leader()
-                .ok()
-                .filter(|it| *it != leader)
+            cluster.stream("LOG").leader().ok().filter(|it| *it != leader)
         });
         cluster.nodes[leader].resume().unwrap();
     });
@@ -124,14 +112,8 @@ fn a_leader_is_stopped_and_wakes_up() {
 fn all_nodes_are_killed() {
     let Some(mut cluster) = nodes(3) else { return };
     survives(&mut cluster, |cluster, _| {
-        cluster
-            .nodes
-            .iter_mut()
-            .for_each(|node| node.kill().unwrap());
-        cluster
-            .nodes
-            .iter_mut()
-            .for_each(|node| node.start().unwrap());
+        cluster.nodes.iter_mut().for_each(|node| node.kill().unwrap());
+        cluster.nodes.iter_mut().for_each(|node| node.start().unwrap());
     });
 }
 
@@ -152,9 +134,7 @@ fn a_server_is_killed_under_load_and_another_goes_on() {
     for round in 1..=3 {
         let server = serve(&cluster, &[]);
         let load = Load::start(server.address(), 20, 20).unwrap();
-        wait_until("some load", || {
-            (load.acknowledged() > 1000 * round).then_some(())
-        });
+        wait_until("some load", || (load.acknowledged() > 1000 * round).then_some(()));
         server.kill();
         accounts.extend(load.wait().unwrap());
     }
@@ -165,9 +145,7 @@ fn a_server_is_killed_under_load_and_another_goes_on() {
 fn two_servers_side_by_side() {
     let Some(cluster) = nodes(3) else { return };
     let servers = [serve_as("a", &cluster, &[]), serve_as("b", &cluster, &[])];
-    let loads = servers
-        .each_ref()
-        .map(|server| Load::start(server.address(), 10, 10).unwrap());
+    let loads = servers.each_ref().map(|server| Load::start(server.address(), 10, 10).unwrap());
     for load in &loads {
         wait_until("some load", || (load.acknowledged() > 1000).then_some(()));
     }

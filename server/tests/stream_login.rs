@@ -40,10 +40,7 @@ fn a_creds_file_proves_who_we_are() {
     cluster.stream("LOG").create(&json!({})).unwrap();
     let urls = cluster.urls();
     let said = refusal(&["-nats", &urls]);
-    assert!(
-        said.contains("it refuses the login (Authorization Violation)"),
-        "{said}"
-    );
+    assert!(said.contains("it refuses the login (Authorization Violation)"), "{said}");
     assert!(said.contains("a .creds file to -nats-creds"), "{said}");
     let creds = path.to_str().unwrap();
     assert_eq!(ask(&["-nats", &urls, "-nats-creds", creds]), "ok");
@@ -56,16 +53,10 @@ fn a_creds_file_proves_who_we_are() {
 fn tls_shows_both_ends_who_the_other_is() {
     let Some(mut setup) = setup(1) else { return };
     let pki = Pki::new();
-    let (ca, cert, key) = (
-        pki.path("ca.pem"),
-        pki.path("server.pem"),
-        pki.path("server.key"),
-    );
+    let (ca, cert, key) = (pki.path("ca.pem"), pki.path("server.pem"), pki.path("server.key"));
     let client = pki.issue("client", &["log.example"]);
-    let (client_cert, client_key) = (
-        client.certificate.to_str().unwrap(),
-        client.key.to_str().unwrap(),
-    );
+    let (client_cert, client_key) =
+        (client.certificate.to_str().unwrap(), client.key.to_str().unwrap());
     setup.config =
         format!("tls {{ cert_file: {cert:?}, key_file: {key:?}, ca_file: {ca:?}, verify: true }}");
     setup.admin.tls = tls::Options {
@@ -77,10 +68,8 @@ fn tls_shows_both_ends_who_the_other_is() {
     let cluster = setup.start().unwrap();
     cluster.stream("LOG").create(&json!({})).unwrap();
     let port = cluster.nodes[0].address().port();
-    let (by_name, by_address) = (
-        format!("tls://localhost:{port}"),
-        format!("nats://127.0.0.1:{port}"),
-    );
+    let (by_name, by_address) =
+        (format!("tls://localhost:{port}"), format!("nats://127.0.0.1:{port}"));
     let identity = ["-nats-cert", client_cert, "-nats-key", client_key];
     for url in [&by_name, &by_address] {
         let options = [&["-nats", url.as_str(), "-nats-ca", &ca], &identity[..]].concat();
@@ -91,11 +80,7 @@ fn tls_shows_both_ends_who_the_other_is() {
     assert!(said.contains("certificate"), "it demands one: {said}");
     let stranger = Pki::new();
     let strange_ca = stranger.path("ca.pem");
-    let options = [
-        &["-nats", by_name.as_str(), "-nats-ca", &strange_ca],
-        &identity[..],
-    ]
-    .concat();
+    let options = [&["-nats", by_name.as_str(), "-nats-ca", &strange_ca], &identity[..]].concat();
     let said = refusal(&options);
     assert!(said.contains("certificate"), "{said}");
 }

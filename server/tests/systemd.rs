@@ -58,9 +58,7 @@ impl Ear {
 
 fn supervised(folder: TempDir, name: &str, watchdog_usec: Option<u64>) -> Server {
     let mut command = programs::server();
-    command
-        .args(["-quiet", "-port", "0"])
-        .env("NOTIFY_SOCKET", name);
+    command.args(["-quiet", "-port", "0"]).env("NOTIFY_SOCKET", name);
     if let Some(usec) = watchdog_usec {
         command.env("WATCHDOG_USEC", usec.to_string());
     }
@@ -101,9 +99,7 @@ fn the_watchdog_is_fed_by_the_loop() {
     server.signal(Signal::STOP);
     wait_until("the pause", || server.is_stopped().then_some(()));
     // Earlier messages are read first; then none arrives for a long time.
-    ear.0
-        .set_read_timeout(Some(Duration::from_millis(600)))
-        .unwrap();
+    ear.0.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
     while ear.hear().is_some() {}
     server.signal(Signal::CONT);
     ear.0.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -162,9 +158,7 @@ fn a_supervisor_that_was_begun_anew_is_told() {
 #[test]
 fn a_supervisor_that_is_not_there_is_an_error() {
     let mut command = programs::server();
-    command
-        .args(["-port", "0"])
-        .env("NOTIFY_SOCKET", "/nowhere/notify");
+    command.args(["-port", "0"]).env("NOTIFY_SOCKET", "/nowhere/notify");
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     let expected =
@@ -231,10 +225,8 @@ fn a_restart_refuses_nobody() {
         stop.store(true, Ordering::Relaxed);
         // For the clients that have just connected.
         let last = start();
-        let kept: Vec<_> = talkers
-            .into_iter()
-            .flat_map(|talker| talker.join().unwrap().1)
-            .collect();
+        let kept: Vec<_> =
+            talkers.into_iter().flat_map(|talker| talker.join().unwrap().1).collect();
         last.stop();
         kept
     });
@@ -245,10 +237,7 @@ fn a_restart_refuses_nobody() {
         .filter_map(|line| line.split_once(" recieved: "))
         .map(|(_, text)| text)
         .collect();
-    let lost: Vec<_> = kept
-        .iter()
-        .filter(|line| !messages.contains(line.as_str()))
-        .collect();
+    let lost: Vec<_> = kept.iter().filter(|line| !messages.contains(line.as_str())).collect();
     assert!(lost.is_empty(), "{lost:?}");
 }
 
@@ -258,10 +247,7 @@ fn a_socket_may_be_for_metrics() {
     let address = socket.local_addr().unwrap();
     let command = activated(&socket, "metrics", "-port 0");
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
-    assert_eq!(
-        server.said("metrics at "),
-        format!("metrics at http://{address}/metrics")
-    );
+    assert_eq!(server.said("metrics at "), format!("metrics at http://{address}/metrics"));
     assert_ne!(server.address(), address);
 }
 
@@ -280,16 +266,10 @@ fn sockets_have_names() {
     let mut command = activated(&socket, "line-log", "");
     let output = command.stdin(OwnedFd::from(stream)).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(
-        said,
-        "server: the socket 'line-log' of LISTEN_FDS does not listen\n"
-    );
+    assert_eq!(said, "server: the socket 'line-log' of LISTEN_FDS does not listen\n");
     // Descriptors for another process are ignored.
     let mut command = programs::server();
-    command
-        .args(["-quiet", "-port", "0"])
-        .env("LISTEN_FDS", "1")
-        .env("LISTEN_PID", "1");
+    command.args(["-quiet", "-port", "0"]).env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
     let server = Server::start_command(tempfile::tempdir().unwrap(), command);
     assert_eq!(server.connect().ask("a line"), "ok");
 }
@@ -313,19 +293,13 @@ fn a_socket_for_metrics_takes_no_place_of_clients() {
 
 #[test]
 fn systemd_socket_activate_starts_it() {
-    if !can(
-        "systemd-socket-activate",
-        "command -v systemd-socket-activate",
-    ) {
+    if !can("systemd-socket-activate", "command -v systemd-socket-activate") {
         return;
     }
     // It needs a free port, which cannot be reserved for it: on a conflict, try again.
     let folder = tempfile::tempdir().unwrap();
     wait_until("a port", || {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let mut command = Command::new("systemd-socket-activate");
         command
             .args(["--fdname=line-log", "-l", &address.to_string()])
@@ -372,11 +346,7 @@ fn the_units_are_sound_and_give_little_away() {
     }
     let analyze = |args: &[&str]| {
         let mut command = Command::new("systemd-analyze");
-        let output = command
-            .args(args)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
+        let output = command.args(args).current_dir(folder.path()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(said).unwrap())
     };
@@ -389,9 +359,7 @@ fn the_units_are_sound_and_give_little_away() {
 
 /// The system calls that the unit allows, computed from its lines in their order.
 fn allowed_calls(unit: &str) -> HashSet<String> {
-    let output = Command::new("systemd-analyze")
-        .arg("syscall-filter")
-        .output();
+    let output = Command::new("systemd-analyze").arg("syscall-filter").output();
     let said = String::from_utf8(output.unwrap().stdout).unwrap();
     let mut sets = HashMap::<&str, Vec<&str>>::new();
     let mut set = "";
@@ -408,9 +376,8 @@ fn allowed_calls(unit: &str) -> HashSet<String> {
     let filters = lines.filter_map(|line| line.strip_prefix("SystemCallFilter="));
     let mut allowed = HashSet::new();
     for filter in ["@default"].into_iter().chain(filters) {
-        let (forbids, names) = filter
-            .strip_prefix('~')
-            .map_or((false, filter), |names| (true, names));
+        let (forbids, names) =
+            filter.strip_prefix('~').map_or((false, filter), |names| (true, names));
         let mut names: Vec<_> = names.split_whitespace().collect();
         while let Some(name) = names.pop() {
             if name.starts_with('@') {
@@ -466,12 +433,7 @@ fn the_unit_lets_the_server_do_its_work() {
     for call in ["accept4", "fdatasync", "renameat2", "prlimit64"] {
         assert!(calls.contains(call), "{call} in {calls:?}");
     }
-    let allowed = allowed_calls(include_str!(
-        "../../packaging/systemd/line-log-server.service"
-    ));
-    let denied: Vec<_> = calls
-        .iter()
-        .filter(|call| !allowed.contains(**call))
-        .collect();
+    let allowed = allowed_calls(include_str!("../../packaging/systemd/line-log-server.service"));
+    let denied: Vec<_> = calls.iter().filter(|call| !allowed.contains(**call)).collect();
     assert!(denied.is_empty(), "{denied:?}");
 }

@@ -31,10 +31,7 @@ fn serve(server: &Server) {
     wait_until("service", || (load.acknowledged() > ENOUGH).then_some(()));
     let accounts = load.finish().unwrap();
     let verification = verify(&accounts, server.log().as_bytes()).unwrap();
-    assert!(
-        verification.is_good() && verification.unanswered == 0,
-        "{verification:?}"
-    );
+    assert!(verification.is_good() && verification.unanswered == 0, "{verification:?}");
 }
 
 /// Checks the output once it is read: whole records first, then the number of records not shown.
@@ -82,11 +79,7 @@ fn a_stopped_terminal() {
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
-    let slave = File::options()
-        .write(true)
-        .read(true)
-        .open(name.to_str().unwrap())
-        .unwrap();
+    let slave = File::options().write(true).read(true).open(name.to_str().unwrap()).unwrap();
     // As with Ctrl-S.
     tcflow(&slave, Action::OOff).unwrap();
     let server = start_with_stdout(slave.try_clone().unwrap());
@@ -113,9 +106,7 @@ fn a_closed_pipe_and_a_full_device() {
 #[test]
 fn a_full_pipe_on_standard_error() {
     let mut command = test_support::programs::server();
-    command
-        .args(["-port", "0", "-quiet"])
-        .env("RUST_LOG", "debug");
+    command.args(["-port", "0", "-quiet"]).env("RUST_LOG", "debug");
     let (mut reader, writer) = io::pipe().unwrap();
     command.stderr(writer);
     let folder = tempfile::tempdir().unwrap();
@@ -215,34 +206,22 @@ fn a_terminal_that_stops_writers_in_the_background() {
     let shell = "set -m; stty tostop; $SERVER -port 0 2>said & echo $! >pid; cat";
     std::fs::write(folder.path().join("shell"), shell).unwrap();
     let mut command = test_support::programs::script("exec script -qec 'bash shell' /dev/null");
-    command
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut terminal = command.spawn().unwrap();
     let shown = test_support::commands::lines(terminal.stdout.take().unwrap());
     let address = wait_until("the server listens", || {
         let said = std::fs::read_to_string(&said).ok()?;
-        said.lines()
-            .find_map(|line| line.strip_prefix("listening on "))?
-            .parse()
-            .ok()
+        said.lines().find_map(|line| line.strip_prefix("listening on "))?.parse().ok()
     });
     let mut client = Client::connect(address);
     for _ in 0..3 {
         assert_eq!(client.ask("from the background"), "ok");
     }
-    wait_until("what is shown", || {
-        shown.try_recv().ok()?.contains("recieved: ").then_some(())
-    });
+    wait_until("what is shown", || shown.try_recv().ok()?.contains("recieved: ").then_some(()));
     let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
     let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    let stopped = || {
-        std::fs::read_to_string(&said)
-            .unwrap()
-            .contains("stopped: ")
-    };
+    let stopped = || std::fs::read_to_string(&said).unwrap().contains("stopped: ");
     wait_until("the stop", || stopped().then_some(()));
     terminal.kill().unwrap();
     terminal.wait().unwrap();

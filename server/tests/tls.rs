@@ -87,10 +87,7 @@ fn a_key_that_makes_handshakes_slow_is_warned_of() {
         let server = pki.serve_as("rsa", &[]);
         assert_eq!(pki.connect(&server).ask("a"), "ok");
         let ended = server.stop();
-        let said = ended
-            .said
-            .iter()
-            .filter(|line| line.contains("more than 3072 bits"));
+        let said = ended.said.iter().filter(|line| line.contains("more than 3072 bits"));
         assert_eq!(said.count(), warnings, "{:?}", ended.said);
     }
 }
@@ -106,10 +103,7 @@ fn what_is_wrong_with_a_file_is_said() {
     let other = pki.issue("other", &["localhost"]).key;
     let other = other.to_str().unwrap();
     let empty = file("empty", "");
-    let garbage = file(
-        "garbage",
-        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
-    );
+    let garbage = file("garbage", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
     let no_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let no_der = file("no-der", no_der);
     let locked =
@@ -117,14 +111,8 @@ fn what_is_wrong_with_a_file_is_said() {
     let locked = file("locked", locked);
     let none = pki.path("none");
     for (args, expected) in [
-        (
-            [&cert, other, &cert],
-            format!("{other}: it is not the key of the certificate in {cert}"),
-        ),
-        (
-            [&cert, &none, &cert],
-            format!("{none}: No such file or directory (os error 2)"),
-        ),
+        ([&cert, other, &cert], format!("{other}: it is not the key of the certificate in {cert}")),
+        ([&cert, &none, &cert], format!("{none}: No such file or directory (os error 2)")),
         (
             [&key, &key, &cert],
             format!("{key}: there is no certificate in it (PEM is expected, '-----BEGIN …')"),
@@ -133,30 +121,12 @@ fn what_is_wrong_with_a_file_is_said() {
             [&cert, &cert, &cert],
             format!("{cert}: there is no private key in it (PEM is expected, '-----BEGIN …')"),
         ),
-        (
-            [&empty, &key, &cert],
-            format!("{empty}: there is no certificate in it"),
-        ),
-        (
-            [&garbage, &key, &cert],
-            format!("{garbage}: not right as PEM: "),
-        ),
-        (
-            [&no_der, &key, &cert],
-            format!("{no_der}: no certificate: "),
-        ),
-        (
-            [&cert, &locked, &cert],
-            format!("{locked}: the key is encrypted: decrypt it with"),
-        ),
-        (
-            [&cert, &key, &empty],
-            format!("{empty}: there is no certificate in it"),
-        ),
-        (
-            [&cert, &key, &no_der],
-            format!("{no_der}: no authority's certificate: "),
-        ),
+        ([&empty, &key, &cert], format!("{empty}: there is no certificate in it")),
+        ([&garbage, &key, &cert], format!("{garbage}: not right as PEM: ")),
+        ([&no_der, &key, &cert], format!("{no_der}: no certificate: ")),
+        ([&cert, &locked, &cert], format!("{locked}: the key is encrypted: decrypt it with")),
+        ([&cert, &key, &empty], format!("{empty}: there is no certificate in it")),
+        ([&cert, &key, &no_der], format!("{no_der}: no authority's certificate: ")),
     ] {
         let [cert, key, ca] = args.map(|arg: &str| arg.to_owned());
         let mut command = programs::server();
@@ -199,10 +169,9 @@ fn files_that_will_do_but_should_not_are_warned_of() {
 fn both_versions_are_spoken() {
     let pki = Pki::new();
     let server = pki.serve(&[]);
-    for (version, expected) in [
-        (&TLS12, ProtocolVersion::TLSv1_2),
-        (&TLS13, ProtocolVersion::TLSv1_3),
-    ] {
+    for (version, expected) in
+        [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
+    {
         let mut client = SecureClient::connect(server.address(), pki.trust_over(version));
         assert_eq!(client.ask("a"), "ok");
         assert_eq!(client.tls().protocol_version(), Some(expected));
@@ -228,11 +197,7 @@ fn clients_with_certificates_cannot_resume() {
     for version in [&TLS12, &TLS13] {
         for (server, config, again) in [
             (&open, pki.trust_over(version), HandshakeKind::Resumed),
-            (
-                &closed,
-                pki.trust_as_over(&files, version),
-                HandshakeKind::Full,
-            ),
+            (&closed, pki.trust_as_over(&files, version), HandshakeKind::Full),
         ] {
             for expected in [HandshakeKind::Full, again] {
                 let mut client = SecureClient::connect(server.address(), config.clone());
@@ -322,12 +287,7 @@ with socket.create_connection(('localhost', os.environ['PORT'])) as plain:
     ] {
         let server = pki.serve(options);
         for version in ["-tls1_2", "-tls1_3"] {
-            speaks(
-                &pki,
-                &server,
-                "openssl",
-                &format!("{s_client} {own} {version}"),
-            );
+            speaks(&pki, &server, "openssl", &format!("{s_client} {own} {version}"));
         }
         speaks(&pki, &server, "ncat", &format!("{ncat} {own_of_ncat}"));
     }
@@ -351,10 +311,7 @@ fn first_bytes_are_the_same_in_several_records() {
     let server = pki.serve(&[]);
     for (first_bytes, reply) in [
         ("POST / HTTP/1.1\r\n", "error http: "),
-        (
-            "PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n",
-            "error proxy: ",
-        ),
+        ("PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n", "error proxy: "),
     ] {
         for cut in 0..first_bytes.len() {
             let mut client = pki.connect(&server);
@@ -378,14 +335,7 @@ fn first_bytes_are_the_same_in_several_records() {
 fn only_those_with_the_right_certificate_come_in() {
     let pki = Pki::new();
     let (ca, names) = (pki.path("ca.pem"), "a.example,b.example");
-    let options = [
-        "-tls-client-ca",
-        &ca,
-        "-allow-names",
-        names,
-        "-format",
-        "json",
-    ];
+    let options = ["-tls-client-ca", &ca, "-allow-names", names, "-format", "json"];
     let server = pki.serve(&options);
     let good = pki.issue("good", &["x.example", "b.example"]);
     let mut client = SecureClient::connect(server.address(), pki.trust_as(&good));
@@ -401,10 +351,7 @@ fn only_those_with_the_right_certificate_come_in() {
     let expired = pki.authority.issue_to(&key, &["a.example"], |params| {
         params.not_after = date_time_ymd(2004, 5, 6);
     });
-    let expired = expired
-        .unwrap()
-        .write(pki.folder.path(), "expired")
-        .unwrap();
+    let expired = expired.unwrap().write(pki.folder.path(), "expired").unwrap();
     let wrong_name = pki.issue("wrong", &["c.example"]);
     for (config, alert, why) in [
         (
@@ -412,11 +359,7 @@ fn only_those_with_the_right_certificate_come_in() {
             "CertificateRequired",
             "it has no certificate, and -tls-client-ca demands one",
         ),
-        (
-            pki.trust_as(&stranger),
-            "UnknownCA",
-            "an authority that is not in -tls-client-ca",
-        ),
+        (pki.trust_as(&stranger), "UnknownCA", "an authority that is not in -tls-client-ca"),
         (
             pki.trust_as(&expired),
             "CertificateExpired",
@@ -469,10 +412,7 @@ fn a_record_names_the_client_by_a_dns_name_a_uri_or_an_address() {
     client.shake_hands();
     client.failure();
     let said = server.wait_for_line("closed, ");
-    assert!(
-        said.ends_with("for ::2, 192.0.2.8, which is not in -allow-names"),
-        "{said}"
-    );
+    assert!(said.ends_with("for ::2, 192.0.2.8, which is not in -allow-names"), "{said}");
 
     let server = pki.serve(&options[..4]);
     let key = KeyPair::generate().unwrap();
@@ -484,9 +424,7 @@ fn a_record_names_the_client_by_a_dns_name_a_uri_or_an_address() {
         ),
         ("none", Vec::new(), r#"","message""#),
     ] {
-        let issued = pki
-            .authority
-            .issue_to(&key, &[], |params| params.subject_alt_names = names);
+        let issued = pki.authority.issue_to(&key, &[], |params| params.subject_alt_names = names);
         let files = issued.unwrap().write(pki.folder.path(), name).unwrap();
         let mut client = SecureClient::connect(server.address(), pki.trust_as(&files));
         assert_eq!(client.ask("hello"), "ok");
@@ -512,29 +450,14 @@ fn a_hostile_name_reaches_no_output_raw() {
     let hostile = pki.authority.issue_to(&key, &[], |params| {
         params.subject_alt_names = vec![uri(NAME)];
     });
-    let hostile = hostile
-        .unwrap()
-        .write(pki.folder.path(), "hostile")
-        .unwrap();
+    let hostile = hostile.unwrap().write(pki.folder.path(), "hostile").unwrap();
     let (cert, cert_key) = (pki.path("server.pem"), pki.path("server.key"));
     for (names, expected) in [
-        (
-            &["-allow-names", "a.example"][..],
-            "its certificate is for ",
-        ),
+        (&["-allow-names", "a.example"][..], "its certificate is for "),
         (&[], "by its certificate, "),
     ] {
         let mut command = programs::server();
-        command.args([
-            "-quiet",
-            "-port",
-            "0",
-            "-format",
-            "json",
-            "-tls-cert",
-            &cert,
-            "-tls-key",
-        ]);
+        command.args(["-quiet", "-port", "0", "-format", "json", "-tls-cert", &cert, "-tls-key"]);
         command.args([&cert_key, "-tls-client-ca", &ca]).args(names);
         command.env("RUST_LOG", "debug");
         let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
@@ -606,11 +529,7 @@ fn who_speaks_another_language_is_told_so() {
         assert_eq!(server.connect().ask("a line"), expected);
     }
     let ended = server.stop();
-    assert!(
-        ended.count_said("closed, it speaks no TLS") <= 1,
-        "{:?}",
-        ended.said
-    );
+    assert!(ended.count_said("closed, it speaks no TLS") <= 1, "{:?}", ended.said);
     assert_eq!(ended.log().matches("recieved").count(), 0);
 
     let mut server = Server::start(&[]);
@@ -662,9 +581,7 @@ fn what_is_cut_off_is_no_message() {
         client.name()
     };
     let len = b" of it\n".len() + 5 + 1 + 16;
-    let mut names: Vec<_> = (0..len)
-        .map(|cut| attack(&|last| last.truncate(cut)))
-        .collect();
+    let mut names: Vec<_> = (0..len).map(|cut| attack(&|last| last.truncate(cut))).collect();
     for wrong in [5, len - 1] {
         names.push(attack(&|last| last[wrong] ^= 1));
     }
@@ -725,11 +642,7 @@ fn handshakes_that_never_end_are_ended() {
     let trickle = server.connect();
     let mut stream = trickle.stream().try_clone().unwrap();
     let trickling = thread::spawn(move || {
-        let long = [
-            [22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3].as_slice(),
-            &[0; 16 << 10],
-        ]
-        .concat();
+        let long = [[22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3].as_slice(), &[0; 16 << 10]].concat();
         let mut sent = 0;
         while begun.elapsed() < DEADLINE && stream.write(&long[sent..=sent]).is_ok() {
             sent += 1;
@@ -742,12 +655,7 @@ fn handshakes_that_never_end_are_ended() {
     assert_eq!(talker.ask("a"), "ok");
     let peak = server.peak_memory();
     assert!(peak < 64 << 20, "{} MiB", peak >> 20);
-    for client in [
-        half.stream(),
-        nothing.stream(),
-        trickle.stream(),
-        silent[0].stream(),
-    ] {
+    for client in [half.stream(), nothing.stream(), trickle.stream(), silent[0].stream()] {
         // It may get an alert first, and a reset also ends it.
         let mut said = Vec::new();
         if let Err(error) = (&*client).read_to_end(&mut said) {
@@ -814,13 +722,7 @@ fn nobody_negotiates_anew() {
         return;
     }
     let mut peer = Command::new("openssl");
-    peer.args([
-        "s_client",
-        "-tls1_2",
-        "-CAfile",
-        &pki.path("ca.pem"),
-        "-connect",
-    ]);
+    peer.args(["s_client", "-tls1_2", "-CAfile", &pki.path("ca.pem"), "-connect"]);
     let peer = peer.arg(server.address().to_string()).stdin(Stdio::piped());
     let peer = peer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut peer = peer.unwrap();
@@ -828,10 +730,7 @@ fn nobody_negotiates_anew() {
     peer.stdin.as_mut().unwrap().write_all(b"R\n").unwrap();
     let output = peer.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains("no renegotiation") || !output.status.success(),
-        "{said}"
-    );
+    assert!(said.contains("no renegotiation") || !output.status.success(), "{said}");
     assert_eq!(pki.connect(&server).ask("another"), "ok");
     assert_eq!(server.stop().log().matches("recieved").count(), 1);
 }
@@ -951,40 +850,21 @@ fn the_recipe_for_an_authority_works() {
     let (recipe, _) = recipe.split_once("```").unwrap();
     let mut made = script(&format!("set -e\nopenssl{recipe}"));
     let made = made.current_dir(folder.path()).output().unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let path = |name: &str| folder.path().join(name);
     let options =
         ["server.pem", "server.key", "ca.pem"].map(|name| path(name).display().to_string());
     let [cert, key, ca] = &options;
-    let all = [
-        "-tls-cert",
-        cert,
-        "-tls-key",
-        key,
-        "-tls-client-ca",
-        ca,
-        "-format",
-        "json",
-    ];
+    let all = ["-tls-cert", cert, "-tls-key", key, "-tls-client-ca", ca, "-format", "json"];
     let server = Server::start(&all);
-    let files = test_support::ca::Files {
-        certificate: path("client.pem"),
-        key: path("client.key"),
-    };
+    let files =
+        test_support::ca::Files { certificate: path("client.pem"), key: path("client.key") };
     let root = fs::read_to_string(path("ca.pem")).unwrap();
     let config = test_support::secure::config(&root, Some(&files));
     let stream = TcpStream::connect(server.address()).unwrap();
     let mut client = SecureClient::named("logs.example", stream, config);
     assert_eq!(client.ask("a line"), "ok");
-    assert!(
-        server
-            .log()
-            .contains(r#""client":"shop-7.example","message":"a line"}"#)
-    );
+    assert!(server.log().contains(r#""client":"shop-7.example","message":"a line"}"#));
 }
 
 /// Clients without a valid certificate present 135 certificates, and others the costliest chain that is
@@ -1031,11 +911,7 @@ fn costly_chains_delay_neither_clients_nor_a_stop() {
         let begun = Instant::now();
         let ended = server.stop();
         over.store(true, Ordering::Relaxed);
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert_eq!(ended.log().lines().count(), 42);
     });
 }
@@ -1070,10 +946,7 @@ mod chain {
         }
 
         pub fn root(name: &str, kind: &'static SignatureAlgorithm) -> Self {
-            let (params, key) = (
-                Self::params(name, true),
-                KeyPair::generate_for(kind).unwrap(),
-            );
+            let (params, key) = (Self::params(name, true), KeyPair::generate_for(kind).unwrap());
             let pem = params.self_signed(&key).unwrap().pem();
             Self { params, key, pem }
         }
@@ -1098,9 +971,7 @@ mod chain {
             let key = PrivateKeyDer::from_pem_slice(self.key.serialize_pem().as_bytes()).unwrap();
             let mut roots = rustls::RootCertStore::empty();
             let root = pki.authority.certificate();
-            roots
-                .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
-                .unwrap();
+            roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
             ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
                 .with_safe_default_protocol_versions()
                 .unwrap()

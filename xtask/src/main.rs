@@ -27,21 +27,13 @@ const COMMANDS: &[Command] = &[
         "build all programs and run the launcher; -tls makes certificates, too",
         run_all::main,
     ),
-    (
-        "bench [OPTIONS]",
-        "compare the server with its peers; -quick takes a minute",
-        bench::main,
-    ),
+    ("bench [OPTIONS]", "compare the server with its peers; -quick takes a minute", bench::main),
     (
         "cluster [OPTIONS]",
         "run two servers behind HAProxy that share a stream; -keep leaves them up",
         cluster::main,
     ),
-    (
-        "dist",
-        "make packages of the programs, with manuals and completions",
-        dist::main,
-    ),
+    ("dist", "make packages of the programs, with manuals and completions", dist::main),
     (
         "torture [OPTIONS]",
         "break things around the server again and again; -stream: nodes of NATS",
@@ -75,9 +67,7 @@ fn main() -> ExitCode {
 
 /// The known command nearest to `typed`, at most two edits away.
 fn nearest(typed: &str) -> Option<&'static str> {
-    let names = COMMANDS
-        .iter()
-        .filter_map(|(usage, ..)| usage.split(' ').next());
+    let names = COMMANDS.iter().filter_map(|(usage, ..)| usage.split(' ').next());
     let distance = |name: &&str| strsim::damerau_levenshtein(typed, name);
     let nearest = names.min_by_key(distance)?;
     (distance(&nearest) <= 2).then_some(nearest)

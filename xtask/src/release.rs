@@ -42,10 +42,7 @@ fn build(profile: &str, packages: &[&str]) -> Result<PathBuf, ExitCode> {
         target().map_err(|error| fail(&format!("cannot find the build directory: {error}")))?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
-        if SET_BY_CARGO
-            .iter()
-            .any(|it| name.to_string_lossy().starts_with(it))
-        {
+        if SET_BY_CARGO.iter().any(|it| name.to_string_lossy().starts_with(it)) {
             cargo.env_remove(name);
         }
     }

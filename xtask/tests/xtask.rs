@@ -5,16 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 fn xtask(args: &[&str]) -> (String, String, Option<i32>) {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(args)
-        .output();
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(args).output();
     let output = output.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        text(output.stdout),
-        text(output.stderr),
-        output.status.code(),
-    )
+    (text(output.stdout), text(output.stderr), output.status.code())
 }
 
 #[test]
@@ -53,15 +47,10 @@ fn asked_for(chore: &[&str]) -> Vec<String> {
     let write = "printf '#!/bin/sh\nprintf \"%%s\\n\" \"$@\"\n'\
                  'echo CARGO_PKG_NAME=$CARGO_PKG_NAME CARGO_MANIFEST_DIR=$CARGO_MANIFEST_DIR\nexit 1\n' \
                  >cargo && chmod +x cargo";
-    let written = Command::new("sh")
-        .args(["-c", write])
-        .current_dir(&folder)
-        .status();
+    let written = Command::new("sh").args(["-c", write]).current_dir(&folder).status();
     assert!(written.unwrap().success());
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .env("CARGO", &cargo)
-        .args(chore)
-        .output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_xtask")).env("CARGO", &cargo).args(chore).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let asked = String::from_utf8(output.stdout).unwrap();

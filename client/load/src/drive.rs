@@ -70,11 +70,7 @@ pub(crate) fn run(plan: Plan, interrupt: &AtomicBool) -> Result<RunResult, Strin
     let progress = Progress::new(&plan);
     let started = Instant::now();
     // This finds out which address of the host answers.
-    let first = connect(
-        &plan.load.host,
-        plan.load.port,
-        Duration::from_nanos(plan.load.timeout),
-    )?;
+    let first = connect(&plan.load.host, plan.load.port, Duration::from_nanos(plan.load.timeout))?;
     let address = first.peer_addr().map_err(|error| error.to_string())?;
     let took = started.elapsed();
     let plan = Arc::new(plan);
@@ -180,10 +176,7 @@ impl Coordinator<'_> {
         let start = plan.clock.now() + 1_000_000;
         if let Some(rate) = plan.load.rate {
             let begin = start + plan.load.warmup;
-            let end = plan
-                .load
-                .duration
-                .map_or(Nanos::MAX, |d| begin.saturating_add(d));
+            let end = plan.load.duration.map_or(Nanos::MAX, |d| begin.saturating_add(d));
             let schedule = Schedule::new((start, begin, end), rate, plan.load.messages);
             // Nothing else sets it, so this cannot fail.
             _ = self.control.schedule.set(schedule);

@@ -81,9 +81,7 @@ impl Reading {
         Ok(Self {
             selection: Selection::new(&options)?,
             output: Output::new(io::stdout(), options.show),
-            once: options
-                .once
-                .then(|| Once::new(options.is_partial(), options.hold)),
+            once: options.once.then(|| Once::new(options.is_partial(), options.hold)),
             last: VecDeque::new(),
             foreign: 0,
             format: None,
@@ -116,9 +114,7 @@ impl Reading {
         }
         for log in logs.torn() {
             self.foreign += 1;
-            say(&format!(
-                "{log} ends with a torn record, which was never acknowledged"
-            ));
+            say(&format!("{log} ends with a torn record, which was never acknowledged"));
         }
         self.conclude()
     }
@@ -135,11 +131,7 @@ impl Reading {
                 self.take_record(&line[begin..])?;
             }
         }
-        Ok(if self.done {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(if self.done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     /// Returns false if the line is not a record.
@@ -147,11 +139,7 @@ impl Reading {
         let Ok(message) = Message::parse(line, self.selection.wants_time()) else {
             return Ok(false);
         };
-        self.format = Some(if line.starts_with(b"{") {
-            Format::Json
-        } else {
-            Format::Original
-        });
+        self.format = Some(if line.starts_with(b"{") { Format::Json } else { Format::Original });
         match message {
             Some(message) if self.selection.wants(&message) => self.take(message)?,
             _ => {}

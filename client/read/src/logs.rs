@@ -203,11 +203,7 @@ fn time_of(line: &[u8]) -> &[u8] {
 
 impl Chain {
     fn open(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, String> {
-        let mut chain = Self {
-            files: files.into_iter().collect(),
-            lines: None,
-            torn: Vec::new(),
-        };
+        let mut chain = Self { files: files.into_iter().collect(), lines: None, torn: Vec::new() };
         // A missing file is reported before anything is printed.
         chain.has_next()?;
         Ok(chain)
@@ -253,14 +249,7 @@ impl Lines {
             let file = File::open(path);
             Box::new(file.map_err(|error| format!("cannot read {name}: {error}"))?)
         };
-        Ok(Self {
-            input,
-            name,
-            buffer: Vec::new(),
-            start: 0,
-            ended: false,
-            torn: false,
-        })
+        Ok(Self { input, name, buffer: Vec::new(), start: 0, ended: false, torn: false })
     }
 
     /// The next line, without consuming it.

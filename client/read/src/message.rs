@@ -55,11 +55,7 @@ impl Message {
             record::unescape(message).ok_or(Foreign)?
         };
         let owned = |bytes: &[u8]| {
-            if with_head {
-                String::from_utf8_lossy(bytes).into_owned()
-            } else {
-                String::new()
-            }
+            if with_head { String::from_utf8_lossy(bytes).into_owned() } else { String::new() }
         };
         Ok(Some(Self {
             time: owned(parts.time),
@@ -78,13 +74,7 @@ impl Message {
             (None, None, Some(_)) => return Ok(None),
             _ => return Err(Foreign),
         };
-        Ok(Some(Self {
-            time: json.time,
-            peer: json.peer,
-            client: json.client,
-            tag: None,
-            text,
-        }))
+        Ok(Some(Self { time: json.time, peer: json.peer, client: json.client, tag: None, text }))
     }
 
     /// Removes the tag `@NAME:NUMBER `, if there is one.
@@ -129,24 +119,15 @@ mod tests {
         let original = r"INFO	| 2019-02-24 15:10:14 --[::1]:4 recieved: a\x00\\ é\u{202e}";
         let found = message(original).unwrap().unwrap();
         assert_eq!(found.text, "a\0\\ é\u{202e}".as_bytes());
-        assert_eq!(
-            (found.time.as_str(), found.peer.as_str()),
-            ("2019-02-24 15:10:14", "[::1]:4")
-        );
+        assert_eq!((found.time.as_str(), found.peer.as_str()), ("2019-02-24 15:10:14", "[::1]:4"));
         let json = r#"{"time":"2026-11-25T03:35:12.123456+01:00","peer":"1.2.3.4:5","message":"a\u0000\\"}"#;
         assert_eq!(message(json).unwrap().unwrap().text, b"a\0\\");
         let bytes = r#"{"time":"x","peer":"p","client":"c","bytes":"/wA="}"#;
         let found = message(bytes).unwrap().unwrap();
-        assert_eq!(
-            (found.text, found.client),
-            (vec![0xff, 0], Some("c".to_owned()))
-        );
+        assert_eq!((found.text, found.client), (vec![0xff, 0], Some("c".to_owned())));
         let error = r#"{"time":"x","peer":"p","error":"too-long"}"#;
         assert_eq!(message(error), Ok(None));
-        assert_eq!(
-            message("INFO\t| 2019-02-24 15:10:14 --[::1]:4 send: ok"),
-            Ok(None)
-        );
+        assert_eq!(message("INFO\t| 2019-02-24 15:10:14 --[::1]:4 send: ok"), Ok(None));
         for foreign in [
             "",
             "x",

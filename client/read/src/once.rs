@@ -41,12 +41,7 @@ struct Sender {
 
 impl Once {
     pub(crate) fn new(is_partial: bool, hold: usize) -> Self {
-        Self {
-            senders: BTreeMap::new(),
-            ready: VecDeque::new(),
-            hold,
-            is_partial,
-        }
+        Self { senders: BTreeMap::new(), ready: VecDeque::new(), hold, is_partial }
     }
 
     /// Takes the next message of the logs.
@@ -56,10 +51,7 @@ impl Once {
             return self.ready.push_back(message);
         };
         let first = if self.is_partial { number } else { 1 };
-        let sender = self
-            .senders
-            .entry(name)
-            .or_insert_with(|| Sender::new(first));
+        let sender = self.senders.entry(name).or_insert_with(|| Sender::new(first));
         sender.take(number, message, &mut self.ready);
         while sender.held.len() > self.hold {
             sender.skip(&mut self.ready);
@@ -85,11 +77,8 @@ impl Once {
     pub(crate) fn accounts(&self) -> impl Iterator<Item = Account> {
         self.senders.iter().map(|(name, sender)| {
             let all = sender.first..sender.next;
-            let missing: Vec<_> = if all.is_empty() {
-                Vec::new()
-            } else {
-                sender.shown.gaps(&all).collect()
-            };
+            let missing: Vec<_> =
+                if all.is_empty() { Vec::new() } else { sender.shown.gaps(&all).collect() };
             Account {
                 name: name.clone(),
                 lines: sender.shown.iter().map(|run| run.end - run.start).sum(),
@@ -180,11 +169,7 @@ impl fmt::Display for Account {
         if self.missing.is_empty() {
             return f.write_str(", none missing");
         }
-        let all: u64 = self
-            .missing
-            .iter()
-            .map(|range| range.end - range.start)
-            .sum();
+        let all: u64 = self.missing.iter().map(|range| range.end - range.start).sum();
         write!(f, ", {} MISSING:", count(all))?;
         for range in self.missing.iter().take(NAMED) {
             match range.end - range.start {
@@ -218,10 +203,7 @@ mod tests {
             shown.extend(std::iter::from_fn(|| once.ready()).map(text));
         }
         shown.extend(std::iter::from_fn(|| once.rest()).map(text));
-        (
-            shown,
-            once.accounts().map(|account| account.to_string()).collect(),
-        )
+        (shown, once.accounts().map(|account| account.to_string()).collect())
     }
 
     #[test]
@@ -240,10 +222,7 @@ mod tests {
         assert_eq!(shown, ["one", "plain", "x", "two", "three", "four"]);
         assert_eq!(
             accounts,
-            [
-                "a: 4 lines, 2 repeats removed, none missing",
-                "b: 1 line, none missing"
-            ]
+            ["a: 4 lines, 2 repeats removed, none missing", "b: 1 line, none missing"]
         );
     }
 
@@ -258,15 +237,9 @@ mod tests {
 
     #[test]
     fn no_more_is_held_than_can_be_on_the_way() {
-        let (lines, accounts) = shown(
-            false,
-            2,
-            &["@a:2 b", "@a:3 c", "@a:4 d", "@a:1 a", "@a:5 e"],
-        );
+        let (lines, accounts) =
+            shown(false, 2, &["@a:2 b", "@a:3 c", "@a:4 d", "@a:1 a", "@a:5 e"]);
         assert_eq!(lines, ["b", "c", "d", "a", "e"]);
-        assert_eq!(
-            accounts,
-            ["a: 5 lines, 1 shown after later ones, none missing"]
-        );
+        assert_eq!(accounts, ["a: 5 lines, 1 shown after later ones, none missing"]);
     }
 }

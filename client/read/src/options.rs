@@ -84,8 +84,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             value: "N",
             help: "only the last N messages (default: all)",
             take: |o, v| {
-                v.number("a number of messages", 1..=10_000_000)
-                    .map(|it| o.last = Some(it))
+                v.number("a number of messages", 1..=10_000_000).map(|it| o.last = Some(it))
             },
         },
         Opt {
@@ -106,10 +105,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             value: "N",
             help: "with -once: maximum number of messages of one sender that are held back for \
                    earlier ones (default 65536)",
-            take: |o, v| {
-                v.number("a number of messages", 1..=100_000_000)
-                    .map(|it| o.hold = it)
-            },
+            take: |o, v| v.number("a number of messages", 1..=100_000_000).map(|it| o.hold = it),
         },
         Opt {
             names: &["strict"],
@@ -272,11 +268,6 @@ mod tests {
         for args in [["-follow", "a", "b"].as_slice(), &["-follow", "-"]] {
             assert!(options(args).is_err(), "{args:?}");
         }
-        assert!(
-            COMMAND
-                .help_of(80)
-                .lines()
-                .all(|line| line.chars().count() <= 80)
-        );
+        assert!(COMMAND.help_of(80).lines().all(|line| line.chars().count() <= 80));
     }
 }

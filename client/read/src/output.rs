@@ -70,11 +70,7 @@ impl<W: Write> Output<W> {
             self.out.write_all(b" ")?;
         }
         self.out.write_all(&message.text)?;
-        let end: &[u8] = if self.show.form == Form::Nul {
-            b"\0"
-        } else {
-            b"\n"
-        };
+        let end: &[u8] = if self.show.form == Form::Nul { b"\0" } else { b"\n" };
         self.out.write_all(end)
     }
 

@@ -28,9 +28,7 @@ struct Bound {
 impl Selection {
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
         let bound = |moment: &Option<Moment>| {
-            let moment = moment
-                .as_ref()
-                .map(|moment| Bound::new(moment.0, options.utc));
+            let moment = moment.as_ref().map(|moment| Bound::new(moment.0, options.utc));
             moment.transpose()
         };
         let is_head_shown = options.show.time
@@ -55,18 +53,9 @@ impl Selection {
         let is_peer =
             |peer: &String| message.peer == *peer || host(&message.peer) == host_only(peer);
         self.peer.as_ref().is_none_or(is_peer)
-            && self
-                .id
-                .as_ref()
-                .is_none_or(|id| message.sender() == Some(id))
-            && self
-                .since
-                .as_ref()
-                .is_none_or(|since| since.compare(&message.time).is_ge())
-            && self
-                .until
-                .as_ref()
-                .is_none_or(|until| until.compare(&message.time).is_le())
+            && self.id.as_ref().is_none_or(|id| message.sender() == Some(id))
+            && self.since.as_ref().is_none_or(|since| since.compare(&message.time).is_ge())
+            && self.until.as_ref().is_none_or(|until| until.compare(&message.time).is_le())
     }
 }
 

@@ -56,10 +56,7 @@ impl Queue {
         let number = self.first + self.lines.len() as u64;
         self.bytes += framed.len();
         self.pending += 1;
-        self.lines.push_back(Line {
-            framed,
-            stage: Stage::Waits,
-        });
+        self.lines.push_back(Line { framed, stage: Stage::Waits });
         number
     }
 
@@ -96,11 +93,7 @@ impl Queue {
         self.bytes -= line.framed.len();
         line.framed = Vec::new();
         self.pending -= 1;
-        while self
-            .lines
-            .front()
-            .is_some_and(|line| line.stage == Stage::Settled)
-        {
+        while self.lines.front().is_some_and(|line| line.stage == Stage::Settled) {
             self.lines.pop_front();
             self.first += 1;
         }
@@ -151,20 +144,11 @@ mod tests {
     fn lines_go_out_in_order_and_are_forgotten_when_settled() {
         let mut queue = queue("a\nb\nc\n");
         assert_eq!(taken(&mut queue, 3), "a\nb\n");
-        assert_eq!(
-            (queue.pending(), queue.on_the_way(), queue.bytes()),
-            (3, 2, 6)
-        );
-        assert_eq!(
-            (queue.settle(), queue.settle(), queue.settle()),
-            (Some(0), Some(1), None)
-        );
+        assert_eq!((queue.pending(), queue.on_the_way(), queue.bytes()), (3, 2, 6));
+        assert_eq!((queue.settle(), queue.settle(), queue.settle()), (Some(0), Some(1), None));
         assert_eq!(taken(&mut queue, 99), "c\n");
         assert_eq!(queue.push(b"d\n".to_vec()), 3);
-        assert_eq!(
-            (queue.settle(), queue.pending(), queue.bytes()),
-            (Some(2), 1, 2)
-        );
+        assert_eq!((queue.settle(), queue.pending(), queue.bytes()), (Some(2), 1, 2));
     }
 
     #[test]
@@ -179,9 +163,6 @@ mod tests {
         assert_eq!(queue.put_all_back(), 2);
         assert_eq!(taken(&mut queue, 99), "b\nd\n");
         assert_eq!((queue.settle(), queue.settle()), (Some(1), Some(3)));
-        assert_eq!(
-            (queue.pending(), queue.bytes(), queue.lines.len()),
-            (0, 0, 0)
-        );
+        assert_eq!((queue.pending(), queue.bytes(), queue.lines.len()), (0, 0, 0));
     }
 }

@@ -43,10 +43,7 @@ impl Replies {
         }
         self.begun.extend_from_slice(rest);
         if self.begun.len() > MAX_REPLY {
-            each(Said::Ends(format!(
-                "it answered '{}'",
-                printable(&self.begun, 60)
-            )));
+            each(Said::Ends(format!("it answered '{}'", printable(&self.begun, 60))));
             self.begun.clear();
         }
     }
@@ -57,16 +54,14 @@ fn judge(reply: &[u8]) -> Said {
         return Said::Kept;
     }
     let text = printable(reply, 200);
-    let code = text
-        .strip_prefix("error ")
-        .and_then(|rest| rest.split(':').next());
+    let code = text.strip_prefix("error ").and_then(|rest| rest.split(':').next());
     match code {
         Some("too-long") => Said::Refused(text),
         Some("log") => Said::NotNow(text),
         Some(_) => Said::Ends(text),
-        None => Said::Ends(format!(
-            "it answered '{text}': is this a server that acknowledges lines?"
-        )),
+        None => {
+            Said::Ends(format!("it answered '{text}': is this a server that acknowledges lines?"))
+        }
     }
 }
 

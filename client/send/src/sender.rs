@@ -232,12 +232,7 @@ impl Sender {
 
     /// Connects if there are lines to send and the backoff is over.
     fn keep_connected(&mut self, now: Instant) {
-        if !self.wants_link()
-            || self
-                .backoff
-                .as_ref()
-                .is_some_and(|backoff| now < backoff.next())
-        {
+        if !self.wants_link() || self.backoff.as_ref().is_some_and(|backoff| now < backoff.next()) {
             return;
         }
         if self.addresses.is_empty()
@@ -378,33 +373,32 @@ impl Sender {
         let (backoff, is_loss_reported) = (&mut self.backoff, &mut self.is_loss_reported);
         let (address, mut ends, mut not_now) = (link.address, None, None);
         let is_paused = link.is_paused;
-        link.replies
-            .feed(self.config.framing, &self.input[..n], |said| match said {
-                _ if ends.is_some() => {}
-                Said::Kept => match queue.settle() {
-                    Some(number) => {
-                        // An `ok` for a line sent before the failed line does not end the outage.
-                        let is_good = !is_paused && not_now.is_none();
-                        if is_good
-                            && let Some(backoff) = backoff.take()
-                            && std::mem::take(is_loss_reported)
-                        {
-                            happened.push_back(Event::Back(address, now - backoff.since()));
-                        }
-                        happened.push_back(Event::Kept(Ticket(number)));
+        link.replies.feed(self.config.framing, &self.input[..n], |said| match said {
+            _ if ends.is_some() => {}
+            Said::Kept => match queue.settle() {
+                Some(number) => {
+                    // An `ok` for a line sent before the failed line does not end the outage.
+                    let is_good = !is_paused && not_now.is_none();
+                    if is_good
+                        && let Some(backoff) = backoff.take()
+                        && std::mem::take(is_loss_reported)
+                    {
+                        happened.push_back(Event::Back(address, now - backoff.since()));
                     }
-                    None => ends = Some("it acknowledged what it was not sent".to_owned()),
-                },
-                Said::Refused(why) => match queue.settle() {
-                    Some(number) => happened.push_back(Event::Refused(Ticket(number), why)),
-                    None => ends = Some(why),
-                },
-                Said::NotNow(why) => match queue.put_back() {
-                    Some(_) => not_now = Some(why),
-                    None => ends = Some(why),
-                },
-                Said::Ends(why) => ends = Some(why),
-            });
+                    happened.push_back(Event::Kept(Ticket(number)));
+                }
+                None => ends = Some("it acknowledged what it was not sent".to_owned()),
+            },
+            Said::Refused(why) => match queue.settle() {
+                Some(number) => happened.push_back(Event::Refused(Ticket(number), why)),
+                None => ends = Some(why),
+            },
+            Said::NotNow(why) => match queue.put_back() {
+                Some(_) => not_now = Some(why),
+                None => ends = Some(why),
+            },
+            Said::Ends(why) => ends = Some(why),
+        });
         if let Some(why) = ends {
             return self.break_off(&why, now);
         }
@@ -426,11 +420,7 @@ impl Sender {
         };
         if now.duration_since(link.heard_at) >= self.config.timeout {
             let seconds = self.config.timeout.as_secs_f64();
-            let what = if link.is_made {
-                "no reply"
-            } else {
-                "no answer"
-            };
+            let what = if link.is_made { "no reply" } else { "no answer" };
             self.break_off(&format!("{what} within {seconds} s"), now);
         }
     }

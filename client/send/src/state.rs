@@ -49,10 +49,7 @@ impl StateFile {
     /// text is for the user.
     pub fn open(path: &Path, begin: bool, id: Option<&str>) -> Result<(Self, Progress), String> {
         let lock = lock(path)?;
-        let state = Self {
-            path: path.to_owned(),
-            _lock: lock,
-        };
+        let state = Self { path: path.to_owned(), _lock: lock };
         let kept = match fs::read(path) {
             Ok(kept) => Some(kept),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -61,11 +58,7 @@ impl StateFile {
         let progress = match (kept, begin) {
             (Some(_), true) => Err("already exists; leave -begin out to resume from it".to_owned()),
             (Some(kept), false) => parse(&kept),
-            (None, true) => Ok(Progress {
-                id: id.map(str::to_owned),
-                next: 1,
-                place: None,
-            }),
+            (None, true) => Ok(Progress { id: id.map(str::to_owned), next: 1, place: None }),
             (None, false) => {
                 Err("is not there: with -begin, one is made and line 1 is the first".to_owned())
             }
@@ -93,11 +86,7 @@ impl StateFile {
     ///
     /// The text names the file and is for the user.
     pub fn write(&self, progress: &Progress) -> Result<(), String> {
-        let kept = Kept {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            progress: progress.clone(),
-        };
+        let kept = Kept { format: FORMAT.to_owned(), version: VERSION, progress: progress.clone() };
         self.replace(&kept)
             .map_err(|error| format!("cannot write the state {}: {error}", self.path.display()))
     }
@@ -109,10 +98,7 @@ impl StateFile {
         file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
@@ -131,12 +117,8 @@ fn parse(kept: &[u8]) -> Result<Progress, String> {
     let torn = |error| format!("is torn or no state of a sender: {error}");
     let kept: Kept = serde_json::from_slice(kept).map_err(torn)?;
     if kept.format != FORMAT || kept.version != VERSION {
-        let Kept {
-            format, version, ..
-        } = kept;
-        return Err(format!(
-            "is no {FORMAT} version {VERSION}, but '{format}' version {version}"
-        ));
+        let Kept { format, version, .. } = kept;
+        return Err(format!("is no {FORMAT} version {VERSION}, but '{format}' version {version}"));
     }
     if kept.progress.next == 0 {
         return Err("is damaged: lines count from 1".to_owned());
@@ -167,12 +149,8 @@ mod tests {
         let used = StateFile::open(&path, false, Some("shop-7")).unwrap_err();
         assert!(used.contains("in use by another sender"), "{used}");
         progress.next = 42;
-        progress.place = Some(FilePosition {
-            device: 1,
-            inode: 2,
-            offset: 3,
-            head: Head::of(b"abc"),
-        });
+        progress.place =
+            Some(FilePosition { device: 1, inode: 2, offset: 3, head: Head::of(b"abc") });
         state.write(&progress).unwrap();
         drop(state);
         let (state, read) = StateFile::open(&path, false, Some("shop-7")).unwrap();
@@ -180,11 +158,7 @@ mod tests {
         drop(state);
         for (begin, id, expected) in [
             (true, Some("shop-7"), "already exists"),
-            (
-                false,
-                None,
-                "is that of a sender with -id shop-7, not with no -id",
-            ),
+            (false, None, "is that of a sender with -id shop-7, not with no -id"),
         ] {
             let error = StateFile::open(&path, begin, id).unwrap_err();
             assert!(error.contains(expected), "{error}");

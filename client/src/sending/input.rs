@@ -30,11 +30,7 @@ pub(super) struct InputLine {
 /// The source of the lines to send.
 pub(super) enum Input {
     Stream(Stream),
-    Follow {
-        follow: Box<Follow>,
-        watch: Watch,
-        lines: VecDeque<Line>,
-    },
+    Follow { follow: Box<Follow>, watch: Watch, lines: VecDeque<Line> },
 }
 
 /// Standard input, or files one after another.
@@ -99,11 +95,7 @@ impl Input {
     pub(super) fn next(&mut self) -> Result<Option<InputLine>, String> {
         match self {
             Self::Stream(stream) => stream.next(),
-            Self::Follow {
-                follow,
-                watch,
-                lines,
-            } => {
+            Self::Follow { follow, watch, lines } => {
                 watch.clear();
                 while lines.is_empty() {
                     let more = follow.read(lines);
@@ -111,10 +103,9 @@ impl Input {
                         break;
                     }
                 }
-                Ok(lines.pop_front().map(|line| InputLine {
-                    text: line.text,
-                    after: Some(line.after),
-                }))
+                Ok(lines
+                    .pop_front()
+                    .map(|line| InputLine { text: line.text, after: Some(line.after) }))
             }
         }
     }
@@ -203,10 +194,7 @@ impl Stream {
             return Ok(true);
         };
         let mut ready = [PollFd::new(file, PollFlags::IN)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         Ok(poll(&mut ready, Some(&at_once)).is_ok_and(|ready| ready > 0))
     }
 
@@ -235,9 +223,7 @@ impl Stream {
 /// character. Text that is not UTF-8 is cut at any byte.
 pub(super) fn cut(text: &[u8], most: usize) -> usize {
     let is_inside = |at: usize| text.get(at).is_some_and(|byte| (0x80..0xc0).contains(byte));
-    let begins = (most.saturating_sub(3)..=most)
-        .rev()
-        .find(|at| !is_inside(*at));
+    let begins = (most.saturating_sub(3)..=most).rev().find(|at| !is_inside(*at));
     begins.filter(|at| *at > 0).unwrap_or(most)
 }
 

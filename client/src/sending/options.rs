@@ -64,20 +64,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["pipeline"],
             value: "N",
             help: "maximum number of unacknowledged lines (default 1024)",
-            take: |o, v| {
-                v.number("a number of lines", 1..=1_000_000)
-                    .map(|it| o.pipeline = it)
-            },
+            take: |o, v| v.number("a number of lines", 1..=1_000_000).map(|it| o.pipeline = it),
         },
         Opt {
             names: &["retry"],
             value: "TIME",
             help: "how long to retry while no server accepts lines; 0: do not retry (default: no \
                    limit)",
-            take: |o, v| {
-                v.time(Duration::ZERO..=MAX_TIME)
-                    .map(|it| o.retry = Some(it))
-            },
+            take: |o, v| v.time(Duration::ZERO..=MAX_TIME).map(|it| o.retry = Some(it)),
         },
         Opt {
             names: &["timeout"],
@@ -149,11 +143,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
 };
 
 /// `none` is missing: with it, replies have no end mark.
-const FRAMINGS: &[(&str, Framing)] = &[
-    ("line", Framing::Line),
-    ("nul", Framing::Nul),
-    ("octet", Framing::Octet),
-];
+const FRAMINGS: &[(&str, Framing)] =
+    &[("line", Framing::Line), ("nul", Framing::Nul), ("octet", Framing::Octet)];
 
 /// The parsed command line.
 #[derive(Clone, Debug)]
@@ -275,9 +266,7 @@ fn hosts(arg: &ArgValue) -> Result<Vec<(String, Option<u16>)>, UsageError> {
     };
     let found: Option<Vec<_>> = text.split(',').map(host).collect();
     let is_good = |(host, port): &(String, Option<u16>)| !host.is_empty() && *port != Some(0);
-    found
-        .filter(|found| found.iter().all(is_good))
-        .ok_or_else(expected)
+    found.filter(|found| found.iter().all(is_good)).ok_or_else(expected)
 }
 
 fn id(arg: &ArgValue) -> Result<String, UsageError> {
@@ -308,20 +297,10 @@ mod tests {
         for (text, expected) in [
             ("a", &[("a", 9)][..]),
             ("a:1,b", &[("a", 1), ("b", 9)]),
-            (
-                "::1,[::1]:7,[fe80::1%2]",
-                &[("::1", 9), ("::1", 7), ("fe80::1%2", 9)],
-            ),
+            ("::1,[::1]:7,[fe80::1%2]", &[("::1", 9), ("::1", 7), ("fe80::1%2", 9)]),
         ] {
-            let found = options(&["-nhost", text, "-port", "9"])
-                .unwrap()
-                .config()
-                .unwrap()
-                .hosts;
-            let found: Vec<_> = found
-                .iter()
-                .map(|(host, port)| (host.as_str(), *port))
-                .collect();
+            let found = options(&["-nhost", text, "-port", "9"]).unwrap().config().unwrap().hosts;
+            let found: Vec<_> = found.iter().map(|(host, port)| (host.as_str(), *port)).collect();
             assert_eq!(found, expected);
         }
         for text in ["", "a:", "a:0", ",", "a,,b", "[::1", "a:b"] {
@@ -345,18 +324,9 @@ mod tests {
 
     #[test]
     fn what_excludes_each_other_is_said() {
-        for args in [
-            &["-follow", "a", "b"][..],
-            &["-state", "a", "b"],
-            &["-begin"],
-        ] {
+        for args in [&["-follow", "a", "b"][..], &["-state", "a", "b"], &["-begin"]] {
             assert!(options(args).is_err(), "{args:?}");
         }
-        assert!(
-            COMMAND
-                .help_of(80)
-                .lines()
-                .all(|line| line.chars().count() <= 80)
-        );
+        assert!(COMMAND.help_of(80).lines().all(|line| line.chars().count() <= 80));
     }
 }

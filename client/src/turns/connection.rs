@@ -100,11 +100,7 @@ impl Connection {
             let rest = &mut self.reply[len..];
             // The process may have been stopped (Ctrl-Z, a suspended laptop). Then the deadline has
             // passed, but the reply may be in the socket.
-            let read = if is_late {
-                self.wire.look(rest)
-            } else {
-                self.wire.read(rest)
-            };
+            let read = if is_late { self.wire.look(rest) } else { self.wire.read(rest) };
             match read {
                 Ok(0) if len == 0 => return Err(Failure::Closed),
                 Ok(0) => return Err(Failure::ClosedWithin(self.half(len))),
@@ -173,10 +169,7 @@ fn judge(received: &[u8], framing: Framing) -> Option<Result<(), Failure>> {
 
 fn is_timeout(error: &io::Error) -> bool {
     // The kind of a socket timeout depends on the platform.
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// How a server failed to answer `ok`. Its bytes are kept as [`shown`].
@@ -197,10 +190,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Closed => f.write_str("the server closed the connection"),
             Self::ClosedWithin(half) => {
-                write!(
-                    f,
-                    "the server closed the connection within a reply, '{half}'"
-                )
+                write!(f, "the server closed the connection within a reply, '{half}'")
             }
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Silent(timeout) => write!(f, "no reply within {} s", timeout.as_secs_f64()),

@@ -15,10 +15,7 @@ const OTHER_MAPS: u64 = 200;
 /// More threads than the system allows. The message gives the limit and how to raise it.
 pub(super) fn check(threads: usize) -> Result<(), String> {
     let wanted = threads as u64;
-    for (most, why, advice) in [by_maps(wanted), by_threads(), by_group()]
-        .into_iter()
-        .flatten()
-    {
+    for (most, why, advice) in [by_maps(wanted), by_threads(), by_group()].into_iter().flatten() {
         if wanted > most {
             let (wanted, most) = (count(wanted), count(most));
             return Err(format!(

@@ -25,28 +25,19 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["port"],
             value: "PORT",
             help: "port of the server (default 2005)",
-            take: |o, v| {
-                v.number("a port number", 1..=u16::MAX)
-                    .map(|it| o.port = it)
-            },
+            take: |o, v| v.number("a port number", 1..=u16::MAX).map(|it| o.port = it),
         },
         Opt {
             names: &["nt"],
             value: "N",
             help: "number of threads (default 5)",
-            take: |o, v| {
-                v.number("a number of threads", THREADS)
-                    .map(|it| o.threads = it)
-            },
+            take: |o, v| v.number("a number of threads", THREADS).map(|it| o.threads = it),
         },
         Opt {
             names: &["ni"],
             value: "N",
             help: "number of rounds; each thread sends once a round (default 10)",
-            take: |o, v| {
-                v.number("a number of rounds", ROUNDS)
-                    .map(|it| o.rounds = it)
-            },
+            take: |o, v| v.number("a number of rounds", ROUNDS).map(|it| o.rounds = it),
         },
         Opt {
             names: &["formula"],
@@ -65,10 +56,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["timeout"],
             value: "TIME",
             help: "timeout for connecting and for each reply (default 10s)",
-            take: |o, v| {
-                v.time(Duration::from_millis(1)..=MAX_TIME)
-                    .map(|it| o.timeout = it)
-            },
+            take: |o, v| v.time(Duration::from_millis(1)..=MAX_TIME).map(|it| o.timeout = it),
         },
         SharedOptions::TLS,
         SharedOptions::CA,
@@ -83,14 +71,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
         },
     ],
     commands: &[
-        (
-            "send",
-            "sends lines of yours, and keeps each until it is in the log",
-        ),
-        (
-            "read",
-            "prints the messages in a server's log, and proves that none is missing",
-        ),
+        ("send", "sends lines of yours, and keeps each until it is in the log"),
+        ("read", "prints the messages in a server's log, and proves that none is missing"),
         ("load", "measures a server, and verifies its log"),
         ("verify", "verifies a log later"),
         ("report", "draws the figures of several runs"),
@@ -102,10 +84,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "{client} -nhost log.example.org -nt 3 -ni 2",
             "three threads send two lines each, in turns",
         ),
-        (
-            "{client} -nt 1 -ni 10000 -quiet",
-            "measure the round trip of a line",
-        ),
+        ("{client} -nt 1 -ni 10000 -quiet", "measure the round trip of a line"),
     ],
     notes: "The lines go to stdout; the summary, or what went wrong, is one line on stderr.\n\
             Exit codes: 0 every line was acknowledged, or the reader of stdout had enough; 1 not \
@@ -161,11 +140,8 @@ pub(crate) enum Formula {
 }
 
 impl Formula {
-    const CHOICES: &[(&str, Self)] = &[
-        ("i^2+1", Self::SquarePlusOne),
-        ("i^2+i", Self::SquarePlusI),
-        ("i+1", Self::PlusOne),
-    ];
+    const CHOICES: &[(&str, Self)] =
+        &[("i^2+1", Self::SquarePlusOne), ("i^2+i", Self::SquarePlusI), ("i+1", Self::PlusOne)];
 
     /// No `i` overflows: (2^64 - 1)^2 + (2^64 - 1) is less than 2^128.
     pub(crate) fn value(self, i: u64) -> u128 {
@@ -215,20 +191,14 @@ mod tests {
                 for dashes in ["-", "--"] {
                     let option = format!("{dashes}{name}");
                     assert_eq!(options(&[&option, value]).as_ref(), Ok(&expected));
-                    assert_eq!(
-                        options(&[&format!("{option}={value}")]).as_ref(),
-                        Ok(&expected)
-                    );
+                    assert_eq!(options(&[&format!("{option}={value}")]).as_ref(), Ok(&expected));
                 }
             }
         }
         for spelling in ["-quiet", "--quiet"] {
             assert!(options(&[spelling]).unwrap().quiet);
         }
-        let tested = table
-            .iter()
-            .flat_map(|(names, ..)| *names)
-            .chain(&["quiet"]);
+        let tested = table.iter().flat_map(|(names, ..)| *names).chain(&["quiet"]);
         let all = COMMAND.options.iter().flat_map(|opt| opt.names);
         // The TLS options are tested in the `tls` crate.
         let mut all = all.filter(|name| !name.starts_with("tls"));
@@ -239,34 +209,19 @@ mod tests {
     #[test]
     fn bad_values_are_refused_by_name() {
         for (args, expected) in [
-            (
-                ["-port", "0"],
-                "-port: expected a port number (1 to 65535), got '0'",
-            ),
-            (
-                ["-nt", "0"],
-                "-nt: expected a number of threads (1 to 100000), got '0'",
-            ),
+            (["-port", "0"], "-port: expected a port number (1 to 65535), got '0'"),
+            (["-nt", "0"], "-nt: expected a number of threads (1 to 100000), got '0'"),
             (
                 ["-ni", "-1"],
                 "-ni: expected a number of rounds (1 to 18446744073709551615), got '-1'",
             ),
-            (
-                ["-formula", "i*i"],
-                "-formula: expected i^2+1, i^2+i or i+1, got 'i*i'",
-            ),
-            (
-                ["-framing", "crlf"],
-                "-framing: expected line, nul, octet or none, got 'crlf'",
-            ),
+            (["-formula", "i*i"], "-formula: expected i^2+1, i^2+i or i+1, got 'i*i'"),
+            (["-framing", "crlf"], "-framing: expected line, nul, octet or none, got 'crlf'"),
             (
                 ["-timeout", "0"],
                 "-timeout: expected a time such as 500ms, 5s or 1.5m (1ms to 365d), got '0'",
             ),
-            (
-                ["-nhots", "x"],
-                "unknown option '-nhots': did you mean '-nhost'?",
-            ),
+            (["-nhots", "x"], "unknown option '-nhots': did you mean '-nhost'?"),
         ] {
             assert_eq!(options(&args).unwrap_err().to_string(), expected);
         }
@@ -279,14 +234,7 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        let Options {
-            host,
-            port,
-            threads,
-            rounds,
-            timeout,
-            ..
-        } = Options::default();
+        let Options { host, port, threads, rounds, timeout, .. } = Options::default();
         let defaults = [
             host,
             port.to_string(),

@@ -111,9 +111,7 @@ mod tests {
             }
             round_robin.start();
         });
-        let expected: Vec<_> = (0..50)
-            .flat_map(|round| (0..7).map(move |k| (round, k)))
-            .collect();
+        let expected: Vec<_> = (0..50).flat_map(|round| (0..7).map(move |k| (round, k))).collect();
         assert_eq!(round_robin.finish(), Ok(expected));
     }
 

@@ -47,12 +47,9 @@ fn the_slowest_tenth_shows_in_p99_and_not_in_p50() {
 #[test]
 fn every_thread_and_connection_sends_its_share_exactly() {
     let server = Fake::serving(|stream, _| answer_lines(stream, |_, _| "ok\n".to_owned()));
-    for (threads, connections, pipeline, messages) in [
-        (1, 1, 1, 1),
-        (2, 3, 1, 7),
-        (3, 5, 16, 1000),
-        (2, 2, 1000, 5),
-    ] {
+    for (threads, connections, pipeline, messages) in
+        [(1, 1, 1, 1), (2, 3, 1, 7), (3, 5, 16, 1000), (2, 2, 1000, 5)]
+    {
         let args = [
             format!("-nt={threads}"),
             format!("-connections={connections}"),
@@ -64,10 +61,7 @@ fn every_thread_and_connection_sends_its_share_exactly() {
         assert_eq!(code, 0, "{args:?}");
         assert_eq!(count(&json, "/messages/acknowledged"), messages, "{args:?}");
         assert_eq!(count(&json, "/connections/made"), connections);
-        assert_eq!(
-            json["instrument"]["threads"].as_array().unwrap().len(),
-            threads
-        );
+        assert_eq!(json["instrument"]["threads"].as_array().unwrap().len(), threads);
     }
 }
 
@@ -79,16 +73,7 @@ fn messages_say_their_run_connection_and_number() {
         "ok\n".to_owned()
     });
     let template = "{run}/{conn:2}/{seq}/{pad:3}\\x21\\r\\n";
-    let args = [
-        "-connections",
-        "2",
-        "-nt",
-        "2",
-        "-messages",
-        "6",
-        "-message",
-        template,
-    ];
+    let args = ["-connections", "2", "-nt", "2", "-messages", "6", "-message", template];
     let (json, _) = server.measure(&args);
     let run = json["run"].as_str().unwrap();
     let lines: Vec<_> = receiver.try_iter().collect();
@@ -96,10 +81,7 @@ fn messages_say_their_run_connection_and_number() {
     for (line, number) in lines {
         let rest = line.strip_prefix(run).unwrap();
         let is_expected = |conn| rest == format!("/{conn:02}/{number}/xxx!");
-        assert!(
-            is_expected(0) || is_expected(1),
-            "{line} as message {number}"
-        );
+        assert!(is_expected(0) || is_expected(1), "{line} as message {number}");
     }
 }
 
@@ -165,12 +147,7 @@ fn redis_nats_and_replies_of_several_lines_can_be_driven() {
         4 => "-ERR gone\r\n".to_owned(),
         _ => "$2\r\nhi\r\n".to_owned(),
     });
-    let redis = [
-        "-message=GET k\\r\\n",
-        "-reply=$",
-        "-reply-lines=2",
-        "-pipeline=4",
-    ];
+    let redis = ["-message=GET k\\r\\n", "-reply=$", "-reply-lines=2", "-pipeline=4"];
     let (json, code) = server.measure(&[&redis[..], &["-connections=1", "-messages=50"]].concat());
     assert_eq!(code, 0);
     assert_eq!(count(&json, "/messages/acknowledged"), 40);
@@ -190,19 +167,12 @@ fn thresholds_decide_about_the_exit_code_and_are_printed() {
         (output.status.code(), text(&output.stdout).to_owned())
     };
     let (code, out) = run(&["-fail-if", "p99>10h", "-fail-if", "errors > 0"]);
-    assert_eq!(
-        code,
-        None.or(Some(2)),
-        "an hour is no unit of latency: {out}"
-    );
+    assert_eq!(code, None.or(Some(2)), "an hour is no unit of latency: {out}");
     let (code, out) = run(&["-fail-if", "p50<1us", "-fail-if", "errors > 0"]);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("passed: fail if errors > 0: it is 0"), "{out}");
     let (code, out) = run(&["-fail-if", "p99>1ms", "-fail-if", "rate>1000000"]);
     assert_eq!(code, Some(3), "{out}");
     assert!(out.contains("FAILED: fail if p99>1ms: it is "), "{out}");
-    assert!(
-        out.contains("passed: fail if rate>1000000: it is "),
-        "{out}"
-    );
+    assert!(out.contains("passed: fail if rate>1000000: it is "), "{out}");
 }

@@ -24,20 +24,11 @@ fn wrong_replies_are_counted_by_kind() {
     assert_eq!(count(&json, "/messages/errors"), 40);
     let kinds: Vec<_> = json["errors"].as_array().unwrap().iter().collect();
     assert_eq!(kinds.len(), 2);
-    assert_eq!(
-        (&kinds[0]["kind"], &kinds[0]["count"]),
-        (&"\\x1b[2Jwhat".into(), &20.into())
-    );
-    assert_eq!(
-        (&kinds[1]["kind"], &kinds[1]["count"]),
-        (&"error too-long".into(), &20.into())
-    );
+    assert_eq!((&kinds[0]["kind"], &kinds[0]["count"]), (&"\\x1b[2Jwhat".into(), &20.into()));
+    assert_eq!((&kinds[1]["kind"], &kinds[1]["count"]), (&"error too-long".into(), &20.into()));
     let report = finish(&mut server.load(&args));
     let report = text(&report.stdout);
-    assert!(
-        report.contains("error too-long: the message is longer than 9 bytes"),
-        "{report}"
-    );
+    assert!(report.contains("error too-long: the message is longer than 9 bytes"), "{report}");
     assert!(!report.contains('\x1b'), "{report}");
 }
 
@@ -60,10 +51,7 @@ fn silence_is_given_up_after_the_timeout() {
     });
     let args = ["-connections", "2", "-pipeline", "2", "-timeout", "1s"];
     let (json, code) = server.measure(&args);
-    assert_eq!(
-        (code, json["ended_by"].as_str()),
-        (1, Some("connections-lost"))
-    );
+    assert_eq!((code, json["ended_by"].as_str()), (1, Some("connections-lost")));
     assert_eq!(count(&json, "/messages/acknowledged"), 6);
     assert_eq!(count(&json, "/messages/timeouts"), 4);
     assert_eq!(count(&json, "/connections/lost"), 2);
@@ -98,16 +86,10 @@ fn a_server_that_dies_ends_the_run_with_a_report() {
         stream.peek(&mut input).unwrap();
     });
     let (json, code) = server.measure(&["-connections", "3", "-pipeline", "2"]);
-    assert_eq!(
-        (code, json["ended_by"].as_str()),
-        (1, Some("connections-lost"))
-    );
+    assert_eq!((code, json["ended_by"].as_str()), (1, Some("connections-lost")));
     assert_eq!(count(&json, "/connections/lost"), 3);
     assert!(count(&json, "/messages/unanswered") > 0);
-    assert!(
-        number(&json, "/measured_s") < 9.0,
-        "it does not wait for the duration"
-    );
+    assert!(number(&json, "/measured_s") < 9.0, "it does not wait for the duration");
 }
 
 #[test]
@@ -123,11 +105,7 @@ fn the_last_replies_before_a_close_count() {
                 out.shutdown(std::net::Shutdown::Write).unwrap();
             }
             *left -= 1;
-            if *left > 0 {
-                "ok\n".to_owned()
-            } else {
-                String::new()
-            }
+            if *left > 0 { "ok\n".to_owned() } else { String::new() }
         });
         _ = out.flush();
     });
@@ -147,10 +125,7 @@ fn replies_in_pieces_and_together_are_told_apart() {
                 return String::new();
             }
             for piece in ["o", "k\nok", "\n"] {
-                out.try_clone()
-                    .unwrap()
-                    .write_all(piece.as_bytes())
-                    .unwrap();
+                out.try_clone().unwrap().write_all(piece.as_bytes()).unwrap();
                 std::thread::yield_now();
             }
             String::new()
@@ -195,10 +170,7 @@ fn a_server_that_is_not_there_is_an_error_of_one_line() {
     assert_eq!(text(&output.stdout), "");
     let expected = format!("client load: cannot connect to 127.0.0.1 port {port}: ");
     let error = text(&output.stderr);
-    assert!(
-        error.starts_with(&expected) && error.lines().count() == 1,
-        "{error}"
-    );
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
 }
 
 #[test]
@@ -207,29 +179,21 @@ fn too_many_connections_are_refused_before_anything_is_sent() {
     let output = finish(&mut server.load(&["-connections", "1000000"]));
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
-    assert!(
-        error.contains("descriptors") && error.contains("ulimit"),
-        "{error}"
-    );
+    assert!(error.contains("descriptors") && error.contains("ulimit"), "{error}");
 }
 
 #[test]
 fn connections_that_the_server_refuses_are_counted() {
     // The fourth is refused long before the tenth is tried.
     let server = Fake::serving(|mut stream: TcpStream, number| match number {
-        3 => stream
-            .write_all(b"error too-many-clients: 3 are connected\n")
-            .unwrap(),
+        3 => stream.write_all(b"error too-many-clients: 3 are connected\n").unwrap(),
         _ => answer_lines(stream, |_, _| "ok\n".to_owned()),
     });
     let output = finish(&mut server.load(&["-connections", "10", "-connect-rate", "10"]));
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(error.contains(" of 10 to 127.0.0.1:"), "{error}");
-    assert!(
-        error.contains("it said 'error too-many-clients: 3 are connected'"),
-        "{error}"
-    );
+    assert!(error.contains("it said 'error too-many-clients: 3 are connected'"), "{error}");
 }
 
 #[test]
@@ -238,10 +202,7 @@ fn a_greeting_that_does_not_come_is_waited_for_no_longer_than_the_timeout() {
     let output = finish(&mut server.load(&["-hello", "HELLO", "-timeout", "200ms"]));
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
-    assert!(
-        error.contains("no greeting (-hello-lines) within 200 ms"),
-        "{error}"
-    );
+    assert!(error.contains("no greeting (-hello-lines) within 200 ms"), "{error}");
 }
 
 #[test]
@@ -254,10 +215,7 @@ fn an_interrupt_ends_the_run_and_still_reports() {
         }
         "ok\n".to_owned()
     });
-    let child = server
-        .load(&["-connections", "1", "-duration", "1h", "-json"])
-        .spawn()
-        .unwrap();
+    let child = server.load(&["-connections", "1", "-duration", "1h", "-json"]).spawn().unwrap();
     receiver.recv().unwrap();
     signal(&child, Signal::INT);
     let output = end(child);
@@ -322,25 +280,14 @@ fn lost_connections_are_made_anew_if_asked_for() {
         assert_eq!(count(&json, "/connections/made"), 2);
     }
     let (json, code) = moody().measure(&args[..4]);
-    assert_eq!(
-        (code, json["ended_by"].as_str()),
-        (1, Some("connections-lost"))
-    );
+    assert_eq!((code, json["ended_by"].as_str()), (1, Some("connections-lost")));
 }
 
 #[test]
 fn a_server_that_does_not_come_back_is_waited_for_no_longer_than_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let args = [
-        "load",
-        "-host",
-        "127.0.0.1",
-        "-port",
-        &port,
-        "-connections",
-        "1",
-    ];
+    let args = ["load", "-host", "127.0.0.1", "-port", &port, "-connections", "1"];
     let more = ["-messages", "9", "-reconnect", "-timeout", "500ms", "-json"];
     let child = client(&[&args[..], &more].concat()).spawn().unwrap();
     let (stream, _) = listener.accept().unwrap();
@@ -393,16 +340,7 @@ fn a_pause_is_no_timeout_while_the_greeting_is_there() {
         stream.write_all(b"welcome\n").unwrap();
         answer_lines(stream, |_, _| "ok\n".to_owned());
     });
-    let args = [
-        "-connections",
-        "1",
-        "-messages",
-        "3",
-        "-hello",
-        "HELLO",
-        "-timeout",
-        "1s",
-    ];
+    let args = ["-connections", "1", "-messages", "3", "-hello", "HELLO", "-timeout", "1s"];
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
     signal(&child, Signal::STOP);
@@ -424,10 +362,6 @@ fn the_series_ends_with_the_measurement() {
     let args = ["-connections", "2", "-duration", "1300ms", "-timeout", "3s"];
     let (json, _) = server.measure(&args);
     let series = json["series"].as_array().unwrap();
-    assert_eq!(
-        series.len(),
-        1,
-        "a rest of 300 ms is no row of its own: {json}"
-    );
+    assert_eq!(series.len(), 1, "a rest of 300 ms is no row of its own: {json}");
     assert_eq!(series[0]["to_s"], json["measured_s"]);
 }

@@ -54,25 +54,13 @@ fn a_stall_shows_in_the_closed_loops_max() {
 #[test]
 fn as_many_are_sent_as_were_planned() {
     let server = Fake::answering(|_, _| "ok\n".to_owned());
-    let plan = [
-        "-rate",
-        "2000",
-        "-connections",
-        "10",
-        "-pipeline",
-        "100",
-        "-nt",
-        "2",
-    ];
+    let plan = ["-rate", "2000", "-connections", "10", "-pipeline", "100", "-nt", "2"];
     let (json, _) = server.measure(&[&plan[..], &["-duration", "500ms"]].concat());
     let sent = count(&json, "/messages/sent") + count(&json, "/open_loop/never_sent");
     assert_eq!(sent, 1000, "{json}");
     let (json, _) = server.measure(&[&plan[..], &["-messages", "300", "-warmup", "50ms"]].concat());
     assert_eq!(count(&json, "/messages/acknowledged"), 300);
-    assert!(
-        number(&json, "/measured_s") >= 0.149,
-        "300 messages are spread over 150 ms"
-    );
+    assert!(number(&json, "/measured_s") >= 0.149, "300 messages are spread over 150 ms");
 }
 
 #[test]
@@ -105,16 +93,7 @@ fn loses_one(answers: u64) -> Fake {
 
 #[test]
 fn a_lost_connection_loses_no_plan() {
-    let plan = [
-        "-rate",
-        "2000",
-        "-duration",
-        "1s",
-        "-connections",
-        "2",
-        "-pipeline",
-        "100",
-    ];
+    let plan = ["-rate", "2000", "-duration", "1s", "-connections", "2", "-pipeline", "100"];
     for threads in ["1", "2"] {
         let server = loses_one(50);
         let (json, code) = server.measure(&[&plan[..], &["-nt", threads]].concat());
@@ -123,10 +102,7 @@ fn a_lost_connection_loses_no_plan() {
         let planned = count(&json, "/messages/sent") + count(&json, "/messages/never_sent");
         assert_eq!(planned, 2000, "{json}");
         let acknowledged = count(&json, "/messages/acknowledged");
-        assert!(
-            acknowledged > 1800,
-            "the other sends what was planned: {json}"
-        );
+        assert!(acknowledged > 1800, "the other sends what was planned: {json}");
     }
 }
 
@@ -157,18 +133,12 @@ fn messages_that_no_connection_is_left_to_send_are_reported() {
         let both = ["-connections", "2", "-nt", threads];
         let open = ["-rate", "1000", "-duration", "2s"];
         let (json, code) = server.measure(&[&open[..], &both].concat());
-        assert_eq!(
-            (code, json["ended_by"].as_str()),
-            (1, Some("connections-lost"))
-        );
+        assert_eq!((code, json["ended_by"].as_str()), (1, Some("connections-lost")));
         let planned = count(&json, "/messages/sent") + count(&json, "/messages/never_sent");
         assert_eq!(planned, 2000, "{json}");
         assert_eq!(warning(&json, "rate-not-reached"), 1, "{json}");
         let (json, code) = server.measure(&[&["-messages", "5000"][..], &both].concat());
-        assert_eq!(
-            (code, json["ended_by"].as_str()),
-            (1, Some("connections-lost"))
-        );
+        assert_eq!((code, json["ended_by"].as_str()), (1, Some("connections-lost")));
         let planned = count(&json, "/messages/sent") + count(&json, "/messages/never_sent");
         assert_eq!(planned, 5000, "{json}");
         assert_eq!(warning(&json, "fell-short"), 1, "{json}");
@@ -190,16 +160,7 @@ fn waiting_for_a_stalled_server_is_not_lateness() {
         }
         "ok\n".to_owned()
     });
-    let args = [
-        "-connections",
-        "1",
-        "-pipeline",
-        "50",
-        "-rate",
-        "1000",
-        "-duration",
-        "2s",
-    ];
+    let args = ["-connections", "1", "-pipeline", "50", "-rate", "1000", "-duration", "2s"];
     let (json, _) = server.measure(&args);
     assert!(count(&json, "/open_loop/held") > 500, "{json}");
     // The latency includes the stall, the lag does not.
@@ -219,17 +180,7 @@ fn a_pause_of_the_load_generator_is_lateness_and_no_timeout() {
         }
         "ok\n".to_owned()
     });
-    let args = [
-        "-connections",
-        "1",
-        "-rate",
-        "100",
-        "-duration",
-        "3s",
-        "-timeout",
-        "1s",
-        "-json",
-    ];
+    let args = ["-connections", "1", "-rate", "100", "-duration", "3s", "-timeout", "1s", "-json"];
     let child = server.load(&args).spawn().unwrap();
     receiver.recv().unwrap();
     signal(&child, Signal::STOP);
@@ -241,8 +192,5 @@ fn a_pause_of_the_load_generator_is_lateness_and_no_timeout() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(count(&json, "/messages/timeouts"), 0, "{json}");
     assert_eq!(count(&json, "/messages/acknowledged"), 300, "{json}");
-    assert!(
-        number(&json, "/open_loop/lag_ns/max") > 800.0 * MS,
-        "{json}"
-    );
+    assert!(number(&json, "/open_loop/lag_ns/max") > 800.0 * MS, "{json}");
 }

@@ -20,11 +20,7 @@ fn server() -> Fake {
 fn the_text_has_the_figures_and_nothing_else_is_printed() {
     let output = finish(&mut server().load(&["-connections", "1", "-messages", "40"]));
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(
-        text(&output.stderr),
-        "",
-        "no progress bar where there is no terminal"
-    );
+    assert_eq!(text(&output.stderr), "", "no progress bar where there is no terminal");
     let report = text(&output.stdout);
     for expected in [
         "1 connection x 1 unanswered, 1 thread",
@@ -42,10 +38,7 @@ fn the_text_has_the_figures_and_nothing_else_is_printed() {
     }
     let output = finish(&mut server().load(&["-connections=2", "-messages=40", "-rate=1000"]));
     let report = text(&output.stdout);
-    assert!(
-        report.contains("open loop, 1,000 messages/s planned"),
-        "{report}"
-    );
+    assert!(report.contains("open loop, 1,000 messages/s planned"), "{report}");
 }
 
 /// Collects every key in `value`.
@@ -68,19 +61,11 @@ fn the_json_is_what_its_page_says() {
     let log = directory.path().join("a.log");
     let run = directory.path().join("run.json");
     fs::write(&log, "").unwrap();
-    let args = [
-        "-rate=500",
-        "-connections=2",
-        "-messages=40",
-        "-fail-if=errors>0",
-    ];
+    let args = ["-rate=500", "-connections=2", "-messages=40", "-fail-if=errors>0"];
     let keep = ["-verify", arg(&log), "-save", arg(&run), "-label", "x"];
     let (json, code) = server().measure(&[&args[..], &keep].concat());
     assert_eq!(code, 4);
-    assert_eq!(
-        (&json["format"], &json["version"]),
-        (&"client-load".into(), &1.into())
-    );
+    assert_eq!((&json["format"], &json["version"]), (&"client-load".into(), &1.into()));
     let mut found = BTreeSet::new();
     keys(&json, &mut found);
     let saved: Value = serde_json::from_slice(&fs::read(&run).unwrap()).unwrap();
@@ -90,18 +75,11 @@ fn the_json_is_what_its_page_says() {
     let page = fs::read_to_string(page).unwrap();
     let documented: BTreeSet<_> = page.split('`').skip(1).step_by(2).collect();
     for key in &found {
-        assert!(
-            documented.contains(key.as_str()),
-            "`{key}` is not described"
-        );
+        assert!(documented.contains(key.as_str()), "`{key}` is not described");
     }
     // The reverse: the first cell of each table row names a field.
-    let rows = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let names = rows
-        .flat_map(|cell| cell.split('`'))
-        .filter(|name| name.len() > 2);
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names = rows.flat_map(|cell| cell.split('`')).filter(|name| name.len() > 2);
     for name in names {
         assert!(found.contains(name), "`{name}` is described but not there");
     }
@@ -112,27 +90,14 @@ fn a_page_needs_nothing_else_and_shows_no_foreign_markup() {
     let directory = TempDir::new().unwrap();
     let path = |name: &str| directory.path().join(name);
     let page = path("a.html");
-    fs::write(
-        &page,
-        "something longer that was there before".repeat(10_000),
-    )
-    .unwrap();
-    let args = [
-        "-connections=2",
-        "-messages=40",
-        "-label=<b>&",
-        "-report",
-        arg(&page),
-    ];
+    fs::write(&page, "something longer that was there before".repeat(10_000)).unwrap();
+    let args = ["-connections=2", "-messages=40", "-label=<b>&", "-report", arg(&page)];
     let (json, code) = server().measure(&args);
     assert_eq!(code, 0);
     let html = fs::read_to_string(&page).unwrap();
     check_page(&html);
     assert_eq!(html.matches("<svg").count(), 3);
-    assert!(
-        html.contains("&lt;b&gt;&amp;") && !html.contains("<b>&"),
-        "{html}"
-    );
+    assert!(html.contains("&lt;b&gt;&amp;") && !html.contains("<b>&"), "{html}");
 
     fs::write(path("a.json"), json.to_string()).unwrap();
     let (json, _) = server().measure(&["-connections=1", "-messages=10", "-label=second"]);
@@ -158,23 +123,14 @@ fn a_page_needs_nothing_else_and_shows_no_foreign_markup() {
     unnamed["label"] = Value::Null;
     fs::write(path("night.json"), unnamed.to_string()).unwrap();
     let night = path("night.json");
-    let output = finish(&mut client(&[
-        "report",
-        arg(&night),
-        arg(&a),
-        "-o",
-        arg(&page),
-    ]));
+    let output = finish(&mut client(&["report", arg(&night), arg(&a), "-o", arg(&page)]));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("<th scope=\"col\">night</th>"), "{html}");
     // The page does not overwrite a run.
     let output = finish(&mut client(&["report", arg(&a), "-o", arg(&a)]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains("would overwrite"),
-        "{output:?}"
-    );
+    assert!(text(&output.stderr).contains("would overwrite"), "{output:?}");
     serde_json::from_slice::<Value>(&fs::read(&a).unwrap()).unwrap();
 
     fs::write(&b, "{\"format\":\"client-load\",\"version\":2}").unwrap();
@@ -304,9 +260,7 @@ fn check_page(html: &str) {
     }
     let addresses = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     assert!(!addresses.contains("http://") && !addresses.contains("https://"));
-    for tag in [
-        "main", "figure", "svg", "table", "tr", "td", "section", "div",
-    ] {
+    for tag in ["main", "figure", "svg", "table", "tr", "td", "section", "div"] {
         let (open, close) = (format!("<{tag}"), format!("</{tag}>"));
         let opened = html.match_indices(&open).filter(|(at, _)| {
             let next = html.as_bytes()[at + open.len()];
@@ -323,10 +277,7 @@ fn a_page_that_cannot_be_written_is_noticed_before_the_run() {
         let output = finish(&mut server.load(&[option, "/nonexistent/file"]));
         assert_eq!(output.status.code(), Some(1));
         let error = text(&output.stderr);
-        assert!(
-            error.starts_with("client load: cannot write /nonexistent/file: "),
-            "{error}"
-        );
+        assert!(error.starts_with("client load: cannot write /nonexistent/file: "), "{error}");
     }
 }
 

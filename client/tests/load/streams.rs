@@ -76,16 +76,11 @@ fn a_run_is_held_against_what_came_into_the_stream() {
             let hits = count(found, &format!("/{finding}"));
             assert!((1..=3).contains(&hits) && code == 4, "{found}");
         } else {
-            assert_eq!(
-                (&found["records"], code),
-                (&json["messages"]["acknowledged"], 0)
-            );
+            assert_eq!((&found["records"], code), (&json["messages"]["acknowledged"], 0));
         }
         // A later verification, with the messages of other runs in the stream, gives the same
         // result.
-        let later = finish(&mut client(
-            &[&["verify", "-json"], &at[..], &[arg(&run)]].concat(),
-        ));
+        let later = finish(&mut client(&[&["verify", "-json"], &at[..], &[arg(&run)]].concat()));
         assert_eq!(later.status.code(), Some(code), "{later:?}");
         let later: Value = serde_json::from_slice(&later.stdout).unwrap();
         assert_eq!(
@@ -101,10 +96,7 @@ fn the_node_may_be_killed_meanwhile() {
     let urls = cluster.urls();
     let server = publishing(&urls, Fault::None);
     let at = ["-stream", STREAM, "-nats", &urls, "-timeout", "60s"];
-    let load = server
-        .load(&[&RUN[..], &at, &["-json"]].concat())
-        .spawn()
-        .unwrap();
+    let load = server.load(&[&RUN[..], &at, &["-json"]].concat()).spawn().unwrap();
     for stored in [30, 60, 90] {
         let messages = || cluster.stream(STREAM).info().unwrap().state.messages;
         wait_until("progress", || messages() >= stored);
@@ -114,11 +106,7 @@ fn the_node_may_be_killed_meanwhile() {
     let output = end(load);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let code = output.status.code().unwrap();
-    assert_eq!(
-        (&json["verification"]["passed"], code),
-        (&true.into(), 0),
-        "{output:?}"
-    );
+    assert_eq!((&json["verification"]["passed"], code), (&true.into(), 0), "{output:?}");
 }
 
 #[test]
@@ -128,10 +116,7 @@ fn a_stream_that_cannot_be_read_is_said_before_the_run() {
     let server = Fake::answering(|_, _| panic!("nothing is sent"));
     let output = finish(&mut server.load(&["-stream", "OTHER", "-nats", &urls]));
     let expected = format!("client load: there is no stream OTHER at {urls}\n");
-    assert_eq!(
-        (text(&output.stderr), output.status.code()),
-        (&*expected, Some(1))
-    );
+    assert_eq!((text(&output.stderr), output.status.code()), (&*expected, Some(1)));
     for (args, expected) in [
         (
             &["load", "-stream", "A", "-verify", "b"][..],
@@ -147,9 +132,6 @@ fn a_stream_that_cannot_be_read_is_said_before_the_run() {
         ),
     ] {
         let output = finish(&mut client(args));
-        assert_eq!(
-            (text(&output.stderr), output.status.code()),
-            (expected, Some(2))
-        );
+        assert_eq!((text(&output.stderr), output.status.code()), (expected, Some(2)));
     }
 }

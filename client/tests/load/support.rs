@@ -40,9 +40,7 @@ impl Fake {
     /// `client load` against this server.
     pub fn load(&self, args: &[&str]) -> Command {
         let mut command = client(&["load", "-host", "127.0.0.1"]);
-        command
-            .args(["-port", &self.address.port().to_string()])
-            .args(args);
+        command.args(["-port", &self.address.port().to_string()]).args(args);
         command
     }
 
@@ -84,21 +82,11 @@ pub fn count(json: &Value, path: &str) -> u64 {
 fn check_sums(json: &Value) {
     let total = |name: &str| count(json, &format!("/messages/{name}"));
     let parts = ["acknowledged", "errors", "timeouts", "unanswered"];
-    assert_eq!(
-        total("sent"),
-        parts.iter().map(|name| total(name)).sum::<u64>(),
-        "{json}"
-    );
+    assert_eq!(total("sent"), parts.iter().map(|name| total(name)).sum::<u64>(), "{json}");
     let series = json["series"].as_array().unwrap();
     for name in ["sent", "acknowledged", "errors"] {
-        let seconds = series
-            .iter()
-            .map(|second| count(second, &format!("/{name}")));
-        assert_eq!(
-            total(name),
-            seconds.sum::<u64>(),
-            "{name} of the seconds in {json}"
-        );
+        let seconds = series.iter().map(|second| count(second, &format!("/{name}")));
+        assert_eq!(total(name), seconds.sum::<u64>(), "{name} of the seconds in {json}");
     }
     let bars = json["distribution"].as_array().unwrap().iter();
     let bars = bars.map(|bar| bar[1].as_u64().unwrap());

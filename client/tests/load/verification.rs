@@ -39,30 +39,15 @@ fn logging(log: &Path) -> Fake {
 fn verify(run: &Path, log: &Path) -> (Value, i32) {
     let output = finish(&mut client(&["verify", "-json", arg(run), arg(log)]));
     let json = serde_json::from_slice(&output.stdout);
-    (
-        json.unwrap_or_else(|_| panic!("{output:?}")),
-        output.status.code().unwrap(),
-    )
+    (json.unwrap_or_else(|_| panic!("{output:?}")), output.status.code().unwrap())
 }
 
 #[test]
 fn a_run_is_verified_at_once_and_later() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     let server = logging(&log);
-    let args = [
-        "-connections",
-        "3",
-        "-nt",
-        "2",
-        "-pipeline",
-        "4",
-        "-messages",
-        "500",
-    ];
+    let args = ["-connections", "3", "-nt", "2", "-pipeline", "4", "-messages", "500"];
     let keep = ["-verify", arg(&log), "-save", arg(&run)];
     let (json, code) = server.measure(&[&args[..], &keep].concat());
     assert_eq!(code, 0, "{json}");
@@ -82,29 +67,17 @@ fn a_run_is_verified_at_once_and_later() {
     let name = json["run"].as_str().unwrap();
     let hits: Vec<_> = whole.lines().filter(|line| line.contains(name)).collect();
     let doctored: [(&str, &str, String); 5] = [
-        (
-            "missing",
-            "1",
-            whole.replacen(&format!("{}\n", hits[100]), "", 1),
-        ),
+        ("missing", "1", whole.replacen(&format!("{}\n", hits[100]), "", 1)),
         ("repeated", "1", format!("{whole}{}\n", hits[100])),
         ("mangled", "1", whole.replacen(name, &format!("{name}x"), 1)),
         ("out_of_order", "1", swapped(&whole, name)),
-        (
-            "rejected_but_logged",
-            "1",
-            whole.clone() + &like(hits[0], name, 0, 6),
-        ),
+        ("rejected_but_logged", "1", whole.clone() + &like(hits[0], name, 0, 6)),
     ];
     for (what, times, text) in doctored {
         let other = directory.path().join(what);
         fs::write(&other, text).unwrap();
         let (found, code) = verify(&run, &other);
-        assert_eq!(
-            (code, found[what].to_string().as_str()),
-            (4, times),
-            "{what}: {found}"
-        );
+        assert_eq!((code, found[what].to_string().as_str()), (4, times), "{what}: {found}");
         assert!(!found["examples"].as_array().unwrap().is_empty(), "{what}");
     }
 
@@ -116,24 +89,16 @@ fn a_run_is_verified_at_once_and_later() {
     let both = |a: &Path, b: &Path| finish(&mut client(&["verify", arg(&run), arg(a), arg(b)]));
     let output = both(&parts[0], &parts[1]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(
-        text(&output.stdout).contains("verification passed"),
-        "{output:?}"
-    );
+    assert!(text(&output.stdout).contains("verification passed"), "{output:?}");
     let output = both(&parts[1], &parts[0]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(
-        text(&output.stdout).contains("verification FAILED"),
-        "{output:?}"
-    );
+    assert!(text(&output.stdout).contains("verification FAILED"), "{output:?}");
 }
 
 /// The log with the first two records of connection 0 swapped.
 fn swapped(log: &str, run: &str) -> String {
     let (first, second) = (format!("{run} 0 0;"), format!("{run} 0 1;"));
-    log.replace(&first, "\0")
-        .replace(&second, &first)
-        .replace('\0', &second)
+    log.replace(&first, "\0").replace(&second, &first).replace('\0', &second)
 }
 
 /// A record like this one, but of another message.
@@ -148,23 +113,13 @@ fn a_failed_verification_has_its_own_exit_code() {
     let empty = directory.path().join("empty.log");
     fs::write(&empty, "").unwrap();
     let server = Fake::answering(|_, _| "ok\n".to_owned());
-    let args = [
-        "-connections",
-        "1",
-        "-messages",
-        "10",
-        "-verify",
-        arg(&empty),
-    ];
+    let args = ["-connections", "1", "-messages", "10", "-verify", arg(&empty)];
     let output = finish(&mut server.load(&args));
     assert_eq!(output.status.code(), Some(4));
     let report = text(&output.stdout);
     assert!(report.contains("verification FAILED"), "{report}");
     assert!(report.contains("missing       10"), "{report}");
-    assert!(
-        report.contains("missing: connection 0, message 0 and 9 more of 0..10"),
-        "{report}"
-    );
+    assert!(report.contains("missing: connection 0, message 0 and 9 more of 0..10"), "{report}");
 }
 
 #[test]
@@ -185,10 +140,7 @@ fn a_failed_verification_wins_over_a_file_that_cannot_be_written() {
 #[test]
 fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     // The server writes half of the eleventh record and dies.
     let file = Mutex::new(fs::File::create(&log).unwrap());
     let server = Fake::serving(move |stream, _| {
@@ -200,8 +152,7 @@ fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
                 file.write_all(record.as_bytes()).unwrap();
                 return "ok\n".to_owned();
             }
-            file.write_all(&record.as_bytes()[..record.len() - 4])
-                .unwrap();
+            file.write_all(&record.as_bytes()[..record.len() - 4]).unwrap();
             dying.shutdown(std::net::Shutdown::Both).unwrap();
             String::new()
         });
@@ -216,11 +167,7 @@ fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
 
     // The next server ended the torn record and went on.
     let mut log_file = fs::OpenOptions::new().append(true).open(&log).unwrap();
-    writeln!(
-        log_file,
-        "\nINFO\t| 2019-02-24 15:10:15 --[::1]:5 recieved: other"
-    )
-    .unwrap();
+    writeln!(log_file, "\nINFO\t| 2019-02-24 15:10:15 --[::1]:5 recieved: other").unwrap();
     let (found, code) = verify(&run, &log);
     assert_eq!((code, count(&found, "/torn")), (0, 1), "{found}");
 }
@@ -228,10 +175,7 @@ fn a_server_killed_in_between_leaves_a_run_that_can_be_verified() {
 #[test]
 fn a_log_that_vanishes_does_not_cost_the_figures() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     fs::write(&log, "").unwrap();
     let vanishing = log.clone();
     let server = Fake::answering(move |_, _| {
@@ -241,10 +185,7 @@ fn a_log_that_vanishes_does_not_cost_the_figures() {
     let args = ["-messages", "5", "-verify", arg(&log), "-save", arg(&run)];
     let output = finish(&mut server.load(&args));
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stdout).contains("acknowledged  5"),
-        "{output:?}"
-    );
+    assert!(text(&output.stdout).contains("acknowledged  5"), "{output:?}");
     assert!(text(&output.stderr).contains("cannot read"), "{output:?}");
     fs::write(&log, "").unwrap();
     assert_eq!(verify(&run, &log).1, 4, "the run was saved");
@@ -299,10 +240,7 @@ fn files_that_cannot_be_used_are_named() {
 #[test]
 fn a_hello_that_is_logged_is_no_message() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     let args = ["-connections", "2", "-messages", "10", "-verify", arg(&log)];
     let hello = ["-hello", "hello {run} {conn};", "-save", arg(&run)];
     let (json, code) = logging(&log).measure(&[&args[..], &hello].concat());
@@ -320,26 +258,15 @@ fn connections_made_anew_are_verified_each() {
         let peer = stream.peer_addr().unwrap();
         let closing = stream.try_clone().unwrap();
         answer_lines(stream, |line, number| {
-            writeln!(
-                file.lock().unwrap(),
-                "INFO\t| 2019-02-24 15:10:14 --{peer} recieved: {line}"
-            )
-            .unwrap();
+            writeln!(file.lock().unwrap(), "INFO\t| 2019-02-24 15:10:14 --{peer} recieved: {line}")
+                .unwrap();
             if number == 3 {
                 closing.shutdown(std::net::Shutdown::Both).unwrap();
             }
             "ok\n".to_owned()
         });
     });
-    let args = [
-        "-connections",
-        "2",
-        "-nt",
-        "2",
-        "-messages",
-        "40",
-        "-reconnect",
-    ];
+    let args = ["-connections", "2", "-nt", "2", "-messages", "40", "-reconnect"];
     let (json, code) = server.measure(&[&args[..], &["-verify", arg(&log)]].concat());
     assert_eq!(code, 0, "{json}");
     let all = count(&json, "/verification/acknowledged") + count(&json, "/verification/unanswered");
@@ -354,21 +281,11 @@ fn what_the_log_proves_wins_over_what_cannot_be_written() {
     let empty = directory.path().join("empty.log");
     fs::write(&empty, "").unwrap();
     let server = Fake::answering(|_, _| "ok\n".to_owned());
-    let args = [
-        "-connections",
-        "1",
-        "-messages",
-        "5",
-        "-verify",
-        arg(&empty),
-    ];
+    let args = ["-connections", "1", "-messages", "5", "-verify", arg(&empty)];
     let page = finish(&mut server.load(&[&args[..], &["-report", "/dev/full"]].concat()));
     assert_eq!(page.status.code(), Some(4), "{page:?}");
     assert!(text(&page.stderr).contains("cannot write /dev/full"));
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let stdout = finish(server.load(&args).stdout(full));
     assert_eq!(stdout.status.code(), Some(4), "{stdout:?}");
     assert!(text(&stdout.stderr).contains("cannot write to stdout"));
@@ -398,23 +315,9 @@ fn a_log_is_not_overwritten_by_what_is_made_of_it() {
 #[test]
 fn devices_and_pipes_can_be_written_to() {
     let server = Fake::answering(|_, _| "ok\n".to_owned());
-    let args = [
-        "-connections",
-        "1",
-        "-messages",
-        "5",
-        "-report",
-        "/dev/null",
-    ];
+    let args = ["-connections", "1", "-messages", "5", "-report", "/dev/null"];
     assert_eq!(finish(&mut server.load(&args)).status.code(), Some(0));
-    let args = [
-        "-connections",
-        "1",
-        "-messages",
-        "5",
-        "-save",
-        "/dev/stdout",
-    ];
+    let args = ["-connections", "1", "-messages", "5", "-save", "/dev/stdout"];
     let done = finish(&mut server.load(&args));
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert!(text(&done.stdout).starts_with("{\"format\":\"client-load-run\""));
@@ -423,10 +326,7 @@ fn devices_and_pipes_can_be_written_to() {
 #[test]
 fn an_interrupt_cuts_the_verification_short_and_not_the_report() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     // A sparse file takes long to read, but no disk space.
     let hole = fs::File::create(&log).unwrap();
     hole.set_len(1 << 40).unwrap();
@@ -435,54 +335,35 @@ fn an_interrupt_cuts_the_verification_short_and_not_the_report() {
     let save = ["-save", arg(&run), "-json"];
     let child = server.load(&[&args[..], &save].concat()).spawn().unwrap();
     // The run file is saved between the run and the verification.
-    wait_until("the run is saved", || {
-        fs::read(&run).is_ok_and(|run| run.ends_with(b"\n"))
-    });
+    wait_until("the run is saved", || fs::read(&run).is_ok_and(|run| run.ends_with(b"\n")));
     signal(&child, Signal::INT);
     let output = end(child);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["verification"], Value::Null);
     let warnings = json["warning_names"].as_array().unwrap();
-    assert!(
-        warnings.contains(&"verification-cut-short".into()),
-        "{json}"
-    );
+    assert!(warnings.contains(&"verification-cut-short".into()), "{json}");
     assert_eq!(count(&json, "/messages/acknowledged"), 5);
 }
 
 #[test]
 fn a_run_file_with_absurd_numbers_is_no_danger() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     let saved = finish(&mut logging(&log).load(&["-messages", "5", "-save", arg(&run)]));
     assert_eq!(saved.status.code(), Some(0));
     let good: Value = serde_json::from_slice(&fs::read(&run).unwrap()).unwrap();
     let name = good["run"].as_str().unwrap().to_owned();
     let most = 1_u64 << 40;
     // The log also has the last message in the run file.
-    let last = format!(
-        "INFO\t| 2019-02-24 15:10:14 --[::1]:1 recieved: load {name} 0 {};\n",
-        most - 1
-    );
-    fs::OpenOptions::new()
-        .append(true)
-        .open(&log)
-        .unwrap()
-        .write_all(last.as_bytes())
-        .unwrap();
+    let last =
+        format!("INFO\t| 2019-02-24 15:10:14 --[::1]:1 recieved: load {name} 0 {};\n", most - 1);
+    fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(last.as_bytes()).unwrap();
     let absurd: [(&str, Value, i32); 5] = [
         ("/connections/0/sent", most.into(), 0),
         ("/connections/0/sent", (most + 1).into(), 1),
         ("/connections/0/answered", most.into(), 1),
-        (
-            "/message",
-            "{pad:67108864}{pad:67108864}{run}{conn};{seq};".into(),
-            1,
-        ),
+        ("/message", "{pad:67108864}{pad:67108864}{run}{conn};{seq};".into(), 1),
         ("/something_new", 1.into(), 4),
     ];
     for (path, value, code) in absurd {
@@ -503,10 +384,7 @@ fn a_run_file_with_absurd_numbers_is_no_danger() {
 #[test]
 fn other_framings_are_spoken_and_verified() {
     let directory = TempDir::new().unwrap();
-    let (log, run) = (
-        directory.path().join("a.log"),
-        directory.path().join("run.json"),
-    );
+    let (log, run) = (directory.path().join("a.log"), directory.path().join("run.json"));
     let file = Arc::new(Mutex::new(fs::File::create(&log).unwrap()));
     let server = Fake::serving(move |mut stream, _| {
         let peer = stream.peer_addr().unwrap();
@@ -526,11 +404,7 @@ fn other_framings_are_spoken_and_verified() {
             };
             let text = text(&message).replace('\n', "\\x0a");
             let mut file = file.lock().unwrap();
-            writeln!(
-                file,
-                "INFO\t| 2019-02-24 15:10:14 --{peer} recieved: {text}"
-            )
-            .unwrap();
+            writeln!(file, "INFO\t| 2019-02-24 15:10:14 --{peer} recieved: {text}").unwrap();
             stream.write_all(reply.as_bytes()).unwrap();
             message.clear();
         }

@@ -97,11 +97,7 @@ impl Place {
             read_lines(stdout, Line::Out, sender.clone());
         }
         read_lines(child.stderr.take().unwrap(), Line::Err, sender);
-        Running {
-            child,
-            lines,
-            seen: Vec::new(),
-        }
+        Running { child, lines, seen: Vec::new() }
     }
 
     /// Runs the launcher to its end.
@@ -189,11 +185,7 @@ impl Running {
                 Line::Err(line) => stderr.push(line),
             }
         }
-        Ended {
-            status,
-            stdout,
-            stderr,
-        }
+        Ended { status, stdout, stderr }
     }
 }
 
@@ -214,11 +206,7 @@ impl Ended {
 
 /// All running processes that `launcher` started, with their command lines.
 pub fn children_of(launcher: Pid) -> Vec<(Pid, String)> {
-    let mark = format!(
-        "{}={}",
-        common::process::LAUNCHER_PID,
-        launcher.as_raw_nonzero()
-    );
+    let mark = format!("{}={}", common::process::LAUNCHER_PID, launcher.as_raw_nonzero());
     let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
     let child = |entry: fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;

@@ -15,12 +15,7 @@ impl Backoff {
     /// Begins with a first failure. The next attempt may be made at once. The first pause is `shortest`; each
     /// further one is twice as long, up to `longest`.
     pub fn begin(shortest: Duration, longest: Duration, now: Instant) -> Self {
-        Self {
-            since: now,
-            next: now,
-            pause: shortest,
-            longest,
-        }
+        Self { since: now, next: now, pause: shortest, longest }
     }
 
     /// Postpones the next attempt after a failure, and doubles the pause. `jitter`, from 0 to 1, shortens it

@@ -26,9 +26,7 @@ pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, St
             }
         }
     }
-    Err(format!(
-        "cannot connect to {host} port {port}: {failures}; is the server running?"
-    ))
+    Err(format!("cannot connect to {host} port {port}: {failures}; is the server running?"))
 }
 
 /// Connects within `time`. If the process was paused for most of that time, an answer may have been missed,

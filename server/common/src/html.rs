@@ -22,9 +22,6 @@ mod tests {
 
     #[test]
     fn markup_becomes_text() {
-        assert_eq!(
-            escaped("<b a='\"'>&é"),
-            "&lt;b a=&#39;&quot;&#39;&gt;&amp;é"
-        );
+        assert_eq!(escaped("<b a='\"'>&é"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;é");
     }
 }

@@ -111,10 +111,7 @@ mod tests {
         fs::hard_link(&path, &link).unwrap();
         for name in [&path, &link] {
             let error = Output::create("o", name, &[&path]).unwrap_err();
-            assert!(
-                error.starts_with("-o ") && error.contains("would overwrite"),
-                "{error}"
-            );
+            assert!(error.starts_with("-o ") && error.contains("would overwrite"), "{error}");
         }
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let device = Path::new("/dev/null");

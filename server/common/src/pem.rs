@@ -99,16 +99,10 @@ mod tests {
         assert_eq!(certificates_in(&PEM.repeat(2)), Ok(2));
         assert_eq!(certificates_in(&format!("{MARK}{PEM}{PEM}")), Ok(2));
         assert_eq!(certificates_in(&format!("{PEM}{MARK}{PEM}")), Ok(2));
-        assert_eq!(
-            certificates_in(&format!("# text\r\n{}", PEM.replace('\n', "\r\n"))),
-            Ok(1)
-        );
+        assert_eq!(certificates_in(&format!("# text\r\n{}", PEM.replace('\n', "\r\n"))), Ok(1));
         let expected = "FILE: a certificate in it does not begin at the start of a line";
-        for wrong in [
-            format!("{}{PEM}", PEM.trim_end()),
-            format!("x{PEM}"),
-            format!("{PEM} {PEM}"),
-        ] {
+        for wrong in [format!("{}{PEM}", PEM.trim_end()), format!("x{PEM}"), format!("{PEM} {PEM}")]
+        {
             assert_eq!(certificates_in(&wrong), Err(expected.to_owned()), "{wrong}");
         }
     }

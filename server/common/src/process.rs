@@ -39,9 +39,7 @@ pub fn end_with_launcher() -> io::Result<ParentCheck> {
     let is_orphan = getppid().is_none_or(|parent| parent == Pid::INIT);
     let has_ended = |pid| test_kill_process(pid) == Err(Errno::SRCH);
     if is_orphan && pid.is_some_and(has_ended) {
-        return Err(io::Error::other(
-            "the launcher that started this program has ended",
-        ));
+        return Err(io::Error::other("the launcher that started this program has ended"));
     }
     Ok(ParentCheck::Foreign(launcher))
 }
@@ -54,12 +52,8 @@ fn end_with_parent() -> io::Result<()> {
 }
 
 /// The signals that terminate a program, at once or through its handler.
-pub const ENDING_SIGNALS: [i32; 4] = [
-    Signal::SIGINT as i32,
-    Signal::SIGTERM as i32,
-    Signal::SIGHUP as i32,
-    Signal::SIGQUIT as i32,
-];
+pub const ENDING_SIGNALS: [i32; 4] =
+    [Signal::SIGINT as i32, Signal::SIGTERM as i32, Signal::SIGHUP as i32, Signal::SIGQUIT as i32];
 
 /// Unblocks these signals. A parent process may have blocked any of them, and children inherit that. Every
 /// program calls it for the signals that it relies on, before it starts threads.
@@ -93,10 +87,7 @@ pub fn open_descriptors() -> usize {
 /// Raises the soft limit of open descriptors to the hard limit. Returns the new soft limit.
 pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
+    let raised = Rlimit { current: limit.maximum, ..limit };
     // This fails only if the hard limit exceeds that of the system. Then the soft limit stays.
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,

@@ -23,10 +23,7 @@ pub struct Names {
 impl Names {
     /// All names with a prefix, e.g. `line-log-`.
     pub fn with_prefix(prefix: &str) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            other: None,
-        }
+        Self { prefix: prefix.to_owned(), other: None }
     }
 
     /// The names if the program that was built as `built` has been started as `path`.
@@ -36,10 +33,7 @@ impl Names {
         match name.strip_suffix(built) {
             Some(prefix) => Self::with_prefix(prefix),
             None if name.is_empty() => Self::default(),
-            None => Self {
-                prefix: String::new(),
-                other: Some((built, name)),
-            },
+            None => Self { prefix: String::new(), other: Some((built, name)) },
         }
     }
 
@@ -111,11 +105,7 @@ mod tests {
     fn a_program_has_the_name_of_its_file() {
         for (path, own, other) in [
             ("server", "server load", "client"),
-            (
-                "/usr/bin/line-log-server",
-                "line-log-server load",
-                "line-log-client",
-            ),
+            ("/usr/bin/line-log-server", "line-log-server load", "line-log-client"),
             ("./logd", "logd load", "client"),
             ("", "server load", "client"),
             ("a\nb", "a\\x0ab load", "client"),

@@ -38,12 +38,8 @@ pub enum Framing {
 
 impl Framing {
     /// The values of `-framing`.
-    pub const CHOICES: &[(&str, Self)] = &[
-        ("line", Self::Line),
-        ("nul", Self::Nul),
-        ("octet", Self::Octet),
-        ("none", Self::None),
-    ];
+    pub const CHOICES: &[(&str, Self)] =
+        &[("line", Self::Line), ("nul", Self::Nul), ("octet", Self::Octet), ("none", Self::None)];
 
     /// The value of `-framing`.
     pub fn name(self) -> &'static str {
@@ -167,10 +163,7 @@ impl fmt::Display for Reply {
         match self {
             Self::Ok => f.write_str(OK),
             Self::TooLong(limit) => {
-                write!(
-                    f,
-                    "error too-long: the message is longer than {limit} bytes"
-                )
+                write!(f, "error too-long: the message is longer than {limit} bytes")
             }
             Self::Length(limit) => {
                 write!(
@@ -187,10 +180,7 @@ impl fmt::Display for Reply {
                 write!(f, "error log: {why} ({code})")
             }
             Self::TooManyClients(limit) => {
-                write!(
-                    f,
-                    "error too-many-clients: {limit} are connected, try later"
-                )
+                write!(f, "error too-many-clients: {limit} are connected, try later")
             }
             Self::ShuttingDown => f.write_str("error shutting-down: the server is stopping"),
             Self::TlsRequired => {
@@ -228,10 +218,7 @@ mod tests {
             (10174, "error log: the stream refuses it (10174)"),
         ] {
             let reply = Reply::Stream(code);
-            assert_eq!(
-                (reply.to_string().as_str(), reply.code()),
-                (expected, "log")
-            );
+            assert_eq!((reply.to_string().as_str(), reply.code()), (expected, "log"));
         }
     }
 

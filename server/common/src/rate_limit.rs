@@ -20,20 +20,13 @@ impl Default for RateLimit {
 impl RateLimit {
     /// Allows one in every `interval`.
     pub fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            last: None,
-            suppressed: 0,
-        }
+        Self { interval, last: None, suppressed: 0 }
     }
 
     /// Returns `Some` if a line may be shown now: the end of the line, with the number suppressed since the
     /// last one, if any.
     pub fn allow(&mut self, now: Instant) -> Option<String> {
-        if self
-            .last
-            .is_some_and(|last| now.duration_since(last) < self.interval)
-        {
+        if self.last.is_some_and(|last| now.duration_since(last) < self.interval) {
             self.suppressed += 1;
             return None;
         }

@@ -102,10 +102,7 @@ pub const MAX_HEAD: usize = 112;
 pub fn may_begin_log(beginning: &[u8]) -> bool {
     let levels = [Level::Info, Level::Warning];
     let is_json = beginning.iter().zip(json::BEGINNING).all(|(a, b)| a == b);
-    is_json
-        || levels
-            .into_iter()
-            .any(|level| matches(beginning, level).is_some())
+    is_json || levels.into_iter().any(|level| matches(beginning, level).is_some())
 }
 
 /// The parts of a record.
@@ -138,20 +135,14 @@ pub fn parse(line: &[u8]) -> Option<Parts<'_>> {
         Some(_) => level == Level::Info,
         None => rest.starts_with(SENT.as_bytes()),
     };
-    is_record.then_some(Parts {
-        time,
-        peer,
-        message,
-    })
+    is_record.then_some(Parts { time, peer, message })
 }
 
 /// Whether there is a raw control character: C0, DEL or C1.
 pub fn has_control(text: &[u8]) -> bool {
     // Without branches, so that it compiles to vector instructions.
-    let has_ascii = |text: &[u8]| {
-        text.iter()
-            .fold(false, |any, byte| any | byte.is_ascii_control())
-    };
+    let has_ascii =
+        |text: &[u8]| text.iter().fold(false, |any, byte| any | byte.is_ascii_control());
     has_ascii(text) || c1_controls(text).next().is_some()
 }
 
@@ -234,13 +225,7 @@ mod tests {
     fn the_record_of_the_original() {
         let mut record = Vec::new();
         let peer = "127.0.0.1:49030";
-        begin(
-            &mut record,
-            Level::Info,
-            "2019-02-24 15:10:14",
-            peer,
-            RECEIVED,
-        );
+        begin(&mut record, Level::Info, "2019-02-24 15:10:14", peer, RECEIVED);
         escape(&mut record, b"Thread 3, iteration 1");
         let expected =
             "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:49030 recieved: Thread 3, iteration 1";
@@ -254,14 +239,7 @@ mod tests {
             assert!(may_begin_log(&record[..n]), "{n}");
         }
         assert!(may_begin_log(br#"{"time":"2019-02-24T15:10:14"#));
-        for other in [
-            "# A log",
-            "\0\0\0",
-            "INFO | 2019",
-            "INFO\t| 2019/02",
-            "{\"tim\":",
-            "I\n",
-        ] {
+        for other in ["# A log", "\0\0\0", "INFO | 2019", "INFO\t| 2019/02", "{\"tim\":", "I\n"] {
             assert!(!may_begin_log(other.as_bytes()), "{other}");
         }
     }
@@ -277,10 +255,7 @@ mod tests {
                 "WARNING\t| 2019-02-24 15:10:14 --[::1]:4 send: error log: full",
                 Some("2019-02-24 15:10:14"),
             ),
-            (
-                r#"{"time":"2019-02-24T15:10:14Z","peer""#,
-                Some("2019-02-24T15:10:14Z"),
-            ),
+            (r#"{"time":"2019-02-24T15:10:14Z","peer""#, Some("2019-02-24T15:10:14Z")),
             (r#"{"time":"2019-02-24T15"#, None),
             (r#"{"peer":"[::1]:4"}"#, None),
             ("INFO\t| 2019-02-24 15:10:14 --[::1]:4 rec", None),
@@ -294,13 +269,7 @@ mod tests {
     fn the_longest_head_is_not_longer() {
         let mut head = Vec::new();
         let peer = format!("[{}%4294967295]:65535", ["ffff"; 8].join(":"));
-        begin(
-            &mut head,
-            Level::Warning,
-            "2019-02-24 15:10:14",
-            &peer,
-            RECEIVED,
-        );
+        begin(&mut head, Level::Warning, "2019-02-24 15:10:14", &peer, RECEIVED);
         assert!(head.len() <= MAX_HEAD, "{}", head.len());
     }
 
@@ -323,10 +292,7 @@ mod tests {
         let received = b"INFO\t| 2019-02-24 15:10:14 --[::1]:4 recieved: a send: b";
         let parts = parse(received).unwrap();
         assert_eq!(parts.time, b"2019-02-24 15:10:14");
-        assert_eq!(
-            (parts.peer, parts.message),
-            (&b"[::1]:4"[..], Some(&b"a send: b"[..]))
-        );
+        assert_eq!((parts.peer, parts.message), (&b"[::1]:4"[..], Some(&b"a send: b"[..])));
         let sent = parse(b"WARNING\t| 2019-02-24 15:10:14 --1.2.3.4:5 send: error log: x").unwrap();
         assert_eq!((sent.peer, sent.message), (&b"1.2.3.4:5"[..], None));
         for other in [
@@ -348,11 +314,7 @@ mod tests {
         let record =
             |text: &str| format!("INFO\t| 2019-02-24 15:10:14 --1.2.3.4:5 recieved: {text}");
         for control in ["\0", "\t", "\r", "\n", "\x1f", "\x7f", "\u{80}", "\u{9f}"] {
-            for text in [
-                control.to_owned(),
-                format!("a{control}b"),
-                "x".repeat(100) + control,
-            ] {
+            for text in [control.to_owned(), format!("a{control}b"), "x".repeat(100) + control] {
                 assert_eq!(parse(record(&text).as_bytes()), None, "{text:?}");
             }
         }
@@ -376,11 +338,7 @@ mod tests {
             for before in [nuls.as_str(), "lf", &original[..50], &json[..60], "a\0b"] {
                 for format in formats {
                     let line = [before, record].concat();
-                    assert_eq!(
-                        last_in(line.as_bytes(), format),
-                        Some(before.len()),
-                        "{line:?}"
-                    );
+                    assert_eq!(last_in(line.as_bytes(), format), Some(before.len()), "{line:?}");
                 }
             }
         }
@@ -395,15 +353,8 @@ mod tests {
         let line = format!("{nuls}lf {json}");
         assert_eq!(last_in(line.as_bytes(), None), None);
         assert_eq!(last_in(line.as_bytes(), Some(Format::Original)), None);
-        for line in [
-            original,
-            json,
-            &nuls,
-            "",
-            "\t",
-            "INFO\t",
-            &[&nuls, original, &nuls].concat(),
-        ] {
+        for line in [original, json, &nuls, "", "\t", "INFO\t", &[&nuls, original, &nuls].concat()]
+        {
             assert_eq!(last_in(line.as_bytes(), None), None, "{line:?}");
         }
     }

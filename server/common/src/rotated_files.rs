@@ -43,11 +43,7 @@ impl RotatedFiles {
     /// The folder of the rotated files.
     pub fn folder(&self) -> &Path {
         // The folder of a bare name is empty, and system calls reject an empty path.
-        if self.folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &self.folder
-        }
+        if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder }
     }
 
     /// The number file, which keeps the number of the last rotated file even if all are deleted. A shell
@@ -165,9 +161,7 @@ pub fn by_log(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
     // Stable: a file that was given twice is read twice.
     places.sort_by_key(|(place, _)| *place);
     let by_log = places.chunk_by(|((log, _), _), ((next, _), _)| log == next);
-    by_log
-        .map(|log| log.iter().map(|(_, file)| (*file).clone()).collect())
-        .collect()
+    by_log.map(|log| log.iter().map(|(_, file)| (*file).clone()).collect()).collect()
 }
 
 #[cfg(test)]
@@ -192,10 +186,7 @@ mod tests {
             let rotated_files = rotated_files(log);
             let path = rotated_files.path(TIME, number);
             assert_eq!(path, Path::new(expected));
-            assert_eq!(
-                rotated_files.number_of(path.file_name().unwrap()),
-                Some(number)
-            );
+            assert_eq!(rotated_files.number_of(path.file_name().unwrap()), Some(number));
         }
         assert_eq!(RotatedFiles::of(Path::new("/")), None);
         assert_eq!(RotatedFiles::of(Path::new("..")), None);
@@ -251,30 +242,16 @@ mod tests {
         fs::create_dir(rotated_files.path(TIME, 7)).unwrap();
         std::os::unix::fs::symlink("logging.log", rotated_files.path(TIME, 8)).unwrap();
         fs::write(folder.path().join("logging.log"), "").unwrap();
-        let numbers: Vec<_> = rotated_files
-            .find()
-            .unwrap()
-            .iter()
-            .map(|it| it.number)
-            .collect();
+        let numbers: Vec<_> = rotated_files.find().unwrap().iter().map(|it| it.number).collect();
         assert_eq!(numbers, [999_999, 1_000_000, 1_000_001]);
-        assert!(
-            rotated_files
-                .find()
-                .unwrap()
-                .iter()
-                .all(|it| it.path.is_file())
-        );
+        assert!(rotated_files.find().unwrap().iter().all(|it| it.path.is_file()));
     }
 
     #[test]
     fn files_are_put_together_by_log() {
         let rotated_file = |log: &str, number| rotated_files(log).path(TIME, number);
-        let (one, two, three) = (
-            rotated_file("a.log", 1),
-            rotated_file("a.log", 2),
-            rotated_file("a.log", 3),
-        );
+        let (one, two, three) =
+            (rotated_file("a.log", 1), rotated_file("a.log", 2), rotated_file("a.log", 3));
         let log = PathBuf::from("a.log");
         let whole = vec![one.clone(), two.clone(), three.clone(), log.clone()];
         for files in [

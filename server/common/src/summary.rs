@@ -127,14 +127,8 @@ mod tests {
     #[test]
     fn a_summary_can_be_read_back() {
         for (messages, expected) in [
-            (
-                1,
-                "1 message acknowledged in 3.21 ms, round trip median 58.1 µs, worst 412 µs",
-            ),
-            (
-                50,
-                "50 messages acknowledged in 3.21 ms, round trip median 58.1 µs, worst 412 µs",
-            ),
+            (1, "1 message acknowledged in 3.21 ms, round trip median 58.1 µs, worst 412 µs"),
+            (50, "50 messages acknowledged in 3.21 ms, round trip median 58.1 µs, worst 412 µs"),
         ] {
             let summary = Summary {
                 messages,

@@ -5,13 +5,7 @@
 
 /// Parses a latency with its unit, `5ms`, `300us`, `1.5s`, into nanoseconds.
 pub fn parse_latency(text: &str) -> Option<f64> {
-    let units = [
-        ("ns", 1.0),
-        ("us", 1e3),
-        ("µs", 1e3),
-        ("ms", 1e6),
-        ("s", 1e9),
-    ];
+    let units = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
     let (number, scale) = split_unit(text, &units)?;
     let value = number.parse::<f64>().ok()? * scale;
     (value.is_finite() && value >= 0.0).then_some(value)

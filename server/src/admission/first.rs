@@ -60,9 +60,7 @@ pub fn recognise(bytes: &[u8], is_over_tls: bool) -> First {
         Sign::Perhaps => Some(First::Unclear),
         Sign::No => None,
     });
-    let first = found
-        .min_by_key(|first| *first == First::Unclear)
-        .unwrap_or(First::Messages);
+    let first = found.min_by_key(|first| *first == First::Unclear).unwrap_or(First::Messages);
     debug_assert!(first != First::Unclear || bytes.len() < MAX_UNCLEAR);
     first
 }
@@ -190,11 +188,7 @@ mod tests {
         // For requests that end on either side of that limit.
         for target in MAX_UNCLEAR - 30..MAX_UNCLEAR + 30 {
             let request = format!("POST /{} HTTP/1.1\r\n", "x".repeat(target));
-            assert_eq!(
-                recognise(request.as_bytes(), false),
-                First::Http,
-                "{target}"
-            );
+            assert_eq!(recognise(request.as_bytes(), false), First::Http, "{target}");
         }
     }
 

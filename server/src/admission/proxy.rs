@@ -57,11 +57,7 @@ fn parse_v1(bytes: &[u8]) -> Header {
     }
     let start = &bytes[..bytes.len().min(MAX_V1)];
     let Some(end) = memchr::memchr(b'\n', start) else {
-        return if start.len() < MAX_V1 {
-            Header::Partial
-        } else {
-            Header::Malformed
-        };
+        return if start.len() < MAX_V1 { Header::Partial } else { Header::Malformed };
     };
     let client = match v1::Header::try_from(&bytes[..=end]).map(|header| header.addresses) {
         Ok(v1::Addresses::Tcp4(it)) => Client::At((it.source_address, it.source_port).into()),
@@ -133,16 +129,10 @@ mod tests {
         with_most.extend([4, 0x0f, 0xe1]);
         with_most.resize(MAX_V2 - V2_START, b'x');
         vec![
-            (
-                b"PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n".to_vec(),
-                at("192.0.2.1:8080"),
-            ),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 8080 80\r\n".to_vec(), at("192.0.2.1:8080")),
             (b"PROXY TCP6 ::1 ::2 7 80\r\n".to_vec(), at("[::1]:7")),
             (b"PROXY UNKNOWN\r\n".to_vec(), Client::Unknown),
-            (
-                b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
-                Client::Unknown,
-            ),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Client::Unknown),
             (v2(1, 0x11, &ipv4), at("192.0.2.1:8080")),
             (v2(1, 0x11, &with_more), at("192.0.2.1:8080")),
             (v2(1, 0x11, &with_most), at("192.0.2.1:8080")),

@@ -197,11 +197,7 @@ impl<F: Storage> BackEnd for LogFile<F> {
                 if !damage.is_none() {
                     log::warn!("{path}: {damage}");
                 }
-                let level = if again {
-                    log::Level::Warn
-                } else {
-                    log::Level::Info
-                };
+                let level = if again { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "{path}: reopened");
             }
             Err(error) => {

@@ -251,11 +251,7 @@ impl StreamLog {
         if payload.len() + AROUND_BYTES > self.max_payload {
             // The node would close the connection for it.
             let answer = Answer::No(ApiError::too_large());
-            let refused = Event::Answered {
-                number,
-                attempt,
-                answer,
-            };
+            let refused = Event::Answered { number, attempt, answer };
             return self.publisher_event(refused, now);
         }
         let block = self.headers_of(batch);
@@ -340,11 +336,7 @@ impl BackEnd for StreamLog {
 
     fn advance(&mut self, now: Instant) {
         self.take_link_events(now);
-        if self
-            .publisher
-            .deadline()
-            .is_some_and(|deadline| now >= deadline)
-        {
+        if self.publisher.deadline().is_some_and(|deadline| now >= deadline) {
             self.publisher_event(Event::Tick, now);
             self.take_link_events(now);
         }
@@ -446,15 +438,8 @@ mod tests {
         stream.submit(errors, now);
         assert!(stream.has_room(), "nothing has to be stored");
         let finished: Vec<_> = std::iter::from_fn(|| stream.finished()).collect();
-        let replies: Vec<_> = finished
-            .iter()
-            .map(|it| it.batch.replies()[0].reply)
-            .collect();
+        let replies: Vec<_> = finished.iter().map(|it| it.batch.replies()[0].reply).collect();
         assert_eq!(replies, [Reply::Ok, Reply::TooLong(8)]);
-        assert!(
-            finished
-                .iter()
-                .all(|it| matches!(it.outcome, CommitOutcome::Committed))
-        );
+        assert!(finished.iter().all(|it| matches!(it.outcome, CommitOutcome::Committed)));
     }
 }

@@ -36,11 +36,8 @@ impl Buffers {
         };
         // First bytes need more room where messages are short. Over TLS, held first bytes are placed before
         // the decrypted ones.
-        let (scratch_bytes, held_bytes) = if is_tls {
-            (read_bytes, first::MAX_UNCLEAR)
-        } else {
-            (0, 0)
-        };
+        let (scratch_bytes, held_bytes) =
+            if is_tls { (read_bytes, first::MAX_UNCLEAR) } else { (0, 0) };
         Self {
             input: vec![0; read_bytes.max(MAX_FIRST) + held_bytes],
             read_bytes,

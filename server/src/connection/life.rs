@@ -35,10 +35,7 @@ pub enum LastLine {
 impl Life {
     /// Input is read, even if only to discard it.
     pub const fn reads(self) -> bool {
-        matches!(
-            self,
-            Self::Open | Self::Refusing | Self::WriteClosed(_) | Self::Lingering
-        )
+        matches!(self, Self::Open | Self::Refusing | Self::WriteClosed(_) | Self::Lingering)
     }
 
     /// The input is searched for messages.
@@ -48,10 +45,7 @@ impl Life {
 
     /// Replies are sent, and those that become due are kept.
     pub const fn sends(self) -> bool {
-        matches!(
-            self,
-            Self::Open | Self::Refusing | Self::ReadClosed | Self::Closing
-        )
+        matches!(self, Self::Open | Self::Refusing | Self::ReadClosed | Self::Closing)
     }
 
     /// Only the timeouts for idle clients and dead peers end this state if the client does nothing. The

@@ -77,8 +77,7 @@ impl<S: Socket> Connection<S> {
 
     /// Holds the first bytes until more arrive. Returns `false` if no more can.
     fn can_wait(&mut self, context: &Context<'_>, len: usize) -> bool {
-        self.channel
-            .hold(&context.buffers.input[..len], context.now_ms)
+        self.channel.hold(&context.buffers.input[..len], context.now_ms)
     }
 
     /// Takes over the address in the PROXY header. Returns whether a client from there is admitted.
@@ -164,10 +163,7 @@ impl<S: Socket> Connection<S> {
 
     /// A TLS handshake or a PROXY header is pending.
     pub fn is_opening(&self) -> bool {
-        matches!(
-            self.channel.awaits(),
-            Some((Expected::Tls | Expected::Proxy, _))
-        )
+        matches!(self.channel.awaits(), Some((Expected::Tls | Expected::Proxy, _)))
     }
 
     /// When the opening began, in the loop's milliseconds. PROXY header and handshake share one deadline,

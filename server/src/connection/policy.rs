@@ -27,10 +27,7 @@ impl Policy {
     pub fn new(config: &Config, admission: Admission, records_replies: bool) -> Self {
         Self {
             admission,
-            rules: Rules {
-                framing: config.framing,
-                max_message: config.max_message,
-            },
+            rules: Rules { framing: config.framing, max_message: config.max_message },
             format: config.format,
             sends_replies: config.reply_mode == ReplyMode::All,
             records_replies,

@@ -100,10 +100,7 @@ impl<S: Socket> Connection<S> {
         let buffers = &mut *share.context.buffers;
         let (input, scratch) = (&mut buffers.input, &mut buffers.scratch);
         let socket = &mut self.socket;
-        match self
-            .channel
-            .read(socket, input, buffers.read_bytes, scratch)
-        {
+        match self.channel.read(socket, input, buffers.read_bytes, scratch) {
             Ok(taken) => {
                 share.taken_bytes += taken.wire_bytes;
                 if taken.bytes > 0 {
@@ -184,12 +181,7 @@ impl<S: Socket> Connection<S> {
 
     /// Splits the input into frames and stages these.
     fn stage_frames(&mut self, share: &mut Share<'_, '_>, from: Input) -> Staged {
-        let Context {
-            policy,
-            buffers,
-            batch,
-            ..
-        } = &mut *share.context;
+        let Context { policy, buffers, batch, .. } = &mut *share.context;
         let rules = policy.rules;
         let unread;
         let frames = match from {

@@ -39,11 +39,7 @@ pub(super) struct Staged {
 impl Staging<'_> {
     /// Stages frames until there is none left, the batch is full, or the client is owed enough.
     pub(super) fn stage(self, mut frames: Frames<'_>) -> Staged {
-        let Policy {
-            format,
-            sends_replies,
-            ..
-        } = *self.policy;
+        let Policy { format, sends_replies, .. } = *self.policy;
         // Without replies a client cannot learn that a message was refused.
         let keeps = !self.is_refusing || !sends_replies;
         let (batch, (most, most_runs)) = (self.batch, self.room);

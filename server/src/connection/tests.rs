@@ -108,10 +108,7 @@ struct Sent {
 
 /// The default policy, with this limit of messages.
 fn policy(max_message: usize) -> Policy {
-    let config = Config {
-        max_message,
-        ..Config::default()
-    };
+    let config = Config { max_message, ..Config::default() };
     Policy::new(&config, Admission::new(&config, None), true)
 }
 
@@ -135,10 +132,7 @@ impl Bench {
         let peer = ([127, 0, 0, 1], 5).into();
         let mut connection = Connection::new(socket, Channel::default(), peer, SERIAL, 0);
         connection.ready |= Ready::READABLE;
-        Self {
-            connection,
-            lender: Lender::new(policy(max_message)),
-        }
+        Self { connection, lender: Lender::new(policy(max_message)) }
     }
 
     fn read(&mut self) -> usize {
@@ -166,19 +160,13 @@ impl Bench {
         let before = self.sent();
         self.connection.write(&mut self.lender.context());
         let after = self.sent();
-        Sent {
-            oks: after.oks - before.oks,
-            errors: after.errors - before.errors,
-        }
+        Sent { oks: after.oks - before.oks, errors: after.errors - before.errors }
     }
 
     /// All that was sent so far.
     fn sent(&self) -> Sent {
         let stats = &self.lender.stats;
-        Sent {
-            oks: stats.acknowledged,
-            errors: stats.errors.total(),
-        }
+        Sent { oks: stats.acknowledged, errors: stats.errors.total() }
     }
 
     fn has(&self, ready: Ready) -> bool {
@@ -261,10 +249,7 @@ fn a_reset_drops_the_unfinished_message_and_keeps_the_whole_ones() {
     let mut bench = Bench::new([Ok(&b"whole\nunfin"[..]), reset]);
     bench.connection.expect_end();
     bench.read();
-    assert!(
-        bench.connection.is_done(),
-        "it need not wait for the commit"
-    );
+    assert!(bench.connection.is_done(), "it need not wait for the commit");
     assert_eq!(bench.commit(), ["recieved: whole"]);
     assert!(bench.connection.is_done() && !bench.connection.wants_write());
 }
@@ -274,11 +259,7 @@ fn a_client_that_takes_no_replies_is_still_read_to_its_end() {
     let mut bench = Bench::new([Ok(&b"a\n"[..]), Ok(b"b\n"), Ok(b"")]);
     bench.read();
     bench.commit();
-    bench
-        .connection
-        .socket
-        .writes
-        .push_back(error(io::ErrorKind::BrokenPipe));
+    bench.connection.socket.writes.push_back(error(io::ErrorKind::BrokenPipe));
     bench.write();
     assert!(bench.connection.wants_read());
     bench.read();
@@ -361,11 +342,7 @@ fn an_unknown_outcome_closes_the_connection_without_a_reply() {
     bench.connection.expect_end();
     bench.read();
     bench.connection.close_unanswered(SERIAL + 1);
-    assert_eq!(
-        bench.connection.owed(),
-        1,
-        "what was decided before is answered"
-    );
+    assert_eq!(bench.connection.owed(), 1, "what was decided before is answered");
     assert!(!bench.connection.wants_end());
     bench.write();
     assert_eq!(bench.connection.socket.sent, b"ok\n");
@@ -386,10 +363,7 @@ fn a_failed_commit_is_answered_with_its_error() {
     bench.lender.batch.clear();
     assert_eq!(bench.write(), Sent { oks: 0, errors: 3 });
     let sent = String::from_utf8(bench.connection.socket.sent.clone()).unwrap();
-    let codes: Vec<_> = sent
-        .lines()
-        .map(|line| line.split(':').next().unwrap())
-        .collect();
+    let codes: Vec<_> = sent.lines().map(|line| line.split(':').next().unwrap()).collect();
     assert_eq!(codes, ["error log", "error too-long", "error log"]);
 }
 
@@ -454,10 +428,7 @@ fn a_full_batch_ends_the_reading() {
     assert!(bench.connection.has_unread() && bench.connection.wants_read());
     assert_eq!(bench.commit(), ["recieved: 1"]);
     bench.read_into(usize::MAX);
-    assert_eq!(
-        bench.commit(),
-        ["recieved: 2", "recieved: 3", "recieved: 4"]
-    );
+    assert_eq!(bench.commit(), ["recieved: 2", "recieved: 3", "recieved: 4"]);
     assert!(!bench.connection.has_unread());
 }
 
@@ -469,19 +440,13 @@ fn the_last_line_counts() {
     bench.connection.expect_end();
     let spent = bench.read();
     assert_eq!(bench.life(), Life::ReadClosed);
-    assert!(
-        spent > 5 * LINE.len(),
-        "each byte is escaped to four: {spent}"
-    );
+    assert!(spent > 5 * LINE.len(), "each byte is escaped to four: {spent}");
 }
 
 #[test]
 fn unsearched_input_is_bounded_by_the_longest_message() {
-    for (max_message, most) in [
-        (1, 4 << 10),
-        (10 << 10, (10 << 10) + 1),
-        (1 << 20, (1 << 20) + 1),
-    ] {
+    for (max_message, most) in [(1, 4 << 10), (10 << 10, (10 << 10) + 1), (1 << 20, (1 << 20) + 1)]
+    {
         let policy = policy(max_message);
         let buffers = Buffers::new(&policy);
         assert_eq!(buffers.most_held_bytes(policy.rules), most);

@@ -37,14 +37,7 @@ impl<S: Socket> Connection<S> {
     pub fn write(&mut self, context: &mut Context<'_>) {
         debug_assert!(self.life.sends(), "{:?} has nothing to send", self.life);
         debug_assert!(self.replies.is_empty() || !self.channel.is_broken());
-        let Context {
-            policy,
-            buffers,
-            stats,
-            batch,
-            time,
-            ..
-        } = &mut *context;
+        let Context { policy, buffers, stats, batch, time, .. } = &mut *context;
         let framing = policy.rules.framing;
         let bytes = self.replies.next(framing, &mut buffers.text);
         let socket = &mut self.socket;

@@ -189,11 +189,7 @@ impl Line {
         self.objects += self.pairs(bytes, b'{', |next| next == b'"').count();
         self.length += bytes.len() as u64;
         self.has_nul |= memchr(0, bytes).is_some();
-        let backslashes = bytes
-            .iter()
-            .rev()
-            .take_while(|byte| **byte == b'\\')
-            .count();
+        let backslashes = bytes.iter().rev().take_while(|byte| **byte == b'\\').count();
         if backslashes < bytes.len() {
             self.backslashes = 0;
         }
@@ -249,54 +245,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, content).unwrap();
-        let damage = Journal::<std::fs::File>::open(&path, Opening::Append, false, None)
-            .unwrap()
-            .damage;
+        let damage =
+            Journal::<std::fs::File>::open(&path, Opening::Append, false, None).unwrap().damage;
         let mut expected = content.to_vec();
         if damage.ended_last {
             // A message that was cut must not read as a complete one.
-            let last = content
-                .rsplit(|byte| *byte == b'\n')
-                .next()
-                .unwrap_or_default();
+            let last = content.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
             let tab = last.iter().rposition(|byte| *byte == b'\t');
-            let begin = tab
-                .and_then(|tab| record::level_before(last, tab))
-                .unwrap_or(0);
-            let (cut, escape) = (
-                record::is_of_message(&last[begin..]),
-                record::unescape(last),
-            );
-            let end = if cut && escape.is_some() {
-                "\\\n"
-            } else {
-                "\n"
-            };
+            let begin = tab.and_then(|tab| record::level_before(last, tab)).unwrap_or(0);
+            let (cut, escape) = (record::is_of_message(&last[begin..]), record::unescape(last));
+            let end = if cut && escape.is_some() { "\\\n" } else { "\n" };
             expected.extend_from_slice(end.as_bytes());
         }
-        assert_eq!(
-            std::fs::read(&path).unwrap(),
-            expected,
-            "nothing is changed but that"
-        );
+        assert_eq!(std::fs::read(&path).unwrap(), expected, "nothing is changed but that");
         damage
     }
 
     fn damage(ended_last: bool, lines: u64, first: usize) -> Damage {
-        Damage {
-            ended_last,
-            lines,
-            first: first as u64,
-        }
+        Damage { ended_last, lines, first: first as u64 }
     }
 
     #[test]
     fn whole_records_are_in_order() {
         assert!(found(b"").is_none());
         let sent = RECORD.replace("recieved: hello", "send: ok");
-        let refused = sent
-            .replace("INFO", "WARNING")
-            .replace("ok", "error log: full");
+        let refused = sent.replace("INFO", "WARNING").replace("ok", "error log: full");
         let other = RECORD.replace("127.0.0.1:49030", "[fe80::1%12]:49030");
         assert!(found([RECORD, &sent, &refused, &other].concat().as_bytes()).is_none());
     }
@@ -316,15 +289,9 @@ mod tests {
             (format!("{RECORD}{nuls}\n{RECORD}"), damage(false, 1, n)),
             (format!("{RECORD}{nuls}{RECORD}"), damage(false, 1, n)),
             (format!("{RECORD}{RECORD}{nuls}"), damage(true, 1, 2 * n)),
-            (
-                format!("{RECORD}{torn}{RECORD}{RECORD}"),
-                damage(false, 1, n),
-            ),
+            (format!("{RECORD}{torn}{RECORD}{RECORD}"), damage(false, 1, n)),
             (format!("{RECORD}{torn}\n{torn}"), damage(true, 1, n)),
-            (
-                format!("{nuls}{torn}{RECORD}{RECORD}lo\n"),
-                damage(false, 2, 0),
-            ),
+            (format!("{nuls}{torn}{RECORD}{RECORD}lo\n"), damage(false, 2, 0)),
             (format!("{RECORD}\n{RECORD}"), damage(false, 1, n)),
             (format!("{RECORD}{nuls}{torn}"), damage(true, 1, n)),
             (format!("{JSON}{nuls}{JSON}"), damage(false, 1, JSON.len())),
@@ -342,10 +309,7 @@ mod tests {
         assert_eq!(found(content.as_bytes()), damage(false, 1, long.len()));
         // Damage before the last `LOOK_BACK_BYTES` is not reported.
         let content = ["old\n", &long.repeat(90), "torn\n"].concat();
-        assert_eq!(
-            found(content.as_bytes()),
-            damage(false, 1, content.len() - 5)
-        );
+        assert_eq!(found(content.as_bytes()), damage(false, 1, content.len() - 5));
     }
 
     /// The result does not depend on where a line is split.
@@ -358,12 +322,7 @@ mod tests {
                 for piece in pieces {
                     line.take(piece);
                 }
-                (
-                    line.is_record(),
-                    line.controls,
-                    line.last_control,
-                    line.objects,
-                )
+                (line.is_record(), line.controls, line.last_control, line.objects)
             };
             let whole = found(&[text.as_bytes()]);
             assert_eq!(whole.0, text.len() != damaged.len());
@@ -390,11 +349,7 @@ mod tests {
 
     #[test]
     fn a_torn_message_does_not_read_like_a_whole_one() {
-        for before in [
-            "",
-            "\0\0\0",
-            "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:4 reci",
-        ] {
+        for before in ["", "\0\0\0", "INFO\t| 2019-02-24 15:10:14 --127.0.0.1:4 reci"] {
             a_torn_message_is_ended(before);
         }
     }

@@ -133,11 +133,7 @@ impl Storage for ModelFile {
             disk.change(|bytes| bytes.truncate(length as usize));
             disk.position = disk.bytes.len();
         }
-        if matches!(call, Call::Works) {
-            Ok(())
-        } else {
-            failed()
-        }
+        if matches!(call, Call::Works) { Ok(()) } else { failed() }
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -148,10 +144,7 @@ impl Storage for ModelFile {
 
     fn sync(&self) -> io::Result<()> {
         let disk = &mut *self.0.borrow_mut();
-        assert!(
-            !disk.has_synced_in_vain,
-            "nothing is done after a failed sync"
-        );
+        assert!(!disk.has_synced_in_vain, "nothing is done after a failed sync");
         match disk.sync.take() {
             None | Some(Call::Works) => {
                 disk.possible = vec![disk.bytes.clone()];
@@ -211,8 +204,7 @@ impl World {
             }
             Step::ForeignAppend(count) => {
                 let foreign = [FOREIGN].repeat(count);
-                disk.borrow_mut()
-                    .change(|bytes| bytes.extend_from_slice(&foreign));
+                disk.borrow_mut().change(|bytes| bytes.extend_from_slice(&foreign));
             }
             // A new file cannot be opened here, so the journal continues in the old one.
             Step::Reopen => assert!(journal.reopen(Path::new("elsewhere")).is_err()),
@@ -223,11 +215,8 @@ impl World {
     fn check(&self) -> TestCaseResult {
         let disk = self.disk.0.borrow();
         // Without syncs there is no guarantee after a power cut.
-        let states = if self.sync {
-            disk.possible.as_slice()
-        } else {
-            std::slice::from_ref(&disk.bytes)
-        };
+        let states =
+            if self.sync { disk.possible.as_slice() } else { std::slice::from_ref(&disk.bytes) };
         for (batch, said) in &self.said {
             let count = |state: &Vec<u8>| memchr::memchr_iter(*batch, state).count();
             match said {
@@ -285,12 +274,7 @@ fn step(foreign: bool) -> impl Strategy<Value = Step> {
 fn run(sync: bool, ends: bool, steps: Vec<Step>) -> TestCaseResult {
     let disk = ModelFile::default();
     disk.0.borrow_mut().possible.push(Vec::new());
-    let mut world = World {
-        disk: disk.clone(),
-        sync,
-        said: Vec::new(),
-        batches: 0,
-    };
+    let mut world = World { disk: disk.clone(), sync, said: Vec::new(), batches: 0 };
     let mut journal = Journal::new(disk, sync);
     for step in steps {
         let goes_on = world.take(&mut journal, step);

@@ -22,11 +22,7 @@ pub struct Ownership {
 impl Ownership {
     /// The ownership of the file that `metadata` describes.
     pub fn of(metadata: &Metadata) -> Self {
-        Self {
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-            mode: metadata.mode() & 0o777,
-        }
+        Self { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o777 }
     }
 
     /// Applies it to a file that was just created, as far as this process is permitted.
@@ -42,11 +38,7 @@ impl Ownership {
         }
         let has_group = gid.is_none() || fchown(file, None, gid).is_ok();
         // A group other than the intended one gets the permissions of others.
-        let group = if has_group {
-            0o070
-        } else {
-            (self.mode & 0o007) << 3
-        };
+        let group = if has_group { 0o070 } else { (self.mode & 0o007) << 3 };
         let mode = self.mode & (0o707 | group);
         _ = file.set_permissions(Permissions::from_mode(mode));
     }

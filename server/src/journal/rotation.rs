@@ -135,11 +135,7 @@ impl Rotation {
     fn report(&self, rotated: &Rotated) {
         let log = self.renamer.folder.log.display();
         let (rotated_file, bytes) = (rotated.file.display(), plural(rotated.length, "byte"));
-        let level = if self.schedule.has_failed() {
-            log::Level::Warn
-        } else {
-            log::Level::Info
-        };
+        let level = if self.schedule.has_failed() { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{log}: rotated, {bytes} are in {rotated_file} now");
         if !rotated.damage.is_none() {
             log::warn!("{log}: {}", rotated.damage);

@@ -104,10 +104,7 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
         "TIME",
         "with -stream: maximum time until a batch is acknowledged; then its clients are closed \
          without a reply, since its outcome is unknown (default 30s)",
-        |o, v| {
-            v.time(Duration::from_secs(1)..=MAX_TIME)
-                .map(|it| o.as_mut().ack_wait = it)
-        },
+        |o, v| v.time(Duration::from_secs(1)..=MAX_TIME).map(|it| o.as_mut().ack_wait = it),
     );
 }
 
@@ -119,16 +116,10 @@ mod tests {
     fn options_of_a_stream_need_one_and_exclude_those_of_a_file() {
         let none = Options::default();
         assert!(none.check(Some("-log")).is_ok());
-        let id = Options {
-            id: Some("a".to_owned()),
-            ..Options::default()
-        };
+        let id = Options { id: Some("a".to_owned()), ..Options::default() };
         let error = id.check(None).unwrap_err().to_string();
         assert!(error.ends_with("-stream names it"), "{error}");
-        let stream = Options {
-            name: Some("LOG".to_owned()),
-            ..id
-        };
+        let stream = Options { name: Some("LOG".to_owned()), ..id };
         assert!(stream.check(None).is_ok());
         assert_eq!(
             stream.check(Some("-sync")).unwrap_err().to_string(),

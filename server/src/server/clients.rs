@@ -327,10 +327,7 @@ impl Clients {
     /// The next deadline of a connection that does not depend on its client: the end of holding ambiguous
     /// first bytes, or the end of lingering.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let queues = [
-            (&self.queues.unclear, UNCLEAR_MS),
-            (&self.queues.lingering, LINGER_MS),
-        ];
+        let queues = [(&self.queues.unclear, UNCLEAR_MS), (&self.queues.lingering, LINGER_MS)];
         let left_ms = queues.into_iter().filter_map(|(queue, most_ms)| {
             let (since_ms, _) = queue.front()?;
             let elapsed_ms = self.queues.now_ms.wrapping_sub(*since_ms);
@@ -387,10 +384,7 @@ impl Clients {
     #[cfg(test)]
     pub(super) fn holds_unclear(&self, key: u32) -> bool {
         let serial = self.slab[key as usize].serial;
-        self.queues
-            .unclear
-            .iter()
-            .any(|(_, client)| (client.key, client.serial) == (key, serial))
+        self.queues.unclear.iter().any(|(_, client)| (client.key, client.serial) == (key, serial))
     }
 
     #[cfg(test)]

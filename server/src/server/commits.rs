@@ -12,11 +12,8 @@ use crate::stats::Stats;
 pub(super) const LONE_RECORDS_WAIT: Duration = Duration::from_millis(2);
 
 /// The longest time that a batch waits to share its commit, for either reason.
-pub(super) const MAX_WAIT: Duration = if LONE_RECORDS_WAIT.as_nanos() > MAX_DELAY.as_nanos() {
-    LONE_RECORDS_WAIT
-} else {
-    MAX_DELAY
-};
+pub(super) const MAX_WAIT: Duration =
+    if LONE_RECORDS_WAIT.as_nanos() > MAX_DELAY.as_nanos() { LONE_RECORDS_WAIT } else { MAX_DELAY };
 
 /// The log's back end, and the batches on their way through it.
 ///

@@ -29,12 +29,7 @@ pub(super) struct GroupCommitDelay {
 
 impl GroupCommitDelay {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            staged: 0,
-            expected: 0,
-            deadline: now,
-            batches_without_delay: 0,
-        }
+        Self { staged: 0, expected: 0, deadline: now, batches_without_delay: 0 }
     }
 
     /// Begins a delay: `messages` are about to be answered after a commit that `took` this long, and

@@ -114,8 +114,7 @@ impl Queues {
         }
         if connection.wants_end() && connection.linger(self.now_ms) {
             let serial = connection.serial;
-            self.lingering
-                .push_back((self.now_ms, ClientId { key, serial }));
+            self.lingering.push_back((self.now_ms, ClientId { key, serial }));
         }
         if connection.is_done() && !connection.ready.contains(Ready::QUEUED_TO_REAP) {
             connection.ready |= Ready::QUEUED_TO_REAP;
@@ -155,11 +154,7 @@ pub(super) struct FairQueue {
 
 impl FairQueue {
     fn new(queue: Queue) -> Self {
-        Self {
-            queue,
-            new: VecDeque::new(),
-            old: VecDeque::new(),
-        }
+        Self { queue, new: VecDeque::new(), old: VecDeque::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

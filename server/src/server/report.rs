@@ -38,10 +38,7 @@ impl<B: BackEnd> Server<B> {
 
     /// The summary for the supervisor.
     pub(super) fn status(&self) -> Status {
-        Status {
-            clients: self.clients.served(),
-            messages: self.stats.committed,
-        }
+        Status { clients: self.clients.served(), messages: self.stats.committed }
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -60,12 +60,7 @@ impl Step {
 
 impl Stop {
     pub(super) fn new(clients: &Clients, now: Instant) -> Self {
-        Self {
-            begun: now,
-            step: Step::Drain,
-            sweep: clients.sweep(),
-            cut_off: (0, 0),
-        }
+        Self { begun: now, step: Step::Drain, sweep: clients.sweep(), cut_off: (0, 0) }
     }
 
     /// When the next step is due.

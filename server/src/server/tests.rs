@@ -95,13 +95,8 @@ struct Setting {
 }
 
 impl Setting {
-    const IN_PLACE: Self = Self {
-        room: 0,
-        idle_timeout: None,
-        max_clients: None,
-        tls: false,
-        proxied: false,
-    };
+    const IN_PLACE: Self =
+        Self { room: 0, idle_timeout: None, max_clients: None, tls: false, proxied: false };
 }
 
 fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
@@ -112,12 +107,8 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
         12 => Just(Decision::Decided),
         1 => any::<bool>().prop_map(|written| Decision::Unknown { written }),
     ];
-    let act = prop_oneof![
-        Just(Act::Send),
-        Just(Act::HalfClose),
-        Just(Act::Leave),
-        Just(Act::Reset)
-    ];
+    let act =
+        prop_oneof![Just(Act::Send), Just(Act::HalfClose), Just(Act::Leave), Just(Act::Reset)];
     let step = prop_oneof![
         2 => Just(Step::Connect),
         6 => (client.clone(), some.clone()).prop_map(|(k, n)| Step::Say(k, n)),
@@ -139,11 +130,8 @@ fn schedules() -> impl Strategy<Value = (Setting, Vec<Step>)> {
     // `FUZZ_TLS=1`: over TLS only.
     let tls_only = std::env::var_os("FUZZ_TLS").is_some();
     let tls = any::<bool>().prop_map(move |tls| (tls || tls_only) && cfg!(feature = "tls"));
-    let setting = (0..4_usize, tls).prop_map(|(room, tls)| Setting {
-        room,
-        tls,
-        ..Setting::IN_PLACE
-    });
+    let setting =
+        (0..4_usize, tls).prop_map(|(room, tls)| Setting { room, tls, ..Setting::IN_PLACE });
     (setting, prop::collection::vec(step, 1..200))
 }
 
@@ -175,10 +163,8 @@ fn every_schedule_keeps_the_promise() {
 /// before it can respond to that reply.
 #[test]
 fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
-    let mut world = World::new(Setting {
-        idle_timeout: Some(Duration::from_secs(1)),
-        ..Setting::IN_PLACE
-    });
+    let mut world =
+        World::new(Setting { idle_timeout: Some(Duration::from_secs(1)), ..Setting::IN_PLACE });
     world.connect();
     world.clients[0].say(1, "");
     world.run_until_idle().unwrap();
@@ -196,10 +182,8 @@ fn a_pause_in_the_middle_of_a_turn_is_not_idleness() {
 /// Turns longer than any timeout do not count as pauses: idle clients are still found.
 #[test]
 fn an_idle_client_is_found_while_every_turn_takes_long() {
-    let mut world = World::new(Setting {
-        idle_timeout: Some(Duration::from_secs(1)),
-        ..Setting::IN_PLACE
-    });
+    let mut world =
+        World::new(Setting { idle_timeout: Some(Duration::from_secs(1)), ..Setting::IN_PLACE });
     world.connect();
     world.clients[0].say(1, "");
     world.run_until_idle().unwrap();
@@ -221,10 +205,7 @@ fn an_idle_client_is_found_while_every_turn_takes_long() {
 #[test]
 fn a_commit_that_takes_longer_than_the_idle_timeout_ends_no_client() {
     let idle_timeout = Duration::from_secs(1);
-    let mut world = World::new(Setting {
-        idle_timeout: Some(idle_timeout),
-        ..Setting::IN_PLACE
-    });
+    let mut world = World::new(Setting { idle_timeout: Some(idle_timeout), ..Setting::IN_PLACE });
     world.connect();
     world.turn().unwrap();
     world.clients[0].say(1, "");
@@ -268,10 +249,8 @@ fn the_duration_of_a_turn_shortens_the_next_wait() {
 #[test]
 fn half_a_line_is_a_message_after_a_true_end_only() {
     type Leave = fn(&mut TestClient);
-    let cases: [(Leave, &[usize]); 2] = [
-        (TestClient::reset, &[0]),
-        (|client| client.socket = None, &[0, 1]),
-    ];
+    let cases: [(Leave, &[usize]); 2] =
+        [(TestClient::reset, &[0]), (|client| client.socket = None, &[0, 1])];
     for (leave, expected) in cases {
         let mut world = World::new(Setting::IN_PLACE);
         world.connect();
@@ -295,10 +274,7 @@ fn half_a_line_is_a_message_after_a_true_end_only() {
 #[cfg(feature = "tls")]
 #[test]
 fn replies_that_are_due_when_tls_breaks_are_dropped() {
-    let setting = Setting {
-        tls: true,
-        ..Setting::IN_PLACE
-    };
+    let setting = Setting { tls: true, ..Setting::IN_PLACE };
     let schedule = [
         Step::Connect,
         Step::Send(0, 420),
@@ -321,10 +297,7 @@ fn replies_that_are_due_when_tls_breaks_are_dropped() {
 #[cfg(feature = "tls")]
 #[test]
 fn tls_may_break_while_replies_wait() {
-    let mut world = World::new(Setting {
-        tls: true,
-        ..Setting::IN_PLACE
-    });
+    let mut world = World::new(Setting { tls: true, ..Setting::IN_PLACE });
     world.connect();
     world.clients[0].say(1, "");
     world.run_until_idle().unwrap();
@@ -432,10 +405,7 @@ impl World {
         };
         let config = if setting.proxied {
             let proxy_from = "127.0.0.0/8".parse().unwrap();
-            Config {
-                proxy_from,
-                ..config
-            }
+            Config { proxy_from, ..config }
         } else {
             config
         };
@@ -449,10 +419,8 @@ impl World {
         let acceptor = None;
         let admission = Admission::new(&config, acceptor);
         let terminal = Terminal::closed();
-        let server = Server::new(
-            &config, admission, sockets, None, back_end, terminal, stderr,
-        )
-        .unwrap();
+        let server =
+            Server::new(&config, admission, sockets, None, back_end, terminal, stderr).unwrap();
         Self {
             server,
             disk,
@@ -535,11 +503,7 @@ impl World {
         let id = self.clients.len();
         let client = TestClient::connect(id, address);
         #[cfg(feature = "tls")]
-        let client = if self.tls {
-            client.over(secure::Secure::new())
-        } else {
-            client
-        };
+        let client = if self.tls { client.over(secure::Secure::new()) } else { client };
         self.clients.push(client);
     }
 
@@ -584,11 +548,7 @@ impl World {
             let n = socket.peek(&mut peeked).unwrap_or(0);
             let oks = client.kept.len() + peeked[..n].windows(3).filter(|w| w == b"ok\n").count();
             let records = self.disk.state.borrow_mut().records(client.id).len();
-            prop_assert!(
-                oks <= records,
-                "client {}: {oks} oks, {records} records",
-                client.id
-            );
+            prop_assert!(oks <= records, "client {}: {oks} oks, {records} records", client.id);
         }
         Ok(())
     }
@@ -604,10 +564,7 @@ impl World {
                 "{key} waits without a deadline: {client:?}"
             );
             let leaves = client.ready.contains(Ready::QUEUED_TO_REAP);
-            prop_assert!(
-                leaves == client.is_done(),
-                "{key} is not reaped: {client:?}"
-            );
+            prop_assert!(leaves == client.is_done(), "{key} is not reaped: {client:?}");
             prop_assert!(!client.wants_end(), "{key} is not closed: {client:?}");
             let queues = [
                 (client.wants_read() && !client.is_opening(), Queue::Read),
@@ -617,10 +574,7 @@ impl World {
             for (wants, queue) in queues {
                 let place = client.queue_states.get(queue);
                 let is_held = server.clients.holds(key, queue);
-                prop_assert!(
-                    !wants || place != QueueState::Out,
-                    "{key} is forgotten: {client:?}"
-                );
+                prop_assert!(!wants || place != QueueState::Out, "{key} is forgotten: {client:?}");
                 prop_assert!(
                     is_held || place == QueueState::Out,
                     "{key} is in no list: {client:?}"
@@ -650,18 +604,11 @@ impl World {
 
     fn check_memory(&self) -> TestCaseResult {
         let staged = self.server.commits.staged.size();
-        prop_assert!(
-            staged < BATCH_BYTES + OVERRUN_BYTES,
-            "{staged} bytes are staged"
-        );
+        prop_assert!(staged < BATCH_BYTES + OVERRUN_BYTES, "{staged} bytes are staged");
         for (key, client) in self.server.clients.iter() {
             let (held, _) = client.footprint();
             let of_channel = MAX_HELD_BYTES * usize::from(self.tls);
-            let most = self
-                .server
-                .buffers
-                .most_held_bytes(self.server.policy.rules)
-                + of_channel;
+            let most = self.server.buffers.most_held_bytes(self.server.policy.rules) + of_channel;
             prop_assert!(held <= most, "{key} holds {held} bytes");
             prop_assert!(client.owed() <= Replies::MAX, "{key}: {client:?}");
         }
@@ -690,12 +637,7 @@ impl World {
             prop_assert_eq!(too_long, !client.said[n], "message {}: {}", n, line);
             if line == "ok" {
                 client.kept.push(n);
-                let kept = self
-                    .disk
-                    .state
-                    .borrow_mut()
-                    .records(client.id)
-                    .binary_search(&n);
+                let kept = self.disk.state.borrow_mut().records(client.id).binary_search(&n);
                 prop_assert!(kept.is_ok(), "message {n} is not in the log");
             } else {
                 prop_assert!(too_long || line.starts_with("error log: "), "{line}");
@@ -706,10 +648,7 @@ impl World {
         let may_close = all_heard || client.is_spoilt || self.stopping || unknown > 0;
         prop_assert!(!client.was_closed || may_close, "client {k} was cut off");
         let may_cut_off = client.is_spoilt || self.stopping || unknown > 0;
-        prop_assert!(
-            !client.was_cut_off || may_cut_off,
-            "no farewell to client {k}"
-        );
+        prop_assert!(!client.was_cut_off || may_cut_off, "no farewell to client {k}");
         Ok(())
     }
 

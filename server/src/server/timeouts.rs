@@ -175,9 +175,7 @@ impl Timeouts {
             return None;
         }
         if connection.may_be_unacknowledged() {
-            let is_turn = key
-                .wrapping_add(self.sweeps)
-                .is_multiple_of(self.sweeps_between);
+            let is_turn = key.wrapping_add(self.sweeps).is_multiple_of(self.sweeps_between);
             let due = is_turn || connection.ready.contains(Ready::SUSPECT);
             if !due || self.questions == 0 {
                 return None;
@@ -198,9 +196,7 @@ impl Timeouts {
             }
         }
         let waits = connection.owed() > 0 || connection.wants_read();
-        self.idle_timeout
-            .filter(|idle| is_idle(idle) && !waits)
-            .map(Reason::Idle)
+        self.idle_timeout.filter(|idle| is_idle(idle) && !waits).map(Reason::Idle)
     }
 
     fn ask(&mut self, connection: &Connection) -> Option<Tcp> {

@@ -37,11 +37,7 @@ impl SockDiag {
     /// an IPv6 socket has a mapped address. The kernel answers within the call, in a few microseconds.
     pub fn ask(&mut self, local: SocketAddr, peer: SocketAddr) -> io::Result<Tcp> {
         self.sequence = self.sequence.wrapping_add(1);
-        send(
-            &self.socket,
-            &request(self.sequence, local, peer),
-            SendFlags::empty(),
-        )?;
+        send(&self.socket, &request(self.sequence, local, peer), SendFlags::empty())?;
         // Answers to earlier queries that were not received are skipped.
         loop {
             let mut answer = [0; 1024];

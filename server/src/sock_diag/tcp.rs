@@ -32,11 +32,7 @@ mod tests {
         for (unanswered, heard_s, expected) in
             [(0, 99, false), (1, 3, false), (1, 4, true), (9, 99, true)]
         {
-            let tcp = Tcp {
-                unacknowledged_bytes: 1,
-                unanswered,
-                heard_ago: heard_s * second,
-            };
+            let tcp = Tcp { unacknowledged_bytes: 1, unanswered, heard_ago: heard_s * second };
             assert_eq!(tcp.seems_gone(4 * second), expected, "{tcp:?}");
         }
     }

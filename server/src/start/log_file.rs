@@ -17,9 +17,7 @@ pub(super) fn open(config: &Config, stderr: &Stderr) -> Result<LogFile, String> 
     let log = config.log();
     // Errors that would prevent a rotation are found before the log is emptied.
     let mut rotation = rotation(config, &log)?;
-    let like = rotation
-        .as_mut()
-        .and_then(|rotation| rotation.folder().ownership_of_missing_log());
+    let like = rotation.as_mut().and_then(|rotation| rotation.folder().ownership_of_missing_log());
     let path = log.display();
     let opened = Journal::open(&log, config.opening, config.sync, like);
     let opened: Opened = opened.map_err(|error| {

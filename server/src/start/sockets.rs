@@ -91,18 +91,14 @@ fn adopt(
     inherited: Vec<StdListener>,
     keepalive: Option<Duration>,
 ) -> Result<Vec<TcpListener>, String> {
-    let adopted = inherited
-        .into_iter()
-        .map(|socket| net::adopt(socket, keepalive));
+    let adopted = inherited.into_iter().map(|socket| net::adopt(socket, keepalive));
     let adopted = adopted.collect::<io::Result<_>>();
     adopted.map_err(|error| format!("cannot use a socket of LISTEN_FDS: {error}"))
 }
 
 /// Warns if clients on other hosts can connect without encryption and without `-allow`.
 pub(super) fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
-    let mut open = addresses
-        .iter()
-        .filter(|address| !address.ip().to_canonical().is_loopback());
+    let mut open = addresses.iter().filter(|address| !address.ip().to_canonical().is_loopback());
     if config.tls_cert.is_none()
         && config.allow.is_none()
         && let Some(address) = open.next()

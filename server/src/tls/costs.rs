@@ -49,10 +49,7 @@ impl Server {
             allow_names: names.iter().map(ToString::to_string).collect(),
             ..Config::default()
         };
-        Self {
-            acceptor: Acceptor::open(&config).unwrap().unwrap(),
-            _folder: folder,
-        }
+        Self { acceptor: Acceptor::open(&config).unwrap().unwrap(), _folder: folder }
     }
 
     /// With a certificate of its own, and without client certificates.
@@ -79,10 +76,7 @@ struct Wire {
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let rest = &self.to_server[self.at..];
-        let n = rest
-            .len()
-            .min(buffer.len())
-            .min(self.most.unwrap_or(usize::MAX));
+        let n = rest.len().min(buffer.len()).min(self.most.unwrap_or(usize::MAX));
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -140,12 +134,7 @@ impl Run {
             wire: Wire::default(),
             input: vec![0; BUFFER],
             scratch: vec![0; BUFFER],
-            cost: Cost {
-                longest_ns: 0,
-                total_ns: 0,
-                reads: 0,
-                outcome: String::new(),
-            },
+            cost: Cost { longest_ns: 0, total_ns: 0, reads: 0, outcome: String::new() },
         }
     }
 
@@ -263,9 +252,7 @@ fn measured() {
 fn measure_plain() {
     let server = Server::plain();
     for (name, config) in certificates::clients() {
-        present(&name, 9, || {
-            Run::new(&server).with_client(&config, &After::Nothing)
-        });
+        present(&name, 9, || Run::new(&server).with_client(&config, &After::Nothing));
     }
     let (_, config) = certificates::clients().remove(0);
     for n in [30, 2000] {
@@ -294,18 +281,14 @@ fn measure_hellos() {
             if record == 1 && hello.len() > 5000 && wire.len() > 400_000 {
                 continue;
             }
-            present(
-                &format!("{name}, {} bytes, {record} a record", hello.len()),
-                5,
-                || Run::new(&server).with_bytes(&wire, None),
-            );
+            present(&format!("{name}, {} bytes, {record} a record", hello.len()), 5, || {
+                Run::new(&server).with_bytes(&wire, None)
+            });
         }
     }
     let hello = hellos::plain(30_000);
     let wire = hellos::records(&hello, 16 << 10);
-    present("30,000 bytes, one a read", 3, || {
-        Run::new(&server).with_bytes(&wire, Some(1))
-    });
+    present("30,000 bytes, one a read", 3, || Run::new(&server).with_bytes(&wire, Some(1)));
     let wire = hellos::records(&hellos::plain(5_000), 1);
     present("5,000 bytes, one a record, one a read", 3, || {
         Run::new(&server).with_bytes(&wire, Some(1))
@@ -316,11 +299,9 @@ fn measure_chains() {
     let worst = Chain::worst();
     let server = Server::mutual(&worst.anchors);
     for (version, config) in worst.clients() {
-        present(
-            &format!("the costliest that is accepted, {version}"),
-            50,
-            || Run::new(&server).with_client(&config, &After::Nothing),
-        );
+        present(&format!("the costliest that is accepted, {version}"), 50, || {
+            Run::new(&server).with_client(&config, &After::Nothing)
+        });
     }
     for (name, chain) in Chain::hostile() {
         let server = Server::mutual(&chain.anchors);
@@ -339,11 +320,9 @@ fn measure_names() {
         for allowed in [&names[..1], &names] {
             let server = Server::new(&certificates::server(), Some(&chain.anchors), allowed);
             let (version, config) = chain.clients().remove(0);
-            present(
-                &format!("{name}, -allow-names {}, {version}", allowed.len()),
-                3,
-                || Run::new(&server).with_client(&config, &After::Nothing),
-            );
+            present(&format!("{name}, -allow-names {}, {version}", allowed.len()), 3, || {
+                Run::new(&server).with_client(&config, &After::Nothing)
+            });
         }
     }
 }

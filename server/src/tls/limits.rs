@@ -59,10 +59,9 @@ pub(super) fn check(
         names += size.names;
         constraints += size.constraints;
     }
-    for (n, what, limit) in [
-        (names, "names", MAX_NAMES),
-        (constraints, "name constraints", MAX_CONSTRAINTS),
-    ] {
+    for (n, what, limit) in
+        [(names, "names", MAX_NAMES), (constraints, "name constraints", MAX_CONSTRAINTS)]
+    {
         if n > limit {
             return Err(rejection(format!(
                 "its certificates have {n} {what}, the limit is {limit}"

@@ -105,11 +105,7 @@ impl Session {
         if self.input_ended || self.failure.is_some() {
             next = Next::More;
         }
-        Ok(Taken {
-            bytes,
-            wire_bytes,
-            next,
-        })
+        Ok(Taken { bytes, wire_bytes, next })
     }
 
     /// Decrypts all complete records. Returns the number of bytes of plaintext.
@@ -121,11 +117,7 @@ impl Session {
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
-                        let AppDataRecord {
-                            discard: more,
-                            payload,
-                            ..
-                        } = record;
+                        let AppDataRecord { discard: more, payload, .. } = record;
                         discard += more;
                         input[bytes..bytes + payload.len()].copy_from_slice(payload);
                         bytes += payload.len();
@@ -210,9 +202,7 @@ impl Session {
         {
             let plaintext = &rest[..rest.len().min(MAX_PLAINTEXT)];
             let len = self.encrypt(plaintext, scratch)?;
-            sent += self
-                .output
-                .send_replies(socket, &scratch[..len], plaintext.len() as u16)?;
+            sent += self.output.send_replies(socket, &scratch[..len], plaintext.len() as u16)?;
             debug_assert!(self.output.capacity() <= MAX_OUTPUT);
         }
         Ok(sent.min(bytes.len()))

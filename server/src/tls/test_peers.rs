@@ -30,10 +30,7 @@ static PEERS: LazyLock<Peers> = LazyLock::new(|| {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Peers {
-        folder,
-        client: Arc::new(client),
-    }
+    Peers { folder, client: Arc::new(client) }
 });
 
 /// The configuration of a server that the clients trust.

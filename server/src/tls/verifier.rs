@@ -52,9 +52,7 @@ impl Verifier {
             shown.push("no name".into());
         }
         let names = shown.join(", ");
-        Err(rejection(format!(
-            "its certificate is for {names}, which is not in -allow-names"
-        )))
+        Err(rejection(format!("its certificate is for {names}, which is not in -allow-names")))
     }
 
     /// Whether one of the allowed names is in the certificate. There may be many of both, and the library
@@ -64,13 +62,9 @@ impl Verifier {
         let seems_present = |name: &&ServerName<'_>| match name {
             ServerName::DnsName(name) => {
                 let name = name.as_ref().to_ascii_lowercase();
-                let parent = name
-                    .split_once('.')
-                    .map(|(_, parent)| format!("*.{parent}"));
+                let parent = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
                 let names = [Some(name), parent].into_iter().flatten();
-                names
-                    .map(|name| Name::Dns(name.into_bytes()))
-                    .any(|name| present.contains(&name))
+                names.map(|name| Name::Dns(name.into_bytes())).any(|name| present.contains(&name))
             }
             ServerName::IpAddress(pki_types::IpAddr::V4(ip)) => {
                 present.contains(&Name::Ip(ip.as_ref().to_vec()))
@@ -98,8 +92,7 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         limits::check(end_entity, intermediates)?;
         let verified = limits::within_chain_budget(|| {
-            self.verifier
-                .verify_client_cert(end_entity, intermediates, now)
+            self.verifier.verify_client_cert(end_entity, intermediates, now)
         })?;
         self.check_names(end_entity)?;
         Ok(verified)

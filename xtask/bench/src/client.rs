@@ -38,9 +38,7 @@ pub(crate) fn measure(server: &Server, load: &Load, time: Duration) -> Measureme
     Ok(Sample {
         // In a closed loop a reply makes room for the next message: as many are answered in the time of
         // sending as are sent in it. To add the time until the last reply would wrong slow servers.
-        seconds: load
-            .rate
-            .map_or(Ok(time.as_secs_f64()), |_| must("/measured_s"))?,
+        seconds: load.rate.map_or(Ok(time.as_secs_f64()), |_| must("/measured_s"))?,
         messages: acknowledged * server.system.protocol().lines(load) as f64,
         p50: must("/latency_ns/p50")?,
         p99: must("/latency_ns/p99")?,

@@ -71,20 +71,11 @@ mod tests {
     fn every_row_is_usable() {
         for load in LOADS.iter() {
             let (connections, pipeline, bytes) = (load.connections, load.pipeline, load.bytes);
-            let idle = if load.idle > 0 {
-                format!("+{}", load.idle)
-            } else {
-                String::new()
-            };
+            let idle = if load.idle > 0 { format!("+{}", load.idle) } else { String::new() };
             let numbers = format!("{connections}x{pipeline}{idle}:{bytes}");
             let is_special = load.rate.is_some() || load.is_handshakes;
             assert!(is_special || load.name == numbers, "{}", load.name);
-            assert_eq!(
-                load.beside().is_some(),
-                load.beside.is_some(),
-                "{}",
-                load.name
-            );
+            assert_eq!(load.beside().is_some(), load.beside.is_some(), "{}", load.name);
         }
     }
 }

@@ -31,9 +31,7 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("p50_ns", "p50", latency, |of| median(of, |it| it.p50)),
     metric("p99_ns", "p99", latency, |of| median(of, |it| it.p99)),
     metric("p99_9_ns", "p99.9", latency, |of| median(of, |it| it.p99_9)),
-    metric("peak_memory_bytes", "memory", bytes, |of| {
-        max(of, |it| it.peak_memory)
-    }),
+    metric("peak_memory_bytes", "memory", bytes, |of| max(of, |it| it.peak_memory)),
     metric("bytes_per_idle_client", "per idle client", bytes, |of| {
         max(of, |it| it.bytes_per_idle_client)
     }),
@@ -44,12 +42,7 @@ const THROUGHPUT: &str = "messages/s";
 const CPU: &str = "CPU/message";
 
 const fn metric(key: Name, name: Name, unit: Unit, of: Of) -> Metric {
-    Metric {
-        key,
-        name,
-        unit,
-        of,
-    }
+    Metric { key, name, unit, of }
 }
 
 impl Metric {
@@ -72,9 +65,8 @@ fn messages(samples: &[&Sample]) -> f64 {
 /// Half of the difference between the fastest round and the slowest, as a share of the mean.
 fn spread(samples: &[&Sample]) -> Option<f64> {
     let rates = samples.iter().map(|it| it.messages / it.seconds);
-    let (low, high) = rates.fold((f64::MAX, 0.0_f64), |(low, high), rate| {
-        (low.min(rate), high.max(rate))
-    });
+    let (low, high) =
+        rates.fold((f64::MAX, 0.0_f64), |(low, high), rate| (low.min(rate), high.max(rate)));
     Some((high - low) / 2.0 / throughput(samples)?)
 }
 
@@ -150,9 +142,6 @@ mod tests {
 
     #[test]
     fn bytes_read_well() {
-        assert_eq!(
-            [71.7, 3.5e5, 4e6].map(bytes),
-            ["72 B", "341.8 KiB", "3.8 MiB"]
-        );
+        assert_eq!([71.7, 3.5e5, 4e6].map(bytes), ["72 B", "341.8 KiB", "3.8 MiB"]);
     }
 }

@@ -40,42 +40,27 @@ pub(crate) const COMMAND: Command<Options> = Command {
              `-settings ?` names them)",
             |o, v| loads(v).map(|it| o.loads = it),
         ),
-        Opt::new(
-            &["rounds"],
-            "N",
-            "how often each is measured (default 7)",
-            |o, v| v.number("a number", 1..=1000).map(|it| o.rounds = it),
-        ),
-        Opt::new(
-            &["seconds"],
-            "TIME",
-            "for how long each time (default 500ms)",
-            |o, v| v.time(POSSIBLE).map(|it| o.time = it),
-        ),
+        Opt::new(&["rounds"], "N", "how often each is measured (default 7)", |o, v| {
+            v.number("a number", 1..=1000).map(|it| o.rounds = it)
+        }),
+        Opt::new(&["seconds"], "TIME", "for how long each time (default 500ms)", |o, v| {
+            v.time(POSSIBLE).map(|it| o.time = it)
+        }),
         Opt::new(
             &["retries"],
             "N",
             "how often a measurement is repeated that other processes disturb (default 2; -quick: 0)",
             |o, v| v.number("a number", 0..=100).map(|it| o.retries = Some(it)),
         ),
-        Opt::new(
-            &["seed"],
-            "N",
-            "repeat the order of another run (default the time)",
-            |o, v| v.number("a seed", 1..=u64::MAX).map(|it| o.seed = it),
-        ),
-        Opt::new(
-            &["json"],
-            "FILE",
-            "write all figures there (default: none)",
-            |o, v| v.path().map(|it| o.json = Some(it)),
-        ),
-        Opt::new(
-            &["page"],
-            "FILE",
-            "write a page of HTML with bars (default: none)",
-            |o, v| v.path().map(|it| o.page = Some(it)),
-        ),
+        Opt::new(&["seed"], "N", "repeat the order of another run (default the time)", |o, v| {
+            v.number("a seed", 1..=u64::MAX).map(|it| o.seed = it)
+        }),
+        Opt::new(&["json"], "FILE", "write all figures there (default: none)", |o, v| {
+            v.path().map(|it| o.json = Some(it))
+        }),
+        Opt::new(&["page"], "FILE", "write a page of HTML with bars (default: none)", |o, v| {
+            v.path().map(|it| o.page = Some(it))
+        }),
     ],
     commands: &[],
     operand: None,
@@ -220,10 +205,7 @@ mod tests {
     #[test]
     fn quick_is_a_choice_of_loads_and_servers() {
         let (quick, all) = (run(&["-quick"]), run(&[]));
-        assert_eq!(
-            loads(&quick),
-            ["50x1:21", "50x16:21", "50x128:21", "1000x1:21"]
-        );
+        assert_eq!(loads(&quick), ["50x1:21", "50x16:21", "50x128:21", "1000x1:21"]);
         assert_eq!(loads(&all).len(), LOADS.len());
         assert!(quick.time < all.time && quick.rounds < all.rounds);
         let stream = "server-stream-r3";
@@ -255,9 +237,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_all() {
-        let error = COMMAND
-            .parse(Options::default(), ["-only", "?"])
-            .unwrap_err();
+        let error = COMMAND.parse(Options::default(), ["-only", "?"]).unwrap_err();
         let names = SYSTEMS.iter().all(|it| error.to_string().contains(it.name));
         assert!(names, "{error}");
     }

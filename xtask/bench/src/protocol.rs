@@ -126,10 +126,9 @@ mod tests {
 
     #[test]
     fn the_lengths_of_a_publication_are_right() {
-        for (protocol, payload) in [
-            ("jetstream", 21),
-            ("jetstream-batches", 50 * (RECORD_BYTES + 21)),
-        ] {
+        for (protocol, payload) in
+            [("jetstream", 21), ("jetstream-batches", 50 * (RECORD_BYTES + 21))]
+        {
             let message = message(protocol, "50x1").replace("{seq:12}", "000000000001");
             let (first, rest) = message.split_once("\r\n").unwrap();
             let headers = rest.find("\r\n\r\n").unwrap() + 4;
@@ -147,25 +146,20 @@ mod tests {
         };
         let cluster = nodes::Setup::of(program).start().unwrap();
         cluster.stream(STREAM).create(&nodes::json!({})).unwrap();
-        for (protocol, payload) in [
-            ("jetstream", 21),
-            ("jetstream-batches", 50 * (RECORD_BYTES + 21)),
-        ] {
+        for (protocol, payload) in
+            [("jetstream", 21), ("jetstream-batches", 50 * (RECORD_BYTES + 21))]
+        {
             let text = message(protocol, "50x1")
                 .replace("{seq:12}", &format!("{payload:012}"))
                 .replace(&format!("{{pad:{payload}}}"), &"x".repeat(payload));
             let protocol = named(protocol);
             let mut socket = TcpStream::connect(cluster.nodes[0].address()).unwrap();
-            socket
-                .set_read_timeout(Some(test_support::wait::DEADLINE))
-                .unwrap();
+            socket.set_read_timeout(Some(test_support::wait::DEADLINE)).unwrap();
             socket.write_all(protocol.options[1].as_bytes()).unwrap();
             socket.write_all(text.as_bytes()).unwrap();
             let ignored = ["INFO ", "MSG acks ", "PING"];
             assert!(
-                ignored[1..]
-                    .iter()
-                    .all(|it| protocol.options.iter().any(|option| option == it))
+                ignored[1..].iter().all(|it| protocol.options.iter().any(|option| option == it))
             );
             let lines = BufReader::new(socket).lines().map(Result::unwrap);
             let mut replies = lines.filter(|line| !ignored.iter().any(|it| line.starts_with(it)));

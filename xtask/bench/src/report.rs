@@ -76,11 +76,7 @@ impl Report {
         for (index, load) in LOADS.iter().enumerate() {
             let (setting, title, servers) = (load.name, load.title, results.at(index));
             if !servers.is_empty() {
-                self.settings.push(AtLoad {
-                    setting,
-                    title,
-                    servers,
-                });
+                self.settings.push(AtLoad { setting, title, servers });
             }
         }
         self.targets = targets::judge(results, self.quick);

@@ -58,11 +58,7 @@ impl Figures {
         // Disturbance is measured on the machine: samples are not selected by their results.
         let calm: Vec<_> = all.iter().filter(|sample| !sample.is_disturbed()).collect();
         let disturbed_rounds = all.len() - calm.len();
-        let counted = if calm.is_empty() {
-            all.iter().collect()
-        } else {
-            calm
-        };
+        let counted = if calm.is_empty() { all.iter().collect() } else { calm };
         let value = |metric: &Metric| Some((metric.key, (metric.of)(&counted)?));
         Self {
             server,
@@ -82,10 +78,7 @@ mod tests {
     use super::*;
 
     fn sample(messages: f64, disturbance: f64) -> Sample {
-        Sample {
-            disturbance,
-            ..Sample::of_test(messages, 7.0)
-        }
+        Sample { disturbance, ..Sample::of_test(messages, 7.0) }
     }
 
     #[test]

@@ -64,11 +64,7 @@ fn plan(options: &Options, report: &mut Report) -> Vec<(usize, usize)> {
         let system = &SYSTEMS[index];
         let (name, promise) = (system.name, system.promise);
         match system.version() {
-            Ok(version) => report.servers.push(Measured {
-                name,
-                version,
-                promise,
-            }),
+            Ok(version) => report.servers.push(Measured { name, version, promise }),
             Err(why) => {
                 left_out.push(format!("{name}: {why}"));
                 continue;
@@ -133,9 +129,7 @@ mod tests {
         let index = |name: &str| SYSTEMS.iter().position(|it| it.name == name).unwrap();
         let mut options = Options {
             systems: vec![index("baseline"), index("haproxy-tls")],
-            loads: (0..LOADS.len())
-                .filter(|it| LOADS[*it].connections > 1000)
-                .collect(),
+            loads: (0..LOADS.len()).filter(|it| LOADS[*it].connections > 1000).collect(),
             ..Options::default()
         };
         let mut report = Report::begin(&options);

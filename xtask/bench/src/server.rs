@@ -55,14 +55,8 @@ impl Server {
         let leader = nodes.as_ref().map(leader).transpose()?;
         let leader = leader.map(|node| (node.address().port(), node.url()));
         let (port, url) = leader.unwrap_or_default();
-        let mut server = Self {
-            system,
-            port,
-            child: None,
-            backend: backend.map(Box::new),
-            nodes,
-            directory,
-        };
+        let mut server =
+            Self { system, port, child: None, backend: backend.map(Box::new), nodes, directory };
         if !system.is_bare() {
             server.spawn(&url).map_err(failed)?;
         }

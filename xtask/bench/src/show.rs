@@ -99,13 +99,7 @@ fn figures(at: &AtLoad) -> Table {
 fn targets(targets: &[Target]) -> Table {
     let row = |it: &Target| {
         let met = if it.met? { "ok" } else { "MISSED" };
-        Some(vec![
-            it.what(),
-            it.at.into(),
-            it.limit(),
-            it.shown(it.reached?),
-            met.into(),
-        ])
+        Some(vec![it.what(), it.at.into(), it.limit(), it.shown(it.reached?), met.into()])
     };
     let rows: Vec<_> = targets.iter().filter_map(row).collect();
     let others = targets.len() - rows.len();

@@ -158,9 +158,7 @@ mod tests {
                 assert!(named(backend).is_some(), "{backend}");
             }
             for file in &system.config {
-                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-                    .join("peers")
-                    .join(file);
+                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers").join(file);
                 assert!(path.is_file(), "{file}");
             }
         }

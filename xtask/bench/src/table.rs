@@ -112,9 +112,6 @@ mod tests {
     fn html_is_escaped_and_has_bars() {
         let html = table(1, &[&["name", RATIO, "x"], &["<b>", "1.50", "1.60"]]).html();
         let bar = "<td><meter max=4 value=1.5></meter> 1.50<td>1.60\n";
-        assert!(
-            html.contains(bar) && html.contains("<tr><td>&lt;b&gt;<td>"),
-            "{html}"
-        );
+        assert!(html.contains(bar) && html.contains("<tr><td>&lt;b&gt;<td>"), "{html}");
     }
 }

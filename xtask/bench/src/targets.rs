@@ -146,18 +146,9 @@ mod tests {
             let target = targets.into_iter().find(|it| it.what() == what).unwrap();
             (target.reached, target.met)
         };
-        assert_eq!(
-            judged("messages/s: server / baseline", false),
-            (Some(0.95), Some(true))
-        );
-        assert_eq!(
-            judged("messages/s: server / baseline", true),
-            (Some(0.95), None)
-        );
-        assert_eq!(
-            judged("CPU/message: server / 50x1", false),
-            (Some(1.0), Some(true))
-        );
+        assert_eq!(judged("messages/s: server / baseline", false), (Some(0.95), Some(true)));
+        assert_eq!(judged("messages/s: server / baseline", true), (Some(0.95), None));
+        assert_eq!(judged("CPU/message: server / 50x1", false), (Some(1.0), Some(true)));
         let (cpu, met) = judged("CPU/message: server / baseline", false);
         assert!((cpu.unwrap() - 2000.0 / 1900.0).abs() < 1e-9 && met == Some(false));
         assert_eq!(judged("messages/s: server / python", false), (None, None));

@@ -20,10 +20,7 @@ impl Baseline {
         let stderr = child.stderr.take().unwrap();
         BufReader::new(stderr).read_line(&mut said).unwrap();
         let address = said.trim().strip_prefix("listening on ").unwrap();
-        Self {
-            child,
-            address: address.to_owned(),
-        }
+        Self { child, address: address.to_owned() }
     }
 
     fn connect(&self) -> TcpStream {

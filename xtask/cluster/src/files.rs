@@ -45,9 +45,7 @@ impl Folder {
             }
             empty(&path).map_err(failed)?;
         } else if fs::read_dir(&path).map_err(failed)?.next().is_some() {
-            return Err(about(
-                &"there is something in it; -dir needs an empty folder",
-            ));
+            return Err(about(&"there is something in it; -dir needs an empty folder"));
         }
         Ok(Self { path, _lock: lock })
     }

@@ -40,11 +40,7 @@ impl Front {
         let script = folder.write_script("start-haproxy", folder.path(), &words)?;
         let mut command = children::tied("sh");
         command.arg(script);
-        let mut front = Self {
-            process: Process::start("haproxy", command)?,
-            clients,
-            statistics,
-        };
+        let mut front = Self { process: Process::start("haproxy", command)?, clients, statistics };
         front.wait_until_well(servers)?;
         Ok(front)
     }
@@ -74,11 +70,7 @@ impl Front {
             let ended = self.process.exit_status()?;
             Some(Err(format!("haproxy has ended: {ended}")))
         });
-        well.unwrap_or_else(|| {
-            Err(format!(
-                "haproxy does not find the servers well: {states:?}"
-            ))
-        })
+        well.unwrap_or_else(|| Err(format!("haproxy does not find the servers well: {states:?}")))
     }
 
     /// The states of all servers, as CSV.

@@ -20,9 +20,7 @@ type Lines = Vec<Vec<u8>>;
 
 /// Runs the clients, and compares the stream with the lines they sent.
 pub(crate) fn run(address: SocketAddr, nodes: &Cluster) -> Result<(), String> {
-    let clients: Vec<_> = (1..=CLIENTS)
-        .map(|_| start(address))
-        .collect::<Result<_, _>>()?;
+    let clients: Vec<_> = (1..=CLIENTS).map(|_| start(address)).collect::<Result<_, _>>()?;
     let mut sent = Vec::new();
     for (index, client) in clients.into_iter().enumerate() {
         let (lines, last_words) = finish(client, index + 1)?;
@@ -77,10 +75,7 @@ fn received(messages: &[Message]) -> Result<BTreeMap<Vec<u8>, Lines>, String> {
         let record = record.ok_or_else(bad)?;
         let message = record.message.and_then(record::unescape);
         let message = message.ok_or_else(bad)?;
-        clients
-            .entry(record.peer.to_vec())
-            .or_default()
-            .push(message);
+        clients.entry(record.peer.to_vec()).or_default().push(message);
     }
     Ok(clients)
 }

@@ -30,10 +30,7 @@ impl Process {
 
     fn spawn(name: &str, mut command: Command) -> io::Result<Self> {
         let (words, end) = io::pipe()?;
-        command
-            .stdin(Stdio::null())
-            .stdout(end.try_clone()?)
-            .stderr(end);
+        command.stdin(Stdio::null()).stdout(end.try_clone()?).stderr(end);
         let child = children::spawn(command)?;
         let (sender, shown) = mpsc::channel();
         let prefix = name.to_owned();
@@ -44,11 +41,7 @@ impl Process {
                 _ = sender.send(line);
             }
         });
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            words: shown,
-        })
+        Ok(Self { name: name.to_owned(), child, words: shown })
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -54,12 +54,7 @@ impl Server {
         command.arg(script);
         let process = Process::start(id, command)?;
         process.wait_for("listening on ")?;
-        Ok(Self {
-            id,
-            process,
-            clients,
-            metrics,
-        })
+        Ok(Self { id, process, clients, metrics })
     }
 
     /// The address on which it listens.

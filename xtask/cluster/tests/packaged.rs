@@ -27,12 +27,7 @@ fn nodes_accept_theirs() {
         };
         let mut look = Command::new(setup.program);
         look.args(["-t", "-c"]).arg(packaged("nats.conf"));
-        let names = [
-            "NODE",
-            "LINE_LOG_PASSWORD",
-            "READER_PASSWORD",
-            "ADMIN_PASSWORD",
-        ];
+        let names = ["NODE", "LINE_LOG_PASSWORD", "READER_PASSWORD", "ADMIN_PASSWORD"];
         look.envs(names.map(|name| (name, "a")));
         assert_accepts(&mut look);
     }

@@ -48,16 +48,9 @@ impl Running {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
-        let mut running = Self {
-            child,
-            lines: BufReader::new(stdout).lines(),
-            pids: Vec::new(),
-            folder,
-        };
-        while !running
-            .next_line()
-            .starts_with("all of it is up until Ctrl-C")
-        {}
+        let mut running =
+            Self { child, lines: BufReader::new(stdout).lines(), pids: Vec::new(), folder };
+        while !running.next_line().starts_with("all of it is up until Ctrl-C") {}
         assert_eq!(running.pids.len(), 6, "nodes, servers and haproxy");
         running
     }
@@ -105,14 +98,9 @@ fn the_main_job_is_done_and_its_files_can_be_read() {
     assert!(output.status.success(), "{output:?}");
     let result = "\n250 lines acknowledged, and each is in the stream LOG once and in order (";
     assert!(said.contains(result), "{said}");
-    for name in [
-        "n1/nats.conf",
-        "n3/nats.conf",
-        "haproxy.cfg",
-        "start-n2",
-        "start-a",
-        "start-haproxy",
-    ] {
+    for name in
+        ["n1/nats.conf", "n3/nats.conf", "haproxy.cfg", "start-n2", "start-a", "start-haproxy"]
+    {
         assert!(folder.path().join(name).is_file(), "{name}");
     }
     // A second run does not overwrite the files.

@@ -34,13 +34,7 @@ pub(crate) fn make(
     std::fs::create_dir_all(folder).map_err(|error| about(folder, &error))?;
     let path = folder.join(format!("{name}.tar"));
     run(Command::new("tar")
-        .args([
-            "--sort=name",
-            "--owner=0",
-            "--group=0",
-            "--numeric-owner",
-            "--format=gnu",
-        ])
+        .args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"])
         .args(["--mode=u=rwX,go=rX", &format!("--mtime=@{seconds}"), "-cf"])
         .arg(&path)
         .arg("-C")

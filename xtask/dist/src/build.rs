@@ -48,7 +48,5 @@ pub(crate) fn build(target: Option<&str>) -> Result<PathBuf, String> {
 fn cargo_home() -> Result<PathBuf, String> {
     let named = env::var_os("CARGO_HOME").map(PathBuf::from);
     let usual = || env::home_dir().map(|home| home.join(".cargo"));
-    named
-        .or_else(usual)
-        .ok_or_else(|| "where is cargo's home? CARGO_HOME can say it".to_owned())
+    named.or_else(usual).ok_or_else(|| "where is cargo's home? CARGO_HOME can say it".to_owned())
 }

@@ -41,10 +41,7 @@ fn of_program<'a>(
 
 fn options(page: &Page) -> String {
     let names = page.options.iter().flat_map(|row| row.names);
-    names
-        .map(|name| format!("-{name}"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    names.map(|name| format!("-{name}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Completion for bash, of all programs in one file.
@@ -67,10 +64,7 @@ pub(crate) fn bash(pages: &[Page]) -> String {
             "  [[ $word == --* ]] && options=$(sed -E 's/(^| )-/\\1--/g' <<<\"$options\")\n",
         );
         text.push_str("  COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n}\n");
-        _ = writeln!(
-            text,
-            "complete -o filenames -F {function} {PREFIX}{program}"
-        );
+        _ = writeln!(text, "complete -o filenames -F {function} {PREFIX}{program}");
     }
     text
 }
@@ -82,10 +76,7 @@ fn bash_of_page(text: &mut String, command: &str, page: &Page) {
     let names = names.join(" ");
     _ = writeln!(text, "  {pattern})\n    options='{}'", options(page));
     if !names.is_empty() {
-        _ = writeln!(
-            text,
-            "    [[ $COMP_CWORD -eq 1 ]] && options=\"$options {names}\""
-        );
+        _ = writeln!(text, "    [[ $COMP_CWORD -eq 1 ]] && options=\"$options {names}\"");
     }
     text.push_str("    case ${before/#--/-} in\n");
     for row in &page.options {
@@ -130,11 +121,8 @@ pub(crate) fn zsh(program: &str, pages: &[Page]) -> String {
         let pattern = if command.is_empty() { "''" } else { command };
         _ = writeln!(text, "{pattern})");
         if !page.commands.is_empty() {
-            let names: Vec<_> = page
-                .commands
-                .iter()
-                .map(|(name, about)| describe(name, about))
-                .collect();
+            let names: Vec<_> =
+                page.commands.iter().map(|(name, about)| describe(name, about)).collect();
             let names = names.join(" ");
             _ = writeln!(
                 text,
@@ -157,11 +145,7 @@ pub(crate) fn zsh(program: &str, pages: &[Page]) -> String {
                 _ = writeln!(text, "    '-{name}[{help}]{value}' \\");
             }
         }
-        let operands = if page.has_operands {
-            "'*:file:_files'"
-        } else {
-            ""
-        };
+        let operands = if page.has_operands { "'*:file:_files'" } else { "" };
         _ = writeln!(text, "    {operands}\n  ;;");
     }
     text.push_str("esac\n");
@@ -173,10 +157,7 @@ fn describe(name: &str, about: &str) -> String {
 }
 
 fn quote_zsh(text: &str) -> String {
-    text.replace('\'', "'\\''")
-        .replace('[', "\\[")
-        .replace(']', "\\]")
-        .replace(':', "\\:")
+    text.replace('\'', "'\\''").replace('[', "\\[").replace(']', "\\]").replace(':', "\\:")
 }
 
 /// Completion for fish, of one program.
@@ -196,11 +177,7 @@ pub(crate) fn fish(program: &str, pages: &[Page]) -> String {
             command => format!(" -n '__fish_seen_subcommand_from {command}'"),
         };
         for (name_of_command, about) in page.commands {
-            _ = writeln!(
-                text,
-                "complete -c {name}{when} -a {name_of_command} -d {}",
-                quote(about)
-            );
+            _ = writeln!(text, "complete -c {name}{when} -a {name_of_command} -d {}", quote(about));
         }
         if page.has_operands {
             _ = writeln!(text, "complete -c {name}{when} -F");
@@ -214,10 +191,7 @@ pub(crate) fn fish(program: &str, pages: &[Page]) -> String {
                     Value::Other => " -x".to_owned(),
                 };
                 let help = quote(&row.help);
-                _ = writeln!(
-                    text,
-                    "complete -c {name}{when} -o {option}{value} -d {help}"
-                );
+                _ = writeln!(text, "complete -c {name}{when} -o {option}{value} -d {help}");
             }
         }
     }

@@ -17,30 +17,14 @@ pub(crate) fn make(folder: &Path, version: &str, seconds: &str) -> Result<PathBu
     tree.add_programs(&built)?;
     tree.add_documents()?;
     for unit in ["line-log-server.service", "line-log-server.socket"] {
-        tree.copy(
-            &format!("packaging/systemd/{unit}"),
-            &format!("lib/systemd/system/{unit}"),
-        )?;
+        tree.copy(&format!("packaging/systemd/{unit}"), &format!("lib/systemd/system/{unit}"))?;
     }
-    tree.copy(
-        "packaging/logrotate",
-        "usr/share/doc/line-log/examples/logrotate",
-    )?;
+    tree.copy("packaging/logrotate", "usr/share/doc/line-log/examples/logrotate")?;
     tree.copy("packaging/debian/default", "etc/default/line-log-server")?;
     tree.add_pages("usr/share/doc/line-log/")?;
-    tree.copy(
-        "packaging/debian/copyright",
-        "usr/share/doc/line-log/copyright",
-    )?;
-    tree.copy(
-        "packaging/debian/overrides",
-        "usr/share/lintian/overrides/line-log",
-    )?;
-    tree.write(
-        "usr/share/doc/line-log/changelog.gz",
-        changelog(version, seconds)?,
-        0o644,
-    )?;
+    tree.copy("packaging/debian/copyright", "usr/share/doc/line-log/copyright")?;
+    tree.copy("packaging/debian/overrides", "usr/share/lintian/overrides/line-log")?;
+    tree.write("usr/share/doc/line-log/changelog.gz", changelog(version, seconds)?, 0o644)?;
     compress_manuals(tree.folder())?;
     let architecture = run(Command::new("dpkg").arg("--print-architecture"))?;
     let architecture = architecture.trim();
@@ -63,18 +47,12 @@ fn add_control_files(tree: &Tree, version: &str, architecture: &str) -> Result<(
         tree.write(&format!("DEBIAN/{script}"), text, 0o755)?;
     }
     tree.write("DEBIAN/conffiles", "/etc/default/line-log-server\n", 0o644)?;
-    tree.write(
-        "DEBIAN/control",
-        control(version, architecture, tree.folder())?,
-        0o644,
-    )?;
+    tree.write("DEBIAN/control", control(version, architecture, tree.folder())?, 0o644)?;
     Ok(())
 }
 
 fn control(version: &str, architecture: &str, folder: &Path) -> Result<String, String> {
-    let size = run(Command::new("du")
-        .args(["-sk", "--apparent-size"])
-        .arg(folder))?;
+    let size = run(Command::new("du").args(["-sk", "--apparent-size"]).arg(folder))?;
     let size = size.split_whitespace().next().unwrap_or_default();
     let template = root().join("packaging/debian/control");
     let text = fs::read_to_string(&template).map_err(|error| about(&template, &error))?;

@@ -71,10 +71,8 @@ fn label(row: &Row) -> Vec<Inline> {
 
 /// Each line of the notes is a paragraph; that about exit codes gets its own heading.
 fn notes(manual: &mut Roff, page: &Page) {
-    let (codes, others): (Vec<_>, Vec<_>) = page
-        .notes
-        .lines()
-        .partition(|line| line.starts_with("Exit codes: "));
+    let (codes, others): (Vec<_>, Vec<_>) =
+        page.notes.lines().partition(|line| line.starts_with("Exit codes: "));
     for (heading, lines) in [("NOTES", others), ("EXIT STATUS", codes)] {
         if lines.is_empty() {
             continue;
@@ -89,10 +87,7 @@ fn notes(manual: &mut Roff, page: &Page) {
 }
 
 fn see_also(manual: &mut Roff, page: &Page, others: &[Page]) {
-    let names = others
-        .iter()
-        .filter(|other| other.name != page.name)
-        .map(title);
+    let names = others.iter().filter(|other| other.name != page.name).map(title);
     let mut inlines = Vec::new();
     for name in names {
         if !inlines.is_empty() {

@@ -109,11 +109,7 @@ fn section(text: &mut String, page: &Page, pages: &[Page]) {
     }
     for owners in elsewhere {
         let heading = heading(&owners, pages);
-        let file = if file_of(owners[0]) == file_of(&page.name) {
-            ""
-        } else {
-            file_of(owners[0])
-        };
+        let file = if file_of(owners[0]) == file_of(&page.name) { "" } else { file_of(owners[0]) };
         _ = writeln!(text, "- [{heading}]({file}#{})", anchor(&heading));
     }
     if !page.notes.is_empty() {
@@ -136,11 +132,7 @@ fn owners<'a>(row: &Row, pages: &'a [Page]) -> Owners<'a> {
             (other.names, other.value, &other.help) == (row.names, row.value, &row.help)
         })
     };
-    pages
-        .iter()
-        .filter(has)
-        .map(|page| page.name.as_str())
-        .collect()
+    pages.iter().filter(has).map(|page| page.name.as_str()).collect()
 }
 
 fn heading(owners: &Owners<'_>, pages: &[Page]) -> String {

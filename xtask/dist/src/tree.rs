@@ -54,14 +54,8 @@ impl Tree {
     /// Copies the project's documents and the files that they link to into `folder`. Their relative paths
     /// stay, so that links between them work. Files that git does not track are left out.
     pub(crate) fn add_pages(&self, folder: &str) -> Result<(), String> {
-        let pages = [
-            "README.md",
-            "CHANGELOG.md",
-            "SECURITY.md",
-            "docs",
-            "examples",
-            "packaging/cluster",
-        ];
+        let pages =
+            ["README.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples", "packaging/cluster"];
         let files = run(Command::new("git").arg("ls-files").args(pages))?;
         for file in files.lines() {
             self.copy(file, &format!("{folder}{file}"))?;
@@ -80,23 +74,11 @@ impl Tree {
         for program in PROGRAMS {
             let name = format!("{PREFIX}{program}");
             // bash looks for a file with the program's name.
-            self.write(
-                &format!("usr/share/bash-completion/completions/{name}"),
-                &bash,
-                0o644,
-            )?;
+            self.write(&format!("usr/share/bash-completion/completions/{name}"), &bash, 0o644)?;
             let zsh = completion::zsh(program, &pages);
-            self.write(
-                &format!("usr/share/zsh/vendor-completions/_{name}"),
-                zsh,
-                0o644,
-            )?;
+            self.write(&format!("usr/share/zsh/vendor-completions/_{name}"), zsh, 0o644)?;
             let fish = completion::fish(program, &pages);
-            self.write(
-                &format!("usr/share/fish/vendor_completions.d/{name}.fish"),
-                fish,
-                0o644,
-            )?;
+            self.write(&format!("usr/share/fish/vendor_completions.d/{name}.fish"), fish, 0o644)?;
         }
         Ok(())
     }
@@ -123,10 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Tree::new(folder.path()).unwrap().add_pages("").unwrap();
         let mut links = 0;
-        let files = run(Command::new("find")
-            .arg(folder.path())
-            .args(["-name", "*.md"]))
-        .unwrap();
+        let files = run(Command::new("find").arg(folder.path()).args(["-name", "*.md"])).unwrap();
         for file in files.lines().map(Path::new) {
             let text = fs::read_to_string(file).unwrap();
             let ends = text.split("](").skip(1);

@@ -80,11 +80,7 @@ impl Project {
 /// Whether git is installed and knows the options that a test needs.
 fn has_git(args: &[&str]) -> bool {
     let scratch = tempfile::tempdir().unwrap();
-    let init = Command::new("git")
-        .args(["init", "-q"])
-        .args(args)
-        .arg(scratch.path())
-        .output();
+    let init = Command::new("git").args(["init", "-q"]).args(args).arg(scratch.path()).output();
     let there = init.is_ok_and(|output| output.status.success());
     if !there {
         eprintln!("skipped: there is no git that can init {args:?}");
@@ -152,10 +148,8 @@ fn an_archive_says_what_it_was_made_of_and_needs_no_git() {
 }
 
 fn unpack(project: &Project) {
-    let tar = Command::new("tar")
-        .args(["-xf", "../source.tar"])
-        .current_dir(project.tree())
-        .status();
+    let tar =
+        Command::new("tar").args(["-xf", "../source.tar"]).current_dir(project.tree()).status();
     assert!(tar.unwrap().success());
 }
 
@@ -165,11 +159,7 @@ fn where_there_is_no_telling_nothing_is_said() {
     assert_eq!(project.build(Some("/nowhere")).0, "");
     if has_git(&[]) {
         // Unpacked into the repository of another project, whose commits do not count.
-        Command::new("git")
-            .args(["init", "-q"])
-            .arg(project.folder.path())
-            .status()
-            .unwrap();
+        Command::new("git").args(["init", "-q"]).arg(project.folder.path()).status().unwrap();
         assert_eq!(project.build(None).0, "");
     }
 }

@@ -9,10 +9,7 @@ use tempfile::TempDir;
 
 fn documents() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let made = Command::new(env!("CARGO_BIN_EXE_dist"))
-        .arg("docs")
-        .arg(folder.path())
-        .status();
+    let made = Command::new(env!("CARGO_BIN_EXE_dist")).arg("docs").arg(folder.path()).status();
     assert!(made.unwrap().success());
     folder
 }
@@ -28,10 +25,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 fn run(command: &mut Command) -> Option<Output> {
     let output = command.output().ok();
     if output.is_none() {
-        eprintln!(
-            "skipped: {} is not here",
-            command.get_program().to_string_lossy()
-        );
+        eprintln!("skipped: {} is not here", command.get_program().to_string_lossy());
     }
     output
 }
@@ -47,12 +41,7 @@ fn manuals_are_clean_and_have_every_option() {
         let Some(shown) = run(man.env("MANPAGER", "cat").env("MANWIDTH", "80")) else {
             return;
         };
-        assert_eq!(
-            String::from_utf8_lossy(&shown.stderr),
-            "",
-            "{}",
-            manual.display()
-        );
+        assert_eq!(String::from_utf8_lossy(&shown.stderr), "", "{}", manual.display());
     }
     let server = fs::read_to_string(&manuals[7]).unwrap();
     for option in server::options::COMMAND.options {
@@ -89,18 +78,13 @@ fn manuals_and_completions_have_installed_names_only() {
         for file in files(&folder.path().join(path)) {
             let text = fs::read_to_string(&file).unwrap();
             // In roff a literal dash is written with a backslash, and a quote as a macro or doubled.
-            let text = text
-                .replace("\\-", "-")
-                .replace("\\*(Aq", "'")
-                .replace("\\[aq]", "'");
+            let text = text.replace("\\-", "-").replace("\\*(Aq", "'").replace("\\[aq]", "'");
             assert!(text.contains("line-log-"), "{}", file.display());
             assert!(!has_built_name(&text), "{}: {text}", file.display());
             assert!(!text.contains("{client}"), "{}", file.display());
         }
     }
-    let manual = folder
-        .path()
-        .join("usr/share/man/man1/line-log-client-verify.1");
+    let manual = folder.path().join("usr/share/man/man1/line-log-client-verify.1");
     let manual = fs::read_to_string(manual).unwrap().replace("\\-", "-");
     let example =
         "line-log-client load -save run.json; line-log-client verify run.json logging.log";
@@ -110,9 +94,7 @@ fn manuals_and_completions_have_installed_names_only() {
 #[test]
 fn bash_completes_what_can_be_typed() {
     let folder = documents();
-    let file = folder
-        .path()
-        .join("usr/share/bash-completion/completions/line-log-client");
+    let file = folder.path().join("usr/share/bash-completion/completions/line-log-client");
     for (typed, expected) in [
         (&["s"][..], "send"),
         (&["send", "-tls-k"], "-tls-key"),
@@ -136,11 +118,7 @@ fn bash_completes_what_can_be_typed() {
             return;
         };
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout).trim(),
-            expected,
-            "{typed:?}"
-        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected, "{typed:?}");
     }
 }
 
@@ -149,22 +127,13 @@ fn other_shells_can_read_theirs() {
     let folder = documents();
     for (shell, args, completions) in [
         ("zsh", &["-n"][..], "usr/share/zsh/vendor-completions"),
-        (
-            "fish",
-            &["--no-execute"],
-            "usr/share/fish/vendor_completions.d",
-        ),
+        ("fish", &["--no-execute"], "usr/share/fish/vendor_completions.d"),
     ] {
         for file in files(&folder.path().join(completions)) {
             let Some(output) = run(Command::new(shell).args(args).arg(&file)) else {
                 break;
             };
-            assert_eq!(
-                String::from_utf8_lossy(&output.stderr),
-                "",
-                "{}",
-                file.display()
-            );
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{}", file.display());
             assert!(output.status.success());
         }
     }

@@ -7,19 +7,13 @@ pub type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// The groups of nodes that lead to each other, each in order.
 pub fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
-    let reach: BTreeMap<_, _> = graph
-        .keys()
-        .map(|node| (node, reachable(graph, node)))
-        .collect();
+    let reach: BTreeMap<_, _> = graph.keys().map(|node| (node, reachable(graph, node))).collect();
     let circle = |node: &String| -> BTreeSet<String> {
         let both = |other: &&String| reach.get(other).is_some_and(|back| back.contains(node));
         reach[node].iter().filter(both).cloned().collect()
     };
     let circles: BTreeSet<_> = graph.keys().map(circle).collect();
-    circles
-        .into_iter()
-        .filter(|circle| !circle.is_empty())
-        .collect()
+    circles.into_iter().filter(|circle| !circle.is_empty()).collect()
 }
 
 /// The nodes that can be reached from `from` in one step or more.
@@ -52,15 +46,10 @@ mod tests {
             let mut graph = Graph::new();
             for edge in edges.split(' ') {
                 let (from, to) = edge.split_once('>').unwrap();
-                graph
-                    .entry(from.to_owned())
-                    .or_default()
-                    .insert(to.to_owned());
+                graph.entry(from.to_owned()).or_default().insert(to.to_owned());
             }
-            let found: Vec<String> = circles(&graph)
-                .into_iter()
-                .map(|c| c.into_iter().collect())
-                .collect();
+            let found: Vec<String> =
+                circles(&graph).into_iter().map(|c| c.into_iter().collect()).collect();
             assert_eq!(found.join(" "), expected, "{edges}");
         }
     }

@@ -49,13 +49,8 @@ fn the_map_has_every_crate_and_module() {
     let packages = workspace::read();
     let folders = packages.iter().map(|package| package.folder.clone());
     assert_eq!(sorted(map.crates), sorted(folders));
-    let mapped = packages
-        .iter()
-        .find(|package| package.folder == order::MAPPED);
-    assert_eq!(
-        sorted(map.modules),
-        sorted(order::top_modules(mapped.unwrap()))
-    );
+    let mapped = packages.iter().find(|package| package.folder == order::MAPPED);
+    assert_eq!(sorted(map.modules), sorted(order::top_modules(mapped.unwrap())));
 }
 
 fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -68,8 +63,5 @@ fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
 fn imports_follow_the_order_of_the_map() {
     let map = Map::read(&workspace::document("ARCHITECTURE.md"));
     let found = order::disorder(&map, &workspace::read());
-    assert!(
-        found.is_empty(),
-        "imports from later places in the map: {found:#?}"
-    );
+    assert!(found.is_empty(), "imports from later places in the map: {found:#?}");
 }

@@ -12,12 +12,9 @@ pub struct Map {
 impl Map {
     /// Reads the tables under `## Code map`: the first is of crates, the second of modules.
     pub fn read(document: &str) -> Self {
-        let section = document
-            .split("\n## ")
-            .find(|section| section.starts_with("Code map\n"));
-        let mut columns = section
-            .into_iter()
-            .flat_map(|section| section.split("\n|---|---|\n").skip(1));
+        let section = document.split("\n## ").find(|section| section.starts_with("Code map\n"));
+        let mut columns =
+            section.into_iter().flat_map(|section| section.split("\n|---|---|\n").skip(1));
         let mut names = || first_column(columns.next().unwrap_or_default());
         let crates = names();
         let mut modules: Vec<_> = names();
@@ -34,9 +31,7 @@ fn first_column(table: &str) -> Vec<String> {
     let rows = table.lines().map_while(|line| line.strip_prefix('|'));
     let cells = rows.filter_map(|row| row.split('|').next());
     let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    names
-        .map(|name| name.trim_end_matches('/').to_owned())
-        .collect()
+    names.map(|name| name.trim_end_matches('/').to_owned()).collect()
 }
 
 #[cfg(test)]

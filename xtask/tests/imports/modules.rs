@@ -87,10 +87,7 @@ impl Crate {
             "self" | "super" => {
                 let ups = named.segments.iter().filter(|segment| *segment == "super");
                 let ups = ups.count();
-                let downs = named
-                    .segments
-                    .iter()
-                    .skip_while(|s| *s == "self" || *s == "super");
+                let downs = named.segments.iter().skip_while(|s| *s == "self" || *s == "super");
                 let above = &scope[..scope.len().checked_sub(ups)?];
                 return Some(above.iter().chain(downs).cloned().collect());
             }
@@ -189,10 +186,7 @@ mod tests {
     fn a_module_of_its_own_or_of_tests_is_no_import() {
         let found = imports(&[
             ("src/lib.rs", "mod a; #[cfg(test)] mod tests;"),
-            (
-                "src/a.rs",
-                "use self::B; use crate::a::C; #[cfg(test)] use super::D;",
-            ),
+            ("src/a.rs", "use self::B; use crate::a::C; #[cfg(test)] use super::D;"),
             ("src/tests.rs", "use crate::a;"),
         ]);
         assert_eq!(found, [""; 0]);
@@ -201,10 +195,7 @@ mod tests {
     #[test]
     fn a_conditional_file_belongs_to_its_module() {
         let found = imports(&[
-            (
-                "src/lib.rs",
-                "mod a; mod b; #[cfg_attr(unix, path = \"c_unix.rs\")] mod c;",
-            ),
+            ("src/lib.rs", "mod a; mod b; #[cfg_attr(unix, path = \"c_unix.rs\")] mod c;"),
             ("src/a.rs", ""),
             ("src/b.rs", ""),
             ("src/c.rs", "use crate::a;"),

@@ -49,20 +49,14 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn of(package: &'a Package, file: &str, module: &[String]) -> Self {
         let root = file.ends_with("main.rs").then(|| "main".to_owned());
-        Self {
-            package: &package.folder,
-            module: module.first().cloned().or(root),
-        }
+        Self { package: &package.folder, module: module.first().cloned().or(root) }
     }
 
     /// The place of a path that begins with the name of a package.
     fn named(packages: &'a [Package], path: &[String]) -> Option<Self> {
         let (name, path) = path.split_first()?;
         let package = packages.iter().find(|package| package.name == *name)?;
-        let (file, library) = package
-            .crates
-            .iter()
-            .find(|(file, _)| file.ends_with("lib.rs"))?;
+        let (file, library) = package.crates.iter().find(|(file, _)| file.ends_with("lib.rs"))?;
         Some(Self::of(package, file, &library.module_of(path)))
     }
 
@@ -113,17 +107,11 @@ mod tests {
     #[test]
     fn imports_from_later_places_are_found() {
         let map = Map {
-            crates: ["server/base", "server", "tool"]
-                .map(str::to_owned)
-                .to_vec(),
+            crates: ["server/base", "server", "tool"].map(str::to_owned).to_vec(),
             modules: ["net", "main"].map(str::to_owned).to_vec(),
         };
         let packages = [
-            package(
-                "server/base",
-                &["lib.rs"],
-                &[("lib.rs", "use tool::A; use other::B;")],
-            ),
+            package("server/base", &["lib.rs"], &[("lib.rs", "use tool::A; use other::B;")]),
             package(
                 "server",
                 &["lib.rs", "main.rs"],
@@ -133,21 +121,10 @@ mod tests {
                     ("main.rs", "use server::net::A; use tool::B;"),
                 ],
             ),
-            package(
-                "tool",
-                &["lib.rs"],
-                &[("lib.rs", "use server::net::A; use base::A;")],
-            ),
+            package("tool", &["lib.rs"], &[("lib.rs", "use server::net::A; use base::A;")]),
         ];
         let found: Vec<_> = disorder(&map, &packages).into_iter().collect();
-        assert_eq!(
-            found,
-            [
-                "server/base -> tool",
-                "server/main -> tool",
-                "server/net -> tool"
-            ]
-        );
+        assert_eq!(found, ["server/base -> tool", "server/main -> tool", "server/net -> tool"]);
     }
 
     #[test]

@@ -245,11 +245,7 @@ impl<'a> Reader<'a> {
 
     fn name(&mut self, segments: &[&str], alias: Option<&str>) {
         self.source.paths.push(Named {
-            inside: self
-                .inline
-                .iter()
-                .map(|(name, _)| (*name).to_owned())
-                .collect(),
+            inside: self.inline.iter().map(|(name, _)| (*name).to_owned()).collect(),
             segments: segments.iter().map(|&segment| segment.to_owned()).collect(),
             alias: alias.map(str::to_owned),
         });
@@ -276,11 +272,7 @@ mod tests {
 
     fn paths(text: &str) -> Vec<String> {
         let source = read(text);
-        source
-            .paths
-            .iter()
-            .map(|named| named.segments.join("::"))
-            .collect()
+        source.paths.iter().map(|named| named.segments.join("::")).collect()
     }
 
     #[test]
@@ -299,11 +291,7 @@ mod tests {
                 "h"
             ]
         );
-        let aliases: Vec<_> = read(text)
-            .paths
-            .into_iter()
-            .map(|named| named.alias)
-            .collect();
+        let aliases: Vec<_> = read(text).paths.into_iter().map(|named| named.alias).collect();
         let aliases: Vec<_> = aliases.iter().flatten().collect();
         assert_eq!(aliases, ["a", "C", "E", "F", "h"]);
     }
@@ -312,10 +300,7 @@ mod tests {
     fn paths_in_the_code_are_found() {
         let text =
             "fn a(b: &crate::c::D) -> super::E { f::g::<h::I>(x.y::<Z>()); <J as k::L>::m::n() }";
-        assert_eq!(
-            paths(text),
-            ["crate::c::D", "super::E", "f::g", "h::I", "k::L"]
-        );
+        assert_eq!(paths(text), ["crate::c::D", "super::E", "f::g", "h::I", "k::L"]);
     }
 
     #[test]
@@ -357,21 +342,11 @@ mod tests {
         let modules: Vec<_> = source
             .modules
             .iter()
-            .map(|module| {
-                (
-                    module.name.as_str(),
-                    module.path.as_deref(),
-                    module.is_conditional,
-                )
-            })
+            .map(|module| (module.name.as_str(), module.path.as_deref(), module.is_conditional))
             .collect();
         assert_eq!(
             modules,
-            [
-                ("a", None, false),
-                ("b", Some("b/x.rs"), false),
-                ("c", Some("y.rs"), true)
-            ]
+            [("a", None, false), ("b", Some("b/x.rs"), false), ("c", Some("y.rs"), true)]
         );
         assert_eq!(source.paths[0].inside, ["d"]);
         assert!(source.paths[1].inside.is_empty());

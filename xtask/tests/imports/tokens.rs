@@ -91,9 +91,7 @@ fn character(rest: &str) -> usize {
 /// The content and the length of a string, which may be raw and may consist of bytes.
 fn string(rest: &str) -> Option<(&str, usize)> {
     let prefix = &rest[..rest.len() - rest.trim_start_matches(['b', 'c', 'r']).len()];
-    let hashes = rest[prefix.len()..]
-        .bytes()
-        .take_while(|&byte| byte == b'#');
+    let hashes = rest[prefix.len()..].bytes().take_while(|&byte| byte == b'#');
     let open = prefix.len() + hashes.count();
     let is_open = rest[open..].starts_with('"');
     if !is_open || !["", "b", "c", "r", "br", "cr"].contains(&prefix) {
@@ -103,10 +101,7 @@ fn string(rest: &str) -> Option<(&str, usize)> {
     if prefix.ends_with('r') {
         let end = format!("\"{}", &rest[prefix.len()..open]);
         let length = rest[content..].find(&end)?;
-        return Some((
-            &rest[content..content + length],
-            content + length + end.len(),
-        ));
+        return Some((&rest[content..content + length], content + length + end.len()));
     }
     let bytes = &rest.as_bytes()[content..];
     let mut length = 0;

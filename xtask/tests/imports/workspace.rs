@@ -35,16 +35,9 @@ fn package(folder: &str) -> Package {
     let name = name.split_once('"').unwrap().0.replace('-', "_");
     let crates = roots(&path.join("src")).into_iter().map(|file| {
         let shown = file.strip_prefix(root()).unwrap().display().to_string();
-        (
-            shown,
-            Crate::read(&file, &|file| fs::read_to_string(file).ok()),
-        )
+        (shown, Crate::read(&file, &|file| fs::read_to_string(file).ok()))
     });
-    Package {
-        folder: folder.to_owned(),
-        name,
-        crates: crates.collect(),
-    }
+    Package { folder: folder.to_owned(), name, crates: crates.collect() }
 }
 
 /// The files in which the crates of a package begin.

@@ -48,10 +48,6 @@ fn main() -> ExitCode {
     say(&format!("torture: {length}, -seed {seed}\n"));
     let mut random = Rng::with_seed(seed);
     let deadline = Instant::now() + options.time();
-    let torture = if options.stream {
-        stream::torture
-    } else {
-        rounds::torture
-    };
+    let torture = if options.stream { stream::torture } else { rounds::torture };
     conclude(&torture(&options, &mut random, deadline))
 }

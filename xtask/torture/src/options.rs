@@ -28,10 +28,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             names: &["seed"],
             value: "N",
             help: "where the random moments come from (default: another one each time, printed)",
-            take: |o, v| {
-                v.number("a number", 0..=u64::MAX)
-                    .map(|it| o.seed = Some(it))
-            },
+            take: |o, v| v.number("a number", 0..=u64::MAX).map(|it| o.seed = Some(it)),
         },
         Opt {
             names: &["stream"],
@@ -57,10 +54,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
     check: |_| Ok(()),
     examples: &[
         ("cargo xtask torture", "two minutes of everything"),
-        (
-            "cargo xtask torture -seconds 600 -seed 7",
-            "ten minutes, the same moments each time",
-        ),
+        ("cargo xtask torture -seconds 600 -seed 7", "ten minutes, the same moments each time"),
         (
             "cargo xtask torture -stream",
             "ten minutes of everything that can happen to a log on three machines",

@@ -29,19 +29,12 @@ pub(crate) struct FaultReport {
 
 impl FaultReport {
     pub(crate) fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// Messages that were all acknowledged.
     pub(crate) fn acknowledged(messages: u64) -> Self {
-        Self {
-            sent: messages,
-            acknowledged: messages,
-            ..Self::default()
-        }
+        Self { sent: messages, acknowledged: messages, ..Self::default() }
     }
 
     pub(crate) fn of(verification: &Verification) -> Self {
@@ -152,10 +145,7 @@ fn summary(reports: &[FaultReport]) -> (String, ExitCode) {
     let (broken, left) = (names(FaultReport::is_broken), names(FaultReport::is_left));
     let acknowledged = reports.iter().map(|it| it.acknowledged).sum();
     let lost = count(reports.iter().map(|it| it.lost).sum());
-    let sums = format!(
-        "{} acknowledged, {lost} lost",
-        plural(acknowledged, "message")
-    );
+    let sums = format!("{} acknowledged, {lost} lost", plural(acknowledged, "message"));
     if !broken.is_empty() {
         (format!("BROKEN: {broken}; {sums}"), ExitCode::FAILURE)
     } else if !left.is_empty() {

@@ -31,10 +31,7 @@ pub(crate) struct After {
 pub(crate) fn code(report: &Report, after: After) -> u8 {
     let verification = report.verification.as_ref();
     let is_proven_wrong = verification.is_some_and(|verification| !verification.passed);
-    let is_over_bounds = report
-        .thresholds
-        .iter()
-        .any(|threshold_result| threshold_result.failed);
+    let is_over_bounds = report.thresholds.iter().any(|threshold_result| threshold_result.failed);
     let is_interrupted = report.ended_by == EndedBy::Interrupt || after.interrupted;
     let all_lost = report.ended_by == EndedBy::ConnectionsLost;
     match () {

@@ -110,8 +110,7 @@ impl Outputs {
         let logs: Vec<_> = options.verify.iter().map(PathBuf::as_path).collect();
         let create = |option, path: &Option<PathBuf>, others: &[&Path]| {
             let path = path.as_deref();
-            path.map(|path| Output::create(option, path, others))
-                .transpose()
+            path.map(|path| Output::create(option, path, others)).transpose()
         };
         let save = create("save", &options.save, &logs)?;
         let others: Vec<_> = logs.into_iter().chain(options.save.as_deref()).collect();

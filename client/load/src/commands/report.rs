@@ -28,10 +28,7 @@ pub(crate) const COMMAND: Command<Draw> = Command {
     operand: Some(|asked, run| run.path().map(|run| asked.runs.push(run))),
     check: Draw::check,
     examples: &[
-        (
-            "{client} report before.json after.json -o compare.html",
-            "compare two runs",
-        ),
+        ("{client} report before.json after.json -o compare.html", "compare two runs"),
         (
             "{client} load -json -label sync > a.json; {client} report a.json -o a.html",
             "draw one run later; -label names it",
@@ -73,11 +70,7 @@ impl Draw {
 }
 
 fn draw(asked: &Draw) -> Result<(), String> {
-    let runs = asked
-        .runs
-        .iter()
-        .map(|path| read(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let runs = asked.runs.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let html = page(&runs)?;
     let inputs: Vec<_> = asked.runs.iter().map(PathBuf::as_path).collect();
     let output = Output::create("o", &asked.page, &inputs)?;
@@ -90,9 +83,7 @@ fn read(path: &Path) -> Result<Report, String> {
     let mut report = Report::from_json(&text)
         .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
     // A run without a label gets the name of its file. Its random name would say nothing.
-    let file = path
-        .file_stem()
-        .map(|name| name.to_string_lossy().into_owned());
+    let file = path.file_stem().map(|name| name.to_string_lossy().into_owned());
     report.label = report.label.or(file);
     Ok(report)
 }
@@ -127,11 +118,6 @@ mod tests {
         for args in [&[][..], &["a.json"], &["-o", "c.html"], &["a.json", "-o"]] {
             assert!(typed(args).is_err(), "{args:?}");
         }
-        assert!(
-            COMMAND
-                .help_of(80)
-                .lines()
-                .all(|line| line.chars().count() <= 80)
-        );
+        assert!(COMMAND.help_of(80).lines().all(|line| line.chars().count() <= 80));
     }
 }

@@ -54,14 +54,8 @@ pub(crate) const COMMAND: Command<Verify> = Command {
             "{client} verify run.json logging.log.1 logging.log",
             "a log that was renamed during the run",
         ),
-        (
-            "{client} verify run.json logging*.log",
-            "a log with its rotated files",
-        ),
-        (
-            "{client} verify -stream LOG -nats nats://a,nats://b run.json",
-            "a log that is a stream",
-        ),
+        ("{client} verify run.json logging*.log", "a log with its rotated files"),
+        ("{client} verify -stream LOG -nats nats://a,nats://b run.json", "a log that is a stream"),
     ],
     notes: "Exit codes: 0 every acknowledged message is there, 1 a log could not be read, 2 usage, \
             4 verification failed.",
@@ -74,9 +68,8 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     };
     let run = RunFile::read(&asked.run_file)
         .map_err(|error| format!("cannot use {}: {error}", asked.run_file.display()));
-    let verified = run
-        .and_then(|run| run.verify(asked.log()?, &AtomicBool::new(false)))
-        .and_then(|found| {
+    let verified =
+        run.and_then(|run| run.verify(asked.log()?, &AtomicBool::new(false))).and_then(|found| {
             // The flag is never set, so the verification is complete. Ctrl-C ends the process.
             let found = found.unwrap_or_default();
             let text = if asked.json {
@@ -131,12 +124,10 @@ impl Verify {
     }
 
     fn log(&self) -> Result<Log, String> {
-        Ok(
-            match StreamLog::open(&self.stream, COMMAND.name, Start::First)? {
-                Some(stream) => Log::Stream(Box::new(stream)),
-                None => Log::Files(logs::named(&self.logs)),
-            },
-        )
+        Ok(match StreamLog::open(&self.stream, COMMAND.name, Start::First)? {
+            Some(stream) => Log::Stream(Box::new(stream)),
+            None => Log::Files(logs::named(&self.logs)),
+        })
     }
 }
 
@@ -171,11 +162,6 @@ mod tests {
         for args in [&[][..], &["run.json"], &["run.json", "a.log", "-jason"]] {
             assert!(typed(args).is_err(), "{args:?}");
         }
-        assert!(
-            COMMAND
-                .help_of(80)
-                .lines()
-                .all(|line| line.chars().count() <= 80)
-        );
+        assert!(COMMAND.help_of(80).lines().all(|line| line.chars().count() <= 80));
     }
 }

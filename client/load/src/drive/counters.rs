@@ -88,9 +88,7 @@ impl Counters {
             if time >= begin {
                 let n = u64::from(n);
                 interval.counts.acknowledged += n;
-                interval
-                    .latency
-                    .saturating_record_n(now.saturating_sub(time), n);
+                interval.latency.saturating_record_n(now.saturating_sub(time), n);
             }
         });
     }

@@ -58,11 +58,7 @@ pub(crate) struct Interval {
 
 impl Interval {
     pub(crate) fn new(index: u64) -> Self {
-        Self {
-            index,
-            counts: Counts::default(),
-            latency: new_histogram(),
-        }
+        Self { index, counts: Counts::default(), latency: new_histogram() }
     }
 }
 
@@ -180,9 +176,7 @@ impl Figures {
             later.push(index);
         }
         let first = self.close_if_whole(last);
-        let rest = later
-            .into_iter()
-            .filter_map(|index| self.close_if_whole(index));
+        let rest = later.into_iter().filter_map(|index| self.close_if_whole(index));
         first.into_iter().chain(rest).collect()
     }
 
@@ -242,12 +236,7 @@ impl Figures {
         self.counts += interval.counts;
         add(&mut self.latency, &interval.latency);
         let second = row(&interval);
-        let Counts {
-            sent,
-            acknowledged,
-            errors,
-            ..
-        } = interval.counts;
+        let Counts { sent, acknowledged, errors, .. } = interval.counts;
         if sent + acknowledged + errors == 0 {
             self.idle += 1;
             return second;
@@ -262,8 +251,7 @@ impl Figures {
 
     fn remember(&mut self, interval: Interval) {
         if self.recent.len() == 2 {
-            self.seconds
-                .extend(self.recent.pop_front().as_ref().map(row));
+            self.seconds.extend(self.recent.pop_front().as_ref().map(row));
         }
         self.recent.push_back(interval);
     }
@@ -402,10 +390,7 @@ mod tests {
         }
         // An idle time in the middle stays.
         let mut figures = Figures::new(1);
-        for (index, latencies) in [&[1000][..], &[], &[], &[2000], &[]]
-            .into_iter()
-            .enumerate()
-        {
+        for (index, latencies) in [&[1000][..], &[], &[], &[2000], &[]].into_iter().enumerate() {
             figures.add(interval(index as u64, latencies));
         }
         figures.leave(interval(5, &[]));

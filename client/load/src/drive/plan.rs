@@ -186,10 +186,7 @@ mod tests {
     #[test]
     fn shares_add_up() {
         for threads in 1..6 {
-            let load = Load {
-                threads,
-                ..Load::default()
-            };
+            let load = Load { threads, ..Load::default() };
             for total in 0..30 {
                 let shares = (0..threads).map(|number| load.share(total, number));
                 assert_eq!(shares.sum::<u64>(), total);

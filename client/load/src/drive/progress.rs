@@ -33,10 +33,7 @@ impl Progress {
             bar,
             connections,
             warmup: plan.load.warmup,
-            duration: plan
-                .load
-                .duration
-                .map(|d| plan.load.warmup.saturating_add(d)),
+            duration: plan.load.duration.map(|d| plan.load.warmup.saturating_add(d)),
             messages: plan.load.messages,
             warm: None,
         }
@@ -58,10 +55,7 @@ impl Progress {
         } else {
             "{eta} left"
         };
-        set_style(
-            &self.bar,
-            &format!("{{bar:30}} {{percent:>3}} %  {{msg}}  {left}"),
-        );
+        set_style(&self.bar, &format!("{{bar:30}} {{percent:>3}} %  {{msg}}  {left}"));
         self.bar.reset();
         self.bar.set_message("");
     }
@@ -89,8 +83,7 @@ impl Progress {
         let by_messages = self.messages.map(|messages| (measured, messages));
         let share = |&(at, of): &(u64, u64)| at as f64 / of.max(1) as f64;
         let both = by_time.into_iter().chain(by_messages);
-        both.max_by(|a, b| share(a).total_cmp(&share(b)))
-            .unwrap_or_default()
+        both.max_by(|a, b| share(a).total_cmp(&share(b))).unwrap_or_default()
     }
 
     /// Shows the figures of the last second.
@@ -165,12 +158,7 @@ mod tests {
 
     #[test]
     fn time_left_reads_like_a_clock() {
-        for (ms, text) in [
-            (0, "0:00"),
-            (900, "0:01"),
-            (65_000, "1:05"),
-            (7_200_000, "2:00:00"),
-        ] {
+        for (ms, text) in [(0, "0:00"), (900, "0:01"), (65_000, "1:05"), (7_200_000, "2:00:00")] {
             assert_eq!(clock(Duration::from_millis(ms)), text);
         }
     }

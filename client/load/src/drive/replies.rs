@@ -69,10 +69,7 @@ impl Expected {
 impl Replies {
     /// A parser that skips `greeting` lines before the first reply.
     pub(crate) fn after_greeting(greeting: u32) -> Self {
-        Self {
-            greeting,
-            ..Self::default()
-        }
+        Self { greeting, ..Self::default() }
     }
 
     /// Whether the greeting is complete.
@@ -170,10 +167,7 @@ fn count_prefixes(bytes: &mut &[u8], prefix: &[u8]) -> u32 {
     if prefix.is_empty() {
         return 0;
     }
-    let same = bytes
-        .chunks_exact(prefix.len())
-        .take_while(|&chunk| chunk == prefix)
-        .count();
+    let same = bytes.chunks_exact(prefix.len()).take_while(|&chunk| chunk == prefix).count();
     *bytes = &bytes[same * prefix.len()..];
     same as u32
 }
@@ -209,11 +203,7 @@ impl ErrorKinds {
 
     /// Counts an error that the load generator detected itself.
     pub(crate) fn add(&mut self, what: &str) {
-        self.insert(ErrorKind {
-            kind: what.to_owned(),
-            count: 1,
-            first: what.to_owned(),
-        });
+        self.insert(ErrorKind { kind: what.to_owned(), count: 1, first: what.to_owned() });
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -229,8 +219,7 @@ impl ErrorKinds {
 
     /// The kinds, the most frequent first.
     pub(crate) fn into_sorted(mut self) -> Vec<ErrorKind> {
-        self.kinds
-            .sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+        self.kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
         self.kinds
     }
 
@@ -243,15 +232,8 @@ impl ErrorKinds {
             self.kinds.push(new);
             return;
         }
-        let others = ErrorKind {
-            kind: Self::OTHERS.to_owned(),
-            ..new
-        };
-        match self
-            .kinds
-            .iter_mut()
-            .find(|known| known.kind == others.kind)
-        {
+        let others = ErrorKind { kind: Self::OTHERS.to_owned(), ..new };
+        match self.kinds.iter_mut().find(|known| known.kind == others.kind) {
             Some(known) => known.count += others.count,
             None => self.kinds.push(others),
         }
@@ -262,10 +244,7 @@ impl ErrorKinds {
 fn kind(line: &[u8]) -> &[u8] {
     let word_end = |from: usize| {
         let is_end = |b: &u8| b.is_ascii_whitespace() || *b == b':';
-        line[from..]
-            .iter()
-            .position(is_end)
-            .map_or(line.len(), |at| from + at)
+        line[from..].iter().position(is_end).map_or(line.len(), |at| from + at)
     };
     let first = word_end(0);
     if line[..first].eq_ignore_ascii_case(b"error") && line.get(first) == Some(&b' ') {
@@ -366,14 +345,7 @@ mod tests {
         }
         let sorted = kinds.clone().into_sorted();
         let names: Vec<_> = sorted.iter().map(|kind| kind.kind.as_str()).collect();
-        let expected = [
-            "error log",
-            "",
-            "-ERR",
-            "ERROR",
-            "\\x1b[31mred",
-            "error too-long",
-        ];
+        let expected = ["error log", "", "-ERR", "ERROR", "\\x1b[31mred", "error too-long"];
         assert_eq!(names, expected);
         assert_eq!(sorted[0].count, 2);
         assert_eq!(sorted[0].first, "error log: No space left on device");

@@ -37,9 +37,7 @@ impl Quota {
             u64::MAX => None,
             left => Some(left - most.min(left)),
         };
-        self.0
-            .fetch_update(RELAXED, RELAXED, less)
-            .map_or(most, |left| most.min(left))
+        self.0.fetch_update(RELAXED, RELAXED, less).map_or(most, |left| most.min(left))
     }
 
     /// Gives back `n` messages that were taken and not sent.
@@ -98,8 +96,7 @@ impl Schedule {
 
     /// The planned time of message `number`.
     pub(crate) fn planned(&self, number: u64) -> Nanos {
-        self.start
-            .saturating_add((number as f64 * self.period) as u64)
+        self.start.saturating_add((number as f64 * self.period) as u64)
     }
 
     /// How many messages are planned before `time`.
@@ -140,18 +137,15 @@ impl Schedule {
     fn take_due(&self, now: Nanos, most: u64) -> Range<u64> {
         let due = self.before(now.saturating_add(1)).min(self.end);
         let after = |next: u64| next.saturating_add(most).min(due).max(next);
-        let taken = self
-            .next
-            .fetch_update(RELAXED, RELAXED, |next| Some(after(next)));
+        let taken = self.next.fetch_update(RELAXED, RELAXED, |next| Some(after(next)));
         let next = taken.unwrap_or_else(|next| next);
         next..after(next)
     }
 
     /// Takes the next message, which may be planned for later.
     fn take_next(&self) -> Option<u64> {
-        let taken = self.next.fetch_update(RELAXED, RELAXED, |next| {
-            (next < self.end).then_some(next + 1)
-        });
+        let taken =
+            self.next.fetch_update(RELAXED, RELAXED, |next| (next < self.end).then_some(next + 1));
         taken.ok()
     }
 
@@ -190,12 +184,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self {
-            claimed: None,
-            blocked: VecDeque::new(),
-            held: 0,
-            lag: new_histogram(),
-        }
+        Self { claimed: None, blocked: VecDeque::new(), held: 0, lag: new_histogram() }
     }
 
     /// How many messages this worker could send at `now`.
@@ -330,11 +319,7 @@ mod tests {
         for rate in [0.3, 7.0, 33_333.0, 1_234_567.8] {
             let schedule = Schedule::new((0, 0, u64::MAX), rate, None);
             let mut pace = Pace::new();
-            assert_eq!(
-                pace.take(&schedule, 0, 1).count(),
-                1,
-                "the first is due at once"
-            );
+            assert_eq!(pace.take(&schedule, 0, 1).count(), 1, "the first is due at once");
             for _ in 0..1000 {
                 let at = pace.next_at(&schedule).unwrap();
                 assert_eq!(pace.due(&schedule, at), 1, "{rate}");

@@ -37,15 +37,8 @@ mod tests {
         for delay in [0, 200_000, 1_300_000] {
             let set_at = Instant::now();
             set(delay);
-            poll.poll(&mut events, Some(Duration::from_secs(10)))
-                .unwrap();
-            assert_eq!(
-                events
-                    .iter()
-                    .map(mio::event::Event::token)
-                    .collect::<Vec<_>>(),
-                [Token(3)]
-            );
+            poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+            assert_eq!(events.iter().map(mio::event::Event::token).collect::<Vec<_>>(), [Token(3)]);
             assert!(set_at.elapsed() >= Duration::from_nanos(delay));
         }
     }

@@ -92,16 +92,14 @@ impl Served {
     /// The total usage of these processes. `None` if there are none, if one does not exist, or if
     /// the system does not report usage.
     pub(crate) fn by(pids: &[u32]) -> Option<Self> {
-        pids.iter()
-            .map(|pid| Self::by_one(*pid))
-            .reduce(|all, one| {
-                let (all, one) = (all?, one?);
-                Some(Self {
-                    cpu: all.cpu + one.cpu,
-                    ticks: (all.ticks.0 + one.ticks.0, all.ticks.1 + one.ticks.1),
-                    peak_memory: all.peak_memory + one.peak_memory,
-                })
-            })?
+        pids.iter().map(|pid| Self::by_one(*pid)).reduce(|all, one| {
+            let (all, one) = (all?, one?);
+            Some(Self {
+                cpu: all.cpu + one.cpu,
+                ticks: (all.ticks.0 + one.ticks.0, all.ticks.1 + one.ticks.1),
+                peak_memory: all.peak_memory + one.peak_memory,
+            })
+        })?
     }
 
     fn by_one(pid: u32) -> Option<Self> {

@@ -187,11 +187,7 @@ impl Worker {
         };
         let begin = start + self.plan.load.warmup;
         self.counters.begin = begin;
-        self.end = self
-            .plan
-            .load
-            .duration
-            .map_or(Nanos::MAX, |d| begin.saturating_add(d));
+        self.end = self.plan.load.duration.map_or(Nanos::MAX, |d| begin.saturating_add(d));
         self.next_sweep = start + self.sweep_period();
         while self.plan.clock.now() < start {
             self.turn(events, Some(start))?;
@@ -220,11 +216,8 @@ impl Worker {
             self.reconnect(now)?;
             self.send_due(now);
             self.fill_first();
-            let until = if self.unfilled == self.connections.len() {
-                self.set_timer()?
-            } else {
-                None
-            };
+            let until =
+                if self.unfilled == self.connections.len() { self.set_timer()? } else { None };
             self.turn(events, until)?;
         }
     }
@@ -239,11 +232,7 @@ impl Worker {
 
     /// Whether all connections are lost for good.
     fn is_disconnected(&self, now: Nanos) -> bool {
-        let patience = if self.plan.load.reconnect {
-            self.plan.load.timeout
-        } else {
-            0
-        };
+        let patience = if self.plan.load.reconnect { self.plan.load.timeout } else { 0 };
         self.alive == 0 && now.saturating_sub(self.disconnected_at) >= patience
     }
 
@@ -323,15 +312,11 @@ impl Worker {
             self.begun = Some(Usage::now());
         }
         while now >= self.interval_end() {
-            _ = self
-                .coordinator
-                .send(WorkerMessage::Interval(self.counters.roll()));
+            _ = self.coordinator.send(WorkerMessage::Interval(self.counters.roll()));
         }
         if self.counters.progress > 0 {
             let progress = std::mem::take(&mut self.counters.progress);
-            self.control
-                .acknowledged
-                .fetch_add(progress, Ordering::Relaxed);
+            self.control.acknowledged.fetch_add(progress, Ordering::Relaxed);
         }
         if now >= self.next_sweep {
             self.next_sweep = now + self.sweep_period();
@@ -385,10 +370,7 @@ impl Worker {
         match connection.stage {
             Stage::Connecting(_) => self.lose(index, &format!("no answer within {timeout}")),
             Stage::Greeting => {
-                self.lose(
-                    index,
-                    &format!("no greeting (-hello-lines) within {timeout}"),
-                );
+                self.lose(index, &format!("no greeting (-hello-lines) within {timeout}"));
             }
             _ => {
                 self.counters.time_out(&mut connection.pending);

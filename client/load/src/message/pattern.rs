@@ -31,10 +31,7 @@ impl Pattern {
             return Err("to be verified it must be one line".to_owned());
         };
         let typed = template.messages().pop().unwrap_or_default();
-        for (part, next) in typed
-            .iter()
-            .zip(typed.iter().skip(1).map(Some).chain([None]))
-        {
+        for (part, next) in typed.iter().zip(typed.iter().skip(1).map(Some).chain([None])) {
             let is_number = matches!(part, Part::Conn(_) | Part::Seq(_));
             let is_text = matches!(next, Some(Part::Literal(bytes)) if !bytes[0].is_ascii_digit());
             // Otherwise a message that was truncated within its number equals another one.
@@ -122,11 +119,7 @@ impl Pattern {
                 _ => return Err(Mismatch::Foreign),
             }
         }
-        if text.is_empty() {
-            Ok((conn, seq))
-        } else {
-            Err(Mismatch::Foreign)
-        }
+        if text.is_empty() { Ok((conn, seq)) } else { Err(Mismatch::Foreign) }
     }
 }
 
@@ -207,10 +200,7 @@ mod tests {
     use crate::message::template::DEFAULT_MESSAGE;
 
     fn pattern(text: &str) -> Result<Pattern, String> {
-        Pattern::new(
-            &Template::parse(text).unwrap().framed(Framing::Line),
-            "cafe",
-        )
+        Pattern::new(&Template::parse(text).unwrap().framed(Framing::Line), "cafe")
     }
 
     #[test]

@@ -116,10 +116,7 @@ impl Template {
 
     /// The template with text in place of the parts for which `text` has some.
     fn fill(&self, text: impl Fn(&Part) -> Option<Vec<u8>>) -> Self {
-        let mut filled = Self {
-            parts: Vec::new(),
-            framing: self.framing,
-        };
+        let mut filled = Self { parts: Vec::new(), framing: self.framing };
         for part in &self.parts {
             match (text(part), part) {
                 (Some(bytes), _) => filled.literal(&bytes),
@@ -287,20 +284,18 @@ pub(crate) enum TemplateError {
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Escape(text) => write!(
-                f,
-                "unknown escape '{text}': expected \\r, \\n, \\t, \\\\, \\{{ or \\xNN"
-            ),
+            Self::Escape(text) => {
+                write!(f, "unknown escape '{text}': expected \\r, \\n, \\t, \\\\, \\{{ or \\xNN")
+            }
             Self::Placeholder(name) => write!(
                 f,
                 "unknown placeholder '{{{name}}}': expected {{run}}, {{conn}}, {{seq}} or {{pad:N}} \
                  (\\{{ is a brace)"
             ),
             Self::Digits(name) => write!(f, "{{{name}:N}} takes 0 to {MAX_DIGITS} digits"),
-            Self::Pad => write!(
-                f,
-                "{{pad:N}} takes 0 to {MAX_MESSAGE} bytes, for the whole message"
-            ),
+            Self::Pad => {
+                write!(f, "{{pad:N}} takes 0 to {MAX_MESSAGE} bytes, for the whole message")
+            }
         }
     }
 }
@@ -310,10 +305,7 @@ mod tests {
     use super::*;
 
     fn rendered(text: &str) -> String {
-        let template = Template::parse(text)
-            .unwrap()
-            .framed(Framing::Line)
-            .bind("cafe");
+        let template = Template::parse(text).unwrap().framed(Framing::Line).bind("cafe");
         let mut out = Vec::new();
         template.render(7, 42, &mut out);
         out.escape_ascii().to_string()
@@ -327,10 +319,7 @@ mod tests {
             (r"a\x00\xfF\\\t", r"a\x00\xff\\\t\n"),
             ("{seq:5}-{conn:3}-{seq:1}", r"00042-007-42\n"),
             ("{pad:4}{run}{pad:0}", r"xxxxcafe\n"),
-            (
-                r#"{"verbose":true} {} {A} { run}"#,
-                r#"{\"verbose\":true} {} {A} { run}\n"#,
-            ),
+            (r#"{"verbose":true} {} {A} { run}"#, r#"{\"verbose\":true} {} {A} { run}\n"#),
             (r"\{run}", r"{run}\n"),
             ("é{", r"\xc3\xa9{\n"),
             ("", r"\n"),
@@ -366,10 +355,7 @@ mod tests {
             ("{run:3}", "unknown placeholder '{run}'"),
             ("{pad}", "unknown placeholder '{pad}'"),
             ("{seq:1001}", "{seq:N} takes 0 to 1000 digits"),
-            (
-                "{pad:99999999999999999999}",
-                "{pad:N} takes 0 to 67108864 bytes",
-            ),
+            ("{pad:99999999999999999999}", "{pad:N} takes 0 to 67108864 bytes"),
         ] {
             let error = Template::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");

@@ -25,10 +25,7 @@ pub(crate) fn machine() -> Machine {
 #[cfg(target_os = "linux")]
 fn cpu() -> Option<String> {
     use procfs::Current as _;
-    procfs::CpuInfo::current()
-        .ok()?
-        .model_name(0)
-        .map(str::to_owned)
+    procfs::CpuInfo::current().ok()?.model_name(0).map(str::to_owned)
 }
 
 #[cfg(target_os = "linux")]

@@ -28,10 +28,8 @@ pub(crate) fn report(
     let ended_by = ended_by(&outcome);
     let messages = messages(&outcome, ended_by);
     let acknowledged = messages.acknowledged;
-    let (open_loop, server) = (
-        open_loop(&outcome.done, messages.never_sent),
-        server(&outcome.done, acknowledged),
-    );
+    let (open_loop, server) =
+        (open_loop(&outcome.done, messages.never_sent), server(&outcome.done, acknowledged));
     let mut report = Report {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -140,11 +138,7 @@ fn ended_by(outcome: &RunResult) -> EndedBy {
     if outcome.plan.load.messages == Some(outcome.figures.counts.sent) {
         return EndedBy::Messages;
     }
-    let end = outcome
-        .plan
-        .load
-        .duration
-        .map_or(Nanos::MAX, |d| outcome.begin().saturating_add(d));
+    let end = outcome.plan.load.duration.map_or(Nanos::MAX, |d| outcome.begin().saturating_add(d));
     let is_short = |done: &Done| done.alive == 0 && done.sent_until < end;
     let left = outcome.done.iter().map(|done| done.alive).sum::<usize>();
     if left == 0 || outcome.done.iter().all(is_short) {
@@ -176,11 +170,7 @@ fn open_loop(done: &[Done], never_sent: u64) -> Option<OpenLoop> {
         add(&mut lag, &pace.lag);
         held += pace.held;
     }
-    Some(OpenLoop {
-        lag_ns: Latency::of(&lag),
-        held,
-        never_sent,
-    })
+    Some(OpenLoop { lag_ns: Latency::of(&lag), held, never_sent })
 }
 
 fn server(done: &[Done], acknowledged: u64) -> Option<Server> {
@@ -189,14 +179,8 @@ fn server(done: &[Done], acknowledged: u64) -> Option<Server> {
 }
 
 fn load_generator(done: &[Done], measured: Nanos, acknowledged: u64) -> LoadGenerator {
-    let first = done
-        .iter()
-        .map(|done| done.usage.0)
-        .min_by_key(|usage| usage.process);
-    let last = done
-        .iter()
-        .map(|done| done.usage.1)
-        .max_by_key(|usage| usage.process);
+    let first = done.iter().map(|done| done.usage.0).min_by_key(|usage| usage.process);
+    let last = done.iter().map(|done| done.usage.1).max_by_key(|usage| usage.process);
     let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
     let share = |ns: u64| ns as f64 / measured.max(1) as f64;
     let threads = done.iter().map(|done| {
@@ -208,11 +192,7 @@ fn load_generator(done: &[Done], measured: Nanos, acknowledged: u64) -> LoadGene
         }
     });
     LoadGenerator {
-        cpu: Cpu::new(
-            last.process - first.process,
-            first.ticks.zip(last.ticks),
-            acknowledged,
-        ),
+        cpu: Cpu::new(last.process - first.process, first.ticks.zip(last.ticks), acknowledged),
         threads: threads.collect(),
     }
 }

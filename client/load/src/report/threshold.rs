@@ -81,18 +81,10 @@ impl Threshold {
         let plain = || value.parse().ok().filter(|value: &f64| value.is_finite());
         let (value, expected) = match metric.2 {
             Unit::None => (plain(), "a number without unit"),
-            Unit::Time => (
-                parse_latency(value),
-                "a time with unit, e.g. 300us, 5ms, 1s",
-            ),
+            Unit::Time => (parse_latency(value), "a time with unit, e.g. 300us, 5ms, 1s"),
         };
         let value = value.ok_or_else(|| format!("{expected} after {name}{sign}"))?;
-        Ok(Self {
-            text: text.to_owned(),
-            metric,
-            holds,
-            value,
-        })
+        Ok(Self { text: text.to_owned(), metric, holds, value })
     }
 
     /// Applies the condition to the JSON of a run. A figure that does not exist, such as the latency
@@ -130,11 +122,7 @@ mod tests {
                     let threshold = Threshold::parse(&text).unwrap();
                     for value in [4.0, 5.0, 6.0].map(|value| value * threshold.value / 5.0) {
                         let expected = holds(value, threshold.value);
-                        assert_eq!(
-                            (threshold.holds)(value, threshold.value),
-                            expected,
-                            "{text}"
-                        );
+                        assert_eq!((threshold.holds)(value, threshold.value), expected, "{text}");
                     }
                     assert_eq!(is_time(&text), value == "5ms", "{text}");
                 }

@@ -105,11 +105,7 @@ fn tiles(html: &mut String, run: &Report) {
 
 fn warnings(html: &mut String, run: &Report, named: bool) {
     for warning in &run.warnings {
-        let text = if named {
-            format!("{}: {warning}", run.name())
-        } else {
-            warning.clone()
-        };
+        let text = if named { format!("{}: {warning}", run.name()) } else { warning.clone() };
         _ = writeln!(html, "<p class=\"warning\">{}</p>", escaped(&text));
     }
 }
@@ -122,11 +118,7 @@ mod tests {
     fn colour(dark: bool, name: &str) -> [f64; 3] {
         let half = STYLE.split("@media").nth(usize::from(dark)).unwrap();
         let at = half.find(&format!("--{name}: #")).unwrap();
-        let digits: String = half[at..]
-            .chars()
-            .skip_while(|c| *c != '#')
-            .skip(1)
-            .collect();
+        let digits: String = half[at..].chars().skip_while(|c| *c != '#').skip(1).collect();
         let digits = digits.split(';').next().unwrap();
         let digits: Vec<_> = digits.chars().collect();
         let pair = |n: usize| match digits.len() {
@@ -139,13 +131,8 @@ mod tests {
     /// "Contrast ratio" and "relative luminance" as in WCAG 2.1.
     fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
         let luminance = |colour: [f64; 3]| {
-            let [r, g, b] = colour.map(|c| {
-                if c <= 0.04045 {
-                    c / 12.92
-                } else {
-                    ((c + 0.055) / 1.055).powf(2.4)
-                }
-            });
+            let [r, g, b] = colour
+                .map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
             0.2126 * r + 0.7152 * g + 0.0722 * b
         };
         let (a, b) = (luminance(a), luminance(b));

@@ -66,10 +66,7 @@ pub(crate) fn text(report: &Report) -> String {
 
 fn heading(text: &mut String, report: &Report) {
     let settings = &report.settings;
-    let name = report
-        .label
-        .as_ref()
-        .map_or(String::new(), |label| format!("{label}: "));
+    let name = report.label.as_ref().map_or(String::new(), |label| format!("{label}: "));
     let load = match settings.rate {
         Some(per_second) => format!(
             "open loop, {} messages/s planned, latency from the planned time",
@@ -95,11 +92,7 @@ fn heading(text: &mut String, report: &Report) {
         s if s > 0.0 => format!(" after a warm-up of {}", seconds(s)),
         _ => String::new(),
     };
-    _ = writeln!(
-        text,
-        "{load}\nmeasured {}{warmup}{ended}\n",
-        seconds(report.measured_s)
-    );
+    _ = writeln!(text, "{load}\nmeasured {}{warmup}{ended}\n", seconds(report.measured_s));
 }
 
 fn line(text: &mut String, name: &str, value: &str) {
@@ -127,20 +120,13 @@ fn latencies(text: &mut String, figures: &Latency) {
 fn distribution(text: &mut String, report: &Report) {
     text.push('\n');
     let all = report.messages.acknowledged;
-    let most = report
-        .distribution
-        .iter()
-        .map(|bar| bar.1)
-        .max()
-        .unwrap_or(1);
+    let most = report.distribution.iter().map(|bar| bar.1).max().unwrap_or(1);
     for &(bound, messages) in &report.distribution {
         let eighths = (messages as f64 / most as f64 * (BAR * 8) as f64).round() as usize;
         _ = writeln!(
             text,
             "  to {:>7} {:<BAR$} {:>7} %",
-            latency(bound as f64)
-                .replace(".00 ", " ")
-                .replace(".0 ", " "),
+            latency(bound as f64).replace(".00 ", " ").replace(".0 ", " "),
             bar(eighths.max(usize::from(messages > 0))),
             percent(messages, all),
         );
@@ -168,11 +154,7 @@ pub(crate) fn percent(part: u64, all: u64) -> String {
 }
 
 fn connections(text: &mut String, connections: &Connections) {
-    let mut made = format!(
-        "{} made in {}",
-        count(connections.made),
-        seconds(connections.ready_s)
-    );
+    let mut made = format!("{} made in {}", count(connections.made), seconds(connections.ready_s));
     if let Some(connect) = &connections.connect_ns {
         _ = write!(
             made,
@@ -235,21 +217,14 @@ fn cpu(cpu: &Cpu) -> String {
 
 /// The result of one `-fail-if`.
 pub(crate) fn threshold_result(threshold_result: &ThresholdResult) -> String {
-    let word = if threshold_result.failed {
-        "FAILED"
-    } else {
-        "passed"
-    };
+    let word = if threshold_result.failed { "FAILED" } else { "passed" };
     let value = match threshold_result.value {
         None => "there is no such figure".to_owned(),
         Some(ns) if is_time(&threshold_result.expression) => latency(ns),
         Some(value) if value.fract() == 0.0 => count(value as u64),
         Some(value) => rate(value),
     };
-    format!(
-        "  {word}: fail if {}: it is {value}\n",
-        threshold_result.expression
-    )
+    format!("  {word}: fail if {}: it is {value}\n", threshold_result.expression)
 }
 
 /// The files of a log, in short form.
@@ -277,22 +252,10 @@ pub(crate) fn verification(found: &Verification) -> String {
     line(text, "out of order", &count(found.out_of_order));
     line(text, "mangled", &count(found.mangled));
     let share = |there: u64, all: u64| format!("{} ({} in the log)", count(all), count(there));
-    line(
-        text,
-        "rejected",
-        &share(found.rejected_but_logged, found.rejected),
-    );
-    line(
-        text,
-        "unanswered",
-        &share(found.unanswered_and_logged, found.unanswered),
-    );
+    line(text, "rejected", &share(found.rejected_but_logged, found.rejected));
+    line(text, "unanswered", &share(found.unanswered_and_logged, found.unanswered));
     if found.torn > 0 {
-        line(
-            text,
-            "torn",
-            &format!("{}, cut short", plural(found.torn, "record")),
-        );
+        line(text, "torn", &format!("{}, cut short", plural(found.torn, "record")));
     }
     for example in &found.examples {
         _ = writeln!(text, "    {example}");

@@ -94,10 +94,7 @@ impl RunFiles {
             open(log).map_err(|error| cannot_read(log, &error))?;
             before.extend(rotated_files_of(log)?);
         }
-        Ok(Self {
-            named: logs.to_vec(),
-            before,
-        })
+        Ok(Self { named: logs.to_vec(), before })
     }
 
     /// The named logs, each after the rotated files that were made during the run. The server may
@@ -151,25 +148,16 @@ fn rotated_files_of(log: &Path) -> Result<Vec<PathBuf>, String> {
     let rotated_files =
         RotatedFiles::of(real.as_deref().unwrap_or(log)).map(|rotated_files| rotated_files.find());
     let found = rotated_files.unwrap_or(Ok(Vec::new()));
-    let found = found.map_err(|error| {
-        format!(
-            "cannot look for rotated files of {}: {error}",
-            log.display()
-        )
-    })?;
-    Ok(found
-        .into_iter()
-        .map(|rotated_file| rotated_file.path)
-        .collect())
+    let found = found
+        .map_err(|error| format!("cannot look for rotated files of {}: {error}", log.display()))?;
+    Ok(found.into_iter().map(|rotated_file| rotated_file.path).collect())
 }
 
 /// Whether the log was renamed to this rotated file after it was opened.
 fn is_same(rotated_file: &Path, log: &File) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (rotated_file, log) = (
-        fs::metadata(rotated_file).map(identity),
-        log.metadata().map(identity),
-    );
+    let (rotated_file, log) =
+        (fs::metadata(rotated_file).map(identity), log.metadata().map(identity));
     rotated_file.is_ok_and(|rotated_file| log.is_ok_and(|log| rotated_file == log))
 }
 

@@ -86,10 +86,7 @@ mod tests {
             for to in from..=201 {
                 let range = from..to;
                 let inside = |seq: &u64| there.contains(seq);
-                assert_eq!(
-                    seen.count(&range),
-                    range.clone().filter(inside).count() as u64
-                );
+                assert_eq!(seen.count(&range), range.clone().filter(inside).count() as u64);
                 assert_eq!(seen.first(&range), range.clone().find(inside));
                 let missing = range.clone().find(|seq| !inside(seq));
                 assert_eq!(seen.first_missing(&range), missing, "{range:?}");

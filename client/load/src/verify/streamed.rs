@@ -29,11 +29,7 @@ impl StreamLog {
         start: Start,
     ) -> Result<Option<Self>, String> {
         let pull = options.open(command, start, Some(PATIENCE))?;
-        Ok(options.name.clone().zip(pull).map(|(name, pull)| Self {
-            command,
-            name,
-            pull,
-        }))
+        Ok(options.name.clone().zip(pull).map(|(name, pull)| Self { command, name, pull }))
     }
 
     /// Extends the log by what was stored up to now.

@@ -42,11 +42,7 @@ fn ack_logs() -> Vec<AckLog> {
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn sent_to(ack_logs: &[AckLog]) -> Sent<'_> {
-    let parse = |text| {
-        Template::parse(text)
-            .unwrap()
-            .framed(common::protocol::Framing::Line)
-    };
+    let parse = |text| Template::parse(text).unwrap().framed(common::protocol::Framing::Line);
     Sent {
         run: RUN,
         message: Pattern::new(&parse("load {run} {conn} {seq};"), RUN).unwrap(),
@@ -82,10 +78,7 @@ fn good() -> Vec<String> {
 fn a_good_log_passes() {
     let found = check(good().concat().as_bytes());
     assert!(found.passed, "{found:?}");
-    assert_eq!(
-        (found.records, found.acknowledged, found.rejected),
-        (6, 5, 1)
-    );
+    assert_eq!((found.records, found.acknowledged, found.rejected), (6, 5, 1));
     assert_eq!((found.unanswered, found.unanswered_and_logged), (2, 1));
     assert_eq!(found.examples, [""; 0]);
 }
@@ -101,94 +94,26 @@ const CASES: &[(&str, Doctor, [u64; 6])] = &[
         |log| log.retain(|l| !l.contains("cafe 1")),
         [2, 0, 0, 0, 0, 0],
     ),
-    (
-        "twice in a row",
-        |log| log.insert(1, record(0, 0)),
-        [0, 1, 0, 0, 0, 0],
-    ),
-    (
-        "twice, later",
-        |log| log.push(record(0, 0)),
-        [0, 1, 0, 0, 0, 0],
-    ),
+    ("twice in a row", |log| log.insert(1, record(0, 0)), [0, 1, 0, 0, 0, 0]),
+    ("twice, later", |log| log.push(record(0, 0)), [0, 1, 0, 0, 0, 0]),
     ("swapped", |log| log.swap(1, 4), [0, 0, 1, 0, 0, 0]),
     ("swapped between connections", |log| log.swap(1, 2), [0; 6]),
-    (
-        "a byte changed",
-        |log| log[1] = log[1].replace(" 0;", " 0,"),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "a byte more",
-        |log| log[1] = log[1].replace(';', ";;"),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "a byte less",
-        |log| log[1] = log[1].replace(';', ""),
-        [1, 0, 0, 0, 0, 1],
-    ),
-    (
-        "an unanswered one cut",
-        |log| log[8] = log[8].replace(" 4;", ""),
-        [0, 0, 0, 0, 0, 1],
-    ),
-    (
-        "another level",
-        |log| log[1] = log[1].replace("INFO", "WARN"),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "another time",
-        |log| log[1] = log[1].replace("15:1", "15 1"),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "no peer",
-        |log| log[1] = log[1].replace("127.0.0.1:49030", ""),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "as a reply",
-        |log| log[1] = log[1].replace("recieved", "send"),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "two in a line",
-        |log| log[1] = log[1].replace('\n', ""),
-        [1, 0, 0, 1, 0, 0],
-    ),
-    (
-        "rejected, yet there",
-        |log| log.insert(5, record(0, 2)),
-        [0, 0, 0, 0, 1, 0],
-    ),
-    (
-        "never sent",
-        |log| log.push(record(1, 2)),
-        [0, 0, 0, 1, 0, 0],
-    ),
-    (
-        "never connected",
-        |log| log.push(record(2, 0)),
-        [0, 0, 0, 1, 0, 0],
-    ),
-    (
-        "no line end at the end",
-        |log| _ = log[8].pop(),
-        [0, 0, 0, 0, 0, 1],
-    ),
+    ("a byte changed", |log| log[1] = log[1].replace(" 0;", " 0,"), [1, 0, 0, 1, 0, 0]),
+    ("a byte more", |log| log[1] = log[1].replace(';', ";;"), [1, 0, 0, 1, 0, 0]),
+    ("a byte less", |log| log[1] = log[1].replace(';', ""), [1, 0, 0, 0, 0, 1]),
+    ("an unanswered one cut", |log| log[8] = log[8].replace(" 4;", ""), [0, 0, 0, 0, 0, 1]),
+    ("another level", |log| log[1] = log[1].replace("INFO", "WARN"), [1, 0, 0, 1, 0, 0]),
+    ("another time", |log| log[1] = log[1].replace("15:1", "15 1"), [1, 0, 0, 1, 0, 0]),
+    ("no peer", |log| log[1] = log[1].replace("127.0.0.1:49030", ""), [1, 0, 0, 1, 0, 0]),
+    ("as a reply", |log| log[1] = log[1].replace("recieved", "send"), [1, 0, 0, 1, 0, 0]),
+    ("two in a line", |log| log[1] = log[1].replace('\n', ""), [1, 0, 0, 1, 0, 0]),
+    ("rejected, yet there", |log| log.insert(5, record(0, 2)), [0, 0, 0, 0, 1, 0]),
+    ("never sent", |log| log.push(record(1, 2)), [0, 0, 0, 1, 0, 0]),
+    ("never connected", |log| log.push(record(2, 0)), [0, 0, 0, 1, 0, 0]),
+    ("no line end at the end", |log| _ = log[8].pop(), [0, 0, 0, 0, 0, 1]),
     ("empty", Vec::clear, [5, 0, 0, 0, 0, 0]),
-    (
-        "a hello",
-        |log| log.insert(0, hello("I am cafe/01")),
-        [0; 6],
-    ),
-    (
-        "cut, and mended",
-        |log| log[8] = log[8].replace(" 4;", "\\"),
-        [0, 0, 0, 0, 0, 1],
-    ),
+    ("a hello", |log| log.insert(0, hello("I am cafe/01")), [0; 6]),
+    ("cut, and mended", |log| log[8] = log[8].replace(" 4;", "\\"), [0, 0, 0, 0, 0, 1]),
     (
         "an unanswered one with NULs",
         |log| log[8] = log[8].replace(" 4;", " 4\0\0\0;"),
@@ -204,16 +129,8 @@ const CASES: &[(&str, Doctor, [u64; 6])] = &[
         |log| log[8] = log[8].replace("load", "\tload"),
         [0, 0, 0, 1, 0, 0],
     ),
-    (
-        "a hello cut",
-        |log| log.insert(0, hello("I am cafe/0")),
-        [0, 0, 0, 0, 0, 1],
-    ),
-    (
-        "a hello of no connection",
-        |log| log.insert(0, hello("I am cafe/02")),
-        [0, 0, 0, 1, 0, 0],
-    ),
+    ("a hello cut", |log| log.insert(0, hello("I am cafe/0")), [0, 0, 0, 0, 0, 1]),
+    ("a hello of no connection", |log| log.insert(0, hello("I am cafe/02")), [0, 0, 0, 1, 0, 0]),
 ];
 #[test]
 fn every_way_of_being_wrong_is_found() {

@@ -63,11 +63,7 @@ impl<'a> Verifier<'a> {
             Text::Foreign => return self.found.damaged(line),
         };
         let index = usize::try_from(conn).unwrap_or(usize::MAX);
-        let sent = self
-            .sent
-            .ack_logs
-            .get(index)
-            .map_or(0, |ack_log| ack_log.sent);
+        let sent = self.sent.ack_logs.get(index).map_or(0, |ack_log| ack_log.sent);
         if seq >= sent {
             return self.found.mangled(line);
         }
@@ -75,8 +71,7 @@ impl<'a> Verifier<'a> {
         let seen = &mut self.seen[index];
         if !seen.insert(seq) {
             self.found.repeated += 1;
-            self.found
-                .example(format!("repeated: connection {conn}, message {seq}"));
+            self.found.example(format!("repeated: connection {conn}, message {seq}"));
         } else if seq < seen.next {
             let next = seen.next;
             self.found.out_of_order += 1;
@@ -119,9 +114,7 @@ impl<'a> Verifier<'a> {
                 1 => String::new(),
                 n => format!(" and {} more of {range:?}", n - 1),
             };
-            self.found.example(format!(
-                "missing: connection {conn}, message {first}{others}"
-            ));
+            self.found.example(format!("missing: connection {conn}, message {first}{others}"));
         }
     }
 

@@ -37,15 +37,8 @@ impl Streamed {
         } else {
             (Some(PATIENCE), None)
         };
-        let pull = options
-            .stream
-            .open("client read", start(options), patience)?;
-        Ok(pull.map(|pull| Self {
-            pull,
-            stop,
-            is_done: false,
-            torn: Vec::new(),
-        }))
+        let pull = options.stream.open("client read", start(options), patience)?;
+        Ok(pull.map(|pull| Self { pull, stop, is_done: false, torn: Vec::new() }))
     }
 
     pub(super) fn next(&mut self, mut take: impl FnMut(&[u8]) -> Taken) -> Result<Step, String> {
@@ -120,9 +113,7 @@ mod tests {
             (&["-follow"], Start::First),
         ] {
             let asked = COMMAND.parse(Options::default(), [args, &["a.log"]].concat());
-            let Ok(Parsed::Run(options)) = asked else {
-                panic!("{args:?}: {asked:?}")
-            };
+            let Ok(Parsed::Run(options)) = asked else { panic!("{args:?}: {asked:?}") };
             assert_eq!(start(&options), expected, "{args:?}");
         }
     }

@@ -160,18 +160,13 @@ impl Follow {
 
     /// Opens the next file to read. Returns false if there is none.
     fn open_next(&mut self, now: Instant) -> io::Result<bool> {
-        let file = match self
-            .later
-            .pop_front()
-            .map_or_else(|| File::open(&self.path), Ok)
-        {
+        let file = match self.later.pop_front().map_or_else(|| File::open(&self.path), Ok) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !self.missing_told {
                     self.missing_told = true;
                     let path = self.path.display();
-                    self.notices
-                        .push(format!("{path} is not there yet: waiting for it"));
+                    self.notices.push(format!("{path} is not there yet: waiting for it"));
                 }
                 return Ok(false);
             }
@@ -233,9 +228,7 @@ impl Follow {
     fn relatives(&self) -> io::Result<Vec<File>> {
         let identities = |files: &[File]| -> io::Result<Vec<_>> {
             let metadata = files.iter().map(File::metadata);
-            metadata
-                .map(|of| of.map(|of| (of.dev(), of.ino())))
-                .collect()
+            metadata.map(|of| of.map(|of| (of.dev(), of.ino()))).collect()
         };
         let mut found = self.look_for_relatives()?;
         // A file that was renamed during the listing may have been missed under both names.
@@ -250,10 +243,7 @@ impl Follow {
     }
 
     fn look_for_relatives(&self) -> io::Result<Vec<File>> {
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
         let rotated_files = RotatedFiles::of(&self.path);
         let mut found = Vec::new();
@@ -286,14 +276,7 @@ impl Follow {
 
 impl Current {
     fn new(file: File, place: FilePosition, now: Instant) -> Self {
-        Self {
-            file,
-            place,
-            begun: Vec::new(),
-            left_at: None,
-            moved_at: now,
-            ended_at: None,
-        }
+        Self { file, place, begun: Vec::new(), left_at: None, moved_at: now, ended_at: None }
     }
 
     /// Whether the file was truncated or overwritten since its end was last reached.
@@ -374,11 +357,7 @@ mod tests {
     use super::*;
 
     fn append(path: &Path, text: &str) {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .unwrap();
+        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -450,20 +429,10 @@ mod tests {
         append(&path, "c\n");
         assert_eq!(read(&mut follow, 3), ["a", "b", "c"]);
         // Copied and truncated.
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         append(&path, "x\n");
         assert_eq!(read(&mut follow, 1), ["x"]);
-        assert!(
-            follow
-                .notices()
-                .iter()
-                .any(|notice| notice.contains("was cut"))
-        );
+        assert!(follow.notices().iter().any(|notice| notice.contains("was cut")));
     }
 
     /// Many files may be rotated quickly, between two reads.

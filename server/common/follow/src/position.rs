@@ -19,11 +19,7 @@ impl FilePosition {
     /// The beginning of the same file.
     #[must_use]
     pub fn beginning(&self) -> Self {
-        Self {
-            offset: 0,
-            head: Head::default(),
-            ..*self
-        }
+        Self { offset: 0, head: Head::default(), ..*self }
     }
 }
 
@@ -53,9 +49,6 @@ impl Head {
         let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Self {
-            length: bytes.len() as u64,
-            hash,
-        }
+        Self { length: bytes.len() as u64, hash }
     }
 }

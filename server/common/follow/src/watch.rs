@@ -21,15 +21,11 @@ impl Watch {
     pub fn new(path: &Path, registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         use inotify::WatchMask;
         use std::os::fd::AsRawFd as _;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let inotify = inotify::Inotify::init()?;
         let mask =
             WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
-        inotify
-            .watches()
-            .add(folder.unwrap_or(Path::new(".")), mask)?;
+        inotify.watches().add(folder.unwrap_or(Path::new(".")), mask)?;
         let descriptor = inotify.as_raw_fd();
         let mut source = mio::unix::SourceFd(&descriptor);
         registry.register(&mut source, token, mio::Interest::READABLE)?;
@@ -39,11 +35,9 @@ impl Watch {
     /// Reads all pending events, so that the next change wakes the poll again.
     pub fn clear(&mut self) {
         let mut buffer = [0; 4096];
-        while self
-            .inotify
-            .read_events(&mut buffer)
-            .is_ok_and(|mut events| events.next().is_some())
-        {}
+        while self.inotify.read_events(&mut buffer).is_ok_and(|mut events| events.next().is_some())
+        {
+        }
     }
 }
 

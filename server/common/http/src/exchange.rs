@@ -38,11 +38,7 @@ pub struct Response {
 impl Response {
     /// A response with one line of text, which may contain text of a peer.
     pub fn line(status: &'static str, text: &str) -> Self {
-        Self {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            body: one_line(text) + "\n",
-        }
+        Self { status, content_type: "text/plain; charset=utf-8", body: one_line(text) + "\n" }
     }
 }
 
@@ -73,12 +69,7 @@ pub struct Exchange<S> {
 impl<S: Socket> Exchange<S> {
     /// An exchange on an accepted connection.
     pub fn new(socket: S, now: Instant) -> Self {
-        Self {
-            socket,
-            stage: Stage::Request(Vec::new()),
-            deadline: now + PATIENCE,
-            is_ready: true,
-        }
+        Self { socket, stage: Stage::Request(Vec::new()), deadline: now + PATIENCE, is_ready: true }
     }
 
     /// Handles an event of the socket.
@@ -203,18 +194,10 @@ fn path_of(target: &str) -> &str {
 }
 
 fn render(response: &Response, with_body: bool) -> Vec<u8> {
-    let Response {
-        status,
-        content_type,
-        body,
-    } = response;
+    let Response { status, content_type, body } = response;
     let length = body.len();
     // RFC 9110, section 15.5.6: the response lists the methods that are allowed.
-    let allow = if status.starts_with("405") {
-        "Allow: GET, HEAD\r\n"
-    } else {
-        ""
-    };
+    let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n{allow}\
          Cache-Control: no-store\r\nConnection: close\r\n\r\n"
@@ -245,41 +228,16 @@ mod tests {
             ("HEAD /health HTTP/1.1\r\n\r\n", "200 "),
             ("HEAD /none HTTP/1.1\r\n\r\n", "404 "),
             ("GET http://x/health HTTP/1.1\r\n\r\n", "200 Health"),
-            (
-                "GET HTTP://[::1]:9185/metrics?a HTTP/1.1\r\n\r\n",
-                "200 Metrics",
-            ),
-            (
-                "GET http://x HTTP/1.1\r\n\r\n",
-                "404 there are /metrics and /health",
-            ),
-            (
-                "GET http://x?/health HTTP/1.1\r\n\r\n",
-                "404 there are /metrics and /health",
-            ),
-            (
-                "GET ftp://x/health HTTP/1.1\r\n\r\n",
-                "404 there are /metrics and /health",
-            ),
-            (
-                "GET / HTTP/1.1\r\n\r\n",
-                "404 there are /metrics and /health",
-            ),
-            (
-                "GET /metric HTTP/1.1\r\n\r\n",
-                "404 there are /metrics and /health",
-            ),
-            (
-                "POST /metrics HTTP/1.1\r\n\r\n",
-                "405 GET and HEAD are understood",
-            ),
+            ("GET HTTP://[::1]:9185/metrics?a HTTP/1.1\r\n\r\n", "200 Metrics"),
+            ("GET http://x HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
+            ("GET http://x?/health HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
+            ("GET ftp://x/health HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
+            ("GET / HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
+            ("GET /metric HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
+            ("POST /metrics HTTP/1.1\r\n\r\n", "405 GET and HEAD are understood"),
             ("hello\n", "400 this is no request of HTTP"),
         ] {
-            assert_eq!(
-                status(request.as_bytes()).as_deref(),
-                Some(expected),
-                "{request:?}"
-            );
+            assert_eq!(status(request.as_bytes()).as_deref(), Some(expected), "{request:?}");
         }
         let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(MAX_REQUEST));
         let long = &long.as_bytes()[..MAX_REQUEST];
@@ -287,10 +245,7 @@ mod tests {
         assert_eq!(status(&long[..MAX_REQUEST - 1]), None);
         let long = [b"HEAD", &long[3..MAX_REQUEST - 1]].concat();
         assert_eq!(status(&long).unwrap(), "431 ");
-        let many = format!(
-            "GET /metrics HTTP/1.1\r\n{}\r\n",
-            "a: b\r\n".repeat(MAX_FIELDS + 1)
-        );
+        let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
         assert!(status(many.as_bytes()).unwrap().starts_with("431 "));
     }
 

@@ -28,11 +28,8 @@ pub const TOKENS: usize = MAX_LISTENERS + MAX_EXCHANGES;
 pub const DESCRIPTORS: usize = MAX_EXCHANGES + 1;
 
 /// The longest time to the next [`deadline`](HttpServer::deadline).
-pub const MAX_WAIT: Duration = if PATIENCE.as_nanos() > PAUSE.as_nanos() {
-    PATIENCE
-} else {
-    PAUSE
-};
+pub const MAX_WAIT: Duration =
+    if PATIENCE.as_nanos() > PAUSE.as_nanos() { PATIENCE } else { PAUSE };
 
 /// The listening sockets, and the connections to them.
 #[derive(Debug)]
@@ -62,8 +59,7 @@ impl HttpServer {
     /// Registers all sockets with [`TOKENS`] tokens, from `first` downwards.
     pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
         self.first = first;
-        self.listeners
-            .register(registry, |index| Token(first.0 - index))
+        self.listeners.register(registry, |index| Token(first.0 - index))
     }
 
     /// Handles an event for the token `index` below the first.

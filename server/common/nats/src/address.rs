@@ -37,13 +37,7 @@ pub enum Login {
 impl Address {
     /// A node without a login. TLS is used only if the node requires it.
     pub fn new(host: &str, port: u16) -> Self {
-        Self {
-            tls: false,
-            host: host.to_owned(),
-            port,
-            login: None,
-            tls_name: None,
-        }
+        Self { tls: false, host: host.to_owned(), port, login: None, tls_name: None }
     }
 
     /// The expected name in the node's certificate.
@@ -59,13 +53,7 @@ impl Address {
         let (tls, login) = (self.tls, self.login.clone());
         let is_address = host.parse::<IpAddr>().is_ok();
         let tls_name = is_address.then(|| self.tls_name().to_owned());
-        Some(Self {
-            tls,
-            host,
-            port,
-            login,
-            tls_name,
-        })
+        Some(Self { tls, host, port, login, tls_name })
     }
 }
 
@@ -123,13 +111,7 @@ impl FromStr for Address {
             }
         };
         let (host, port) = host_and_port(place).map_err(unexpected)?;
-        Ok(Self {
-            tls,
-            host,
-            port,
-            login,
-            tls_name: None,
-        })
+        Ok(Self { tls, host, port, login, tls_name: None })
     }
 }
 
@@ -197,11 +179,7 @@ mod tests {
             ("nats://u:p@h", "nats://h:4222", user("u", "p")),
             ("nats://u%40x:p%3a@h:1", "nats://h:1", user("u@x", "p:")),
             ("nats://u:a@b@h:1", "nats://h:1", user("u", "a@b")),
-            (
-                "nats://s3cret@h:1",
-                "nats://h:1",
-                Some(Login::Token("s3cret".to_owned())),
-            ),
+            ("nats://s3cret@h:1", "nats://h:1", Some(Login::Token("s3cret".to_owned()))),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), shown);
@@ -229,22 +207,11 @@ mod tests {
 
     #[test]
     fn an_error_does_not_show_the_password() {
-        for bad in [
-            "",
-            "http://a",
-            "nats://",
-            "a:0",
-            "a:x",
-            "a b",
-            "nats://[::1",
-            "x:y@h:99999",
-            "a/b",
-        ] {
+        for bad in
+            ["", "http://a", "nats://", "a:0", "a:x", "a b", "nats://[::1", "x:y@h:99999", "a/b"]
+        {
             let error = bad.parse::<Address>().unwrap_err();
-            assert!(
-                error.starts_with("expected nodes such as nats://host:4222, got '"),
-                "{error}"
-            );
+            assert!(error.starts_with("expected nodes such as nats://host:4222, got '"), "{error}");
             assert!(!error.contains("x:y"), "{error}");
         }
     }

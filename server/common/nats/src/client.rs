@@ -82,9 +82,8 @@ impl Client {
 
     fn connect_to(address: &Address, options: &Options, name: &str) -> Result<Self, String> {
         let socket = connect(&address.host, address.port, PATIENCE)?;
-        let prepared = socket
-            .set_nodelay(true)
-            .and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
+        let prepared =
+            socket.set_nodelay(true).and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
         prepared.map_err(|error| error.to_string())?;
         let mut client = Self {
             stream: Stream::new(socket, None),
@@ -136,18 +135,11 @@ impl Client {
             return Err("it spoke on where TLS should begin".to_owned());
         }
         let session = options.connector()?.begin(self.address.tls_name())?;
-        let socket = self
-            .stream
-            .socket
-            .try_clone()
-            .map_err(|error| error.to_string())?;
+        let socket = self.stream.socket.try_clone().map_err(|error| error.to_string())?;
         self.stream = Stream::new(socket, Some(session));
         let set = self.stream.socket.set_read_timeout(Some(PATIENCE));
-        let done = set
-            .and_then(|()| self.stream.handshake())
-            .map_err(|error| error.to_string())?;
-        done.then_some(())
-            .ok_or_else(|| "it does not answer in TLS".to_owned())
+        let done = set.and_then(|()| self.stream.handshake()).map_err(|error| error.to_string())?;
+        done.then_some(()).ok_or_else(|| "it does not answer in TLS".to_owned())
     }
 
     /// The node's INFO.

@@ -171,10 +171,7 @@ mod tests {
         assert!(text.contains(r#""stream_name":"LOG""#), "{text}");
         let time = create("LOG", "c", Begin::Time("2026-11-25T03:35:12Z"), unused);
         let text = String::from_utf8(time).unwrap();
-        assert!(
-            text.contains(r#""opt_start_time":"2026-11-25T03:35:12Z""#),
-            "{text}"
-        );
+        assert!(text.contains(r#""opt_start_time":"2026-11-25T03:35:12Z""#), "{text}");
     }
 
     #[test]
@@ -184,10 +181,7 @@ mod tests {
             let request = next(2, max_bytes, expires, heartbeat);
             String::from_utf8(request).unwrap()
         };
-        assert_eq!(
-            asked(0),
-            r#"{"batch":2,"expires":30000000000,"idle_heartbeat":1000000000}"#
-        );
+        assert_eq!(asked(0), r#"{"batch":2,"expires":30000000000,"idle_heartbeat":1000000000}"#);
         assert!(asked(5).ends_with(r#""max_bytes":5}"#));
     }
 
@@ -224,32 +218,20 @@ mod tests {
     #[test]
     fn every_status_means_something() {
         let read = |block: &str| Status::read(Headers(block.as_bytes()));
-        let idle = Status::Idle {
-            stream_sequence: 5,
-            consumer_sequence: 3,
-        };
+        let idle = Status::Idle { stream_sequence: 5, consumer_sequence: 3 };
         for (block, expected) in [
             (
                 "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 3\r\nNats-Last-Stream: 5\r\n\r\n",
                 idle,
             ),
-            (
-                "NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 7\r\n\r\n",
-                Status::Over,
-            ),
+            ("NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 7\r\n\r\n", Status::Over),
             ("NATS/1.0 409 Batch Completed\r\n\r\n", Status::Over),
-            (
-                "NATS/1.0 409 Message Size Exceeds MaxBytes\r\n\r\n",
-                Status::TooLarge,
-            ),
+            ("NATS/1.0 409 Message Size Exceeds MaxBytes\r\n\r\n", Status::TooLarge),
             (
                 "NATS/1.0 409 Consumer Deleted\r\n\r\n",
                 Status::Unusable("Consumer Deleted (409)".to_owned()),
             ),
-            (
-                "NATS/1.0 503\r\n\r\n",
-                Status::Unusable("the consumer is not there".to_owned()),
-            ),
+            ("NATS/1.0 503\r\n\r\n", Status::Unusable("the consumer is not there".to_owned())),
         ] {
             assert_eq!(read(block), Some(expected), "{block}");
         }

@@ -29,10 +29,7 @@ impl Credentials {
         let seed = section(&text, "USER NKEY SEED").ok_or_else(|| missing("USER NKEY SEED"))?;
         let key =
             key(seed).ok_or_else(|| format!("{shown}: its USER NKEY SEED is no user's seed"))?;
-        Ok(Self {
-            jwt: jwt.to_owned(),
-            key,
-        })
+        Ok(Self { jwt: jwt.to_owned(), key })
     }
 
     /// The JWT.
@@ -54,9 +51,7 @@ fn section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|line| line.trim_start_matches('\u{feff}').trim())
         .skip_while(|line| *line != begin)
         .skip(1);
-    lines
-        .find(|line| !line.is_empty())
-        .filter(|line| !line.starts_with('-'))
+    lines.find(|line| !line.is_empty()).filter(|line| !line.starts_with('-'))
 }
 
 fn key(seed: &str) -> Option<Ed25519KeyPair> {
@@ -93,11 +88,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_its_users_key() {
-        assert_eq!(
-            crc16(b"123456789"),
-            0x31c3,
-            "the check value of the catalogue"
-        );
+        assert_eq!(crc16(b"123456789"), 0x31c3, "the check value of the catalogue");
         let seed = seed();
         assert!(seed.starts_with("SU"), "{seed}");
         let public = key(&seed).unwrap();

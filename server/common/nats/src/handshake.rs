@@ -79,12 +79,7 @@ impl<'a> Handshake<'a> {
         name: &'a str,
         state: &'a mut State,
     ) -> Self {
-        Self {
-            address,
-            credentials,
-            name,
-            state,
-        }
+        Self { address, credentials, name, state }
     }
 
     /// Handles an operation from the node. Appends the client's answer to `out`.
@@ -191,9 +186,7 @@ mod tests {
         let address = url.parse().unwrap();
         let (mut state, mut out) = (State::default(), Vec::new());
         let mut handshake = Handshake::of(&address, None, "me", &mut state);
-        let mut progress = handshake
-            .take(&Op::Info(info.as_bytes()), &mut out)
-            .unwrap();
+        let mut progress = handshake.take(&Op::Info(info.as_bytes()), &mut out).unwrap();
         if matches!(progress, Progress::StartTls) {
             assert!(out.is_empty(), "nothing is sent unencrypted");
             handshake.secured(&mut out).unwrap();
@@ -212,10 +205,7 @@ mod tests {
             ("nats://t@h", r#""auth_token":"t"}"#),
         ] {
             let (progress, sent) = connect(url, info);
-            assert!(matches!(
-                progress,
-                Progress::Done(Info { max_payload: 7, .. })
-            ));
+            assert!(matches!(progress, Progress::Done(Info { max_payload: 7, .. })));
             assert!(sent.starts_with(r#"CONNECT {"verbose":false,"#), "{sent}");
             assert!(sent.ends_with(&format!("{expected}\r\nPING\r\n")), "{sent}");
         }
@@ -240,14 +230,8 @@ mod tests {
             (Op::Info(b"{}"), "it is too old: it knows no headers"),
             (Op::Info(b"x"), "its INFO is not understood"),
             (Op::Pong, "it does not speak as NATS servers do at first"),
-            (
-                Op::Err("Authorization Violation"),
-                "it refuses the login (Authorization Violation)",
-            ),
-            (
-                Op::Err("maximum connections exceeded"),
-                "it refuses us: maximum connections",
-            ),
+            (Op::Err("Authorization Violation"), "it refuses the login (Authorization Violation)"),
+            (Op::Err("maximum connections exceeded"), "it refuses us: maximum connections"),
         ] {
             let (mut state, mut out) = (State::default(), Vec::new());
             let refused = Handshake::of(&address, None, "me", &mut state).take(&op, &mut out);

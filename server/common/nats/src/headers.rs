@@ -77,19 +77,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_empty() {
-        for bytes in [
-            "",
-            "\r\n",
-            "HTTP/1.1 200 OK\r\n\r\n",
-            "NATS/1.0 5\r\n",
-            "NATS/1.0 ü",
-        ] {
+        for bytes in ["", "\r\n", "HTTP/1.1 200 OK\r\n\r\n", "NATS/1.0 5\r\n", "NATS/1.0 ü"] {
             let headers = Headers(bytes.as_bytes());
-            assert_eq!(
-                (headers.status(), headers.get("A")),
-                (None, None),
-                "{bytes:?}"
-            );
+            assert_eq!((headers.status(), headers.get("A")), (None, None), "{bytes:?}");
         }
         assert_eq!(Headers(b"NATS/1.0\r\nA: \xff\r\n").get("A"), None);
     }

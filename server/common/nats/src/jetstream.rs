@@ -32,9 +32,7 @@ pub fn message_subject(stream: &str) -> String {
 
 /// A request for the last message of a subject.
 pub fn last_message_of(subject: &str) -> Vec<u8> {
-    serde_json::json!({ "last_by_subj": subject })
-        .to_string()
-        .into_bytes()
+    serde_json::json!({ "last_by_subj": subject }).to_string().into_bytes()
 }
 
 /// An error of the API.
@@ -62,11 +60,7 @@ impl ApiError {
 
     /// There was no responder: status 503 without a description.
     pub fn no_responders() -> Self {
-        Self {
-            code: 503,
-            err_code: 0,
-            description: "nobody is there to answer".to_owned(),
-        }
+        Self { code: 503, err_code: 0, description: "nobody is there to answer".to_owned() }
     }
 
     /// The error for a message that is too large for the stream.
@@ -135,11 +129,7 @@ impl<T: DeserializeOwned> Answer<T> {
             let description = headers.description().unwrap_or_default().to_owned();
             return Self::No(match (code, payload.is_empty() && description.is_empty()) {
                 (503, true) => ApiError::no_responders(),
-                _ => ApiError {
-                    code,
-                    err_code: 0,
-                    description,
-                },
+                _ => ApiError { code, err_code: 0, description },
             });
         }
         match serde_json::from_slice(payload) {
@@ -290,30 +280,19 @@ mod tests {
     #[test]
     fn a_message_is_acknowledged_or_not() {
         let yes = answer("", r#"{"stream":"LOG","seq":7,"domain":"x"}"#);
-        let expected = PubAck {
-            stream: "LOG".to_owned(),
-            seq: 7,
-            duplicate: false,
-        };
+        let expected = PubAck { stream: "LOG".to_owned(), seq: 7, duplicate: false };
         assert_eq!(yes, Answer::Yes(expected));
         let full = r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"LOG","seq":0}"#;
-        let Answer::No(error) = answer::<PubAck>("", full) else {
-            panic!("an error is none")
-        };
+        let Answer::No(error) = answer::<PubAck>("", full) else { panic!("an error is none") };
         assert_eq!(error.to_string(), "maximum bytes exceeded (10077)");
         assert!(!error.is_no_responders());
         let nobody = answer::<PubAck>("NATS/1.0 503\r\n\r\n", "");
         assert_eq!(nobody, Answer::No(ApiError::no_responders()));
         let deposed =
             r#"{"error":{"code":503,"description":"raft: not leader"},"stream":"LOG","seq":0}"#;
-        let worded = [
-            answer::<PubAck>("", deposed),
-            answer("NATS/1.0 503 Shutdown\r\n\r\n", ""),
-        ];
+        let worded = [answer::<PubAck>("", deposed), answer("NATS/1.0 503 Shutdown\r\n\r\n", "")];
         for answer in worded {
-            let Answer::No(error) = answer else {
-                panic!("an error is none")
-            };
+            let Answer::No(error) = answer else { panic!("an error is none") };
             assert!(!error.is_no_responders(), "{error}");
         }
         for nonsense in ["", "{}", "[]", "+OK", r#"{"stream":"LOG"}"#] {
@@ -326,9 +305,7 @@ mod tests {
     fn a_stored_message_has_headers() {
         let json = r#"{"type":"x","message":{"subject":"LOG.a","seq":3,
             "hdrs":"TkFUUy8xLjANCk5hdHMtTXNnLUlkOiBhLjEuMg0KDQo=","data":"eA==","time":"t"}}"#;
-        let Answer::Yes(StoredMessage { message }) = answer("", json) else {
-            panic!("not read")
-        };
+        let Answer::Yes(StoredMessage { message }) = answer("", json) else { panic!("not read") };
         assert_eq!((message.seq, message.subject.as_str()), (3, "LOG.a"));
         assert_eq!(message.header(header::MESSAGE_ID).as_deref(), Some("a.1.2"));
         let mut block = Vec::new();
@@ -346,9 +323,7 @@ mod tests {
             (r#","cluster":{"leader":""}"#, false),
         ] {
             let json = format!(r#"{{"config":{{}},"state":{{}}{cluster}}}"#);
-            let Answer::Yes(info) = answer::<StreamInfo>("", &json) else {
-                panic!("not read")
-            };
+            let Answer::Yes(info) = answer::<StreamInfo>("", &json) else { panic!("not read") };
             assert_eq!(info.has_leader(), expected, "{json}");
         }
     }
@@ -358,20 +333,11 @@ mod tests {
         let json = r#"{"config":{"name":"LOG","subjects":["LOG.>"],"retention":"limits","max_msgs":-1,
             "max_bytes":-1,"discard":"new","storage":"file","num_replicas":3,"no_ack":false},
             "state":{"messages":2,"bytes":9,"first_seq":1,"last_seq":2},"created":"2026-11-25T21:50:04Z","cluster":{"leader":"n1"}}"#;
-        let Answer::Yes(StreamInfo {
-            config,
-            state,
-            created,
-            cluster,
-        }) = answer("", json)
-        else {
+        let Answer::Yes(StreamInfo { config, state, created, cluster }) = answer("", json) else {
             panic!("not read")
         };
         assert_eq!((config.num_replicas, config.storage.as_str()), (3, "file"));
-        assert_eq!(
-            (state.last_seq, created.as_str()),
-            (2, "2026-11-25T21:50:04Z")
-        );
+        assert_eq!((state.last_seq, created.as_str()), (2, "2026-11-25T21:50:04Z"));
         assert_eq!(cluster.unwrap().leader.as_deref(), Some("n1"));
     }
 }

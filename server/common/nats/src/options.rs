@@ -43,10 +43,7 @@ impl Options {
     /// # Errors
     /// The text names the file and says what is wrong with it.
     pub fn connector(&self) -> Result<Connector, String> {
-        let options = tls::Options {
-            wanted: true,
-            ..self.tls.clone()
-        };
+        let options = tls::Options { wanted: true, ..self.tls.clone() };
         let connector = Connector::open(&options)?;
         connector.ok_or_else(|| "TLS is not asked for".to_owned())
     }
@@ -108,12 +105,10 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
         |o, v| v.path().map(|it| o.as_mut().tls.cert = Some(it)),
     );
     /// `-nats-key FILE`
-    pub const KEY: Opt<O> = Opt::new(
-        &["nats-key"],
-        "FILE",
-        "private key of -nats-cert, PEM",
-        |o, v| v.path().map(|it| o.as_mut().tls.key = Some(it)),
-    );
+    pub const KEY: Opt<O> =
+        Opt::new(&["nats-key"], "FILE", "private key of -nats-cert, PEM", |o, v| {
+            v.path().map(|it| o.as_mut().tls.key = Some(it))
+        });
 }
 
 #[cfg(test)]

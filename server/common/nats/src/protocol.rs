@@ -117,11 +117,7 @@ fn message<'a>(
     };
     let count = |word: &str| word.parse::<usize>().ok().filter(|n| *n <= MAX_MESSAGE);
     let total = count(words[words.len() - 1]).ok_or_else(malformed)?;
-    let split = if has_headers {
-        count(words[words.len() - 2]).ok_or_else(malformed)?
-    } else {
-        0
-    };
+    let split = if has_headers { count(words[words.len() - 2]).ok_or_else(malformed)? } else { 0 };
     let subscription = sid.parse().map_err(|_| malformed())?;
     let end = begin + total;
     if split > total {
@@ -134,13 +130,7 @@ fn message<'a>(
         return Err(malformed());
     }
     let (headers, payload) = bytes[begin..end].split_at(split);
-    let message = Message {
-        subject,
-        subscription,
-        reply,
-        headers: Headers(headers),
-        payload,
-    };
+    let message = Message { subject, subscription, reply, headers: Headers(headers), payload };
     Ok(Some((Op::Message(message), end + 2)))
 }
 

@@ -225,11 +225,7 @@ impl Pull {
         let removed = position.arrive_at(sequence);
         position.pass(sequence);
         self.is_well(removed);
-        Some(Delivered {
-            sequence,
-            time,
-            message: received,
-        })
+        Some(Delivered { sequence, time, message: received })
     }
 
     /// Ends a problem: messages arrive, or would arrive.
@@ -368,12 +364,7 @@ impl Pull {
         let client = Client::connect(&self.options, &self.name)?;
         let urls = &mut self.options.urls;
         for position in &client.info().connect_urls {
-            urls.extend(
-                client
-                    .address()
-                    .sibling(position)
-                    .filter(|it| !urls.contains(it)),
-            );
+            urls.extend(client.address().sibling(position).filter(|it| !urls.contains(it)));
         }
         if let Some(at) = urls.iter().position(|url| url == client.address()) {
             urls.rotate_left(at + 1);

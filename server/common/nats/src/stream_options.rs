@@ -79,9 +79,7 @@ mod tests {
         about: "Shows how a stream is typed.",
         commands: &[],
         options: &[
-            Opt::new(&["stream"], "NAME", "the stream", |o, v| {
-                name(v).map(|it| o.name = Some(it))
-            }),
+            Opt::new(&["stream"], "NAME", "the stream", |o, v| name(v).map(|it| o.name = Some(it))),
             SharedOptions::NATS,
             SharedOptions::CREDENTIALS,
             SharedOptions::CA,

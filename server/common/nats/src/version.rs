@@ -13,10 +13,7 @@ pub struct Version {
 impl Version {
     /// A released version.
     pub const fn new(major: u64, minor: u64, patch: u64) -> Self {
-        Self {
-            number: [major, minor, patch],
-            is_release: true,
-        }
+        Self { number: [major, minor, patch], is_release: true }
     }
 
     /// Parses a version. Build metadata after a `+` does not count.

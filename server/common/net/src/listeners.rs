@@ -39,10 +39,7 @@ struct Listener {
 impl Listeners {
     /// Sockets made by [`listen`](crate::listen()).
     pub fn new(sockets: Vec<TcpListener>, clients: &'static str) -> Self {
-        let sockets = sockets.into_iter().map(|socket| Listener {
-            socket,
-            ready: false,
-        });
+        let sockets = sockets.into_iter().map(|socket| Listener { socket, ready: false });
         Self {
             sockets: sockets.collect(),
             clients,
@@ -54,9 +51,7 @@ impl Listeners {
 
     /// The addresses, all on one port.
     pub fn addresses(&self) -> impl Iterator<Item = io::Result<SocketAddr>> {
-        self.sockets
-            .iter()
-            .map(|listener| listener.socket.local_addr())
+        self.sockets.iter().map(|listener| listener.socket.local_addr())
     }
 
     /// The number of sockets.

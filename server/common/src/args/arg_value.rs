@@ -68,9 +68,7 @@ impl ArgValue {
 
     /// The value as one of the `choices`, each with its spelling.
     pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, UsageError> {
-        let chosen = choices
-            .iter()
-            .find(|(name, _)| self.value == OsStr::new(name));
+        let chosen = choices.iter().find(|(name, _)| self.value == OsStr::new(name));
         chosen.map(|&(_, choice)| choice).ok_or_else(|| {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             let expected = match names.split_last() {
@@ -94,9 +92,7 @@ impl ArgValue {
 
     /// The value parsed by [`FromStr`], whose error says what is wrong.
     pub fn parsed<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, UsageError> {
-        self.text()?
-            .parse()
-            .map_err(|error: T::Err| self.wrong(&error.to_string()))
+        self.text()?.parse().map_err(|error: T::Err| self.wrong(&error.to_string()))
     }
 
     /// The error for a value that is not what was `expected`.
@@ -120,10 +116,7 @@ mod tests {
 
     #[test]
     fn values_are_checked() {
-        let given = |value: &str| ArgValue {
-            typed: "-port".to_owned(),
-            value: value.into(),
-        };
+        let given = |value: &str| ArgValue { typed: "-port".to_owned(), value: value.into() };
         assert_eq!(given("80").number("a port number", 0..=65535), Ok(80));
         for bad in ["", "x", "-1", "65536", "8 0"] {
             let error = given(bad).number("a port number", 0..=65535).unwrap_err();

@@ -63,12 +63,7 @@ impl<T> Opt<T> {
         help: &'static str,
         take: Take<T>,
     ) -> Self {
-        Self {
-            names,
-            value,
-            help,
-            take,
-        }
+        Self { names, value, help, take }
     }
 }
 
@@ -121,9 +116,7 @@ impl<T> Command<T> {
                 (true, None) => OsString::new(),
                 (true, Some(value)) => {
                     let value = value.to_string_lossy();
-                    return Err(UsageError::new(format!(
-                        "{typed} takes no value, got '{value}'"
-                    )));
+                    return Err(UsageError::new(format!("{typed} takes no value, got '{value}'")));
                 }
                 (false, Some(value)) => value,
                 (false, None) => self.separate_value(&mut parser, &typed, option)?,
@@ -355,10 +348,7 @@ mod tests {
         assert_eq!(error, "--text: expected text in UTF-8, got '\u{fffd}'");
         for (word, expected) in [
             ("hlep", "unexpected argument 'hlep': did you mean '-help'?"),
-            (
-                "a",
-                "unexpected argument 'a': 'demo -help' tells what can be typed",
-            ),
+            ("a", "unexpected argument 'a': 'demo -help' tells what can be typed"),
         ] {
             let error = PATH.parse(Vec::new(), [word]).unwrap_err().to_string();
             assert_eq!(error, expected);
@@ -370,29 +360,16 @@ mod tests {
 
     #[test]
     fn operands_stand_anywhere_and_after_two_dashes() {
-        let expected = [
-            ("", "a".to_owned()),
-            ("quiet", String::new()),
-            ("", "-host".to_owned()),
-        ];
+        let expected = [("", "a".to_owned()), ("quiet", String::new()), ("", "-host".to_owned())];
         assert_eq!(run(&["a", "-quiet", "--", "-host"]), expected);
     }
 
     #[test]
     fn errors_name_the_option_and_what_was_expected() {
         for (args, expected) in [
-            (
-                &["-prot"][..],
-                "unknown option '-prot': did you mean '-port'?",
-            ),
-            (
-                &["--hots", "x"],
-                "unknown option '--hots': did you mean '-host'?",
-            ),
-            (
-                &["-verb"],
-                "unknown option '-verb': 'demo -help' lists them",
-            ),
+            (&["-prot"][..], "unknown option '-prot': did you mean '-port'?"),
+            (&["--hots", "x"], "unknown option '--hots': did you mean '-host'?"),
+            (&["-verb"], "unknown option '-verb': 'demo -help' lists them"),
             (&["-x"], "unknown option '-x': 'demo -help' lists them"),
             (&["-port"], "-port: expected PORT after it"),
             (

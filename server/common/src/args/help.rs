@@ -18,13 +18,7 @@ impl Page {
     /// The help text in lines of at most `columns`, unless a word is longer.
     pub fn help(&self, columns: usize) -> String {
         let mut text = String::new();
-        wrap(
-            &mut text,
-            columns,
-            "Usage: ",
-            "       ",
-            &format!("{} {}", self.name, self.usage),
-        );
+        wrap(&mut text, columns, "Usage: ", "       ", &format!("{} {}", self.name, self.usage));
         text.push('\n');
         wrap(&mut text, columns, "", "", &self.about);
         if !self.commands.is_empty() {
@@ -114,10 +108,6 @@ mod tests {
         wrap(&mut text, 80, "  -a  ", "      ", &"word ".repeat(40));
         assert!(text.lines().count() > 1);
         assert!(text.lines().all(|line| line.len() <= 80));
-        assert!(
-            text.lines()
-                .skip(1)
-                .all(|line| line.starts_with("      word"))
-        );
+        assert!(text.lines().skip(1).all(|line| line.starts_with("      word")));
     }
 }

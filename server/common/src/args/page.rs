@@ -35,11 +35,7 @@ pub struct Row {
 impl Row {
     /// The options that every program has.
     pub(super) fn of_every_program() -> [Self; 2] {
-        let row = |names, help: &str| Self {
-            names,
-            value: "",
-            help: help.to_owned(),
-        };
+        let row = |names, help: &str| Self { names, value: "", help: help.to_owned() };
         [
             row(&["h", "help"], "show this help and exit"),
             row(&["V", "version"], "show the version and exit"),

@@ -9,20 +9,12 @@ use super::arg_value::{ArgValue, UsageError};
 pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Units of time, in seconds.
-const TIMES: [(&str, f64); 5] = [
-    ("ms", 1e-3),
-    ("s", 1.0),
-    ("m", 60.0),
-    ("h", 3600.0),
-    ("d", 86_400.0),
-];
+const TIMES: [(&str, f64); 5] =
+    [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
 
 /// Units of size, in bytes.
-const SIZES: [(&str, f64); 3] = [
-    ("K", (1_u64 << 10) as f64),
-    ("M", (1_u64 << 20) as f64),
-    ("G", (1_u64 << 30) as f64),
-];
+const SIZES: [(&str, f64); 3] =
+    [("K", (1_u64 << 10) as f64), ("M", (1_u64 << 20) as f64), ("G", (1_u64 << 30) as f64)];
 
 impl ArgValue {
     /// The value as a time within `range`: `5s`, `1.5m`, `500ms`; without a unit, seconds.
@@ -32,9 +24,7 @@ impl ArgValue {
         let time = time.map(Duration::from_secs_f64);
         time.filter(|time| range.contains(time)).ok_or_else(|| {
             let (low, high) = (time_text(*range.start()), time_text(*range.end()));
-            self.unexpected(&format!(
-                "a time such as 500ms, 5s or 1.5m ({low} to {high})"
-            ))
+            self.unexpected(&format!("a time such as 500ms, 5s or 1.5m ({low} to {high})"))
         })
     }
 
@@ -48,9 +38,7 @@ impl ArgValue {
         }
         self.time(range.clone()).map(Some).map_err(|_| {
             let (low, high) = (time_text(*range.start()), time_text(*range.end()));
-            self.unexpected(&format!(
-                "a time such as 5s or 1.5m ({low} to {high}, or 0: never)"
-            ))
+            self.unexpected(&format!("a time such as 5s or 1.5m ({low} to {high}, or 0: never)"))
         })
     }
 
@@ -62,18 +50,14 @@ impl ArgValue {
         let size = size.map(|bytes| bytes as usize);
         size.filter(|size| range.contains(size)).ok_or_else(|| {
             let (low, high) = (size_text(*range.start()), size_text(*range.end()));
-            self.unexpected(&format!(
-                "a size in bytes such as 4096, 64K or 1M ({low} to {high})"
-            ))
+            self.unexpected(&format!("a size in bytes such as 4096, 64K or 1M ({low} to {high})"))
         })
     }
 
     /// The value as a host: a name or an address. An IPv6 address may have brackets, as before a port.
     pub fn host(&self) -> Result<String, UsageError> {
         let host = self.text()?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let bare = bare.unwrap_or(&host);
         if bare.contains(['[', ']']) {
             return Err(self.unexpected("a host name or an address"));
@@ -87,9 +71,7 @@ impl ArgValue {
         let expected = || self.unexpected("HOST:PORT, such as 127.0.0.1:9185 or [::1]:9185");
         let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
         let port = port.parse().map_err(|_| expected())?;
-        let bracketed = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bracketed {
             Some(host) if !host.is_empty() => Ok((host.to_owned(), port)),
             None if !host.is_empty() && !host.contains([':', '[', ']']) => {
@@ -102,15 +84,11 @@ impl ArgValue {
 
 /// A number that is not negative, with one of the units or none.
 fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let unit = units
-        .iter()
-        .find_map(|&(unit, scale)| Some((text.strip_suffix(unit)?, scale)));
+    let unit = units.iter().find_map(|&(unit, scale)| Some((text.strip_suffix(unit)?, scale)));
     let (number, scale) = unit.unwrap_or((text, 1.0));
     let number = number.trim_end();
     // Rust also parses exponents, signs and words such as `inf`, which are not accepted here.
-    let is_plain = number
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number: f64 = number.parse().ok().filter(|_| is_plain)?;
     Some(number * scale)
 }
@@ -136,10 +114,7 @@ mod tests {
     use super::*;
 
     fn given(value: &str) -> ArgValue {
-        ArgValue {
-            typed: "-opt".to_owned(),
-            value: value.into(),
-        }
+        ArgValue { typed: "-opt".to_owned(), value: value.into() }
     }
 
     #[test]
@@ -156,15 +131,9 @@ mod tests {
             ("10 s", 10_000),
             ("0", 0),
         ] {
-            assert_eq!(
-                given(text).time(any.clone()),
-                Ok(Duration::from_millis(ms)),
-                "{text}"
-            );
+            assert_eq!(given(text).time(any.clone()), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for bad in [
-            "", "s", "-1s", "+1s", "5x", "5S", "nan", "inf", "1e3", "366d", "5 s s", ".",
-        ] {
+        for bad in ["", "s", "-1s", "+1s", "5x", "5S", "nan", "inf", "1e3", "366d", "5 s s", "."] {
             given(bad).time(any.clone()).unwrap_err();
         }
         let range = Duration::from_millis(50)..=Duration::from_secs(90);
@@ -172,40 +141,27 @@ mod tests {
             let expected = format!(
                 "-opt: expected a time such as 500ms, 5s or 1.5m (50ms to 90s), got '{bad}'"
             );
-            assert_eq!(
-                given(bad).time(range.clone()).unwrap_err().to_string(),
-                expected
-            );
+            assert_eq!(given(bad).time(range.clone()).unwrap_err().to_string(), expected);
         }
         assert_eq!(given("0s").time_or_never(range.clone()), Ok(None));
         let expected =
             "-opt: expected a time such as 5s or 1.5m (50ms to 90s, or 0: never), got '1ms'";
-        assert_eq!(
-            given("1ms").time_or_never(range).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(given("1ms").time_or_never(range).unwrap_err().to_string(), expected);
     }
 
     #[test]
     fn sizes() {
         let any = 0..=usize::MAX;
-        for (text, bytes) in [
-            ("0", 0),
-            ("4096", 4096),
-            ("64K", 65_536),
-            ("1.5M", 3 << 19),
-            ("2 G", 2 << 30),
-        ] {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("64K", 65_536), ("1.5M", 3 << 19), ("2 G", 2 << 30)]
+        {
             assert_eq!(given(text).size(any.clone()), Ok(bytes), "{text}");
         }
         for bad in ["", "K", "-1", "1k", "64KB", "0.5", "1e6", "99999999999G"] {
             given(bad).size(any.clone()).unwrap_err();
         }
         let expected = "-opt: expected a size in bytes such as 4096, 64K or 1M (1 to 1G), got '2G'";
-        assert_eq!(
-            given("2G").size(1..=1 << 30).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(given("2G").size(1..=1 << 30).unwrap_err().to_string(), expected);
     }
 
     #[test]

@@ -48,10 +48,7 @@ const MAX_LINE: usize = 4096;
 /// backslashes, so text that was escaped before and paths stay as they are.
 pub fn one_line(text: &str) -> String {
     let is_end = |at: &usize| text.is_char_boundary(*at);
-    let end = (0..=MAX_LINE.min(text.len()))
-        .rev()
-        .find(is_end)
-        .unwrap_or(0);
+    let end = (0..=MAX_LINE.min(text.len())).rev().find(is_end).unwrap_or(0);
     let mut line = Vec::with_capacity(end);
     text[..end].chars().for_each(|c| append_char(&mut line, c));
     if end < text.len() {
@@ -184,21 +181,12 @@ mod tests {
             ("é 漢 🦀".as_bytes(), "é 漢 🦀"),
             ("\u{85}\u{9f}".as_bytes(), r"\u{0085}\u{009f}"),
             ("\u{2028}\u{2029}".as_bytes(), r"\u{2028}\u{2029}"),
-            (
-                "\u{61c}\u{200e}\u{200f}".as_bytes(),
-                r"\u{061c}\u{200e}\u{200f}",
-            ),
+            ("\u{61c}\u{200e}\u{200f}".as_bytes(), r"\u{061c}\u{200e}\u{200f}"),
             ("\u{202a}\u{202e}".as_bytes(), r"\u{202a}\u{202e}"),
             ("\u{2066}\u{2069}".as_bytes(), r"\u{2066}\u{2069}"),
-            (
-                "\u{a0}\u{2027}\u{2070}".as_bytes(),
-                "\u{a0}\u{2027}\u{2070}",
-            ),
+            ("\u{a0}\u{2027}\u{2070}".as_bytes(), "\u{a0}\u{2027}\u{2070}"),
             // Real text needs these.
-            (
-                "\u{200c}\u{200d}\u{fe0f}".as_bytes(),
-                "\u{200c}\u{200d}\u{fe0f}",
-            ),
+            ("\u{200c}\u{200d}\u{fe0f}".as_bytes(), "\u{200c}\u{200d}\u{fe0f}"),
         ] {
             let escaped = String::from_utf8(escaped(message)).unwrap();
             assert_eq!(escaped, expected, "{message:?}");
@@ -208,16 +196,7 @@ mod tests {
 
     #[test]
     fn text_that_no_message_gives_is_told_apart() {
-        for text in [
-            r"\",
-            r"\n",
-            r"\x1",
-            r"\xg0",
-            r"\u0085",
-            r"\u{",
-            r"\u{110000}",
-            r"\x+1",
-        ] {
+        for text in [r"\", r"\n", r"\x1", r"\xg0", r"\u0085", r"\u{", r"\u{110000}", r"\x+1"] {
             assert_eq!(unescape(text.as_bytes()), None, "{text}");
         }
     }
@@ -236,10 +215,8 @@ mod tests {
             ranges.any(|range| (range.start()..=range.end()).contains(&c))
         };
         let stays = |c: char| {
-            matches!(
-                c,
-                '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180d}' | '\u{180f}'
-            ) || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+            matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180d}' | '\u{180f}')
+                || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
         };
         let also = |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}');
         for c in '\u{80}'..=char::MAX {
@@ -275,10 +252,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_made_safe() {
-        assert_eq!(
-            printable(b"a\x1b[2J\xff\xc3\xa9\n", 80),
-            "a\\x1b[2J\\xffé\\x0a"
-        );
+        assert_eq!(printable(b"a\x1b[2J\xff\xc3\xa9\n", 80), "a\\x1b[2J\\xffé\\x0a");
         let text = "x\u{202e}y\u{9b}";
         assert_eq!(printable(text.as_bytes(), 80), "x\\u{202e}y\\u{009b}");
         assert_eq!(printable(b"abcdef", 3), "abc…");

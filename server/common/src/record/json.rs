@@ -102,10 +102,7 @@ mod tests {
         for (bytes, expected) in [
             (&b"Thread 3"[..], r#""message":"Thread 3"}"#),
             (b"a\"b\\\n\x7f", r#""message":"a\"b\\\u000a\u007f"}"#),
-            (
-                "é\u{85}\u{202e}\u{e0001}".as_bytes(),
-                r#""message":"é\u0085\u202e\udb40\udc01"}"#,
-            ),
+            ("é\u{85}\u{202e}\u{e0001}".as_bytes(), r#""message":"é\u0085\u202e\udb40\udc01"}"#),
             (b"\xff\0", r#""bytes":"/wA="}"#),
         ] {
             assert_eq!(record(bytes), format!("{head}{expected}\n"));

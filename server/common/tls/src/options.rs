@@ -75,15 +75,11 @@ pub struct SharedOptions<O>(PhantomData<O>);
 
 impl<O: AsMut<Options> + 'static> SharedOptions<O> {
     /// `-tls`
-    pub const TLS: Opt<O> = Opt::new(
-        &["tls"],
-        "",
-        "use TLS, with the system's CA certificates",
-        |o, _| {
+    pub const TLS: Opt<O> =
+        Opt::new(&["tls"], "", "use TLS, with the system's CA certificates", |o, _| {
             o.as_mut().wanted = true;
             Ok(())
-        },
-    );
+        });
     /// `-tls-ca FILE`
     pub const CA: Opt<O> = Opt::new(
         &["tls-ca"],
@@ -99,12 +95,10 @@ impl<O: AsMut<Options> + 'static> SharedOptions<O> {
         |o, v| v.path().map(|it| o.as_mut().cert = Some(it)),
     );
     /// `-tls-key FILE`
-    pub const KEY: Opt<O> = Opt::new(
-        &["tls-key"],
-        "FILE",
-        "private key of -tls-cert, PEM",
-        |o, v| v.path().map(|it| o.as_mut().key = Some(it)),
-    );
+    pub const KEY: Opt<O> =
+        Opt::new(&["tls-key"], "FILE", "private key of -tls-cert, PEM", |o, v| {
+            v.path().map(|it| o.as_mut().key = Some(it))
+        });
     /// `-tls-name NAME`
     pub const NAME: Opt<O> = Opt::new(
         &["tls-name"],
@@ -126,25 +120,15 @@ mod tests {
             name: Some("x.example".to_owned()),
             ..Options::default()
         };
-        assert_eq!(
-            options.to_args(),
-            ["-tls", "-tls-ca", "a b", "-tls-name", "x.example"]
-        );
+        assert_eq!(options.to_args(), ["-tls", "-tls-ca", "a b", "-tls-name", "x.example"]);
         assert!(Options::default().to_args().is_empty());
     }
 
     #[test]
     fn what_says_nothing_alone_is_refused() {
-        let name = Options {
-            name: Some("x".to_owned()),
-            ..Options::default()
-        };
+        let name = Options { name: Some("x".to_owned()), ..Options::default() };
         assert!(name.check().unwrap_err().to_string().contains("-tls-name"));
-        let cert = Options {
-            wanted: true,
-            cert: Some("x".into()),
-            ..Options::default()
-        };
+        let cert = Options { wanted: true, cert: Some("x".into()), ..Options::default() };
         assert!(cert.check().is_err());
         assert!(Options::default().check().is_ok());
     }

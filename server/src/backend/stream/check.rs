@@ -55,11 +55,8 @@ pub fn check(settings: &Settings) -> Result<Found, String> {
             "{node} keeps no streams: 'jetstream {{}}' in its configuration switches them on"
         ));
     }
-    let mut requests = Requests {
-        client: &mut client,
-        settings,
-        deadline: Instant::now() + PATIENCE,
-    };
+    let mut requests =
+        Requests { client: &mut client, settings, deadline: Instant::now() + PATIENCE };
     let stream = requests.stream()?;
     check_config(&stream.config, settings)?;
     let last = requests.last_message()?;
@@ -96,9 +93,9 @@ impl Requests<'_> {
                 self.settings.would_make_it()
             )),
             Answer::No(error) => Err(format!("cannot ask for the stream {name}: {error}")),
-            Answer::Nonsense(what) => Err(format!(
-                "what is said of the stream {name} is not understood: {what}"
-            )),
+            Answer::Nonsense(what) => {
+                Err(format!("what is said of the stream {name} is not understood: {what}"))
+            }
         }
     }
 
@@ -113,12 +110,10 @@ impl Requests<'_> {
                 Ok(Some((message.seq, id)))
             }
             Answer::No(error) if error.err_code == ApiError::NO_MESSAGE_FOUND => Ok(None),
-            Answer::No(error) => Err(format!(
-                "cannot read the last message of {subject}: {error}"
-            )),
-            Answer::Nonsense(what) => Err(format!(
-                "the last message of {subject} is not understood: {what}"
-            )),
+            Answer::No(error) => Err(format!("cannot read the last message of {subject}: {error}")),
+            Answer::Nonsense(what) => {
+                Err(format!("the last message of {subject} is not understood: {what}"))
+            }
         }
     }
 
@@ -148,16 +143,12 @@ impl Requests<'_> {
     /// detected when both publish.
     fn check_duplicate_id(&mut self) -> Result<(), String> {
         let subject = self.settings.presence();
-        let answer = self
-            .client
-            .request(&subject, b"", b"", Duration::from_secs(1));
+        let answer = self.client.request(&subject, b"", b"", Duration::from_secs(1));
         match answer {
             Ok(answer) if answer.headers().status().is_none() => {
                 let id = &self.settings.id;
                 let other = String::from_utf8_lossy(&answer.payload).into_owned();
-                Err(format!(
-                    "another server has the id {id} ({other}): give each its own with -id"
-                ))
+                Err(format!("another server has the id {id} ({other}): give each its own with -id"))
             }
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind(), TimedOut | PermissionDenied) => {
@@ -179,17 +170,10 @@ fn check_config(config: &StreamConfig, settings: &Settings) -> Result<(), String
     } else if config.mirror.is_some() {
         "is a mirror: it takes what another stream has, and nothing else".to_owned()
     } else if config.storage != "file" {
-        format!(
-            "is kept in {}: no 'ok' would outlive its nodes",
-            config.storage
-        )
+        format!("is kept in {}: no 'ok' would outlive its nodes", config.storage)
     } else if matches!(config.retention.as_str(), "interest" | "workqueue") {
         format!("drops what was read (retention {})", config.retention)
-    } else if !config
-        .subjects
-        .iter()
-        .any(|pattern| covers(pattern, &subject))
-    {
+    } else if !config.subjects.iter().any(|pattern| covers(pattern, &subject)) {
         format!(
             "does not store {subject}, but {}: -subject and -id choose another",
             config.subjects.join(", ")
@@ -313,14 +297,8 @@ mod tests {
         assert_eq!(check_config(&good(), &settings()), Ok(()));
         let table: [(Change, &str); 7] = [
             (|it| it.no_ack = true, "acknowledges nothing (no_ack); "),
-            (
-                |it| it.sealed = true,
-                "is sealed: it takes nothing any more; ",
-            ),
-            (
-                |it| it.mirror = Some(serde_json::json!({})),
-                "is a mirror: ",
-            ),
+            (|it| it.sealed = true, "is sealed: it takes nothing any more; "),
+            (|it| it.mirror = Some(serde_json::json!({})), "is a mirror: "),
             (
                 |it| it.storage = "memory".to_owned(),
                 "is kept in memory: no 'ok' would outlive its nodes; ",
@@ -342,14 +320,8 @@ mod tests {
             let mut config = good();
             change(&mut config);
             let why = check_config(&config, &settings()).unwrap_err();
-            assert!(
-                why.starts_with(&format!("the stream LOG {expected}")),
-                "{why}"
-            );
-            assert!(
-                why.contains("made by: nats stream add LOG --subjects 'LOG.*' "),
-                "{why}"
-            );
+            assert!(why.starts_with(&format!("the stream LOG {expected}")), "{why}");
+            assert!(why.contains("made by: nats stream add LOG --subjects 'LOG.*' "), "{why}");
         }
     }
 
@@ -369,10 +341,7 @@ mod tests {
                 |it| it.num_replicas = 2,
                 "is kept by 2 nodes: it takes nothing while one of them is away; ",
             ),
-            (
-                |it| it.discard = "old".to_owned(),
-                "would drop old lines for new ones",
-            ),
+            (|it| it.discard = "old".to_owned(), "would drop old lines for new ones"),
             (
                 |it| it.max_bytes = 7,
                 "has a limit (max_bytes): nothing is taken any more when it is reached",
@@ -385,20 +354,14 @@ mod tests {
                 |it| (it.discard, it.max_msgs) = ("old".to_owned(), 1),
                 "has a limit (max_msgs): lines that were acknowledged vanish when it is reached",
             ),
-            (
-                |it| it.subjects = vec![">".to_owned()],
-                "stores all subjects, not only LOG.*",
-            ),
+            (|it| it.subjects = vec![">".to_owned()], "stores all subjects, not only LOG.*"),
         ];
         for (change, expected) in table {
             let mut config = good();
             change(&mut config);
             let said = warnings(&config, &settings());
             assert_eq!(said.len(), 1, "{said:?}");
-            assert!(
-                said[0].starts_with(&format!("the stream LOG {expected}")),
-                "{said:?}"
-            );
+            assert!(said[0].starts_with(&format!("the stream LOG {expected}")), "{said:?}");
         }
     }
 

@@ -59,10 +59,7 @@ impl Identity {
 
 /// The batch that a message ID stands for, if it is one of the server `name`.
 pub fn recognise(name: &str, text: &str) -> Option<BatchId> {
-    let (run, number) = text
-        .strip_prefix(name)?
-        .strip_prefix('.')?
-        .split_once('.')?;
+    let (run, number) = text.strip_prefix(name)?.strip_prefix('.')?.split_once('.')?;
     let number = number.parse().ok()?;
     let run = run.parse().ok()?;
     Some(BatchId { run, number })
@@ -78,15 +75,8 @@ mod tests {
         let shown = me.text(me.batch(3));
         assert_eq!(shown, "web-1.7.3");
         assert_eq!(me.recognise(&shown), Some(BatchId { run: 7, number: 3 }));
-        for foreign in [
-            "web-2.7.3",
-            "web-1.7",
-            "web-1.7.x",
-            "web-1",
-            "",
-            "web-17.3",
-            "web-1.7.3.4",
-        ] {
+        for foreign in ["web-2.7.3", "web-1.7", "web-1.7.x", "web-1", "", "web-17.3", "web-1.7.3.4"]
+        {
             assert_eq!(me.recognise(foreign), None, "{foreign}");
         }
     }
@@ -94,30 +84,13 @@ mod tests {
     #[test]
     fn a_run_is_later_than_the_one_before_even_if_the_clock_is_not() {
         let first = Identity::new("a", None);
-        let last = BatchId {
-            run: u64::MAX - 1,
-            number: 9,
-        };
+        let last = BatchId { run: u64::MAX - 1, number: 9 };
         assert_eq!(Identity::new("a", Some(last)).run(), u64::MAX);
-        let last = BatchId {
-            run: u64::MAX / 2,
-            number: 9,
-        };
-        assert_ne!(
-            Identity::new("a", Some(last)),
-            Identity::new("a", Some(last))
-        );
-        let last = BatchId {
-            run: first.run(),
-            number: 1,
-        };
+        let last = BatchId { run: u64::MAX / 2, number: 9 };
+        assert_ne!(Identity::new("a", Some(last)), Identity::new("a", Some(last)));
+        let last = BatchId { run: first.run(), number: 1 };
         assert!(Identity::new("a", Some(last)).run() > first.run());
-        assert!(
-            last < BatchId {
-                run: last.run,
-                number: 2
-            }
-        );
+        assert!(last < BatchId { run: last.run, number: 2 });
         assert!(BatchId { run: 1, number: 5 } < BatchId { run: 2, number: 1 });
     }
 }

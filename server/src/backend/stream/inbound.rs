@@ -48,18 +48,14 @@ fn classify(message: &Message<'_>, inbox: &str) -> Inbound {
         let reply = message.reply.map(str::to_owned);
         return reply.map_or(Inbound::Nothing, Inbound::DuplicateCheck);
     }
-    let to = message
-        .subject
-        .strip_prefix(inbox)
-        .and_then(|to| to.strip_prefix('.'));
+    let to = message.subject.strip_prefix(inbox).and_then(|to| to.strip_prefix('.'));
     let Some((what, number)) = to.and_then(|to| to.split_once('.')) else {
         return Inbound::Nothing;
     };
     let event = match (what.parse(), number.parse()) {
-        (Err(_), Ok(query)) if what == "query" => Event::Queried {
-            query,
-            answer: Answer::read(message),
-        },
+        (Err(_), Ok(query)) if what == "query" => {
+            Event::Queried { query, answer: Answer::read(message) }
+        }
         (Ok(batch), Ok(attempt)) => Event::Answered {
             number: batch,
             attempt: attempt as u32,
@@ -88,11 +84,8 @@ mod tests {
         let inbound = |subject, subscription| {
             classify(&message(subject, subscription, Some("r")), "_INBOX.x")
         };
-        let Inbound::Event(Event::Answered {
-            number: 3,
-            attempt: 2,
-            answer: Answer::Yes(ack),
-        }) = inbound("_INBOX.x.3.2", ANSWERS)
+        let Inbound::Event(Event::Answered { number: 3, attempt: 2, answer: Answer::Yes(ack) }) =
+            inbound("_INBOX.x.3.2", ANSWERS)
         else {
             panic!("not an answer")
         };
@@ -104,17 +97,8 @@ mod tests {
         assert!(
             matches!(inbound("_INBOX.line-log.LOG.me", PRESENCE), Inbound::DuplicateCheck(reply) if reply == "r")
         );
-        for other in [
-            "_INBOX.y.3.2",
-            "_INBOX.x.3",
-            "_INBOX.x.a.b",
-            "_INBOX.x.-1.2",
-            "x",
-        ] {
-            assert!(
-                matches!(inbound(other, ANSWERS), Inbound::Nothing),
-                "{other}"
-            );
+        for other in ["_INBOX.y.3.2", "_INBOX.x.3", "_INBOX.x.a.b", "_INBOX.x.-1.2", "x"] {
+            assert!(matches!(inbound(other, ANSWERS), Inbound::Nothing), "{other}");
         }
     }
 }

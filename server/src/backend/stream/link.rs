@@ -44,11 +44,7 @@ enum LinkState {
     /// A backoff: nothing is attempted before `until`.
     Paused { until: Instant },
     /// A thread looks up the addresses.
-    Resolving {
-        node: Address,
-        answer: Receiver<Addresses>,
-        since: Instant,
-    },
+    Resolving { node: Address, answer: Receiver<Addresses>, since: Instant },
     /// There is a socket. The other addresses of the node are tried if this one fails.
     Open(Box<Connection>, Vec<SocketAddr>),
 }
@@ -186,21 +182,12 @@ impl Link {
         let wake = move || _ = waker.map(|waker| waker.wake());
         let answer = begin_resolving(&node.host, node.port, wake);
         let answer = answer.map_err(|error| error.to_string())?;
-        self.state = LinkState::Resolving {
-            node,
-            answer,
-            since: now,
-        };
+        self.state = LinkState::Resolving { node, answer, since: now };
         Ok(())
     }
 
     fn take_addresses(&mut self, now: Instant) -> Result<(), String> {
-        let LinkState::Resolving {
-            node,
-            answer,
-            since,
-        } = &self.state
-        else {
+        let LinkState::Resolving { node, answer, since } = &self.state else {
             return Ok(());
         };
         let unknown = |why: &str| Err(format!("{node}: cannot find its address: {why}"));

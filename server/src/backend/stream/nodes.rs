@@ -32,14 +32,7 @@ impl Nodes {
     pub fn new(configured: Vec<Address>) -> Self {
         let mut jitter = Rng::new();
         let next = jitter.usize(..configured.len().max(1));
-        Self {
-            configured,
-            reported: Vec::new(),
-            next,
-            failures: 0,
-            backoff: None,
-            jitter,
-        }
+        Self { configured, reported: Vec::new(), next, failures: 0, backoff: None, jitter }
     }
 
     /// The next node, in turn.
@@ -79,9 +72,7 @@ impl Nodes {
         let Some(first) = self.configured.first() else {
             return;
         };
-        let siblings = addresses
-            .iter()
-            .filter_map(|address| first.sibling(address));
+        let siblings = addresses.iter().filter_map(|address| first.sibling(address));
         let is_configured = |it: &Address| {
             let mut configured = self.configured.iter();
             configured.any(|configured| configured.host == it.host && configured.port == it.port)
@@ -107,15 +98,7 @@ mod tests {
         nodes.learn(&["c:1".to_owned(), "a:4222".to_owned(), "?".to_owned()]);
         let mut tried = || nodes.choose().to_string();
         let order = [tried(), tried(), tried(), tried()];
-        assert_eq!(
-            order,
-            [
-                "nats://a:4222",
-                "nats://b:4222",
-                "nats://c:1",
-                "nats://a:4222"
-            ]
-        );
+        assert_eq!(order, ["nats://a:4222", "nats://b:4222", "nats://c:1", "nats://a:4222"]);
         let now = Instant::now();
         for round in 0..10 {
             for _ in 1..nodes.count() {

@@ -108,10 +108,7 @@ enum Step {
     Published { since: Instant },
     /// The answer to a query for the last message. `refusal` is the reason if every attempt was rejected
     /// permanently.
-    Querying {
-        since: Instant,
-        refusal: Option<ApiError>,
-    },
+    Querying { since: Instant, refusal: Option<ApiError> },
     /// A PONG.
     Pinged { since: Instant },
 }
@@ -162,10 +159,7 @@ impl Publisher {
         [
             (header::MESSAGE_ID, self.identity.text(id)),
             (header::EXPECTED_STREAM, self.stream.clone()),
-            (
-                header::EXPECTED_LAST_SUBJECT_SEQUENCE,
-                self.sequence.to_string(),
-            ),
+            (header::EXPECTED_LAST_SUBJECT_SEQUENCE, self.sequence.to_string()),
         ]
     }
 
@@ -210,11 +204,9 @@ impl Publisher {
                 }
                 None
             }
-            Event::Answered {
-                number,
-                attempt,
-                answer,
-            } if number == self.number => self.take_answer(attempt, answer, now),
+            Event::Answered { number, attempt, answer } if number == self.number => {
+                self.take_answer(attempt, answer, now)
+            }
             Event::Queried { query, answer } if query == self.last_query => {
                 self.take_last_message(answer, now)
             }
@@ -273,10 +265,7 @@ impl Publisher {
     fn ask(&mut self, refusal: Option<ApiError>, now: Instant) -> Action {
         self.last_query += 1;
         if let Some(batch) = &mut self.batch {
-            batch.step = Step::Querying {
-                since: now,
-                refusal,
-            };
+            batch.step = Step::Querying { since: now, refusal };
         }
         Action::Query
     }
@@ -285,9 +274,7 @@ impl Publisher {
     fn pause(&mut self, now: Instant) -> Option<Action> {
         let batch = self.batch.as_mut()?;
         batch.backoff.postpone(now, self.jitter.f64());
-        batch.step = Step::Paused {
-            until: batch.backoff.next(),
-        };
+        batch.step = Step::Paused { until: batch.backoff.next() };
         None
     }
 

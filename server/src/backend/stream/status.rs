@@ -115,10 +115,7 @@ impl StreamStatus {
         if let Some(loss) = self.loss.take()
             && let Some(ending) = self.losses.allow(now)
         {
-            log::warn!(
-                "stream {}: lost {loss}; uses {node} now{ending}",
-                self.stream
-            );
+            log::warn!("stream {}: lost {loss}; uses {node} now{ending}", self.stream);
         }
         if self.waits_since.is_none() && self.failure.is_none() {
             self.report_end(lost_since, now, &format!("connected again, to {node}"));
@@ -186,10 +183,7 @@ impl StreamStatus {
         }
         if let Some(ending) = self.node_errors.allow(now) {
             self.is_reported = true;
-            log::error!(
-                "stream {}: the NATS server says: {why}{ending}",
-                self.stream
-            );
+            log::error!("stream {}: the NATS server says: {why}{ending}", self.stream);
         }
         self.persists(why, now);
     }
@@ -270,23 +264,13 @@ mod tests {
         let mut status = StreamStatus::new("LOG", start);
         status.connected(&Address::new("a", 1), start);
         status.waits(start);
-        let full = ApiError {
-            code: 400,
-            err_code: 10077,
-            description: "full".to_owned(),
-        };
+        let full = ApiError { code: 400, err_code: 10077, description: "full".to_owned() };
         status.refused(&full, "LOG.a", 3, at(start, 1));
-        assert_eq!(
-            status.failure(at(start, 20)),
-            Some((at(start, 1), "full (10077)".to_owned()))
-        );
+        assert_eq!(status.failure(at(start, 20)), Some((at(start, 1), "full (10077)".to_owned())));
         status.waits(at(start, 2));
         status.persists("silence", at(start, 3));
         status.unknown(2, Duration::from_secs(1), at(start, 3));
-        assert_eq!(
-            status.failure(at(start, 20)),
-            Some((at(start, 3), "silence".to_owned()))
-        );
+        assert_eq!(status.failure(at(start, 20)), Some((at(start, 3), "silence".to_owned())));
         assert_eq!(status.failing_since, Some(start));
         status.acknowledged(at(start, 21));
         assert_eq!(status.failure(at(start, 22)), None);
@@ -302,10 +286,7 @@ mod tests {
         status.node_error("Permissions Violation for Publish to \"LOG.a\"", start);
         status.persists("no answer", at(start, 2));
         let (_, why) = status.failure(at(start, 10)).unwrap();
-        assert!(
-            why.ends_with("10 s: Permissions Violation for Publish to \"LOG.a\""),
-            "{why}"
-        );
+        assert!(why.ends_with("10 s: Permissions Violation for Publish to \"LOG.a\""), "{why}");
         status.acknowledged(at(start, 11));
         status.waits(at(start, 12));
         status.persists("no answer", at(start, 14));

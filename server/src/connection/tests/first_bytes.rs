@@ -79,11 +79,7 @@ struct World {
 
 impl World {
     fn new(setting: Setting) -> Self {
-        let mut config = if setting.tls {
-            test_peers::server()
-        } else {
-            Config::default()
-        };
+        let mut config = if setting.tls { test_peers::server() } else { Config::default() };
         if setting.proxied {
             config.proxy_from = "127.0.0.1".parse().unwrap();
         }
@@ -117,11 +113,7 @@ impl World {
     }
 
     fn shake_hands(&mut self) {
-        while self
-            .client
-            .as_ref()
-            .is_some_and(|client| client.is_handshaking())
-        {
+        while self.client.as_ref().is_some_and(|client| client.is_handshaking()) {
             self.bring_ciphertext();
             let heard = std::mem::take(&mut self.connection.socket.to_client);
             let client = self.client.as_mut().unwrap();
@@ -210,12 +202,8 @@ fn outcome(setting: Setting, bytes: &[u8], cuts: &[usize], is_end: bool) -> Outc
     world.outcome()
 }
 
-const PLAIN: Setting = Setting {
-    tls: false,
-    framing: Framing::Line,
-    max_message: 64 << 10,
-    proxied: false,
-};
+const PLAIN: Setting =
+    Setting { tls: false, framing: Framing::Line, max_message: 64 << 10, proxied: false };
 
 const BEGINNINGS: [&[u8]; 14] = [
     b"POST / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -297,12 +285,7 @@ fn each_beginning_is_the_same_at_every_cut() {
 /// The limit of a header does not depend on that of a message.
 #[test]
 fn headers_and_first_bytes_may_be_longer_than_a_message() {
-    let setting = Setting {
-        framing: Framing::None,
-        max_message: 16,
-        proxied: true,
-        ..PLAIN
-    };
+    let setting = Setting { framing: Framing::None, max_message: 16, proxied: true, ..PLAIN };
     let mut long =
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xf0\xc0\0\x02\x01\xc0\0\x02\x02\0\x07\0\x50\x04\x0f\xe1"
             .to_vec();
@@ -311,21 +294,9 @@ fn headers_and_first_bytes_may_be_longer_than_a_message() {
     for header in [&v1[..], &long] {
         for message in ["hello", "POST a coffee to someone"] {
             let bytes = [header, message.as_bytes()].concat();
-            for cut in [
-                0,
-                1,
-                16,
-                63,
-                64,
-                header.len() - 1,
-                header.len(),
-                header.len() + 3,
-            ] {
+            for cut in [0, 1, 16, 63, 64, header.len() - 1, header.len(), header.len() + 3] {
                 let (messages, _) = outcome(setting, &bytes, &[cut], true);
-                assert!(
-                    messages.iter().all(|message| message.len() <= 16),
-                    "{messages:?}"
-                );
+                assert!(messages.iter().all(|message| message.len() <= 16), "{messages:?}");
                 assert_eq!(messages.concat(), message, "{cut}");
             }
         }

@@ -126,9 +126,7 @@ impl Folder {
     /// Whether there are rotated files to delete.
     pub(super) fn has_old(&self) -> bool {
         let files = self.known.as_ref().map(|known| known.listing.files.len());
-        files
-            .zip(self.keep)
-            .is_some_and(|(files, keep)| files > keep)
+        files.zip(self.keep).is_some_and(|(files, keep)| files > keep)
     }
 
     /// Deletes the oldest rotated files in excess of `keep`, at most `DELETE_BUDGET` at once. Returns the
@@ -153,10 +151,7 @@ impl Known {
         if keep.is_none() {
             listing.files = Vec::new();
         }
-        Self {
-            rotated_files,
-            listing,
-        }
+        Self { rotated_files, listing }
     }
 }
 

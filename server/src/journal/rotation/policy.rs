@@ -37,12 +37,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            full_since: None,
-            too_old_at: None,
-            retry_at: None,
-        }
+        Self { policy, full_since: None, too_old_at: None, retry_at: None }
     }
 
     /// When the log is to be rotated, as far as it is known now.
@@ -95,11 +90,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn schedule(size: Option<u64>, age: Option<Duration>) -> Schedule {
-        Schedule::new(Policy {
-            size,
-            age,
-            keep: None,
-        })
+        Schedule::new(Policy { size, age, keep: None })
     }
 
     #[test]

@@ -85,11 +85,7 @@ impl Renamer {
         let mut folder = Folder::open(path, keep)?;
         let known = folder.known()?;
         let number = NumberFile::check(&known.rotated_files.number_path(), known.listing.highest)?;
-        Ok(Self {
-            folder,
-            number,
-            utc,
-        })
+        Ok(Self { folder, number, utc })
     }
 
     /// Discards the cached state of the folder, which may have changed.
@@ -128,11 +124,7 @@ impl Renamer {
         }
         let rotated_file = self.rename(&path, journal)?;
         match journal.begin_anew(&path) {
-            Ok(damage) => Ok(Rotated {
-                file: rotated_file,
-                length,
-                damage,
-            }),
+            Ok(damage) => Ok(Rotated { file: rotated_file, length, damage }),
             Err(CommitError::Fatal(error)) => Err(RotationError::Fatal(error)),
             Err(CommitError::Refused(error) | CommitError::Unknown(error)) => {
                 Err(RotationError::Unopened(rotated_file, error))
@@ -147,9 +139,7 @@ impl Renamer {
         let known = self.folder.known()?;
         let number_path = known.rotated_files.number_path();
         let like = journal.file.ownership();
-        let number = self
-            .number
-            .take(&number_path, known.listing.highest, like, journal.sync)?;
+        let number = self.number.take(&number_path, known.listing.highest, like, journal.sync)?;
         let rotated_file = known.rotated_files.path(&time, number);
         if let Err(error) = rename_to_new(path, &rotated_file) {
             self.number.put_back(number_path, number);

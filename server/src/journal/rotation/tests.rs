@@ -31,11 +31,7 @@ impl Log {
     fn open(path: PathBuf, sync: bool) -> Self {
         let renamer = Renamer::new(&path, true, None).unwrap();
         let opened: Opened = Journal::open(&path, Opening::Append, sync, None).unwrap();
-        Self {
-            journal: opened.journal,
-            renamer,
-            path,
-        }
+        Self { journal: opened.journal, renamer, path }
     }
 
     fn write(&mut self, records: &str) {
@@ -50,12 +46,7 @@ impl Log {
     fn rotated_file(&mut self, time: &str) -> String {
         self.write(&record(time, "hello"));
         let rotated_file = self.rotate().unwrap().file;
-        rotated_file
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned()
+        rotated_file.file_name().unwrap().to_str().unwrap().to_owned()
     }
 }
 
@@ -73,10 +64,7 @@ fn log(sync: bool) -> (TempDir, Log) {
 fn names(folder: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).unwrap();
     let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-    let mut names: Vec<_> = entries
-        .map(name)
-        .filter(|name| !name.starts_with('.'))
-        .collect();
+    let mut names: Vec<_> = entries.map(name).filter(|name| !name.starts_with('.')).collect();
     names.sort();
     names
 }
@@ -99,10 +87,7 @@ fn a_log_becomes_a_rotated_file_and_a_new_one_is_begun() {
         assert_eq!(fs::read_to_string(&log.path).unwrap(), after);
         // The new log is locked, and disk space is reserved for it.
         let other = Journal::<File>::open(&log.path, Opening::Append, false, None);
-        assert_eq!(
-            other.unwrap_err().to_string(),
-            "another server is writing it"
-        );
+        assert_eq!(other.unwrap_err().to_string(), "another server is writing it");
         assert_eq!(log.journal.syncs(), sync);
     }
 }
@@ -133,11 +118,7 @@ fn a_log_that_cannot_be_renamed_stays() {
     let mut renamer = Renamer::new(&folder.path().join("short"), true, None).unwrap();
     renamer.folder.log = path.clone();
     let journal = opened.journal;
-    let mut log = Log {
-        journal,
-        renamer,
-        path,
-    };
+    let mut log = Log { journal, renamer, path };
     let mut expected = String::new();
     for n in 0..3 {
         let text = record("2026-11-25 03:35:12", &n.to_string());
@@ -177,11 +158,7 @@ fn a_new_log_that_cannot_be_opened_is_an_error() {
     let refused = log.journal.begin_anew(&path).unwrap_err();
     assert!(matches!(refused, CommitError::Refused(_)), "{refused:?}");
     log.write("after\n");
-    assert!(
-        fs::read_to_string(rotated_file)
-            .unwrap()
-            .ends_with("before\nafter\n")
-    );
+    assert!(fs::read_to_string(rotated_file).unwrap().ends_with("before\nafter\n"));
 }
 
 #[test]
@@ -191,10 +168,7 @@ fn the_name_tells_the_time_of_the_first_record_that_there_is() {
     log.write(
         "{\"time\":\"2026-11-25T03:35:12.123456+01:00\",\"peer\":\"[::1]:4\",\"error\":\"log\"}\n",
     );
-    assert_eq!(
-        log.rotated_file("2026-11-25 09:00:00"),
-        "logging-20261125T023512Z-000001.log"
-    );
+    assert_eq!(log.rotated_file("2026-11-25 09:00:00"), "logging-20261125T023512Z-000001.log");
     // Longer than the bytes that are searched.
     log.write(&record("2026-11-25 03:35:13", &"x".repeat(100_000)));
     let begun = log.renamer.first_time(&log.journal).unwrap().unwrap();
@@ -218,15 +192,9 @@ fn the_target_of_a_link_is_rotated() {
     symlink(data.path().join("real.log"), &link).unwrap();
     fs::write(data.path().join("real.log"), "").unwrap();
     let mut log = Log::open(link.clone(), true);
-    assert_eq!(
-        log.rotated_file("2026-11-25 03:35:12"),
-        "real-20261125T033512Z-000001.log"
-    );
+    assert_eq!(log.rotated_file("2026-11-25 03:35:12"), "real-20261125T033512Z-000001.log");
     log.write(&record("2026-11-25 03:35:13", "after"));
-    assert_eq!(
-        names(&data),
-        ["real-20261125T033512Z-000001.log", "real.log"]
-    );
+    assert_eq!(names(&data), ["real-20261125T033512Z-000001.log", "real.log"]);
     assert!(fs::read_to_string(link).unwrap().ends_with("after\n"));
 }
 

@@ -9,10 +9,7 @@ const MAX: usize = 128;
 
 impl World {
     fn with_many(idle_timeout: Option<Duration>) -> Self {
-        let mut world = Self::new(Setting {
-            idle_timeout,
-            ..Setting::IN_PLACE
-        });
+        let mut world = Self::new(Setting { idle_timeout, ..Setting::IN_PLACE });
         while world.server.clients.len() < MANY {
             if world.clients.len() < MANY {
                 world.connect();
@@ -85,9 +82,6 @@ fn new_flows_come_first_for_one_share() {
     world.server.wait(Some(Duration::ZERO)).unwrap();
     world.server.read();
     let staged = String::from_utf8_lossy(world.server.commits.staged.records());
-    let first = staged
-        .lines()
-        .find(|line| line.contains("recieved"))
-        .unwrap();
+    let first = staged.lines().find(|line| line.contains("recieved")).unwrap();
     assert!(first.ends_with(" recieved: 0 0 ."), "{first}");
 }

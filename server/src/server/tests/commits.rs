@@ -2,10 +2,7 @@
 
 use super::*;
 
-const ONE_UNDER_WAY: Setting = Setting {
-    room: 1,
-    ..Setting::IN_PLACE
-};
+const ONE_UNDER_WAY: Setting = Setting { room: 1, ..Setting::IN_PLACE };
 
 impl World {
     /// Runs turns until nothing is left that can be done without waiting.
@@ -59,16 +56,10 @@ fn clients_are_accepted_and_read_during_a_commit_but_not_answered() {
     world.finish(Decision::Decided);
     world.rest();
     assert_eq!(world.replies(0), ["ok"]);
-    assert!(
-        world.replies(1).is_empty(),
-        "what had gathered is under way now"
-    );
+    assert!(world.replies(1).is_empty(), "what had gathered is under way now");
     world.finish(Decision::Decided);
     world.rest();
-    assert_eq!(
-        (world.replies(0), world.replies(1)),
-        (vec!["ok".into()], vec!["ok".into()])
-    );
+    assert_eq!((world.replies(0), world.replies(1)), (vec!["ok".into()], vec!["ok".into()]));
 }
 
 /// The poll reports it once, even while the next batch is being staged.
@@ -130,10 +121,7 @@ fn a_long_turn_does_not_make_the_wait_for_others_longer() {
 
 #[test]
 fn excess_clients_are_refused_and_closed_during_a_commit() {
-    let mut world = World::new(Setting {
-        max_clients: Some(1),
-        ..ONE_UNDER_WAY
-    });
+    let mut world = World::new(Setting { max_clients: Some(1), ..ONE_UNDER_WAY });
     world.connect();
     world.send(0, "0 0 .\n");
     world.rest();
@@ -166,10 +154,7 @@ fn with_one_batch_under_way_and_one_full_nothing_is_read_and_the_loop_sleeps() {
     }
     world.rest();
     assert!(world.server.commits.is_full());
-    assert!(
-        world.server.clients.have_input_or_output(),
-        "there is more to read"
-    );
+    assert!(world.server.clients.have_input_or_output(), "there is more to read");
     assert_ne!(world.server.timeout(), Some(Duration::ZERO));
     assert_eq!(world.commits.borrow().under_way, 1);
 }
@@ -182,11 +167,7 @@ fn the_successor_of_a_closed_client_gets_none_of_its_replies() {
     assert!(world.server.clients.is_empty());
     world.connect();
     world.rest();
-    assert_eq!(
-        world.server.clients.iter().next().unwrap().0,
-        0,
-        "the same key"
-    );
+    assert_eq!(world.server.clients.iter().next().unwrap().0, 0, "the same key");
     world.finish(Decision::Decided);
     world.rest();
     assert!(world.replies(1).is_empty());
@@ -235,10 +216,8 @@ fn a_half_closed_client_waits_for_its_commit() {
 /// The log is slow, not the client.
 #[test]
 fn a_slow_commit_is_not_taken_for_a_silent_client() {
-    let mut world = World::new(Setting {
-        idle_timeout: Some(Duration::from_secs(1)),
-        ..ONE_UNDER_WAY
-    });
+    let mut world =
+        World::new(Setting { idle_timeout: Some(Duration::from_secs(1)), ..ONE_UNDER_WAY });
     world.connect();
     world.send(0, "0 0 .\n");
     let begun = Instant::now();
@@ -259,27 +238,12 @@ fn a_stop_waits_for_the_commit_and_reports_undecided_messages() {
     world.server.begin_stop();
     world.rest();
     assert!(!world.server.has_stopped());
-    world
-        .server
-        .stop
-        .as_mut()
-        .unwrap()
-        .age(Duration::from_millis(4200));
+    world.server.stop.as_mut().unwrap().age(Duration::from_millis(4200));
     world.rest();
     world.rest();
     assert!(!world.server.has_stopped(), "its time is not over");
-    assert!(
-        world
-            .server
-            .timeout()
-            .is_some_and(|timeout| timeout > Duration::ZERO)
-    );
-    world
-        .server
-        .stop
-        .as_mut()
-        .unwrap()
-        .age(Duration::from_millis(300));
+    assert!(world.server.timeout().is_some_and(|timeout| timeout > Duration::ZERO));
+    world.server.stop.as_mut().unwrap().age(Duration::from_millis(300));
     match world.server.turn() {
         Err(Failure::Unanswered(1)) => {}
         other => panic!("{other:?}"),
@@ -292,12 +256,7 @@ fn a_stop_answers_commits_that_finish_in_time() {
     world.stopping = true;
     world.server.begin_stop();
     world.rest();
-    world
-        .server
-        .stop
-        .as_mut()
-        .unwrap()
-        .age(Duration::from_millis(4200));
+    world.server.stop.as_mut().unwrap().age(Duration::from_millis(4200));
     world.rest();
     world.finish(Decision::Decided);
     world.rest();

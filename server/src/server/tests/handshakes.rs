@@ -23,10 +23,7 @@ fn with_hellos(mut world: World) -> World {
 }
 
 fn over_tls() -> World {
-    World::new(Setting {
-        tls: true,
-        ..Setting::IN_PLACE
-    })
+    World::new(Setting { tls: true, ..Setting::IN_PLACE })
 }
 
 /// The number of clients that have received something.
@@ -85,29 +82,16 @@ fn connected_clients_do_not_wait_for_handshakes() {
 /// A PROXY header and a handshake together have ten seconds. Bytes that arrive do not extend the time.
 #[test]
 fn a_connection_has_ten_seconds_to_open() {
-    let mut world = World::new(Setting {
-        tls: true,
-        proxied: true,
-        ..Setting::IN_PLACE
-    });
+    let mut world = World::new(Setting { tls: true, proxied: true, ..Setting::IN_PLACE });
     let send = |world: &mut World, bytes: &[u8]| {
-        world.clients[0]
-            .socket
-            .as_mut()
-            .unwrap()
-            .write_all(bytes)
-            .unwrap();
+        world.clients[0].socket.as_mut().unwrap().write_all(bytes).unwrap();
         world.turn().unwrap();
     };
     let wait = |world: &mut World, ms| {
         world.server.clients.pass_time(Duration::from_millis(ms));
         world.server.next_periodic_tasks = Instant::now();
         world.turn().unwrap();
-        world
-            .server
-            .clients
-            .iter()
-            .all(|(_, client)| client.life() == Life::Open)
+        world.server.clients.iter().all(|(_, client)| client.life() == Life::Open)
     };
     for bytes in [
         &b""[..],
@@ -151,10 +135,7 @@ fn unread_input_is_read() {
     let open = world.server.clients.iter();
     let open = open.filter(|(_, client)| client.life() == Life::Open);
     assert_eq!(open.count(), CLIENTS);
-    assert!(
-        !world.server.clients.are_leaving(),
-        "nothing is left to check"
-    );
+    assert!(!world.server.clients.are_leaving(), "nothing is left to check");
 }
 
 /// Handshakes that fail in the read in which they begin are counted, too, and a `close_notify` is no
@@ -169,37 +150,19 @@ fn handshakes_that_end_in_their_first_read_are_counted() {
     for bytes in [
         hello_and(&[]),
         // An alert: `close_notify`.
-        [
-            &[22, 3, 1, 0, 8, 1, 0, 1, 0, 3, 3, 0, 0][..],
-            &[21, 3, 1, 0, 2, 1, 0],
-        ]
-        .concat(),
+        [&[22, 3, 1, 0, 8, 1, 0, 1, 0, 3, 3, 0, 0][..], &[21, 3, 1, 0, 2, 1, 0]].concat(),
     ] {
         let mut world = over_tls();
         world.connect();
         while world.server.clients.is_empty() {
             world.turn().unwrap();
         }
-        world.clients[0]
-            .socket
-            .as_mut()
-            .unwrap()
-            .write_all(&bytes)
-            .unwrap();
-        world.clients[0]
-            .socket
-            .as_ref()
-            .unwrap()
-            .shutdown(std::net::Shutdown::Write)
-            .unwrap();
+        world.clients[0].socket.as_mut().unwrap().write_all(&bytes).unwrap();
+        world.clients[0].socket.as_ref().unwrap().shutdown(std::net::Shutdown::Write).unwrap();
         for _ in 0..3 {
             world.turn().unwrap();
         }
         let counts = world.server.stats.clients;
-        assert_eq!(
-            (counts.handshakes, counts.handshakes_failed),
-            (0, 1),
-            "{bytes:?}"
-        );
+        assert_eq!((counts.handshakes, counts.handshakes_failed), (0, 1), "{bytes:?}");
     }
 }

@@ -66,10 +66,7 @@ impl Control {
 
 impl Delayed {
     pub(super) fn new(disk: Disk, room: usize, batch_bytes: usize) -> Self {
-        let control = Control {
-            room,
-            ..Control::default()
-        };
+        let control = Control { room, ..Control::default() };
         Self {
             file: LogFile::new(Journal::new(disk, false), "log".into()),
             batch_bytes,
@@ -105,8 +102,7 @@ impl BackEnd for Delayed {
 
     fn advance(&mut self, _: Instant) {
         if std::mem::take(&mut self.noted) {
-            self.decisions
-                .extend(self.control.borrow_mut().decisions.drain(..));
+            self.decisions.extend(self.control.borrow_mut().decisions.drain(..));
         }
     }
 
@@ -143,11 +139,7 @@ impl BackEnd for Delayed {
         match decision {
             Decision::Decided => Some(self.write(batch)),
             Decision::Unknown { written } => {
-                let batch = if written {
-                    self.write(batch).batch
-                } else {
-                    batch
-                };
+                let batch = if written { self.write(batch).batch } else { batch };
                 let outcome = CommitOutcome::Unknown;
                 Some(Finished { batch, outcome })
             }
@@ -185,13 +177,7 @@ pub(super) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            room: None,
-            can_cut: true,
-            seen: 0,
-            records: HashMap::new(),
-        }
+        Self { bytes: Vec::new(), room: None, can_cut: true, seen: 0, records: HashMap::new() }
     }
 }
 

@@ -20,12 +20,7 @@ fn first_bytes_that_stay_unclear_are_a_message_after_one_second() {
         turn(&mut world);
     }
     let second = Duration::from_secs(1);
-    assert!(
-        world
-            .server
-            .timeout()
-            .is_some_and(|timeout| timeout <= second)
-    );
+    assert!(world.server.timeout().is_some_and(|timeout| timeout <= second));
     let mut turns = 0;
     while world.server.stats.acknowledged == 0 {
         turn(&mut world);

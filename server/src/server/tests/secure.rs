@@ -32,12 +32,7 @@ pub(super) struct Secure {
 
 impl Secure {
     pub(super) fn new() -> Self {
-        Self {
-            tls: test_peers::client(),
-            wire: Vec::new(),
-            has_ended: false,
-            is_spoilt: false,
-        }
+        Self { tls: test_peers::client(), wire: Vec::new(), has_ended: false, is_spoilt: false }
     }
 }
 
@@ -69,10 +64,7 @@ impl Layer for Secure {
         let mut wire = vec![0; most];
         let n = socket.read(&mut wire)?;
         let mut unread = &wire[..n];
-        let mut heard = Heard {
-            is_over: n == 0,
-            ..Heard::default()
-        };
+        let mut heard = Heard { is_over: n == 0, ..Heard::default() };
         while !unread.is_empty() {
             self.tls.read_tls(&mut unread).unwrap();
             let state = match self.tls.process_new_packets() {

@@ -57,18 +57,11 @@ impl Layer for Plain {
         let mut text = vec![0; most];
         let n = socket.read(&mut text)?;
         text.truncate(n);
-        Ok(Heard {
-            text,
-            is_over: n == 0,
-            was_told: true,
-        })
+        Ok(Heard { text, is_over: n == 0, was_told: true })
     }
 }
 
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is something to be checked"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something to be checked")]
 pub(super) struct TestClient {
     pub(super) id: usize,
     layer: Box<dyn Layer>,
@@ -163,11 +156,7 @@ impl TestClient {
         };
         let heard = match self.layer.read(socket, most) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Vec::new(),
-            Err(_) => Heard {
-                is_over: true,
-                was_told: true,
-                ..Heard::default()
-            },
+            Err(_) => Heard { is_over: true, was_told: true, ..Heard::default() },
             Ok(heard) => heard,
         };
         if heard.is_over {

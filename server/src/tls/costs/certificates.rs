@@ -28,10 +28,9 @@ pub(in crate::tls) fn server() -> Identity {
 pub(in crate::tls) fn servers() -> Vec<(String, Identity)> {
     let authority = TestCa::new("servers").unwrap();
     let mut servers = Vec::new();
-    for (name, kind) in [
-        ("server's key P-384", &PKCS_ECDSA_P384_SHA384),
-        ("server's key Ed25519", &PKCS_ED25519),
-    ] {
+    for (name, kind) in
+        [("server's key P-384", &PKCS_ECDSA_P384_SHA384), ("server's key Ed25519", &PKCS_ED25519)]
+    {
         let key = KeyPair::generate_for(kind).unwrap();
         let identity = authority.issue_to(&key, &["localhost"], |_| {}).unwrap();
         servers.push((name.to_owned(), identity));
@@ -41,10 +40,7 @@ pub(in crate::tls) fn servers() -> Vec<(String, Identity)> {
         let made = Command::new("openssl")
             .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", &bits_option])
             .output();
-        let Some(key) = made
-            .ok()
-            .and_then(|made| String::from_utf8(made.stdout).ok())
-        else {
+        let Some(key) = made.ok().and_then(|made| String::from_utf8(made.stdout).ok()) else {
             continue;
         };
         let key = KeyPair::from_pem(&key).unwrap();
@@ -122,9 +118,7 @@ impl ServerCertVerifier for Trusting {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -202,9 +196,7 @@ struct Nonsense {
 impl rustls::sign::SigningKey for Nonsense {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let scheme = SignatureScheme::RSA_PSS_SHA256;
-        offered
-            .contains(&scheme)
-            .then(|| Box::new(self.clone()) as Box<dyn Signer>)
+        offered.contains(&scheme).then(|| Box::new(self.clone()) as Box<dyn Signer>)
     }
 
     fn algorithm(&self) -> rustls::SignatureAlgorithm {
@@ -262,10 +254,7 @@ impl Chain {
     ) -> Self {
         let signer = match anchor_key {
             Key::True(key) => Key::of(key.algorithm()),
-            Key::Rsa { len, .. } => Key::Rsa {
-                public: Vec::new(),
-                len: *len,
-            },
+            Key::Rsa { len, .. } => Key::Rsa { public: Vec::new(), len: *len },
         };
         let leaf = Key::of(&PKCS_ECDSA_P256_SHA256);
         let mut certificates = vec![issue(&params("leaf", false), &leaf, "X", &signer)];
@@ -303,28 +292,19 @@ impl Chain {
             }
         }
         for bits in [2048, 4096, 8192] {
-            chains.push((
-                format!("true leaf, RSA {bits}"),
-                Self::leaf_of(Key::rsa(bits)),
-            ));
+            chains.push((format!("true leaf, RSA {bits}"), Self::leaf_of(Key::rsa(bits))));
         }
         for kind in [&PKCS_ECDSA_P384_SHA384, &PKCS_ED25519] {
             chains.push((format!("true leaf, {kind:?}"), Self::leaf_of(Key::of(kind))));
         }
         for n in [1, 6] {
             for kind in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384] {
-                chains.push((
-                    format!("{n} true intermediates, {kind:?}"),
-                    Self::line(n, kind),
-                ));
+                chains.push((format!("{n} true intermediates, {kind:?}"), Self::line(n, kind)));
             }
         }
         for n in [20, 200, 1000] {
             chains.push((format!("{n} authorities"), Self::many_anchors(n, false)));
-            chains.push((
-                format!("{n} authorities of one name"),
-                Self::many_anchors(n, true),
-            ));
+            chains.push((format!("{n} authorities of one name"), Self::many_anchors(n, true)));
         }
         for bytes in [10_000, 24_000, 31_000, 50_000] {
             chains.push((format!("true leaf of {bytes} bytes"), Self::large(bytes)));
@@ -378,27 +358,14 @@ impl Chain {
         }
         let (name, ca) = last.unwrap();
         let key = Key::of(&PKCS_ECDSA_P256_SHA256);
-        let certificates = vec![
-            issue(&params("leaf", false), &key, &name, &ca)
-                .der()
-                .clone(),
-        ];
-        Self {
-            anchors,
-            certificates,
-            key,
-        }
+        let certificates = vec![issue(&params("leaf", false), &key, &name, &ca).der().clone()];
+        Self { anchors, certificates, key }
     }
 
     fn large(bytes: usize) -> Self {
-        let (ca, key) = (
-            Key::of(&PKCS_ECDSA_P256_SHA256),
-            Key::of(&PKCS_ECDSA_P256_SHA256),
-        );
+        let (ca, key) = (Key::of(&PKCS_ECDSA_P256_SHA256), Key::of(&PKCS_ECDSA_P256_SHA256));
         let mut params = params("leaf", false);
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, "x".repeat(bytes));
+        params.distinguished_name.push(DnType::OrganizationName, "x".repeat(bytes));
         Self {
             anchors: anchor("A", &ca).pem(),
             certificates: vec![issue(&params, &key, "A", &ca).der().clone()],
@@ -411,15 +378,9 @@ impl Chain {
         let dns = |n: usize, name: &str| vec![SanType::DnsName(name.try_into().unwrap()); n];
         let uri = |n: usize, name: &str| vec![SanType::URI(name.try_into().unwrap()); n];
         let mut chains = vec![
-            (
-                "100 DNS names".to_owned(),
-                Self::named(dns(100, "shop-7.example.com"), 0),
-            ),
+            ("100 DNS names".to_owned(), Self::named(dns(100, "shop-7.example.com"), 0)),
             ("9,000 DNS names".to_owned(), Self::named(dns(9000, "a"), 0)),
-            (
-                "5,000 wildcards".to_owned(),
-                Self::named(dns(5000, "*.a.b"), 0),
-            ),
+            ("5,000 wildcards".to_owned(), Self::named(dns(5000, "*.a.b"), 0)),
             ("9,000 URIs".to_owned(), Self::named(uri(9000, "a"), 0)),
         ];
         for (names, constraints) in [(10, 10), (100, 100), (500, 500), (4000, 2000)] {
@@ -467,10 +428,7 @@ impl Chain {
                 excluded_subtrees: vec![GeneralSubtree::DnsName("b".to_owned()); constraints],
             });
         }
-        let certificates = [
-            issue(&leaf, &key, "M", &sub),
-            issue(&middle, &sub, "A", &ca),
-        ];
+        let certificates = [issue(&leaf, &key, "M", &sub), issue(&middle, &sub, "A", &ca)];
         Self {
             anchors: anchor("A", &ca).pem(),
             certificates: certificates.iter().map(|one| one.der().clone()).collect(),

@@ -50,9 +50,7 @@ pub(super) fn plain(bytes: usize) -> Vec<u8> {
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let x25519 = share(29, &[9; 32]);
     let many = |n: u16, bytes: usize| -> Vec<u8> {
-        (0..n)
-            .flat_map(|n| extension(0x4000 + n, &vec![0; bytes]))
-            .collect()
+        (0..n).flat_map(|n| extension(0x4000 + n, &vec![0; bytes])).collect()
     };
     let mut many_shares = many(6000, 1);
     many_shares.extend(&x25519);
@@ -61,11 +59,7 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
         let identity = [with_length(&vec![5; len]), vec![0; 4]].concat();
         let binder = [vec![32], vec![6; 32]].concat();
         let keys = extension(45, &[1, 1]);
-        let offer = [
-            with_length(&identity.repeat(n)),
-            with_length(&binder.repeat(n)),
-        ]
-        .concat();
+        let offer = [with_length(&identity.repeat(n)), with_length(&binder.repeat(n))].concat();
         [keys, extension(41, &offer)].concat()
     };
     let name = [vec![0], with_length(b"a")].concat();
@@ -75,48 +69,18 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("padded", plain(30_000)),
         ("padded to the most", plain(60_000)),
         ("8,000 extensions", hello(0, 0, 0, &x25519, &many(8000, 0))),
-        (
-            "15,000 extensions",
-            hello(0, 0, 0, &x25519, &many(15_000, 0)),
-        ),
+        ("15,000 extensions", hello(0, 0, 0, &x25519, &many(15_000, 0))),
         ("6,000 key shares", hello(0, 0, 0, &many_shares, &[])),
         ("14,000 suites", hello(14_000, 0, 0, &x25519, &[])),
         ("14,000 groups", hello(0, 14_000, 0, &x25519, &[])),
-        (
-            "14,000 groups, no share",
-            hello(0, 14_000, 0, &many(1, 1), &[]),
-        ),
+        ("14,000 groups, no share", hello(0, 14_000, 0, &many(1, 1), &[])),
         ("14,000 schemes", hello(0, 0, 14_000, &x25519, &[])),
-        (
-            "700 tickets of a byte",
-            hello(0, 0, 0, &x25519, &offer(700, 1)),
-        ),
-        (
-            "1,500 tickets of a byte",
-            hello(0, 0, 0, &x25519, &offer(1500, 1)),
-        ),
-        (
-            "300 tickets of 60 bytes",
-            hello(0, 0, 0, &x25519, &offer(300, 60)),
-        ),
-        (
-            "4 tickets of 12,000 bytes",
-            hello(0, 0, 0, &x25519, &offer(4, 12_000)),
-        ),
-        (
-            "7,000 names",
-            hello(
-                0,
-                0,
-                0,
-                &x25519,
-                &extension(0, &with_length(&name.repeat(7000))),
-            ),
-        ),
-        (
-            "14,000 protocols",
-            hello(0, 0, 0, &x25519, &extension(16, &with_length(&protocols))),
-        ),
+        ("700 tickets of a byte", hello(0, 0, 0, &x25519, &offer(700, 1))),
+        ("1,500 tickets of a byte", hello(0, 0, 0, &x25519, &offer(1500, 1))),
+        ("300 tickets of 60 bytes", hello(0, 0, 0, &x25519, &offer(300, 60))),
+        ("4 tickets of 12,000 bytes", hello(0, 0, 0, &x25519, &offer(4, 12_000))),
+        ("7,000 names", hello(0, 0, 0, &x25519, &extension(0, &with_length(&name.repeat(7000))))),
+        ("14,000 protocols", hello(0, 0, 0, &x25519, &extension(16, &with_length(&protocols)))),
     ]
 }
 

@@ -83,9 +83,7 @@ fn each_extension<'a>(
                 return None;
             };
             // The optional `critical` flag may come before the value.
-            let value = elements(rest)?
-                .into_iter()
-                .find(|(tag, _)| *tag == OCTET_STRING);
+            let value = elements(rest)?.into_iter().find(|(tag, _)| *tag == OCTET_STRING);
             each(kind, value?.1)?;
         }
     }
@@ -118,9 +116,7 @@ fn element<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
             return None;
         }
         let (digits, after) = rest.split_at_checked(of_len)?;
-        len = digits
-            .iter()
-            .fold(0, |len, &digit| len << 8 | usize::from(digit));
+        len = digits.iter().fold(0, |len, &digit| len << 8 | usize::from(digit));
         rest = after;
     }
     let (contents, rest) = rest.split_at_checked(len)?;

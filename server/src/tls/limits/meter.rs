@@ -34,10 +34,7 @@ pub(super) fn within<T>(budget_us: u32, verify: impl FnOnce() -> T) -> Option<T>
 
 /// The provider with algorithms that work only [`within`] a budget.
 pub(crate) fn metered(provider: &CryptoProvider) -> CryptoProvider {
-    CryptoProvider {
-        signature_verification_algorithms: *ALGORITHMS,
-        ..provider.clone()
-    }
+    CryptoProvider { signature_verification_algorithms: *ALGORITHMS, ..provider.clone() }
 }
 
 type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
@@ -54,13 +51,8 @@ static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> = LazyLock::new(|| {
     };
     let WebPkiSupportedAlgorithms { all, mapping } =
         ring::default_provider().signature_verification_algorithms;
-    let mapping = mapping
-        .iter()
-        .map(|&(scheme, algorithms)| (scheme, metered(algorithms)));
-    WebPkiSupportedAlgorithms {
-        all: metered(all),
-        mapping: Vec::leak(mapping.collect()),
-    }
+    let mapping = mapping.iter().map(|&(scheme, algorithms)| (scheme, metered(algorithms)));
+    WebPkiSupportedAlgorithms { all: metered(all), mapping: Vec::leak(mapping.collect()) }
 });
 
 #[derive(Debug)]
@@ -74,11 +66,7 @@ impl Metered {
                 // The encoded key consists of the modulus and a few bytes.
                 let k = public_key.len() as u32 / 128;
                 let cost_us = RSA_1024_US * k * k;
-                if public_key.ends_with(USUAL_EXPONENT) {
-                    cost_us / 2
-                } else {
-                    cost_us
-                }
+                if public_key.ends_with(USUAL_EXPONENT) { cost_us / 2 } else { cost_us }
             }
             _ => OTHER_US,
         }

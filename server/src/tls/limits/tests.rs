@@ -66,13 +66,8 @@ fn refused(chain: &Chain) -> Option<String> {
     let limited = Verifier::new(counting.clone(), Vec::new());
     let (end_entity, intermediates) = chain.certificates.split_first().unwrap();
     let result = limited.verify_client_cert(end_entity, intermediates, UnixTime::now());
-    assert_eq!(
-        counting.chains.load(Ordering::Relaxed),
-        usize::from(result.is_ok())
-    );
-    result
-        .err()
-        .map(|error| crate::tls::clients::describe(&error))
+    assert_eq!(counting.chains.load(Ordering::Relaxed), usize::from(result.is_ok()));
+    result.err().map(|error| crate::tls::clients::describe(&error))
 }
 
 #[test]
@@ -132,9 +127,7 @@ fn signatures_have_a_budget() {
         let limited = Verifier::new(verifier.build().unwrap(), Vec::new());
         let (end_entity, intermediates) = chain.certificates.split_first().unwrap();
         let result = limited.verify_client_cert(end_entity, intermediates, UnixTime::now());
-        result
-            .err()
-            .map(|error| crate::tls::clients::describe(&error))
+        result.err().map(|error| crate::tls::clients::describe(&error))
     };
     let p384 = &PKCS_ECDSA_P384_SHA384;
     for good in [
@@ -163,21 +156,9 @@ fn signatures_have_a_budget() {
 fn handshakes_over_a_limit_are_refused_with_a_reason() {
     for (names, len, expected) in [
         (&[][..], 6, "ok"),
-        (
-            &[],
-            7,
-            "it sent 7 intermediate certificates, the limit is 6",
-        ),
-        (
-            &["a.example"],
-            6,
-            "its certificate is for no name, which is not in -allow-names",
-        ),
-        (
-            &["a.example"],
-            7,
-            "it sent 7 intermediate certificates, the limit is 6",
-        ),
+        (&[], 7, "it sent 7 intermediate certificates, the limit is 6"),
+        (&["a.example"], 6, "its certificate is for no name, which is not in -allow-names"),
+        (&["a.example"], 7, "it sent 7 intermediate certificates, the limit is 6"),
     ] {
         let chain = Chain::line(len, &PKCS_ECDSA_P256_SHA256);
         let server = Server::new(&certificates::server(), Some(&chain.anchors), names);
@@ -191,11 +172,7 @@ fn handshakes_over_a_limit_are_refused_with_a_reason() {
     let server = Server::mutual(&chain.anchors);
     for (version, config) in chain.clients() {
         let cost = Run::new(&server).with_client(&config, &After::Nothing);
-        assert!(
-            cost.outcome.contains("take too long to verify"),
-            "{version}: {}",
-            cost.outcome
-        );
+        assert!(cost.outcome.contains("take too long to verify"), "{version}: {}", cost.outcome);
     }
 }
 

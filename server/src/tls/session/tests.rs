@@ -43,10 +43,7 @@ static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
         tls_client_ca: Some(ca),
         ..Config::default()
     };
-    let open = Config {
-        tls_client_ca: None,
-        ..config.clone()
-    };
+    let open = Config { tls_client_ca: None, ..config.clone() };
     Certificates {
         acceptor: Acceptor::open(&config).unwrap().unwrap(),
         open: Acceptor::open(&open).unwrap().unwrap(),
@@ -409,10 +406,7 @@ fn a_handshake_that_is_too_long_is_broken_off() {
     hello.resize(60 << 10, 0);
     for piece in hello.chunks(1024) {
         let length = (piece.len() as u16).to_be_bytes();
-        world
-            .wire
-            .to_server
-            .extend([22, 3, 1, length[0], length[1]]);
+        world.wire.to_server.extend([22, 3, 1, length[0], length[1]]);
         world.wire.to_server.extend(piece);
     }
     let failure = loop {
@@ -424,9 +418,6 @@ fn a_handshake_that_is_too_long_is_broken_off() {
     };
     assert_eq!(failure.kind(), io::ErrorKind::InvalidData);
     assert_eq!(failure.to_string(), "its handshake is too long");
-    assert!(
-        !world.wire.to_server.is_empty(),
-        "it was not read to its end"
-    );
+    assert!(!world.wire.to_server.is_empty(), "it was not read to its end");
     assert_eq!(world.session.held_bytes(), 0);
 }

@@ -31,8 +31,7 @@ fn main() -> io::Result<()> {
     let mut listeners = net::listen("127.0.0.1", port.unwrap_or(0), options)?;
     let listener = &mut listeners[0];
     let mut poll = Poll::new()?;
-    poll.registry()
-        .register(listener, LISTENER, Interest::READABLE)?;
+    poll.registry().register(listener, LISTENER, Interest::READABLE)?;
     _ = writeln!(io::stderr(), "listening on {}", listener.local_addr()?);
 
     let mut events = Events::with_capacity(1024);
@@ -64,8 +63,7 @@ fn accept(listener: &TcpListener, poll: &Poll, clients: &mut Slab<Client>) -> io
             Ok((mut socket, _)) => {
                 let entry = clients.vacant_entry();
                 let both = Interest::READABLE | Interest::WRITABLE;
-                poll.registry()
-                    .register(&mut socket, Token(entry.key()), both)?;
+                poll.registry().register(&mut socket, Token(entry.key()), both)?;
                 entry.insert(Client { socket, owed: 0 });
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

@@ -23,10 +23,7 @@ impl Background {
                 action();
             }
         });
-        Self {
-            over,
-            thread: Some(thread),
-        }
+        Self { over, thread: Some(thread) }
     }
 
     /// Clients that send `line` at full speed and read their replies. One thread drives them all, so that the

@@ -52,10 +52,6 @@ listen front
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self {
-            _process: Running(child),
-            address,
-            _folder: folder,
-        })
+        Ok(Self { _process: Running(child), address, _folder: folder })
     }
 }

@@ -50,10 +50,7 @@ impl TestCa {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        Ok(Self {
-            issuer,
-            certificate,
-        })
+        Ok(Self { issuer, certificate })
     }
 
     /// Its certificate, in PEM.
@@ -75,13 +72,9 @@ impl TestCa {
     ) -> Result<Identity, Error> {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "line log");
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.distinguished_name.push(DnType::CommonName, "line log");
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
         let certificate = params.signed_by(key, &self.issuer)?.pem();
         let key = key.serialize_pem();

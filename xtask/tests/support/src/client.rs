@@ -44,9 +44,7 @@ impl Client {
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream()
-            .write_all(bytes.as_ref())
-            .expect("the server takes it");
+        self.stream().write_all(bytes.as_ref()).expect("the server takes it");
     }
 
     /// Sends `line` repeatedly and reads nothing, until the server has taken no byte for this long. Returns the
@@ -96,9 +94,7 @@ impl Client {
 
     /// Sends a line and waits for its reply; none if the connection breaks before it.
     pub fn try_ask(&mut self, line: &str) -> Option<String> {
-        self.stream()
-            .write_all(format!("{line}\n").as_bytes())
-            .ok()?;
+        self.stream().write_all(format!("{line}\n").as_bytes()).ok()?;
         let mut reply = String::new();
         self.reader.read_line(&mut reply).ok()?;
         reply.strip_suffix('\n').map(str::to_owned)
@@ -107,9 +103,7 @@ impl Client {
     /// Everything until the server closes the connection.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
-        self.reader
-            .read_to_string(&mut rest)
-            .expect("a close in time");
+        self.reader.read_to_string(&mut rest).expect("a close in time");
         rest
     }
 

@@ -30,11 +30,8 @@ pub struct Operator {
 
 impl Operator {
     pub fn new() -> Self {
-        let (operator, account, system) = (
-            Key::new(1, OPERATOR),
-            Key::new(2, ACCOUNT),
-            Key::new(3, ACCOUNT),
-        );
+        let (operator, account, system) =
+            (Key::new(1, OPERATOR), Key::new(2, ACCOUNT), Key::new(3, ACCOUNT));
         let kind = |kind: &str| json!({"type": kind, "version": 2});
         let limits = json!({
             "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
@@ -105,9 +102,7 @@ impl Key {
 fn encoded(before: &[u8], key: &[u8]) -> String {
     let mut bytes = [before, key].concat();
     let sum = bytes.iter().fold(0_u16, |sum, byte| {
-        (0..8).fold(sum ^ (u16::from(*byte) << 8), |sum, _| {
-            (sum << 1) ^ (0x1021 * (sum >> 15))
-        })
+        (0..8).fold(sum ^ (u16::from(*byte) << 8), |sum, _| (sum << 1) ^ (0x1021 * (sum >> 15)))
     });
     bytes.extend(sum.to_le_bytes());
     BASE32_NOPAD.encode(&bytes)

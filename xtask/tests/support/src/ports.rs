@@ -28,9 +28,6 @@ impl Reserved {
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let address = socket.local_addr()?.as_socket();
         let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self {
-            address,
-            _socket: socket,
-        })
+        Ok(Self { address, _socket: socket })
     }
 }

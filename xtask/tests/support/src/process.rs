@@ -31,8 +31,7 @@ impl Figures {
     /// Its open descriptors.
     pub fn descriptors(&self) -> BTreeSet<u64> {
         let open = self.0.fd().unwrap();
-        open.map(|descriptor| descriptor.unwrap().fd.unsigned_abs().into())
-            .collect()
+        open.map(|descriptor| descriptor.unwrap().fd.unsigned_abs().into()).collect()
     }
 
     /// The remote addresses of its established IPv4 connections.

@@ -26,10 +26,7 @@ impl Publisher {
     pub fn to(urls: &str) -> Self {
         let urls = urls.split(',').map(|url| url.parse().unwrap()).collect();
         Self {
-            options: Options {
-                urls,
-                ..Options::default()
-            },
+            options: Options { urls, ..Options::default() },
             client: None,
             run: PUBLISHERS.fetch_add(1, Ordering::Relaxed),
             batches: 0,

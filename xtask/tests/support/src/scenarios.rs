@@ -52,11 +52,7 @@ pub fn kill_again_and_again(
     assert!(is_unique, "a number was given twice: {rotated:?}");
     let logs = rotated.iter().map(|file| file.path.clone());
     let logs: Vec<_> = logs.chain([log]).collect();
-    Killed {
-        verification: verify_all(&accounts, &logs),
-        torn,
-        rotated: rotated.len(),
-    }
+    Killed { verification: verify_all(&accounts, &logs), torn, rotated: rotated.len() }
 }
 
 /// Stops a server (SIGTERM) under load; also returns how long that took.

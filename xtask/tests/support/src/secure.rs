@@ -180,10 +180,7 @@ impl SecureClient {
     pub fn shake_hands(&mut self) {
         let stream = self.reader.get_mut();
         while stream.conn.is_handshaking() {
-            stream
-                .conn
-                .complete_io(&mut stream.sock)
-                .expect("a handshake");
+            stream.conn.complete_io(&mut stream.sock).expect("a handshake");
         }
     }
 
@@ -211,9 +208,7 @@ impl SecureClient {
     /// Everything until the server's `close_notify`.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
-        self.reader
-            .read_to_string(&mut rest)
-            .expect("a farewell in time");
+        self.reader.read_to_string(&mut rest).expect("a farewell in time");
         rest
     }
 

@@ -30,10 +30,7 @@ pub fn clients_for(limit: usize) -> usize {
         let number: usize = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
         // The descriptor of the folder itself is closed by now.
         let info = fs::read_to_string(&path).unwrap_or("flags: 02000000".to_owned());
-        let flags = info
-            .lines()
-            .find_map(|line| line.strip_prefix("flags:"))
-            .unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
         number > 2 && u32::from_str_radix(flags.trim(), 8).unwrap() & CLOSED_BY_EXEC == 0
     });
     limit - 5 - 12 - 8 - inherited.count()
@@ -150,11 +147,7 @@ impl Server {
     pub fn wait(mut self) -> Ended {
         let status = wait_until("the server's end", || self.exit_status());
         self.said.extend(self.stderr.iter());
-        Ended {
-            status,
-            said: self.said,
-            folder: self.folder,
-        }
+        Ended { status, said: self.said, folder: self.folder }
     }
 
     /// Its exit status, if it has exited.
@@ -222,9 +215,7 @@ impl Server {
             let Ok(line) = self.stderr.recv_timeout(left) else {
                 let status = self.child.try_wait();
                 let said = &self.said;
-                return Err(format!(
-                    "no '{text}' on stderr ({status:?}), only {said:#?}"
-                ));
+                return Err(format!("no '{text}' on stderr ({status:?}), only {said:#?}"));
             };
             if line.contains(text) {
                 return Ok(line);
@@ -291,10 +282,7 @@ impl Server {
 
     /// Limits the size of its files, in bytes.
     pub fn limit_files(&self, current: Option<u64>) {
-        let limit = Rlimit {
-            current,
-            maximum: None,
-        };
+        let limit = Rlimit { current, maximum: None };
         prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
     }
 

@@ -19,10 +19,7 @@ pub fn setup(nodes: usize) -> Option<Setup> {
 /// The same with another release.
 pub fn setup_of(release: Release, nodes: usize) -> Option<Setup> {
     match nodes::install(release) {
-        Ok(program) => Some(Setup {
-            nodes,
-            ..Setup::of(program)
-        }),
+        Ok(program) => Some(Setup { nodes, ..Setup::of(program) }),
         Err(why) => {
             programs::skip(&why);
             None

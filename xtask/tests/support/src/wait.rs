@@ -66,9 +66,8 @@ pub fn wait_until<C: Condition>(what: &str, condition: impl FnMut() -> C) -> C::
 /// Repeats `attempt` until it succeeds. After the [`DEADLINE`], returns its last error.
 pub fn persist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut last = None;
-    let success = poll_every(RETRY, DEADLINE, || {
-        attempt().map_err(|error| last = Some(error)).ok()
-    });
+    let success =
+        poll_every(RETRY, DEADLINE, || attempt().map_err(|error| last = Some(error)).ok());
     match (success, last) {
         (None, Some(error)) => Err(error),
         (success, _) => Ok(success.expect("an attempt succeeds or fails")),

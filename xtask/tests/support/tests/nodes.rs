@@ -45,10 +45,7 @@ fn either_release_runs_until_it_is_dropped() {
         let greeting = greeting(node);
         assert!(greeting.contains(r#""server_name":"n1""#), "{greeting}");
         assert!(greeting.contains(r#""jetstream":true"#), "{greeting}");
-        assert!(
-            greeting.contains(&format!(r#""version":"{}""#, release.version)),
-            "{greeting}"
-        );
+        assert!(greeting.contains(&format!(r#""version":"{}""#, release.version)), "{greeting}");
         let pid = node.pid().unwrap();
         assert!(is_alive(pid));
         drop(cluster);
@@ -98,15 +95,9 @@ fn a_killed_node_comes_back_where_it_was() {
     assert!(node.start().is_err(), "it runs");
     node.kill().unwrap();
     assert!(!is_alive(pid) && !node.is_up());
-    assert!(
-        TcpStream::connect(address).is_err(),
-        "the port is only reserved"
-    );
+    assert!(TcpStream::connect(address).is_err(), "the port is only reserved");
     node.kill().unwrap();
-    assert!(
-        node.pause().is_err() && node.terminate().is_err(),
-        "it does not run"
-    );
+    assert!(node.pause().is_err() && node.terminate().is_err(), "it does not run");
     assert_eq!(node.wait_until_healthy().unwrap_err(), "n1 does not run");
     node.start().unwrap();
     node.wait_until_healthy().unwrap();
@@ -140,9 +131,7 @@ fn a_paused_node_says_nothing_until_it_is_resumed() {
     wait_until("the stop", is_stopped);
     // The kernel still accepts connections for it.
     let mut client = TcpStream::connect(node.address()).unwrap();
-    client
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     client.read_exact(&mut [0]).unwrap_err();
     node.resume().unwrap();
     node.wait_until_healthy().unwrap();
@@ -158,17 +147,10 @@ fn a_paused_node_says_nothing_until_it_is_resumed() {
 #[test]
 fn three_nodes_know_each_other() {
     let Some(cluster) = bare_nodes(3) else { return };
-    let pids: Vec<_> = cluster
-        .nodes
-        .iter()
-        .map(|node| node.pid().unwrap())
-        .collect();
+    let pids: Vec<_> = cluster.nodes.iter().map(|node| node.pid().unwrap()).collect();
     for node in &cluster.nodes {
         let routes = ask(node, "/routez");
-        let others = cluster
-            .nodes
-            .iter()
-            .filter(|other| other.name() != node.name());
+        let others = cluster.nodes.iter().filter(|other| other.name() != node.name());
         for other in others {
             let name = format!(r#""remote_name": "{}""#, other.name());
             assert!(routes.contains(&name), "{routes}");
@@ -204,10 +186,7 @@ fn a_small_disk_is_full_soon() {
     assert!(!is_alive(pid));
     cluster.nodes[0].start().unwrap();
     cluster.nodes[0].wait_until_healthy().unwrap();
-    assert!(
-        !cluster.nodes[0].store().join("ballast").exists(),
-        "a new disk"
-    );
+    assert!(!cluster.nodes[0].store().join("ballast").exists(), "a new disk");
 }
 
 /// Set in the environment of the process that the test starts and kills.
@@ -230,11 +209,7 @@ fn nodes_die_with_a_process_that_is_killed() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut victim = Command::new(env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "nodes_die_with_a_process_that_is_killed",
-            "--nocapture",
-        ])
+        .args(["--exact", "nodes_die_with_a_process_that_is_killed", "--nocapture"])
         .env(VICTIM, "")
         .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())

@@ -19,10 +19,7 @@ use test_support::wait::{DEADLINE, wait_until};
 fn client(cluster: &Cluster) -> Client {
     let urls = cluster.urls();
     let urls = urls.split(',').map(|url| url.parse().unwrap()).collect();
-    let options = Options {
-        urls,
-        ..Options::default()
-    };
+    let options = Options { urls, ..Options::default() };
     Client::connect(&options, "test").unwrap()
 }
 
@@ -30,9 +27,7 @@ fn client(cluster: &Cluster) -> Client {
 fn publish(client: &mut Client, subject: &str, payload: &str) -> u64 {
     let mut block = Vec::new();
     headers::write(&mut block, &[("Nats-Msg-Id", payload)]);
-    let answer = client
-        .request(subject, &block, payload.as_bytes(), DEADLINE)
-        .unwrap();
+    let answer = client.request(subject, &block, payload.as_bytes(), DEADLINE).unwrap();
     match Answer::<PubAck>::parse(answer.headers(), &answer.payload) {
         Answer::Yes(ack) => ack.seq,
         no => panic!("{payload} is not stored: {no:?}"),
@@ -66,20 +61,14 @@ fn a_stream_is_made_read_changed_and_deleted_with_either_release() {
         let mut client = client(&cluster);
         assert_eq!(publish(&mut client, "LOG.a", "1st"), 1);
         assert_eq!(publish(&mut client, "LOG.b.c", "2nd"), 2);
-        let [first, second] = &log.messages().unwrap()[..] else {
-            panic!("two were stored")
-        };
+        let [first, second] = &log.messages().unwrap()[..] else { panic!("two were stored") };
         assert_eq!((first.sequence, first.subject.as_str()), (1, "LOG.a"));
         assert_eq!((second.sequence, second.subject.as_str()), (2, "LOG.b.c"));
-        assert_eq!(
-            (&first.payload[..], &second.payload[..]),
-            (&b"1st"[..], &b"2nd"[..])
-        );
+        assert_eq!((&first.payload[..], &second.payload[..]), (&b"1st"[..], &b"2nd"[..]));
         assert_eq!(second.header("nats-msg-id"), Some("2nd"));
         assert_eq!(second.headers, b"NATS/1.0\r\nNats-Msg-Id: 2nd\r\n\r\n");
 
-        log.update(&json!({"max_msgs": 1, "discard": "old"}))
-            .unwrap();
+        log.update(&json!({"max_msgs": 1, "discard": "old"})).unwrap();
         let info = log.info().unwrap();
         assert_eq!((info.config.max_msgs, info.state.messages), (1, 1));
         assert_eq!(info.config.subjects, ["LOG.>"]);
@@ -107,21 +96,10 @@ fn many_messages_are_read_in_order() {
 #[test]
 fn a_stream_that_never_answers_and_one_without_subjects_are_made() {
     let Some(cluster) = bare_nodes(1) else { return };
-    cluster
-        .stream("SILENT")
-        .create(&json!({"no_ack": true}))
-        .unwrap();
+    cluster.stream("SILENT").create(&json!({"no_ack": true})).unwrap();
     let copy = json!({"mirror": {"name": "SILENT"}, "subjects": []});
     cluster.stream("COPY").create(&copy).unwrap();
-    assert!(
-        cluster
-            .stream("COPY")
-            .info()
-            .unwrap()
-            .config
-            .mirror
-            .is_some()
-    );
+    assert!(cluster.stream("COPY").info().unwrap().config.mirror.is_some());
 }
 
 #[test]
@@ -147,11 +125,8 @@ fn a_stream_of_three_nodes_survives_each_of_them() {
     wait_until("an acknowledgement", || {
         let answer = others.request("LOG.x", b"", b"during", Duration::from_secs(1));
         let answer = answer.ok()?;
-        matches!(
-            Answer::<PubAck>::parse(answer.headers(), &answer.payload),
-            Answer::Yes(_)
-        )
-        .then_some(())
+        matches!(Answer::<PubAck>::parse(answer.headers(), &answer.payload), Answer::Yes(_))
+            .then_some(())
     });
     assert_eq!(payloads(&cluster, "LOG"), ["before", "during"]);
 
@@ -209,30 +184,14 @@ fn an_administrator_speaks_tls_and_has_a_password() {
     let login = Login::User("admin".to_owned(), "secret".to_owned());
     let mut admin = Options::default();
     admin.tls.ca = Some(ca);
-    let setup = Setup {
-        config,
-        login: Some(login),
-        admin: admin.clone(),
-        ..setup
-    };
+    let setup = Setup { config, login: Some(login), admin: admin.clone(), ..setup };
     let cluster = setup.start().unwrap();
     cluster.stream("LOG").create(&json!({})).unwrap();
 
     let place = cluster.nodes[0].address();
     let guest: Address = format!("tls://guest:guest@{place}").parse().unwrap();
-    let mut guest = Client::connect(
-        &Options {
-            urls: vec![guest],
-            ..admin
-        },
-        "guest",
-    )
-    .unwrap();
+    let mut guest = Client::connect(&Options { urls: vec![guest], ..admin }, "guest").unwrap();
     publish(&mut guest, "LOG.guest", "a guest's");
-    assert!(
-        guest
-            .request("LOG.other", b"", b"", Duration::from_millis(100))
-            .is_err()
-    );
+    assert!(guest.request("LOG.other", b"", b"", Duration::from_millis(100)).is_err());
     assert_eq!(payloads(&cluster, "LOG"), ["a guest's"]);
 }

@@ -43,10 +43,7 @@ pub(crate) fn resets(random: &mut Rng) -> FaultReport {
     let log = ended.log();
     let logged = |text| log.lines().filter(|line| line.contains(text)).count();
     let (whole, half) = (logged(" recieved: whole "), logged("HALF"));
-    let mut report = FaultReport {
-        sent: RESETS,
-        ..FaultReport::default()
-    };
+    let mut report = FaultReport { sent: RESETS, ..FaultReport::default() };
     report.remark(&format!("{whole} whole lines logged {}", options.concat()));
     let status = ended.status;
     report.expect(status.success(), format!("ended with {status}"));

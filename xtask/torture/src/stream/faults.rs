@@ -12,10 +12,7 @@ use test_support::wait::wait_until;
 use super::fixture::Fixture;
 
 /// A fault: its name, and the function that injects it.
-pub(crate) struct Fault(
-    pub(crate) &'static str,
-    pub(crate) fn(&mut Fixture, &mut Rng),
-);
+pub(crate) struct Fault(pub(crate) &'static str, pub(crate) fn(&mut Fixture, &mut Rng));
 
 pub(crate) const ON_ONE_NODE: &[Fault] = &[
     Fault("node killed", kill_all),

@@ -56,11 +56,7 @@ impl Fixture {
             stores: vec![store; setting.nodes],
             ..Setup::of(install(CURRENT).unwrap())
         });
-        let count = if succeeds(HAPROXY) {
-            setting.servers
-        } else {
-            1
-        };
+        let count = if succeeds(HAPROXY) { setting.servers } else { 1 };
         let serve = |n| stream_log::serve_fixed(&format!("s{n}"), &cluster, &ACK_WAIT);
         let servers: Vec<_> = (1..=count).map(serve).collect();
         let addresses: Vec<_> = servers.iter().map(Server::address).collect();
@@ -136,9 +132,7 @@ impl Fixture {
         let torn = verification.torn;
         report.expect(torn == 0, format!("{torn} torn records"));
         let (errors, unanswered) = (verification.errors, verification.unanswered);
-        report.remark(&format!(
-            "the last run: {errors} refused, {unanswered} unanswered"
-        ));
+        report.remark(&format!("the last run: {errors} refused, {unanswered} unanswered"));
         report.broken.extend(before);
         report.broken.extend(repaired.err());
         let mut said = Vec::new();

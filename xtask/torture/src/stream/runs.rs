@@ -59,9 +59,7 @@ impl Runs {
             return None;
         }
         if setting.servers > 1 && !succeeds(HAPROXY) {
-            say(&format!(
-                "{name}: one server, because HAProxy is not installed\n"
-            ));
+            say(&format!("{name}: one server, because HAProxy is not installed\n"));
         }
         Some(Self {
             setting,
@@ -135,9 +133,7 @@ impl Row {
         if let Some(longest) = self.silences.last() {
             let median = &self.silences[self.silences.len() / 2];
             let (median, longest) = (time(median), time(longest));
-            report.remark(&format!(
-                "without an ok: median {median}, longest {longest}"
-            ));
+            report.remark(&format!("without an ok: median {median}, longest {longest}"));
         }
         report
     }

@@ -77,10 +77,7 @@ impl Default for Options {
 
 impl Text {
     pub(super) fn new(typed: &str) -> Result<Self, TemplateError> {
-        Ok(Self {
-            typed: typed.to_owned(),
-            template: Template::parse(typed)?,
-        })
+        Ok(Self { typed: typed.to_owned(), template: Template::parse(typed)? })
     }
 }
 
@@ -90,9 +87,7 @@ impl Options {
         self.tls.check()?;
         self.stream.check()?;
         if self.stream.name.is_some() && !self.verify.is_empty() {
-            return Err(UsageError::new(
-                "-stream and -verify are two logs: give one",
-            ));
+            return Err(UsageError::new("-stream and -verify are two logs: give one"));
         }
         self.load.threads = self.load.threads.min(self.load.connections);
         let texts = [Some(&mut self.message), self.hello.as_mut()];

@@ -25,41 +25,28 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "host name or address of the server (default localhost)",
             |o, v| v.host().map(|it| o.load.host = it),
         ),
-        Opt::new(
-            &["port"],
-            "PORT",
-            "port of the server (default 2005)",
-            |o, v| {
-                v.number("a port number", 1..=65535)
-                    .map(|it| o.load.port = it)
-            },
-        ),
+        Opt::new(&["port"], "PORT", "port of the server (default 2005)", |o, v| {
+            v.number("a port number", 1..=65535).map(|it| o.load.port = it)
+        }),
         Opt::new(
             &["connections"],
             "N",
             "number of connections, all made before the first message (default 50)",
             |o, v| {
-                v.number("a number of connections", 1..=1_000_000)
-                    .map(|it| o.load.connections = it)
+                v.number("a number of connections", 1..=1_000_000).map(|it| o.load.connections = it)
             },
         ),
         Opt::new(
             &["nt", "threads"],
             "N",
             "number of threads that share the connections (default 1)",
-            |o, v| {
-                v.number("a number of threads", 1..=1024)
-                    .map(|it| o.load.threads = it)
-            },
+            |o, v| v.number("a number of threads", 1..=1024).map(|it| o.load.threads = it),
         ),
         Opt::new(
             &["pipeline"],
             "N",
             "maximum number of unanswered messages per connection (default 1)",
-            |o, v| {
-                v.number("a number of messages", 1..=10_000_000)
-                    .map(|it| o.load.pipeline = it)
-            },
+            |o, v| v.number("a number of messages", 1..=10_000_000).map(|it| o.load.pipeline = it),
         ),
         Opt::new(
             &["rate"],
@@ -83,15 +70,9 @@ pub(crate) const COMMAND: Command<Options> = Command {
                     .map(|it| o.load.messages = Some(it))
             },
         ),
-        Opt::new(
-            &["warmup"],
-            "TIME",
-            "warm-up time before measuring (default 0s)",
-            |o, v| {
-                v.time(Duration::ZERO..=MAX_TIME)
-                    .map(|it| o.load.warmup = nanos(it))
-            },
-        ),
+        Opt::new(&["warmup"], "TIME", "warm-up time before measuring (default 0s)", |o, v| {
+            v.time(Duration::ZERO..=MAX_TIME).map(|it| o.load.warmup = nanos(it))
+        }),
         Opt::new(
             &["timeout"],
             "TIME",
@@ -106,12 +87,9 @@ pub(crate) const COMMAND: Command<Options> = Command {
              unanswered messages stay unanswered",
             |o, _| switch(&mut o.load.reconnect),
         ),
-        Opt::new(
-            &["connect-rate"],
-            "R",
-            "connections made per second (default 5000)",
-            |o, v| rate(v).map(|it| o.load.connect_rate = it),
-        ),
+        Opt::new(&["connect-rate"], "R", "connections made per second (default 5000)", |o, v| {
+            rate(v).map(|it| o.load.connect_rate = it)
+        }),
         Opt::new(
             &["message"],
             "TEMPLATE",
@@ -133,15 +111,9 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "how a good reply begins; any other is an error, counted by its first word (default ok)",
             |o, v| unescapable(v).map(|it| o.reply = it),
         ),
-        Opt::new(
-            &["reply-lines"],
-            "N",
-            "number of lines of a good reply (default 1)",
-            |o, v| {
-                v.number("a number of lines", 1..=1_000_000)
-                    .map(|it| o.reply_lines = it)
-            },
-        ),
+        Opt::new(&["reply-lines"], "N", "number of lines of a good reply (default 1)", |o, v| {
+            v.number("a number of lines", 1..=1_000_000).map(|it| o.reply_lines = it)
+        }),
         Opt::new(
             &["ignore"],
             "PREFIX",
@@ -159,18 +131,14 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "N",
             "lines the server says before the first message: its greeting and what it answers to \
              -hello; not judged (default 1 with -hello, else 0)",
-            |o, v| {
-                v.number("a number of lines", 0..=1_000_000)
-                    .map(|it| o.hello_lines = Some(it))
-            },
+            |o, v| v.number("a number of lines", 0..=1_000_000).map(|it| o.hello_lines = Some(it)),
         ),
         Opt::new(
             &["on-error"],
             "stop|count",
             "stop at the first error reply, or count error replies (default count)",
             |o, v| {
-                v.choice(&[("stop", true), ("count", false)])
-                    .map(|it| o.load.stop_on_error = it)
+                v.choice(&[("stop", true), ("count", false)]).map(|it| o.load.stop_on_error = it)
             },
         ),
         Opt::new(
@@ -217,10 +185,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "PID",
             "also report CPU time and memory of this server process on this machine; repeatable, \
              as a sum (default: none)",
-            |o, v| {
-                v.number("a process number", 1..=u32::MAX)
-                    .map(|it| o.load.pids.push(it))
-            },
+            |o, v| v.number("a process number", 1..=u32::MAX).map(|it| o.load.pids.push(it)),
         ),
         SharedOptions::TLS,
         SharedOptions::CA,
@@ -252,10 +217,7 @@ pub(crate) const COMMAND: Command<Options> = Command {
             "{client} load -rate 20000 -duration 1m -warmup 5s -fail-if 'p99>5ms'",
             "20,000 messages a second, at a fixed rate; exit 3 if p99 is over 5 ms",
         ),
-        (
-            "{client} load -port 6379 -message 'SET {conn} {seq}\\r\\n' -reply +OK",
-            "drive Redis",
-        ),
+        ("{client} load -port 6379 -message 'SET {conn} {seq}\\r\\n' -reply +OK", "drive Redis"),
     ],
     notes: "Metrics of -fail-if: rate, sent, acknowledged, errors, timeouts, unanswered, lost; min, \
             mean, p50, p90, p99, p99.9, p99.99, max, lag (p99 of how late messages were sent), \
@@ -266,11 +228,8 @@ pub(crate) const COMMAND: Command<Options> = Command {
 };
 
 /// `none` is missing: with it, replies have no end mark.
-const FRAMINGS: [(&str, Framing); 3] = [
-    ("line", Framing::Line),
-    ("nul", Framing::Nul),
-    ("octet", Framing::Octet),
-];
+const FRAMINGS: [(&str, Framing); 3] =
+    [("line", Framing::Line), ("nul", Framing::Nul), ("octet", Framing::Octet)];
 
 fn threshold(arg: &ArgValue) -> Result<Threshold, UsageError> {
     let threshold = Threshold::parse(&arg.text()?);
@@ -334,23 +293,17 @@ mod tests {
         ("threads", "3", |o| o.load.threads == 3),
         ("pipeline", "16", |o| o.load.pipeline == 16),
         ("rate", "0.5", |o| o.load.rate == Some(0.5)),
-        ("duration", "2m", |o| {
-            o.load.duration == Some(120_000_000_000)
-        }),
+        ("duration", "2m", |o| o.load.duration == Some(120_000_000_000)),
         ("messages", "9", |o| o.load.messages == Some(9)),
         ("warmup", "500ms", |o| o.load.warmup == 500_000_000),
         ("timeout", "3", |o| o.load.timeout == 3_000_000_000),
-        ("connect-rate", "100", |o| {
-            o.load.connect_rate.to_bits() == 100f64.to_bits()
-        }),
+        ("connect-rate", "100", |o| o.load.connect_rate.to_bits() == 100f64.to_bits()),
         ("message", "PING\\r", |o| o.message.typed == "PING\\r"),
         ("framing", "nul", |o| o.framing == Framing::Nul),
         ("reply", "+OK", |o| o.reply == "+OK"),
         ("reply-lines", "2", |o| o.reply_lines == 2),
         ("ignore", "PING", |o| o.ignore == ["PING"]),
-        ("hello", "{\"a\":1}", |o| {
-            o.hello.as_ref().unwrap().typed == "{\"a\":1}"
-        }),
+        ("hello", "{\"a\":1}", |o| o.hello.as_ref().unwrap().typed == "{\"a\":1}"),
         ("hello-lines", "2", |o| o.hello_lines == Some(2)),
         ("on-error", "stop", |o| o.load.stop_on_error),
         ("on-error", "count", |o| !o.load.stop_on_error),
@@ -367,10 +320,7 @@ mod tests {
         for &(name, value, is_understood) in SPELLINGS {
             for dashes in ["-", "--"] {
                 let option = format!("{dashes}{name}");
-                assert!(
-                    is_understood(&options(&[&option, value])),
-                    "{option} {value}"
-                );
+                assert!(is_understood(&options(&[&option, value])), "{option} {value}");
                 let joined = format!("{option}={value}");
                 assert!(is_understood(&options(&[&joined])), "{joined}");
             }
@@ -382,10 +332,7 @@ mod tests {
         let others = ["tls", "nats", "stream"];
         let mine = all.filter(|name| !others.iter().any(|other| name.starts_with(other)));
         for name in mine.filter(|name| !["json", "reconnect"].contains(name)) {
-            assert!(
-                SPELLINGS.iter().any(|spelling| spelling.0 == *name),
-                "{name}"
-            );
+            assert!(SPELLINGS.iter().any(|spelling| spelling.0 == *name), "{name}");
         }
     }
 
@@ -408,22 +355,14 @@ mod tests {
         assert_eq!(options(&["-nt", "8", "-connections", "2"]).load.threads, 2);
         assert_eq!(options(&["-hello", "x"]).greeting(), 1);
         assert_eq!(options(&["-hello", "x", "-hello-lines", "0"]).greeting(), 0);
-        assert_eq!(
-            options(&["-fail-if", "errors>0", "-fail-if", "rate<5"])
-                .fail_if
-                .len(),
-            2
-        );
+        assert_eq!(options(&["-fail-if", "errors>0", "-fail-if", "rate<5"]).fail_if.len(), 2);
         assert!(options(&["-save", "x"]).keeps_ack_logs());
     }
 
     #[test]
     fn mistakes_are_named() {
         for (args, expected) in [
-            (
-                &["-port", "0"][..],
-                "-port: expected a port number (1 to 65535), got '0'",
-            ),
+            (&["-port", "0"][..], "-port: expected a port number (1 to 65535), got '0'"),
             (&["-rate", "fast"], "-rate: expected a number per second"),
             (&["-rate", "0"], "-rate: expected a number per second"),
             (
@@ -434,27 +373,12 @@ mod tests {
                 &["-warmup", "soon"],
                 "-warmup: expected a time such as 500ms, 5s or 1.5m (0s to 365d), got 'soon'",
             ),
-            (
-                &["-message", "{sequ}"],
-                "-message: unknown placeholder '{sequ}'",
-            ),
+            (&["-message", "{sequ}"], "-message: unknown placeholder '{sequ}'"),
             (&["-reply", "\\q"], "-reply: unknown escape '\\q'"),
-            (
-                &["-on-error", "ignore"],
-                "-on-error: expected stop or count, got 'ignore'",
-            ),
-            (
-                &["-fail-if", "p98>1ms"],
-                "-fail-if: expected a metric (rate, sent,",
-            ),
-            (
-                &["-verify", "x", "-message", "PING"],
-                "-message: to be verified it needs {run}",
-            ),
-            (
-                &["-verfy", "x"],
-                "unknown option '-verfy': did you mean '-verify'?",
-            ),
+            (&["-on-error", "ignore"], "-on-error: expected stop or count, got 'ignore'"),
+            (&["-fail-if", "p98>1ms"], "-fail-if: expected a metric (rate, sent,"),
+            (&["-verify", "x", "-message", "PING"], "-message: to be verified it needs {run}"),
+            (&["-verfy", "x"], "unknown option '-verfy': did you mean '-verify'?"),
             (&["extra"], "unexpected argument 'extra'"),
         ] {
             let error = error(args);

@@ -28,11 +28,7 @@ impl Timer {
         std::thread::Builder::new()
             .name("timer".to_owned())
             .spawn(move || sleep(&received, wake))?;
-        Ok(Self {
-            deadlines,
-            passed,
-            at: 0,
-        })
+        Ok(Self { deadlines, passed, at: 0 })
     }
 
     /// Sets the timer to go off at `at`. `now` is the current time.

@@ -38,18 +38,12 @@ impl Timer {
         }
         self.at = at;
         let delay = at.saturating_sub(now);
-        let zero = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let value = Timespec {
             tv_sec: (delay / 1_000_000_000).cast_signed(),
             tv_nsec: (delay % 1_000_000_000).max(1).cast_signed(),
         };
-        let once = Itimerspec {
-            it_interval: zero,
-            it_value: value,
-        };
+        let once = Itimerspec { it_interval: zero, it_value: value };
         timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
     }

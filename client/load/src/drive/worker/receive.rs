@@ -64,13 +64,7 @@ impl Worker {
     /// Counts the replies in the first `n` bytes of the input.
     fn digest(&mut self, index: usize, n: usize) {
         let now = self.plan.clock.now();
-        let Connection {
-            replies,
-            pending,
-            ack_log,
-            heard_at,
-            ..
-        } = &mut self.connections[index];
+        let Connection { replies, pending, ack_log, heard_at, .. } = &mut self.connections[index];
         *heard_at = now;
         let counters = &mut self.counters;
         counters.received(n, now);

@@ -95,25 +95,15 @@ impl Axis {
     /// A linear axis from 0 to a little above `top`, with ticks at round values.
     pub(crate) fn linear(top: f64, label: fn(f64) -> String) -> Self {
         // A file may contain any number. The steps below must be finite and countable.
-        let top = if (1e-9..1e300).contains(&top) {
-            top
-        } else {
-            1.0
-        };
+        let top = if (1e-9..1e300).contains(&top) { top } else { 1.0 };
         let rough = top / 5.0;
         let power = 10f64.powf(rough.log10().floor());
         let steps = [1.0, 2.0, 5.0, 10.0];
-        let step = steps
-            .iter()
-            .map(|step| step * power)
-            .find(|&step| step >= rough);
+        let step = steps.iter().map(|step| step * power).find(|&step| step >= rough);
         let step = step.unwrap_or(rough);
         let count = (top / step + 1e-9).floor() as u32;
         let ticks = (0..=count).map(|n| f64::from(n) * step);
-        Self {
-            range: (0.0, top * 1.05),
-            ticks: ticks.map(|value| (value, label(value))).collect(),
-        }
+        Self { range: (0.0, top * 1.05), ticks: ticks.map(|value| (value, label(value))).collect() }
     }
 
     /// A logarithmic axis from `bottom` to `top`. Lines on it must hold logarithms.
@@ -121,12 +111,8 @@ impl Axis {
         let (bottom, top) = (bottom.max(1.0), top.max(2.0));
         let range = (bottom.log10() - 0.05, top.log10() + 0.05);
         // As many ticks per power of ten as fit, but at least three in total.
-        let steps: [&[f64]; 4] = [
-            &[1.0],
-            &[1.0, 3.0],
-            &[1.0, 2.0, 5.0],
-            &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
-        ];
+        let steps: [&[f64]; 4] =
+            [&[1.0], &[1.0, 3.0], &[1.0, 2.0, 5.0], &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0]];
         let coarsest = match range.1 - range.0 {
             width if width < 2.0 => 2,
             width if width < 4.0 => 1,
@@ -135,23 +121,16 @@ impl Axis {
         let ticks = |steps: &[f64]| -> Vec<f64> {
             let powers = range.0.floor() as i32..=range.1.ceil() as i32;
             let values = powers.flat_map(|power| steps.iter().map(move |s| s * 10f64.powi(power)));
-            values
-                .filter(|value| (range.0..=range.1).contains(&value.log10()))
-                .collect()
+            values.filter(|value| (range.0..=range.1).contains(&value.log10())).collect()
         };
         let enough = steps[coarsest..].iter().map(|steps| ticks(steps));
         let ticks = enough.into_iter().find(|ticks| ticks.len() >= 3);
         let ticks = ticks.unwrap_or_else(|| {
             let width = range.1 - range.0;
-            [0.1, 0.5, 0.9]
-                .map(|part| 10f64.powf(range.0 + part * width))
-                .to_vec()
+            [0.1, 0.5, 0.9].map(|part| 10f64.powf(range.0 + part * width)).to_vec()
         });
         let labelled = ticks.into_iter().map(|value| (value.log10(), label(value)));
-        Self {
-            range,
-            ticks: labelled.collect(),
-        }
+        Self { range, ticks: labelled.collect() }
     }
 }
 
@@ -195,27 +174,13 @@ mod tests {
     fn a_chart_has_its_lines_ticks_and_the_pages_colours() {
         let x = Axis::linear(10.0, |value| format!("{value} s"));
         let y = Axis::logarithmic(30_000.0, 2_000_000.0, |value| format!("{value:.0}"));
-        let points = vec![
-            (0.0, Some(5.0)),
-            (1.0, None),
-            (2.0, Some(6.0)),
-            (3.0, Some(5.5)),
-        ];
+        let points = vec![(0.0, Some(5.0)), (1.0, None), (2.0, Some(6.0)), (3.0, Some(5.5))];
         let line = Line { colour: 1, points };
         let svg = draw(&x, &y, &[line]).unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-        assert_eq!(
-            svg.matches("<polyline").filter(|_| true).count(),
-            2 + axes(&svg)
-        );
+        assert_eq!(svg.matches("<polyline").filter(|_| true).count(), 2 + axes(&svg));
         assert_eq!(svg.matches("<circle").count(), 3);
-        for expected in [
-            "var(--line1)",
-            "var(--grid)",
-            "currentColor",
-            "10 s",
-            "1000000",
-        ] {
+        for expected in ["var(--line1)", "var(--grid)", "currentColor", "10 s", "1000000"] {
             assert!(svg.contains(expected), "{expected} in {svg}");
         }
         assert!(!svg.contains("\"#"), "{svg}");
@@ -224,9 +189,7 @@ mod tests {
     /// How many polylines are not drawn in the colour of a line.
     fn axes(svg: &str) -> usize {
         let polylines = svg.split("<polyline").skip(1);
-        polylines
-            .filter(|text| !text[..text.find('>').unwrap()].contains("--line"))
-            .count()
+        polylines.filter(|text| !text[..text.find('>').unwrap()].contains("--line")).count()
     }
 
     #[test]
@@ -235,10 +198,7 @@ mod tests {
             |axis: &Axis| -> Vec<_> { axis.ticks.iter().map(|(_, label)| label.clone()).collect() };
         let linear = Axis::linear(1_900_000.0, |value| format!("{value}"));
         assert_eq!(labels(&linear), ["0", "500000", "1000000", "1500000"]);
-        assert_eq!(
-            labels(&Axis::linear(0.0, |value| format!("{value:.1}"))).len(),
-            6
-        );
+        assert_eq!(labels(&Axis::linear(0.0, |value| format!("{value:.1}"))).len(), 6);
         let log = Axis::logarithmic(90.0, 600.0, |value| format!("{value}"));
         assert_eq!(labels(&log), ["100", "200", "500"]);
         let log = Axis::logarithmic(5.0, 4e8, |value| format!("{value}"));
@@ -248,32 +208,15 @@ mod tests {
     #[test]
     fn every_axis_has_three_ticks_whatever_a_file_claims() {
         let label = |value| format!("{value}");
-        let absurd = [
-            0.0,
-            5e-324,
-            1e-12,
-            0.3,
-            1.0,
-            7.0,
-            1e9,
-            1e18,
-            1e300,
-            1.7e308,
-            f64::INFINITY,
-        ];
+        let absurd = [0.0, 5e-324, 1e-12, 0.3, 1.0, 7.0, 1e9, 1e18, 1e300, 1.7e308, f64::INFINITY];
         for top in absurd {
             let axis = Axis::linear(top, label);
             assert!((3..12).contains(&axis.ticks.len()), "{top}: {axis:?}");
             for bottom in absurd.into_iter().filter(|bottom| *bottom <= top) {
                 let axis = Axis::logarithmic(bottom, top.min(1.8e19), label);
-                assert!(
-                    (3..40).contains(&axis.ticks.len()),
-                    "{bottom} to {top}: {axis:?}"
-                );
-                let line = Line {
-                    colour: 0,
-                    points: vec![(bottom, Some(top)), (top, Some(bottom))],
-                };
+                assert!((3..40).contains(&axis.ticks.len()), "{bottom} to {top}: {axis:?}");
+                let line =
+                    Line { colour: 0, points: vec![(bottom, Some(top)), (top, Some(bottom))] };
                 draw(&Axis::linear(bottom, label), &axis, &[line]).unwrap();
             }
         }

@@ -15,12 +15,7 @@ pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
         0.0 => "0".to_owned(),
         value => seconds(value),
     });
-    figure(
-        html,
-        "Acknowledged messages per second",
-        &[],
-        &throughput(&x, runs)?,
-    );
+    figure(html, "Acknowledged messages per second", &[], &throughput(&x, runs)?);
     let (caption, names, lines) = match runs {
         [run] => {
             let shown = |(name, _): &(&str, Pick)| ["p50", "p90", "p99", "max"].contains(name);
@@ -36,17 +31,8 @@ pub(crate) fn charts(html: &mut String, runs: &[Report]) -> Result<(), String> {
             ("Latency over time, p99 (log scale)", Vec::new(), lines)
         }
     };
-    figure(
-        html,
-        caption,
-        &names,
-        &draw(&x, &time_axis(&lines), &lines)?,
-    );
-    let lines: Vec<_> = runs
-        .iter()
-        .enumerate()
-        .map(|(n, run)| curve(n, run))
-        .collect();
+    figure(html, caption, &names, &draw(&x, &time_axis(&lines), &lines)?);
+    let lines: Vec<_> = runs.iter().enumerate().map(|(n, run)| curve(n, run)).collect();
     let svg = draw(&nines_axis(&lines), &time_axis(&lines), &lines)?;
     figure(html, "Latency by percentile (log scale)", &[], &svg);
     Ok(())
@@ -58,10 +44,7 @@ fn figure(html: &mut String, caption: &str, names: &[&str], svg: &str) {
         legend(html, names);
     }
     // Screen readers read the caption. The figures are in the tables.
-    let about = format!(
-        "<svg role=\"img\" aria-label=\"Chart: {}\" ",
-        escaped(caption)
-    );
+    let about = format!("<svg role=\"img\" aria-label=\"Chart: {}\" ", escaped(caption));
     let svg = svg.trim_end().replacen("<svg ", &about, 1);
     _ = writeln!(html, "<div class=\"wide\">{svg}</div>\n</figure>");
 }
@@ -89,14 +72,8 @@ fn throughput(x: &Axis, runs: &[Report]) -> Result<String, String> {
 
 fn over_time(colour: usize, run: &Report, pick: Pick) -> Line {
     let value = |second: &Second| second.latency_ns.as_ref().map(|l| logarithm(pick(l)));
-    let points = run
-        .series
-        .iter()
-        .map(|second| (middle(second), value(second)));
-    Line {
-        colour,
-        points: points.collect(),
-    }
+    let points = run.series.iter().map(|second| (middle(second), value(second)));
+    Line { colour, points: points.collect() }
 }
 
 /// The percentile curve. Each step of 1 on the x axis leaves a tenth of the messages.
@@ -107,10 +84,7 @@ fn curve(colour: usize, run: &Report) -> Line {
         let nines = if rest > 0.0 { -rest.log10() } else { last };
         (nines.clamp(0.0, last), Some(logarithm(ns)))
     });
-    Line {
-        colour,
-        points: points.collect(),
-    }
+    Line { colour, points: points.collect() }
 }
 
 fn nines_axis(lines: &[Line]) -> Axis {
@@ -122,14 +96,9 @@ fn nines_axis(lines: &[Line]) -> Axis {
         2 => "99 %".to_owned(),
         n => format!("99.{} %", "9".repeat(n as usize - 2)),
     };
-    let mut ticks: Vec<_> = (0..=last as u32)
-        .map(|n| (f64::from(n), label(n)))
-        .collect();
+    let mut ticks: Vec<_> = (0..=last as u32).map(|n| (f64::from(n), label(n))).collect();
     ticks.push((0.5f64.log10().abs(), "50 %".to_owned()));
-    Axis {
-        range: (0.0, last * 1.02),
-        ticks,
-    }
+    Axis { range: (0.0, last * 1.02), ticks }
 }
 
 fn time_axis(lines: &[Line]) -> Axis {
@@ -144,10 +113,7 @@ fn time_axis(lines: &[Line]) -> Axis {
 }
 
 fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
-    lines
-        .iter()
-        .flat_map(|line| &line.points)
-        .filter_map(|point| point.1)
+    lines.iter().flat_map(|line| &line.points).filter_map(|point| point.1)
 }
 
 fn middle(second: &Second) -> f64 {

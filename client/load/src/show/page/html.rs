@@ -11,10 +11,7 @@ pub(super) fn legend(html: &mut String, names: &[&str]) {
     html.push_str("<p class=\"legend\">\n");
     for (n, name) in names.iter().enumerate() {
         let (colour, name) = (n % COLOURS, escaped(name));
-        _ = writeln!(
-            html,
-            "<span style=\"--line:var(--line{colour})\">{name}</span>"
-        );
+        _ = writeln!(html, "<span style=\"--line:var(--line{colour})\">{name}</span>");
     }
     html.push_str("</p>\n");
 }

@@ -119,11 +119,7 @@ pub(super) const LOAD_GENERATOR: &[Row] = &[
     ("never sent", "/open_loop/never_sent", Count),
     ("CPU time", "/instrument/cpu_s", Seconds),
     ("per message", "/instrument/cpu_ns_per_message", Latency),
-    (
-        "threads busy",
-        "",
-        Computed(|run| Some(text::busy(&run.load_generator))),
-    ),
+    ("threads busy", "", Computed(|run| Some(text::busy(&run.load_generator)))),
     ("system", "/machine/system", Text),
     ("CPUs", "", Computed(|run| Some(cpus(run)))),
     ("memory", "", Computed(|run| Some(memory(run)))),

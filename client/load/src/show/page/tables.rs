@@ -36,17 +36,9 @@ fn table(html: &mut String, caption: &str, runs: &[Run<'_>], rows: &[Row]) {
         "<section>\n<h2>{caption}</h2>\n<div class=\"wide\"><table aria-label=\"{caption}\">"
     );
     if !later.is_empty() {
-        _ = write!(
-            html,
-            "<tr><td></td><th scope=\"col\">{}</th>",
-            escaped(first.report.name())
-        );
+        _ = write!(html, "<tr><td></td><th scope=\"col\">{}</th>", escaped(first.report.name()));
         for run in later {
-            _ = write!(
-                html,
-                "<th scope=\"col\">{}</th>",
-                escaped(run.report.name())
-            );
+            _ = write!(html, "<th scope=\"col\">{}</th>", escaped(run.report.name()));
             if has_ratio(run) {
                 html.push_str("<th scope=\"col\">÷ first</th>");
             }
@@ -84,11 +76,7 @@ fn verdicts(html: &mut String, runs: &[Report]) {
                 _ => format!("{}: ", run.name()),
             };
             let text = format!("{run}{}", text::threshold_result(threshold_result).trim());
-            let class = if threshold_result.failed {
-                "failed"
-            } else {
-                "passed"
-            };
+            let class = if threshold_result.failed { "failed" } else { "passed" };
             _ = writeln!(html, "<li class=\"{class}\">{}</li>", escaped(&text));
         }
     }

@@ -42,12 +42,7 @@ pub(super) enum FeedEvent<'a> {
 
 impl Feed {
     pub(super) fn of(consumer: String) -> Self {
-        Self {
-            consumer,
-            count: 0,
-            asked: None,
-            is_next_large: false,
-        }
+        Self { consumer, count: 0, asked: None, is_next_large: false }
     }
 
     /// The messages and bytes to request next, if no request is in flight. 0 bytes: no limit.
@@ -81,10 +76,11 @@ impl Feed {
             return FeedEvent::Nothing;
         }
         match Status::read(received.headers()) {
-            Some(Status::Idle {
-                stream_sequence,
-                consumer_sequence,
-            }) if consumer_sequence == self.count => return FeedEvent::Idle(stream_sequence),
+            Some(Status::Idle { stream_sequence, consumer_sequence })
+                if consumer_sequence == self.count =>
+            {
+                return FeedEvent::Idle(stream_sequence);
+            }
             Some(Status::Idle { .. }) => return lost(),
             Some(Status::Over) => self.asked = None,
             Some(Status::TooLarge) => {
@@ -124,13 +120,7 @@ mod tests {
     use super::*;
 
     fn message(consumer: &str, sequence: u64) -> Received {
-        received(
-            "LOG.a",
-            Some(&format!(
-                "$JS.ACK.LOG.{consumer}.1.7{sequence}.{sequence}.9.0"
-            )),
-            "",
-        )
+        received("LOG.a", Some(&format!("$JS.ACK.LOG.{consumer}.1.7{sequence}.{sequence}.9.0")), "")
     }
 
     fn status(reply: &str, line: &str) -> Received {
@@ -193,19 +183,12 @@ mod tests {
     fn a_request_that_has_ended_is_repeated() {
         let over = status("reply", "408 Request Timeout");
         let mut feed = asked(5);
-        assert_eq!(
-            feed.take(&status("earlier", "408 Request Timeout")),
-            FeedEvent::Nothing
-        );
+        assert_eq!(feed.take(&status("earlier", "408 Request Timeout")), FeedEvent::Nothing);
         assert_eq!(feed.wants(), None);
         assert_eq!(feed.take(&over), FeedEvent::Nothing);
         assert!(feed.wants().is_some());
         let deleted = status("reply", "409 Consumer Deleted");
-        assert_eq!(
-            feed.take(&deleted),
-            FeedEvent::Nothing,
-            "nothing was asked for"
-        );
+        assert_eq!(feed.take(&deleted), FeedEvent::Nothing, "nothing was asked for");
         let gone = FeedEvent::Broken("Consumer Deleted (409)".to_owned());
         assert_eq!(asked(5).take(&deleted), gone);
     }

@@ -37,11 +37,7 @@ pub(super) enum Wrong {
 
 impl StreamPosition {
     pub(super) fn new(info: &StreamInfo, start: &Start) -> Self {
-        let mut position = Self {
-            created: info.created.clone(),
-            next: 1,
-            end: 0,
-        };
+        let mut position = Self { created: info.created.clone(), next: 1, end: 0 };
         position.extend(&info.state);
         position.next = first(&info.state, start);
         position
@@ -113,12 +109,7 @@ mod tests {
     fn info(created: &str, first_seq: u64, last_seq: u64, messages: u64) -> StreamInfo {
         StreamInfo {
             created: created.to_owned(),
-            state: StreamState {
-                messages,
-                first_seq,
-                last_seq,
-                ..StreamState::default()
-            },
+            state: StreamState { messages, first_seq, last_seq, ..StreamState::default() },
             ..StreamInfo::default()
         }
     }
@@ -140,11 +131,7 @@ mod tests {
             (&purged, Start::Last(1), 10, true),
         ] {
             let position = StreamPosition::new(stream, &start);
-            assert_eq!(
-                (position.next(), position.is_done()),
-                (next, is_done),
-                "{start:?}"
-            );
+            assert_eq!((position.next(), position.is_done()), (next, is_done), "{start:?}");
         }
         let mut later = StreamPosition::new(&all, &Start::Time(String::new()));
         later.begin_at(6);
@@ -172,10 +159,7 @@ mod tests {
         position.pass(1);
         position.pass(2);
         assert_eq!(position.check(&info("monday", 1, 2, 2)), Ok(()));
-        assert_eq!(
-            position.check(&info("monday", 1, 1, 1)),
-            Err(Wrong::Shorter(1))
-        );
+        assert_eq!(position.check(&info("monday", 1, 1, 1)), Err(Wrong::Shorter(1)));
         assert_eq!(position.check(&info("friday", 1, 9, 9)), Err(Wrong::Remade));
         let new = StreamPosition::new(&info("monday", 0, 0, 0), &Start::First);
         assert_eq!(new.check(&info("monday", 0, 0, 0)), Ok(()));

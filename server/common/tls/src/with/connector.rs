@@ -39,14 +39,9 @@ impl Connector {
                 with.map_err(|error| unusable(&error, cert, key))?
             }
         };
-        let connector = Self {
-            config: Arc::new(config),
-            name: options.name.clone(),
-        };
+        let connector = Self { config: Arc::new(config), name: options.name.clone() };
         if let Some(name) = &connector.name {
-            connector
-                .begin(name)
-                .map_err(|why| format!("-tls-name: {why}"))?;
+            connector.begin(name).map_err(|why| format!("-tls-name: {why}"))?;
         }
         Ok(Some(connector))
     }

@@ -60,9 +60,7 @@ fn of_certificate(error: &CertificateError) -> String {
 
 /// The bare name. The library also prints its type: `DnsName("a.example")`.
 fn shown(name: &str) -> String {
-    let inner = name
-        .split_once('(')
-        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     match inner {
         Some(inner) => format!("'{}'", canonical(inner.trim_matches('"'))),
         None => name.to_owned(),

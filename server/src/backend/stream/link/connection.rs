@@ -198,11 +198,7 @@ impl Connection {
             }
         }
         self.flush(&[])?;
-        Ok(if self.fill()? {
-            Step::Done
-        } else {
-            Step::Waits
-        })
+        Ok(if self.fill()? { Step::Done } else { Step::Waits })
     }
 
     /// Receives, sends, and keeps a usable connection alive. `payload` is the one that is being sent.

@@ -298,8 +298,7 @@ impl<'a> World<'a> {
 
     fn after(&mut self, delay: Duration, happening: Happening) {
         self.serial += 1;
-        self.queue
-            .insert((self.now + delay, self.serial), happening);
+        self.queue.insert((self.now + delay, self.serial), happening);
     }
 
     /// A random duration from a millisecond up to `most_ms`, usually short.

@@ -129,14 +129,7 @@ fn one_after_another() {
             ],
         ),
         // A message that the earlier run stored before this run began does not count.
-        (
-            "looking",
-            &[
-                ("at 7: last a.4.7", "P"),
-                ("10071 wrong last", "L"),
-                ("last a.4.8", "p=9"),
-            ],
-        ),
+        ("looking", &[("at 7: last a.4.7", "P"), ("10071 wrong last", "L"), ("last a.4.8", "p=9")]),
         // If the sequence keeps changing, the attempts are spaced by a backoff.
         (
             "looking",
@@ -245,10 +238,7 @@ fn pauses_grow_and_end() {
         let due = case.publisher.deadline().expect("a pause ends");
         let share = (due - case.now).as_secs_f64() * 1000.0 / f64::from(longest);
         assert!((0.5..=1.0).contains(&share), "{share} of {longest} ms");
-        assert_eq!(
-            case.happen_by_name("tick, it is time"),
-            Some(Action::Publish)
-        );
+        assert_eq!(case.happen_by_name("tick, it is time"), Some(Action::Publish));
     }
 }
 
@@ -269,10 +259,7 @@ fn an_attempt_has_its_identity_and_the_expected_sequence() {
     assert!(case.publisher.was_disturbed());
     assert!(!case.publisher.was_disturbed());
     let again = case.happen_by_name("tick, it is time");
-    assert_eq!(
-        (again, case.publisher.attempt()),
-        (Some(Action::Publish), (2, 2))
-    );
+    assert_eq!((again, case.publisher.attempt()), (Some(Action::Publish), (2, 2)));
 }
 
 /// A publisher whose second batch is in flight.
@@ -381,15 +368,10 @@ impl Case {
             "progress" => Event::Progress,
             "pong" => Event::Pong,
             _ if name.starts_with("tick") => Event::Tick,
-            _ if name.starts_with("last") => Event::Queried {
-                query,
-                answer: seen(&name["last".len()..], place),
-            },
-            _ => Event::Answered {
-                number,
-                attempt,
-                answer: said(name),
-            },
+            _ if name.starts_with("last") => {
+                Event::Queried { query, answer: seen(&name["last".len()..], place) }
+            }
+            _ => Event::Answered { number, attempt, answer: said(name) },
         }
     }
 }
@@ -404,11 +386,7 @@ fn said(name: &str) -> Answer<PubAck> {
         "stored by OTHER" => ("OTHER", 9, false),
         _ => return denied(name),
     };
-    Answer::Yes(PubAck {
-        stream: stream.to_owned(),
-        seq,
-        duplicate,
-    })
+    Answer::Yes(PubAck { stream: stream.to_owned(), seq, duplicate })
 }
 
 /// A leader's answer to a query: the last message is a batch, a foreign message, or there is none.
@@ -430,15 +408,7 @@ fn denied<T>(error: &str) -> Answer<T> {
     let number = number.parse().expect("an error has a number");
     Answer::No(match (number, description) {
         (503, "") => ApiError::no_responders(),
-        (503, _) => ApiError {
-            code: 503,
-            err_code: 0,
-            description: description.to_owned(),
-        },
-        (err_code, _) => ApiError {
-            code: 400,
-            err_code,
-            description: description.to_owned(),
-        },
+        (503, _) => ApiError { code: 503, err_code: 0, description: description.to_owned() },
+        (err_code, _) => ApiError { code: 400, err_code, description: description.to_owned() },
     })
 }

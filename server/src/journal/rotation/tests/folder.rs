@@ -18,26 +18,13 @@ fn the_folder_is_not_listed_at_each_rotation() {
     log.rotated_file(TIME);
     let other = folder.path().join("logging-20261125T033511Z-000050.log");
     fs::write(other, "").unwrap();
-    assert_eq!(
-        log.rotated_file(TIME),
-        "logging-20261125T033512Z-000002.log"
-    );
+    assert_eq!(log.rotated_file(TIME), "logging-20261125T033512Z-000002.log");
     log.renamer.forget();
-    assert_eq!(
-        log.rotated_file(TIME),
-        "logging-20261125T033512Z-000051.log"
-    );
-    fs::write(
-        folder.path().join("logging-20261125T033511Z-000060.log"),
-        "",
-    )
-    .unwrap();
+    assert_eq!(log.rotated_file(TIME), "logging-20261125T033512Z-000051.log");
+    fs::write(folder.path().join("logging-20261125T033511Z-000060.log"), "").unwrap();
     // An empty log is not rotated; that is an error.
     assert!(log.rotate().is_err());
-    assert_eq!(
-        log.rotated_file(TIME),
-        "logging-20261125T033512Z-000061.log"
-    );
+    assert_eq!(log.rotated_file(TIME), "logging-20261125T033512Z-000061.log");
 }
 
 #[test]
@@ -61,11 +48,7 @@ fn damage_in_the_newest_rotated_files_is_found() {
         .map(|(path, damage)| {
             let damage = damage.as_ref().unwrap();
             let name = path.file_name().unwrap().to_str().unwrap();
-            (
-                name[25..31].parse().unwrap(),
-                damage.lines,
-                damage.ended_last,
-            )
+            (name[25..31].parse().unwrap(), damage.lines, damage.ended_last)
         })
         .collect();
     // The first file is older than what is checked.
@@ -140,12 +123,7 @@ fn many_old_files_are_deleted_within_a_budget() {
         assert_eq!(files.delete_old().unwrap(), expected as u64);
     }
     assert!(!files.has_old());
-    let left: Vec<_> = rotated_files
-        .find()
-        .unwrap()
-        .iter()
-        .map(|file| file.number)
-        .collect();
+    let left: Vec<_> = rotated_files.find().unwrap().iter().map(|file| file.number).collect();
     assert_eq!(left, [126, 127, 128]);
     // Another program deletes it.
     fs::remove_file(rotated_files.path("20261125T033512Z", 126)).unwrap();

@@ -73,9 +73,7 @@ impl Release {
     fn fetch(self, environment: &Path) -> Result<PathBuf, String> {
         let requirements = environment.join("requirements.txt");
         fs::write(&requirements, self.requirements()).map_err(|error| error.to_string())?;
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(environment))?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
         let options = "--require-hashes --only-binary :all: --no-deps --no-input \
                        --disable-pip-version-check --quiet --retries 2";
         let mut pip = Command::new(environment.join("bin/pip"));
@@ -102,19 +100,9 @@ fn run(command: &mut Command) -> Result<(), String> {
     // Python reports on stdout what its `venv` lacks. The reason is in the first paragraph.
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let lines = said
-        .trim_start()
-        .lines()
-        .filter(|line| !line.starts_with("WARNING: "));
-    let paragraph: Vec<_> = lines
-        .map(str::trim)
-        .take_while(|it| !it.is_empty())
-        .collect();
-    Err(format!(
-        "{name}: {} ({})",
-        paragraph.join(" "),
-        output.status
-    ))
+    let lines = said.trim_start().lines().filter(|line| !line.starts_with("WARNING: "));
+    let paragraph: Vec<_> = lines.map(str::trim).take_while(|it| !it.is_empty()).collect();
+    Err(format!("{name}: {} ({})", paragraph.join(" "), output.status))
 }
 
 /// Cargo's target directory: deleting it is harmless.

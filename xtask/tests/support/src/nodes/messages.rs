@@ -70,11 +70,7 @@ impl Stream<'_> {
     fn read_some(&self, messages: &mut Vec<Message>, state: StreamState) -> Result<(), String> {
         let before = messages.len();
         let read = self.read_on(messages, state);
-        if messages.len() > before {
-            Ok(())
-        } else {
-            read
-        }
+        if messages.len() > before { Ok(()) } else { read }
     }
 
     fn read_on(&self, messages: &mut Vec<Message>, state: StreamState) -> Result<(), String> {

@@ -53,15 +53,7 @@ impl Node {
         program: PathBuf,
         store: Store,
     ) -> Self {
-        Self {
-            name,
-            folder,
-            ports,
-            program,
-            store,
-            process: None,
-            is_paused: false,
-        }
+        Self { name, folder, ports, program, store, process: None, is_paused: false }
     }
 
     /// Its name in the cluster: `n1`, `n2` and so on.
@@ -178,9 +170,7 @@ impl Node {
             return Ok(());
         }
         let (name, log) = (&self.name, self.log());
-        Err(format!(
-            "{name} is not healthy: {ended:?}, {answer:?}\n{log}"
-        ))
+        Err(format!("{name} is not healthy: {ended:?}, {answer:?}\n{log}"))
     }
 
     fn exit_status(&mut self) -> Option<ExitStatus> {

@@ -54,9 +54,8 @@ impl Setup {
     /// # Errors
     /// Their files cannot be written, or a node does not become healthy; the error includes its log.
     pub fn start(self) -> Result<Cluster, String> {
-        let mut cluster = self
-            .prepare()
-            .map_err(|error| format!("cannot prepare a cluster: {error}"))?;
+        let mut cluster =
+            self.prepare().map_err(|error| format!("cannot prepare a cluster: {error}"))?;
         cluster.nodes.iter_mut().try_for_each(Node::start)?;
         cluster.wait_until_healthy()?;
         Ok(cluster)
@@ -69,9 +68,7 @@ impl Setup {
             let folder = TempDir::new()?;
             (folder.path().to_owned(), Some(folder))
         };
-        let ports: Vec<_> = (0..self.nodes)
-            .map(|_| Ports::reserve())
-            .collect::<io::Result<_>>()?;
+        let ports: Vec<_> = (0..self.nodes).map(|_| Ports::reserve()).collect::<io::Result<_>>()?;
         let routes: Vec<_> = ports.iter().map(|ports| ports.routes.address).collect();
         self.stores.resize(self.nodes, Store::Folder);
         let nodes = ports.into_iter().zip(&self.stores).enumerate();
@@ -86,13 +83,7 @@ impl Setup {
             fs::create_dir_all(&store_folder)?;
             let config = self.config_of(&name, &ports, &routes, &store_folder);
             fs::write(folder.join("nats.conf"), config)?;
-            Ok(Node::new(
-                name,
-                folder,
-                ports,
-                self.program.clone(),
-                store.clone(),
-            ))
+            Ok(Node::new(name, folder, ports, self.program.clone(), store.clone()))
         });
         Ok(Cluster {
             nodes: nodes.collect::<io::Result<_>>()?,
@@ -126,10 +117,7 @@ impl Setup {
 /// The part of the configuration that makes nodes a cluster. The routes of a node include itself, which
 /// is harmless; from their number it knows the size of the cluster.
 fn cluster(own: SocketAddr, routes: &[SocketAddr]) -> String {
-    let routes: Vec<_> = routes
-        .iter()
-        .map(|route| format!("\"nats://{route}\""))
-        .collect();
+    let routes: Vec<_> = routes.iter().map(|route| format!("\"nats://{route}\"")).collect();
     let routes = routes.join(", ");
     format!("cluster {{ name: cluster, listen: \"{own}\", routes: [{routes}] }}\n")
 }

@@ -29,10 +29,7 @@ struct Done {}
 impl Cluster {
     /// A stream of this name, which need not exist.
     pub fn stream<'a>(&'a self, name: &'a str) -> Stream<'a> {
-        Stream {
-            cluster: self,
-            name,
-        }
+        Stream { cluster: self, name }
     }
 }
 
@@ -108,9 +105,7 @@ impl<'a> Stream<'a> {
         persist(|| {
             let info: StreamInfo = self.must("INFO", &json!({}))?;
             let is_led = info.has_leader();
-            is_led
-                .then_some(info)
-                .ok_or_else(|| format!("{} has no leader", self.name))
+            is_led.then_some(info).ok_or_else(|| format!("{} has no leader", self.name))
         })
     }
 
@@ -121,11 +116,7 @@ impl<'a> Stream<'a> {
                 return Ok(0);
             };
             let leader = cluster.leader.as_deref();
-            let index = self
-                .cluster
-                .nodes
-                .iter()
-                .position(|node| Some(node.name()) == leader);
+            let index = self.cluster.nodes.iter().position(|node| Some(node.name()) == leader);
             index.ok_or_else(|| format!("{} is led by {leader:?}", self.name))
         })
     }

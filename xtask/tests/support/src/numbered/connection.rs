@@ -42,12 +42,7 @@ impl Connection {
             replies: Vec::new(),
             complaint: None,
         };
-        Ok(Self {
-            reader: BufReader::new(stream),
-            account,
-            burst: Vec::new(),
-            line: Vec::new(),
-        })
+        Ok(Self { reader: BufReader::new(stream), account, burst: Vec::new(), line: Vec::new() })
     }
 
     /// Sends `messages` messages at once and waits for their replies. Calls `heard` for each: whether it is

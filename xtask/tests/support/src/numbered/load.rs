@@ -46,9 +46,8 @@ impl Load {
     /// Opens `connections` connections. Each sends `pipeline` messages at once, waits for their replies,
     /// and repeats, until it is disconnected.
     pub fn start(address: SocketAddr, connections: usize, pipeline: usize) -> io::Result<Self> {
-        let connections: Vec<_> = (0..connections)
-            .map(|_| Connection::open(address))
-            .collect::<io::Result<_>>()?;
+        let connections: Vec<_> =
+            (0..connections).map(|_| Connection::open(address)).collect::<io::Result<_>>()?;
         let mut connections = connections.into_iter();
         Ok(Self::spawn(connections.len(), |mut client| {
             let mut connection = connections.next().expect("one for each client");
@@ -114,9 +113,7 @@ impl Load {
         let waiting = || {
             let now = counts(self);
             let pairs = before.iter().zip(&now);
-            pairs
-                .filter(|(before, now)| **now < **before + more)
-                .count()
+            pairs.filter(|(before, now)| **now < **before + more).count()
         };
         let done = poll(DEADLINE, || waiting() == 0);
         assert!(done.is_some(), "{} clients wait for {what}", waiting());
@@ -124,16 +121,12 @@ impl Load {
 
     fn acknowledged_by_client(&self) -> Vec<u64> {
         let replies = self.shared.replies.iter();
-        replies
-            .map(|it| it.acknowledged.load(Ordering::Relaxed))
-            .collect()
+        replies.map(|it| it.acknowledged.load(Ordering::Relaxed)).collect()
     }
 
     fn errors_by_client(&self) -> Vec<u64> {
         let replies = self.shared.replies.iter();
-        replies
-            .map(|it| it.errors.load(Ordering::Relaxed))
-            .collect()
+        replies.map(|it| it.errors.load(Ordering::Relaxed)).collect()
     }
 
     /// The longest time without an `ok` of any client, since the last call.

@@ -67,10 +67,7 @@ struct Seen {
 
 impl Seen {
     fn of(account: &Account) -> Self {
-        Self {
-            messages: vec![false; account.sent],
-            next: 0,
-        }
+        Self { messages: vec![false; account.sent], next: 0 }
     }
 }
 

@@ -114,10 +114,7 @@ impl World<'_> {
             return;
         }
         self.report(|_| format!("node {node} is killed"));
-        self.nodes[node] = Node {
-            health: Health::Dead,
-            ..Node::default()
-        };
+        self.nodes[node] = Node { health: Health::Dead, ..Node::default() };
         self.miss(node);
         self.leader = self.leader.filter(|leader| *leader != node);
         let wait = self.some(30_000);

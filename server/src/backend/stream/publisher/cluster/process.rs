@@ -127,11 +127,7 @@ impl World<'_> {
 
     /// Schedules the next batch: at once if another process is running, else after a while.
     fn advance(&mut self, i: usize) {
-        let wait = if self.alive() > 1 {
-            Duration::ZERO
-        } else {
-            self.some(5000)
-        };
+        let wait = if self.alive() > 1 { Duration::ZERO } else { self.some(5000) };
         self.after(wait, Happening::Submitted(i));
     }
 
@@ -196,12 +192,7 @@ impl World<'_> {
         let process = &mut self.processes[i];
         process.written = process.written.max(arrives);
         let wait = process.written.saturating_sub(self.now);
-        let request = Request {
-            process: i,
-            connection,
-            node,
-            what,
-        };
+        let request = Request { process: i, connection, node, what };
         self.after(wait, Happening::Arrives(request));
     }
 

@@ -202,11 +202,8 @@ impl World<'_> {
     /// Answers an attempt.
     pub(super) fn say(&mut self, request: &Request, answer: Answer<PubAck>) {
         if let What::Publish(attempt) = &request.what {
-            let event = Event::Answered {
-                number: attempt.id.number,
-                attempt: attempt.number,
-                answer,
-            };
+            let event =
+                Event::Answered { number: attempt.id.number, attempt: attempt.number, answer };
             self.answer(request, event);
         }
     }

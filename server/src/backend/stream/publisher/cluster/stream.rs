@@ -55,11 +55,7 @@ impl Refusal {
 }
 
 pub(super) fn error(code: u16, err_code: u16, description: &str) -> ApiError {
-    ApiError {
-        code,
-        err_code,
-        description: description.to_owned(),
-    }
+    ApiError { code, err_code, description: description.to_owned() }
 }
 
 pub(super) fn in_process() -> ApiError {
@@ -68,11 +64,7 @@ pub(super) fn in_process() -> ApiError {
 
 /// The acknowledgement of a stored message.
 pub(super) fn ack(seq: u64, duplicate: bool) -> Answer<PubAck> {
-    Answer::Yes(PubAck {
-        stream: STREAM.to_owned(),
-        seq,
-        duplicate,
-    })
+    Answer::Yes(PubAck { stream: STREAM.to_owned(), seq, duplicate })
 }
 
 /// The last message of the subject: its sequence, and its batch, if it has one.
@@ -171,10 +163,7 @@ impl Stream {
         let Some(id) = batch else {
             return Ok(self.end);
         };
-        let of_the_run = id..BatchId {
-            run: id.run + 1,
-            number: 0,
-        };
+        let of_the_run = id..BatchId { run: id.run + 1, number: 0 };
         if let Some((later, _)) = self.batches.range(of_the_run).next() {
             return Err(if *later == id {
                 format!("{id:?} is stored twice")
