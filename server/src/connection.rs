@@ -22,7 +22,9 @@ mod writing;
 
 pub use buffers::Buffers;
 pub use context::Context;
-pub use life::{LastLine, Life};
+#[cfg(test)]
+pub use life::LastLine;
+pub use life::Life;
 pub use policy::Policy;
-pub use ready::{Queue, QueueState, QueueStates, Ready};
+pub use ready::{Queue, QueueState, Ready};
 pub use state::Connection;

@@ -20,7 +20,9 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
 use files::Files;
-pub use session::{MAX_HELD_BYTES, Session};
+#[cfg(test)]
+pub use session::MAX_HELD_BYTES;
+pub use session::Session;
 
 /// Creates sessions with the configuration that was last read from the files.
 #[derive(Debug)]

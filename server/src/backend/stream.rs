@@ -343,7 +343,7 @@ impl BackEnd for StreamLog {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.publisher.deadline(), self.link.deadline()];
+        let deadlines = [self.publisher.deadline(), Some(self.link.deadline())];
         deadlines.into_iter().flatten().min()
     }
 

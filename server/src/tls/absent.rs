@@ -8,6 +8,7 @@ use net::Socket;
 
 use crate::taken::Taken;
 
+#[cfg(test)]
 pub const MAX_HELD_BYTES: usize = 0;
 
 #[derive(Debug)]

@@ -86,12 +86,12 @@ impl Link {
     }
 
     /// When [`advance`](Self::advance) is due even without an event.
-    pub fn deadline(&self) -> Option<Instant> {
-        Some(match &self.state {
+    pub fn deadline(&self) -> Instant {
+        match &self.state {
             LinkState::Paused { until } => *until,
             LinkState::Resolving { since, .. } => *since + STEP_WITHIN,
             LinkState::Open(connection, _) => connection.deadline(),
-        })
+        }
     }
 
     /// Advances as far as possible and returns the next event. Call it until it returns `None`. `payload` is
