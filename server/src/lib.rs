@@ -1,21 +1,21 @@
 //! A line log that acknowledges: a client sends a line over TCP, the server writes it to its log and
 //! answers `ok`. **`ok` means the line is in the log.**
 //!
-//! The event loop is [`server::Server::turn`]; ARCHITECTURE.md draws it. Its parts:
+//! The event loop is `Server::turn` in `server.rs`; ARCHITECTURE.md draws it. Its parts:
 //!
-//! - [`connection`]: one client. [`framing`] splits its bytes into messages, and [`replies`] holds the
+//! - `connection`: one client. `framing` splits its bytes into messages, and `replies` holds the
 //!   replies it is owed. Neither does I/O.
-//! - [`admission`]: which clients are admitted. [`channel`] and [`tls`]: the layers between a socket and
+//! - `admission`: which clients are admitted. `channel` and `tls`: the layers between a socket and
 //!   its messages.
-//! - [`batch`]: the records and replies of a group commit. [`common::record`] formats the records, and
-//!   [`clock`] their time.
-//! - [`backend`]: the log as the loop uses it: a [file](backend::file), whose [`journal`] commits all or
-//!   nothing, or a replicated [stream](backend::stream).
-//! - [`terminal`] shows records, and [`diagnostics`] shows warnings and errors. Neither delays a reply.
-//! - [`net`]: sockets and new connections. [`sock_diag`]: the kernel's view of a
+//! - `batch`: the records and replies of a group commit. `common::record` formats the records, and
+//!   `clock` their time.
+//! - `backend`: the log as the loop uses it: a file, whose `journal` commits all or
+//!   nothing, or a replicated stream.
+//! - `terminal` shows records, and `diagnostics` shows warnings and errors. Neither delays a reply.
+//! - `net`: sockets and new connections. `sock_diag`: the kernel's view of a
 //!   connection.
-//! - [`options`]: the configuration. [`start`]: the start.
-//! - [`stats`]: counters; [`figures`] and [`snapshot`] are made from them. [`warnings`]: what clients do
+//! - `options`: the configuration. `start`: the start.
+//! - `stats`: counters; `figures` and `snapshot` are made from them. `warnings`: what clients do
 //!   wrong, within a rate limit.
 
 pub mod admission;
