@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +25,6 @@ const STACK_BYTES: usize = 128 * 1024;
 /// A child process whose output is forwarded. It is killed when this value is dropped.
 pub(crate) struct Child {
     pub(crate) name: String,
-    /// The name of its program's file, with which it begins its messages.
-    program: String,
     process: process::Child,
     /// Set once it has ended and was reaped.
     status: Option<ExitStatus>,
@@ -49,8 +46,6 @@ impl Child {
     ) -> io::Result<Self> {
         // The child gets its own process group, so that Ctrl-C reaches the launcher only. The
         // launcher signals each child once. A second signal would stop the server at once.
-        let program = Path::new(command.get_program());
-        let program = program.file_name().unwrap_or_default().to_owned();
         let process = command
             .env(common::process::LAUNCHER_PID, process::id().to_string())
             .process_group(0)
@@ -60,7 +55,6 @@ impl Child {
             .spawn()?;
         let mut child = Self {
             name: name.to_owned(),
-            program: program.to_string_lossy().into_owned(),
             process,
             status: None,
             last_words: None,
@@ -163,11 +157,15 @@ impl Child {
         }
     }
 
-    /// Its last line without the program name that starts each message of our programs.
+    /// Its last line without the program name that starts each message of our programs, such as `client`
+    /// or `line-log-client`.
     pub(crate) fn said(&self) -> &str {
         let said = self.last_words.as_deref().unwrap_or_default();
-        let rest = said.strip_prefix(&self.program);
-        rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(said)
+        let program = self.name.split(' ').next().unwrap_or_default();
+        match said.split_once(": ") {
+            Some((name, rest)) if name.ends_with(program) => rest,
+            _ => said,
+        }
     }
 }
 

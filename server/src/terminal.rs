@@ -342,7 +342,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let mut terminal = Terminal::on(Output::by_thread(writer.into()).unwrap());
         drop(reader);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + 6 * PATIENCE;
         while !matches!(terminal.output, Output::Closed) {
             terminal.show(b"nobody reads this\n", 1, NOW);
             assert!(Instant::now() < deadline);
