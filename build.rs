@@ -1,7 +1,7 @@
 //! Build script of the programs: sets `LINE_LOG_COMMIT` to the commit, as in `1a2b3c4d5e 2026-11-25`, or to
 //! nothing if the commit is unknown.
 
-#![allow(clippy::print_stdout, reason = "it is how cargo is told")]
+#![allow(clippy::print_stdout, reason = "cargo reads it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

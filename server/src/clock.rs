@@ -154,8 +154,8 @@ mod tests {
             let name = "clock::tests::local_time_is_right_across_daylight_saving_changes";
             let mut again = std::process::Command::new(std::env::current_exe().unwrap());
             let output = again.args([name, "--exact"]).env("TZ", ZONE).output().unwrap();
-            let told = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success() && told.contains("1 passed"), "{told}");
+            let output_text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && output_text.contains("1 passed"), "{output_text}");
             return;
         }
         let moment = |text, now| {

@@ -99,12 +99,12 @@ fn a_true_end_makes_the_last_line_a_message() {
 }
 
 #[test]
-fn who_reads_slowly_is_not_gone() {
+fn a_slow_reader_stays_connected() {
     read_slowly(["-keepalive", "1"]);
 }
 
 #[test]
-fn who_reads_slowly_is_not_idle() {
+fn a_slow_reader_is_not_idle() {
     read_slowly(["-idle-timeout", "1"]);
 }
 
@@ -129,7 +129,7 @@ fn read_slowly(options: [&str; 2]) {
 }
 
 #[test]
-fn who_is_idle_is_closed_and_named() {
+fn an_idle_client_is_closed_and_reported() {
     let mut server = Server::start(&["-idle-timeout", "1"]);
     let mut client = server.connect();
     let peer = client.name();
@@ -139,7 +139,7 @@ fn who_is_idle_is_closed_and_named() {
 }
 
 #[test]
-fn who_waits_in_the_middle_of_a_first_line_is_told_of_once() {
+fn a_client_idle_within_its_first_line_is_reported_once() {
     let mut server = Server::start(&[]);
     let mut original = server.connect();
     original.send("Thread 0, iteration 1");

@@ -29,7 +29,7 @@ fn check(server: &Server) {
 }
 
 #[test]
-fn who_does_not_read_is_not_read_from_and_loses_nothing() {
+fn a_client_that_does_not_read_is_not_read_and_loses_nothing() {
     let server = Server::start(&[]);
     let mut deaf = Client::connect_deaf(server.address());
     let whole = deaf.fill("never reads\n", QUIET);
@@ -250,8 +250,8 @@ fn clients_that_vanish_are_dropped() {
     server.signal(Signal::STOP);
     let mut input = clients[1].stdin.take().unwrap();
     writeln!(input, "its reply will be in flight").unwrap();
-    let mut told = BufReader::new(clients[1].stdout.take().unwrap());
-    told.read_line(&mut String::new()).unwrap();
+    let mut stdout = BufReader::new(clients[1].stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
     let down = "ip link set lo down";
     assert!(inside(&server, down).wait().unwrap().success());
     server.signal(Signal::CONT);
@@ -304,8 +304,8 @@ fn a_client_that_vanishes_while_it_is_closed_is_dropped() {
     let mut server = Server::start_command(tempfile::tempdir().unwrap(), command);
     let port = server.address().port();
     let mut client = inside(&server, &format!("{BREAKS_OFF}{port}"));
-    let mut told = BufReader::new(client.stdout.take().unwrap());
-    told.read_line(&mut String::new()).unwrap();
+    let mut stdout = BufReader::new(client.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
     server.wait_for_log(|log| log.matches(" recieved: ").count() == 10_000);
     let down = "ip link set lo down";
     assert!(inside(&server, down).wait().unwrap().success());

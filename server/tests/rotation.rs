@@ -104,10 +104,10 @@ fn under_load_nothing_is_lost_or_repeated_or_split() {
         assert!(ended.status.success());
         let folder = ended.log_path().parent().unwrap().to_owned();
         let found = rotated_files(&folder);
-        let told = ended.count_said("logging.log: rotated, ");
-        assert_eq!(told, found.len());
+        let reported = ended.count_said("logging.log: rotated, ");
+        assert_eq!(reported, found.len());
         // One more line reports the stop, and there is nothing else.
-        assert_eq!(ended.said.len(), told + 1, "{:?}", ended.said);
+        assert_eq!(ended.said.len(), reported + 1, "{:?}", ended.said);
         let expected: Vec<_> = (1..=found.len() as u64).collect();
         assert_eq!(numbers(&folder), expected, "none is left out");
         let in_order: Vec<_> = found.iter().map(|rotated_file| name(rotated_file)).collect();

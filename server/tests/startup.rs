@@ -23,7 +23,7 @@ fn run(options: &[&str]) -> Output {
 }
 
 /// The only line on standard error of a server that failed with `code`.
-fn complaint(output: &Output, code: i32) -> String {
+fn error_line(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).unwrap();
@@ -41,7 +41,7 @@ fn option_errors_exit_2_and_name_the_option() {
         (&["-quiet=1"], "server: -quiet takes no value, got '1'"),
         (&["extra"], "server: unexpected argument 'extra': 'server -help' tells what can be typed"),
     ] {
-        assert_eq!(complaint(&run(options), 2), expected);
+        assert_eq!(error_line(&run(options), 2), expected);
     }
 }
 
@@ -70,7 +70,7 @@ fn a_second_server_on_the_port_leaves_the_log_alone() {
     let port = server.address().port().to_string();
     let path = server.log_path();
     let output = run(&["-port", &port, "-log", path.to_str().unwrap()]);
-    let line = complaint(&output, 1);
+    let line = error_line(&output, 1);
     let start = format!("server: cannot listen on 127.0.0.1:{port}: Address already in use");
     assert!(line.starts_with(&start), "{line}");
     assert_eq!(server.log(), log);
@@ -95,7 +95,7 @@ fn servers_that_agree_share_a_port() {
     // Sharing the port does not allow sharing the log.
     let log = two.log_path();
     let options = ["-reuse-port", "-port", &port, "-log", log.to_str().unwrap()];
-    let line = complaint(&run(&options), 1);
+    let line = error_line(&run(&options), 1);
     assert!(line.contains("another server is writing it"), "{line}");
     // A server that stops leaves the port to the other.
     assert!(one.stop().status.success());
@@ -107,7 +107,7 @@ fn a_port_is_shared_by_those_only_who_both_say_so() {
     for (first, second) in [(&["-reuse-port"][..], &[][..]), (&[], &["-reuse-port"])] {
         let server = Server::start(first);
         let port = server.address().port().to_string();
-        let line = complaint(&run(&[&["-port", &port], second].concat()), 1);
+        let line = error_line(&run(&[&["-port", &port], second].concat()), 1);
         assert!(line.contains(": Address already in use"), "{line}");
     }
 }
@@ -120,7 +120,7 @@ fn a_second_server_on_the_log_is_refused_and_wipes_nothing() {
     for more in [&[][..], &["-append"]] {
         let mut options = vec!["-port", "0", "-log", path.to_str().unwrap()];
         options.extend(more);
-        let line = complaint(&run(&options), 1);
+        let line = error_line(&run(&options), 1);
         assert!(line.contains("another server is writing it"), "{line}");
     }
     assert!(server.log().contains("recieved: kept"));
@@ -138,7 +138,7 @@ fn what_is_no_regular_file_is_no_log() {
         ("/dev/full", "it is not a regular file"),
         ("missing/logging.log", "No such file or directory"),
     ] {
-        let line = complaint(&run_in(&folder, &["-port", "0", "-log", log]), 1);
+        let line = error_line(&run_in(&folder, &["-port", "0", "-log", log]), 1);
         let start = format!("server: cannot open the log {log}: {reason}");
         assert!(line.starts_with(&start), "{line}");
     }
@@ -146,9 +146,9 @@ fn what_is_no_regular_file_is_no_log() {
 
 #[test]
 fn a_host_that_is_not_here() {
-    let line = complaint(&run(&["-port", "0", "-host", "no-such-host.invalid"]), 1);
+    let line = error_line(&run(&["-port", "0", "-host", "no-such-host.invalid"]), 1);
     assert!(line.starts_with("server: cannot find 'no-such-host.invalid': "), "{line}");
-    let line = complaint(&run(&["-port", "0", "-host", "192.0.2.1"]), 1);
+    let line = error_line(&run(&["-port", "0", "-host", "192.0.2.1"]), 1);
     assert!(line.starts_with("server: cannot listen on 192.0.2.1:0: "), "{line}");
 }
 
@@ -171,7 +171,7 @@ fn what_is_not_a_log_is_not_emptied() {
             Server::start_in(folder, &["-log", "README.md"]).stop();
             continue;
         }
-        let line = complaint(&run_in(&folder, &["-port", "0", "-log", "README.md"]), 1);
+        let line = error_line(&run_in(&folder, &["-port", "0", "-log", "README.md"]), 1);
         assert_eq!(
             line,
             "server: cannot open the log README.md: it is not a log; choose another -log, or delete it"
@@ -290,7 +290,7 @@ fn too_few_descriptors_to_serve_anybody() {
     let script = format!("ulimit -n 20; exec '{}' -port 0", env!("CARGO_BIN_EXE_server"));
     let folder = tempfile::tempdir().unwrap();
     command.args(["-c", &script]).current_dir(&folder);
-    let line = complaint(&command.output().unwrap(), 1);
+    let line = error_line(&command.output().unwrap(), 1);
     assert!(line.starts_with("server: 20 open files are too few"), "{line}");
 }
 

@@ -158,7 +158,7 @@ fn say_to_everybody(words: &'static str) -> String {
 }
 
 #[test]
-fn who_is_no_nats_server_or_an_old_one_is_named() {
+fn a_node_that_is_old_or_no_nats_server_is_reported() {
     for (words, expected) in [
         (
             "INFO {\"version\":\"2.9.10\",\"headers\":true,\"jetstream\":true}\r\n",

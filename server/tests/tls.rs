@@ -516,7 +516,7 @@ fn clients_without_a_certificate_leave_no_record() {
 }
 
 #[test]
-fn who_speaks_another_language_is_told_so() {
+fn a_client_of_another_protocol_gets_an_error() {
     let pki = Pki::new();
     let mut server = pki.serve(&[]);
     let mut plain = server.connect();

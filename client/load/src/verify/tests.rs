@@ -165,9 +165,9 @@ fn no_record_is_swallowed_by_nuls_before_it() {
 }
 
 /// A reader that returns at most this many bytes at once.
-struct Pieces<'a>(&'a [u8], usize);
+struct Chunks<'a>(&'a [u8], usize);
 
-impl Read for Pieces<'_> {
+impl Read for Chunks<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.1.min(buffer.len());
         self.0.read(&mut buffer[..n])
@@ -182,9 +182,9 @@ fn a_log_is_read_the_same_in_any_pieces() {
     let whole = check(log.as_bytes());
     for len in 1..200 {
         let mut verifier = Verifier::new(&sent);
-        let mut pieces = Pieces(log.as_bytes(), len);
-        assert!(verifier.read(&mut pieces, &NEVER).unwrap());
-        assert_eq!(verifier.finish(), whole, "in pieces of {len}");
+        let mut chunks = Chunks(log.as_bytes(), len);
+        assert!(verifier.read(&mut chunks, &NEVER).unwrap());
+        assert_eq!(verifier.finish(), whole, "in chunks of {len}");
     }
 }
 

@@ -55,7 +55,7 @@ const COUNTED: [&str; 6] = [
     "kept",
     "refused",
     "unknown",
-    "usurped",
+    "fenced",
     "an error for what is stored",
     "a disk fails under what is stored",
 ];

@@ -17,7 +17,7 @@ pub struct Account {
     /// For each reply, in order, whether it was `ok`.
     pub(super) replies: Vec<bool>,
     /// A line that is no reply, or a reply that did not arrive in time.
-    pub(super) complaint: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 /// A connection that sends numbered messages and records their replies.
@@ -40,7 +40,7 @@ impl Connection {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             sent: 0,
             replies: Vec::new(),
-            complaint: None,
+            problem: None,
         };
         Ok(Self { reader: BufReader::new(stream), account, burst: Vec::new(), line: Vec::new() })
     }
@@ -74,7 +74,7 @@ impl Connection {
         match self.reader.read_until(b'\n', &mut self.line) {
             Ok(_) if self.line.ends_with(b"\n") => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.account.complaint = Some(format!("no reply within {PATIENCE:?}"));
+                self.account.problem = Some(format!("no reply within {PATIENCE:?}"));
                 return None;
             }
             // Closed, reset, or a reply truncated by the server's death.
@@ -83,7 +83,7 @@ impl Connection {
         let ok = self.line == b"ok\n";
         if !ok && !self.line.starts_with(b"error ") {
             let line = String::from_utf8_lossy(&self.line);
-            self.account.complaint = Some(format!("not a reply: {line:?}"));
+            self.account.problem = Some(format!("not a reply: {line:?}"));
             return None;
         }
         Some(ok)

@@ -25,13 +25,13 @@ pub struct Verification {
     pub torn: u64,
     /// A description of the first wrong messages.
     pub wrong: Vec<String>,
-    pub complaints: Vec<String>,
+    pub problems: Vec<String>,
 }
 
 impl Verification {
     /// Whether nothing is wrong. Torn records are left to the caller.
     pub fn is_good(&self) -> bool {
-        self.lost + self.disordered + self.denied + self.invented == 0 && self.complaints.is_empty()
+        self.lost + self.disordered + self.denied + self.invented == 0 && self.problems.is_empty()
     }
 }
 
@@ -102,9 +102,9 @@ impl Verification {
                 self.note((account.id, n), "in the log, but answered with an error");
             }
         }
-        if let Some(complaint) = &account.complaint {
-            let complaint = format!("connection {}: {complaint}", account.id);
-            self.complaints.push(complaint);
+        if let Some(problem) = &account.problem {
+            let problem = format!("connection {}: {problem}", account.id);
+            self.problems.push(problem);
         }
     }
 

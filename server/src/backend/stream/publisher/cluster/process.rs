@@ -228,7 +228,7 @@ impl World<'_> {
             }
             BatchOutcome::Fenced(other) => {
                 let is_other = other.run != run && self.stored.contains(other);
-                ("usurped", is_other && self.setting.has_rivals())
+                ("fenced", is_other && self.setting.has_rivals())
             }
         };
         self.count(what);
