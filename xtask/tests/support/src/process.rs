@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use procfs::net::TcpState;
-use procfs::process::{FDTarget, ProcState, Process};
+use procfs::process::{FDTarget, ProcState, Process, Stat};
 use rustix::process::Pid;
 
 /// A process that runs, or is a zombie.
@@ -60,4 +60,11 @@ impl Figures {
 pub fn is_alive(pid: u32) -> bool {
     let stat = Process::new(pid.cast_signed()).and_then(|process| process.stat());
     stat.is_ok_and(|stat| !matches!(stat.state(), Ok(ProcState::Zombie)))
+}
+
+/// Whether every thread of the process `pid` is stopped. After a SIGSTOP, some may still run for a moment.
+pub fn is_stopped(pid: u32) -> bool {
+    let tasks = Process::new(pid.cast_signed()).and_then(|process| process.tasks());
+    let is_stopped = |stat: Stat| matches!(stat.state(), Ok(ProcState::Stopped));
+    tasks.is_ok_and(|tasks| tasks.flatten().all(|task| task.stat().is_ok_and(is_stopped)))
 }

@@ -12,6 +12,7 @@ use super::api::ANSWER;
 use super::store::Store;
 use crate::children;
 use crate::ports::Reserved;
+use crate::process::is_stopped;
 use crate::wait::{DEADLINE, poll};
 
 /// The addresses of a node, on loopback.
@@ -210,11 +211,13 @@ impl Node {
         Ok(status)
     }
 
-    /// Pauses it (SIGSTOP): its connections stay open, and it does not answer.
+    /// Pauses it (SIGSTOP): its connections stay open, and it does not answer. Waits until no thread of it
+    /// runs, since that thread could still answer.
     pub fn pause(&mut self) -> Result<(), String> {
         self.signal(Signal::STOP)?;
         self.is_paused = true;
-        Ok(())
+        let pid = self.process.as_ref().map_or(0, Child::id);
+        poll(DEADLINE, || is_stopped(pid)).ok_or_else(|| format!("{} does not stop", self.name))
     }
 
     /// Resumes it (SIGCONT).
