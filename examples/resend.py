@@ -52,7 +52,9 @@ def exchange(server, source, waiting):
                 raise OSError("the connection ended: lines without a reply may be in the log or not")
             *whole, replies = (replies + data).split(b"\n")
             for reply in whole:
-                if waiting and reply.startswith(b"error too-long"):
+                if not waiting:
+                    raise OSError("a reply to no line")
+                if reply.startswith(b"error too-long"):
                     print("refused:", waiting[0], file=sys.stderr)
                 elif reply != b"ok":
                     raise OSError(reply.decode(errors="replace"))

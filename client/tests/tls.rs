@@ -213,8 +213,11 @@ fn a_server_that_speaks_no_tls_is_known_by_what_it_says() {
     });
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for (address, expected) in [
-        (ours.address(), "the server speaks no TLS at this port, or none that this client knows"),
-        (address, "the server speaks no TLS, or another port of it does"),
+        (
+            ours.address(),
+            "the server does not speak TLS at this port, or no version that this client knows",
+        ),
+        (address, "the server does not speak TLS here; it may on another port"),
         (silent.local_addr().unwrap(), "no answer within 1 s"),
     ] {
         let mut turns = at(address, &["-timeout", "1s"], &tls_options(&pki)[..2]);

@@ -15,8 +15,8 @@ pub struct Warnings {
     over_limit: RateLimit,
     not_registered: RateLimit,
     turned_away: RateLimit,
-    /// Dead peers, and messages that are not kept.
-    served: RateLimit,
+    dead_peers: RateLimit,
+    not_kept: RateLimit,
     /// Clients that closed without reading their replies.
     pub unread: Unread,
 }
@@ -52,7 +52,7 @@ impl Warnings {
         if matches!(error.kind(), HostUnreachable | NetworkUnreachable | TimedOut) {
             let left = replies_left(owed);
             let what = format_args!("{peer}: dropped, its machine does not answer: {error}{left}");
-            warn(&mut self.served, now, what);
+            warn(&mut self.dead_peers, now, what);
         } else {
             log::debug!("{peer}: {error}");
         }
@@ -65,7 +65,7 @@ impl Warnings {
             n => (plural(n, "message"), "are"),
         };
         warn(
-            &mut self.served,
+            &mut self.not_kept,
             now,
             format_args!(
                 "{peer}: {messages} {are} not kept, longer than {limit} bytes or without a right \

@@ -325,7 +325,7 @@ fn reserved_space_is_given_back() {
     assert_eq!(client.ask("again"), "ok");
     assert!(reserved_bytes(&server.log_path()) >= RESERVED);
     let ended = server.kill();
-    assert!(reserved_bytes(&ended.log_path()) >= RESERVED, "nobody could give it back");
+    assert!(reserved_bytes(&ended.log_path()) >= RESERVED, "a killed server cannot release it");
     let server = Server::start_in(ended.into_folder(), &["-append"]);
     assert!(reserved_bytes(&server.log_path()) < RESERVED);
 }

@@ -264,7 +264,7 @@ fn numbers_go_on_whatever_becomes_of_rotated_files_and_servers() {
 
 /// The server is killed just after the rename, and the rotated file is deleted before the next start.
 #[test]
-fn the_number_of_a_rotated_file_that_nobody_has_seen_is_not_given_again() {
+fn a_number_is_not_used_again_though_its_file_was_never_listed() {
     let fault = "-P logging.log -e inject=openat:signal=KILL:when=3";
     let Some(server) = start_traced(fault, "-rotate-size 4K") else {
         return;

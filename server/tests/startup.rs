@@ -39,7 +39,7 @@ fn option_errors_exit_2_and_name_the_option() {
         (&["-port"], "server: -port: expected PORT after it"),
         (&["-port", "x"], "server: -port: expected a port number (0 to 65535), got 'x'"),
         (&["-quiet=1"], "server: -quiet takes no value, got '1'"),
-        (&["extra"], "server: unexpected argument 'extra': 'server -help' tells what can be typed"),
+        (&["extra"], "server: unexpected argument 'extra': 'server -help' shows the usage"),
     ] {
         assert_eq!(error_line(&run(options), 2), expected);
     }

@@ -112,7 +112,7 @@ fn what_may_surprise_is_said_at_the_start() {
 }
 
 #[test]
-fn nobody_who_cannot_be_used_is_used() {
+fn an_unusable_node_is_not_used() {
     let Some(mut with_password) = setup(1) else {
         return;
     };
@@ -293,7 +293,7 @@ fn what_is_not_allowed_is_said_loudly_and_never_answered() {
     client.send(b"not allowed\n");
     server.wait_for_line("the NATS server says: Permissions Violation for Publish to \"LOG.me\"");
     server.wait_for_line("1 message may or may not be stored; connections closed without a reply");
-    assert_eq!(client.rest(), "", "nobody answers for it");
+    assert_eq!(client.rest(), "", "an unknown outcome gets no reply");
     assert!(messages(&cluster).is_empty());
     // Reading another stream's configuration is not allowed either.
     let url = format!("log:log@{}", cluster.nodes[0].address());

@@ -83,7 +83,7 @@ fn a_node_that_is_about_to_stop_is_left_before_it_does() {
 }
 
 #[test]
-fn nodes_that_nobody_named_are_learned_of() {
+fn nodes_that_a_node_reports_are_used() {
     let Some(mut cluster) = nodes(3) else { return };
     let url = cluster.nodes[0].url();
     let mut server = Server::start(&["-stream", "LOG", "-nats", &url, "-id", "me"]);

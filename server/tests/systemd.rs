@@ -107,7 +107,7 @@ fn the_watchdog_is_fed_by_the_loop() {
 }
 
 #[test]
-fn a_supervisor_that_takes_nothing_holds_nobody_up() {
+fn a_supervisor_that_takes_nothing_delays_no_client() {
     let folder = tempfile::tempdir().unwrap();
     let (ear, name) = Ear::in_folder(&folder);
     // The kernel queues a few datagrams for a socket that is not read; they come every millisecond.
@@ -184,7 +184,7 @@ fn activated_after(first: &str, socket: &TcpListener, names: &str, options: &str
 
 /// While the server is restarted repeatedly, every client is accepted, and every `ok` is true.
 #[test]
-fn a_restart_refuses_nobody() {
+fn a_restart_refuses_no_client() {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = socket.local_addr().unwrap();
     let stop = AtomicBool::new(false);

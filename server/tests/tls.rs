@@ -523,13 +523,13 @@ fn a_client_of_another_protocol_gets_an_error() {
     let expected = "error tls-required: only TLS is spoken here, connect with it";
     assert_eq!(plain.ask("a line"), expected);
     assert_eq!(plain.rest(), "");
-    server.wait_for_line("closed, it speaks no TLS");
+    server.wait_for_line("closed, it does not speak TLS");
     // Further clients within the same second cause no warning.
     for _ in 0..20 {
         assert_eq!(server.connect().ask("a line"), expected);
     }
     let ended = server.stop();
-    assert!(ended.count_said("closed, it speaks no TLS") <= 1, "{:?}", ended.said);
+    assert!(ended.count_said("closed, it does not speak TLS") <= 1, "{:?}", ended.said);
     assert_eq!(ended.log().matches("recieved").count(), 0);
 
     let mut server = Server::start(&[]);
@@ -715,7 +715,7 @@ fn a_handshake_may_come_in_pieces() {
 }
 
 #[test]
-fn nobody_negotiates_anew() {
+fn renegotiation_is_refused() {
     let pki = Pki::new();
     let server = pki.serve(&[]);
     if !can("openssl", "command -v openssl") {

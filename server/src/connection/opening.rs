@@ -113,7 +113,7 @@ impl<S: Socket> Connection<S> {
     fn turn_away(&mut self, first: First, context: &mut Context<'_>) {
         let counts = &mut context.stats.clients;
         let (count, reply, why) = match first {
-            First::Http => (&mut counts.http, Reply::Http, "it sent a request of HTTP"),
+            First::Http => (&mut counts.http, Reply::Http, "it sent an HTTP request"),
             First::Proxy => (
                 &mut counts.proxy_untrusted,
                 Reply::Proxy,
@@ -125,7 +125,7 @@ impl<S: Socket> Connection<S> {
                 (&mut counts.tls_mismatched, Reply::TlsRequired, why)
             }
             First::Messages | First::Unclear => {
-                let why = "it speaks no TLS";
+                let why = "it does not speak TLS";
                 (&mut counts.tls_mismatched, Reply::TlsRequired, why)
             }
         };

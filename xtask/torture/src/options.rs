@@ -10,30 +10,30 @@ pub(crate) const COMMAND: Command<Options> = Command {
     name: "torture",
     usage: "[options]",
     about: "Breaks things around the server, again and again, and checks that no acknowledged \
-            message is lost and nobody gets stuck.",
+            message is lost and no client hangs.",
     options: &[
         Opt {
             names: &["seconds"],
             value: "TIME",
-            help: "begin nothing new after so long (default 2m, with -stream 10m)",
+            help: "inject no further fault after this time (default 2m, with -stream 10m)",
             take: |o, v| v.time(MIN_TIME..=MAX_TIME).map(|it| o.time = Some(it)),
         },
         Opt {
             names: &["only"],
             value: "TEXT",
-            help: "only faults whose names hold this text (default: all)",
+            help: "only faults whose names contain this text (default: all)",
             take: |o, v| v.text().map(|it| o.only = it),
         },
         Opt {
             names: &["seed"],
             value: "N",
-            help: "where the random moments come from (default: another one each time, printed)",
+            help: "seed of the random moments (default: a random one, which is printed)",
             take: |o, v| v.number("a number", 0..=u64::MAX).map(|it| o.seed = Some(it)),
         },
         Opt {
             names: &["stream"],
             value: "",
-            help: "the log is a stream of NATS JetStream, of which nodes are killed and stopped, too",
+            help: "the log is a stream of NATS JetStream, and its nodes are killed and stopped, too",
             take: |o, _| {
                 o.stream = true;
                 Ok(())

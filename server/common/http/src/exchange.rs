@@ -167,15 +167,15 @@ fn judge(
             let status = "431 Request Header Fields Too Large";
             return refuse(status, "a request has 4 KiB and 32 fields at most");
         }
-        Err(_) => return refuse("400 Bad Request", "this is no request of HTTP"),
+        Err(_) => return refuse("400 Bad Request", "not an HTTP request"),
     }
     let page = match path_of(head.path.unwrap_or_default()) {
         "/metrics" => Page::Metrics,
         "/health" => Page::Health,
-        _ => return refuse("404 Not Found", "there are /metrics and /health"),
+        _ => return refuse("404 Not Found", "only /metrics and /health exist"),
     };
     if !matches!(head.method, Some("GET" | "HEAD")) {
-        return refuse("405 Method Not Allowed", "GET and HEAD are understood");
+        return refuse("405 Method Not Allowed", "use GET or HEAD");
     }
     let response = answer.take()?(page);
     Some(render(&response, with_body))
@@ -229,13 +229,13 @@ mod tests {
             ("HEAD /none HTTP/1.1\r\n\r\n", "404 "),
             ("GET http://x/health HTTP/1.1\r\n\r\n", "200 Health"),
             ("GET HTTP://[::1]:9185/metrics?a HTTP/1.1\r\n\r\n", "200 Metrics"),
-            ("GET http://x HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
-            ("GET http://x?/health HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
-            ("GET ftp://x/health HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
-            ("GET / HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
-            ("GET /metric HTTP/1.1\r\n\r\n", "404 there are /metrics and /health"),
-            ("POST /metrics HTTP/1.1\r\n\r\n", "405 GET and HEAD are understood"),
-            ("hello\n", "400 this is no request of HTTP"),
+            ("GET http://x HTTP/1.1\r\n\r\n", "404 only /metrics and /health exist"),
+            ("GET http://x?/health HTTP/1.1\r\n\r\n", "404 only /metrics and /health exist"),
+            ("GET ftp://x/health HTTP/1.1\r\n\r\n", "404 only /metrics and /health exist"),
+            ("GET / HTTP/1.1\r\n\r\n", "404 only /metrics and /health exist"),
+            ("GET /metric HTTP/1.1\r\n\r\n", "404 only /metrics and /health exist"),
+            ("POST /metrics HTTP/1.1\r\n\r\n", "405 use GET or HEAD"),
+            ("hello\n", "400 not an HTTP request"),
         ] {
             assert_eq!(status(request.as_bytes()).as_deref(), Some(expected), "{request:?}");
         }

@@ -60,7 +60,7 @@ impl ApiError {
 
     /// There was no responder: status 503 without a description.
     pub fn no_responders() -> Self {
-        Self { code: 503, err_code: 0, description: "nobody is there to answer".to_owned() }
+        Self { code: 503, err_code: 0, description: "no responders".to_owned() }
     }
 
     /// The error for a message that is too large for the stream.
@@ -286,8 +286,8 @@ mod tests {
         let Answer::No(error) = answer::<PubAck>("", full) else { panic!("an error is none") };
         assert_eq!(error.to_string(), "maximum bytes exceeded (10077)");
         assert!(!error.is_no_responders());
-        let nobody = answer::<PubAck>("NATS/1.0 503\r\n\r\n", "");
-        assert_eq!(nobody, Answer::No(ApiError::no_responders()));
+        let unanswered = answer::<PubAck>("NATS/1.0 503\r\n\r\n", "");
+        assert_eq!(unanswered, Answer::No(ApiError::no_responders()));
         let deposed =
             r#"{"error":{"code":503,"description":"raft: not leader"},"stream":"LOG","seq":0}"#;
         let worded = [answer::<PubAck>("", deposed), answer("NATS/1.0 503 Shutdown\r\n\r\n", "")];

@@ -137,7 +137,7 @@ impl<T> Command<T> {
         } else if let Some(option) = nearest(&word, self.names()) {
             format!("did you mean '-{option}'?")
         } else {
-            format!("'{own} -help' tells what can be typed")
+            format!("'{own} -help' shows the usage")
         };
         UsageError::new(format!("unexpected argument '{word}': {hint}"))
     }
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(error, "--text: expected text in UTF-8, got '\u{fffd}'");
         for (word, expected) in [
             ("hlep", "unexpected argument 'hlep': did you mean '-help'?"),
-            ("a", "unexpected argument 'a': 'demo -help' tells what can be typed"),
+            ("a", "unexpected argument 'a': 'demo -help' shows the usage"),
         ] {
             let error = PATH.parse(Vec::new(), [word]).unwrap_err().to_string();
             assert_eq!(error, expected);

@@ -1,8 +1,8 @@
 //! The harness of all tests and of the fault injection. It starts the programs of this workspace and the
 //! nodes of NATS that they use, talks to them, and checks what they wrote.
 //!
-//! Nothing here guesses a port or sleeps for a fixed time. Every wait has a deadline that is far longer than
-//! a busy machine needs. What fails panics, as in a test, except in [`nodes`].
+//! Nothing here guesses a port, or sleeps where it could wait for a condition. Every wait has a deadline that
+//! is far longer than a busy machine needs. What fails panics, as in a test, except in [`nodes`].
 //!
 //! From the bottom up; a module imports only modules above it:
 //!

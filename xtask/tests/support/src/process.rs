@@ -50,9 +50,11 @@ impl Figures {
             .collect()
     }
 
-    /// Whether SIGSTOP has taken effect.
+    /// Whether SIGSTOP has taken effect: every thread is stopped.
     pub fn is_stopped(&self) -> bool {
-        matches!(self.0.stat().unwrap().state(), Ok(ProcState::Stopped))
+        let is_stopped = |stat: Stat| matches!(stat.state(), Ok(ProcState::Stopped));
+        let mut threads = self.0.tasks().unwrap().flatten();
+        threads.all(|thread| thread.stat().is_ok_and(is_stopped))
     }
 }
 
@@ -60,11 +62,4 @@ impl Figures {
 pub fn is_alive(pid: u32) -> bool {
     let stat = Process::new(pid.cast_signed()).and_then(|process| process.stat());
     stat.is_ok_and(|stat| !matches!(stat.state(), Ok(ProcState::Zombie)))
-}
-
-/// Whether every thread of the process `pid` is stopped. After a SIGSTOP, some may still run for a moment.
-pub fn is_stopped(pid: u32) -> bool {
-    let tasks = Process::new(pid.cast_signed()).and_then(|process| process.tasks());
-    let is_stopped = |stat: Stat| matches!(stat.state(), Ok(ProcState::Stopped));
-    tasks.is_ok_and(|tasks| tasks.flatten().all(|task| task.stat().is_ok_and(is_stopped)))
 }

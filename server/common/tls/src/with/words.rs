@@ -18,7 +18,7 @@ pub(super) fn describe(error: &Error, is_first: bool) -> String {
         Error::InvalidCertificate(error) => of_certificate(error),
         Error::AlertReceived(alert) => of_alert(*alert, is_first),
         Error::InvalidMessage(_) if is_first => {
-            "the server speaks no TLS, or another port of it does".to_owned()
+            "the server does not speak TLS here; it may on another port".to_owned()
         }
         error => error.to_string(),
     }
@@ -94,11 +94,10 @@ fn of_alert(alert: AlertDescription, is_first: bool) -> String {
         | AlertDescription::AccessDenied => {
             format!("the server does not accept this client's certificate ({alert:?})")
         }
-        AlertDescription::ProtocolVersion => {
-            "the server speaks no TLS that is newer than 1.1".to_owned()
-        }
+        AlertDescription::ProtocolVersion => "the server speaks only TLS 1.1 or older".to_owned(),
         AlertDescription::HandshakeFailure if is_first => {
-            "the server speaks no TLS at this port, or none that this client knows".to_owned()
+            "the server does not speak TLS at this port, or no version that this client knows"
+                .to_owned()
         }
         alert => format!("the server broke off: {alert:?}"),
     }

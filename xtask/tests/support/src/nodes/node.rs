@@ -12,7 +12,7 @@ use super::api::ANSWER;
 use super::store::Store;
 use crate::children;
 use crate::ports::Reserved;
-use crate::process::is_stopped;
+use crate::process::Figures;
 use crate::wait::{DEADLINE, poll};
 
 /// The addresses of a node, on loopback.
@@ -216,8 +216,9 @@ impl Node {
     pub fn pause(&mut self) -> Result<(), String> {
         self.signal(Signal::STOP)?;
         self.is_paused = true;
-        let pid = self.process.as_ref().map_or(0, Child::id);
-        poll(DEADLINE, || is_stopped(pid)).ok_or_else(|| format!("{} does not stop", self.name))
+        let figures = self.process.as_ref().map(|process| Figures::of(Pid::from_child(process)));
+        let is_stopped = || figures.as_ref().is_some_and(Figures::is_stopped);
+        poll(DEADLINE, is_stopped).ok_or_else(|| format!("{} does not stop", self.name))
     }
 
     /// Resumes it (SIGCONT).
